@@ -1,0 +1,94 @@
+//! What a primitive may use: the cluster, and the operator.
+
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Clock, Result, Span, Timestamp};
+use crate::cluster::Cluster;
+
+/// The surroundings of one call. Cheap to clone.
+#[derive(Clone)]
+pub struct Cx {
+    /// The one way to the cluster.
+    pub cluster: Cluster,
+    /// The operator and the record.
+    pub talk: Rc<dyn Talk>,
+}
+
+impl Cx {
+    /// The clock of this run.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.cluster.clock()
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    /// Says what is being waited for.
+    pub fn waiting(&self, what: &str, state: impl Into<String>, since: Timestamp) {
+        self.talk.progress(Progress::Waiting { what: what.to_owned(), state: state.into(), since });
+    }
+
+    /// Says that what was waited for is there.
+    pub fn waited(&self, what: &str, state: impl Into<String>, since: Timestamp) {
+        let took = Span::between(since, self.now());
+        self.talk.progress(Progress::Done { what: what.to_owned(), state: state.into(), took });
+    }
+}
+
+/// The options of a question.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AskOptions {
+    /// The answers allowed; empty for any.
+    pub choices: Vec<String>,
+    /// The answer when the operator just presses Enter, and in a plan.
+    pub default: Option<String>,
+}
+
+/// How a wait goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Something is waited for.
+    Waiting {
+        /// What: `rollout of daemonset/cce-cni-node-agent`.
+        what: String,
+        /// How far: `1/2 nodes updated`.
+        state: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It is there.
+    Done {
+        /// What was waited for.
+        what: String,
+        /// How it ended: `2/2 nodes`.
+        state: String,
+        /// How long it took.
+        took: Span,
+    },
+}
+
+/// The operator and the record, as primitives see them.
+pub trait Talk {
+    /// Asks for consent; `Ok` is yes.
+    ///
+    /// # Errors
+    /// `declined` when the operator says no or cannot be asked: the run parks.
+    fn confirm<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<()>>;
+    /// Asks for a text.
+    ///
+    /// # Errors
+    /// `declined` when nobody can be asked; in a plan `unmodelled` when there is no default.
+    fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>>;
+    /// Tells the operator something.
+    fn note(&self, text: &str);
+    /// Reports a wait.
+    fn progress(&self, progress: Progress);
+}

@@ -1,0 +1,66 @@
+//! What a primitive gives back: its value for the script, and for the record what it wrote.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::base::Value;
+use crate::base::diff::Change;
+
+/// The result of one call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// What the script gets.
+    pub value: Value,
+    /// What was written; `None` for reads and for calls that found everything as asked.
+    pub wrote: Option<Wrote>,
+}
+
+/// One write, for the transcript, the journal and the rollback.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wrote {
+    /// The request's verb: `patch`, `create`, `delete`, `scale`.
+    pub verb: String,
+    /// The object: `deployment/cce-eni-ipam`.
+    pub target: String,
+    /// What changed, field by field.
+    pub changes: Vec<Change>,
+    /// How to take it back.
+    pub inverse: Inverse,
+}
+
+/// How a write is taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inverse {
+    /// By calling a verb.
+    Call {
+        /// The verb.
+        verb: String,
+        /// Its positional arguments.
+        arguments: Vec<Json>,
+        /// Its options; `null` for none.
+        options: Json,
+    },
+    /// Not at all, and why.
+    Irreversible(String),
+}
+
+impl Done {
+    /// A read, or a talk with the operator.
+    #[must_use]
+    pub fn read(value: impl Into<Value>) -> Self {
+        Done { value: value.into(), wrote: None }
+    }
+
+    /// A write that was not needed.
+    #[must_use]
+    pub fn unchanged(value: impl Into<Value>) -> Self {
+        Done { value: value.into(), wrote: None }
+    }
+
+    /// A write that was made.
+    #[must_use]
+    pub fn changed(value: impl Into<Value>, wrote: Wrote) -> Self {
+        Done { value: value.into(), wrote: Some(wrote) }
+    }
+}
