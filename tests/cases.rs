@@ -1,2 +1,48 @@
-//! Cases.
-fn main() {}
+//! Named cases, one test each: the tests of every bundled runbook, and what needs a real component. A case that cannot be run here
+//! is reported as ignored, with its reason.
+
+mod controlplane;
+
+use std::path::Path;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use lockgate::cli::test::{self, Test};
+use lockgate::run::Source;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = runbooks();
+    trials.extend(controlplane::cases());
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The tests of every folder in `runbooks/`, read from disk so that `BLESS=1` can write the plans.
+fn runbooks() -> Vec<Trial> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+    Source::bundled_names()
+        .into_iter()
+        .flat_map(|name| {
+            let path = folder.join(&name);
+            let tests = Source::on_disk(&path).and_then(|source| test::tests(&source));
+            match tests {
+                Ok(tests) => tests.into_iter().map(|test| trial(&name, &path, test)).collect(),
+                Err(error) => {
+                    let told = error.to_string();
+                    vec![Trial::test(format!("runbook::{name}::its tests load"), move || Err(Failed::from(told)))]
+                }
+            }
+        })
+        .collect()
+}
+
+fn trial(name: &str, path: &Path, test: Test) -> Trial {
+    let (title, path) = (format!("runbook::{name}::{test}"), path.to_path_buf());
+    let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    Trial::test(title, move || {
+        let source = Source::on_disk(&path).map_err(|error| error.to_string())?;
+        test::one(&source, &test, bless).map_err(|error| {
+            let place = error.places.first().map(|place| format!("{}:{}: ", place.file, place.line)).unwrap_or_default();
+            Failed::from(format!("{place}{error}"))
+        })
+    })
+}

@@ -91,6 +91,10 @@ impl Definition {
     /// The call in one line, as the reference and the prompt show it: `scale(workload, replicas, { timeout?, wait? })`.
     #[must_use]
     pub fn signature(&self) -> String {
+        if self.call.is_none() && self.params.is_empty() {
+            // A value, not a function.
+            return self.name.to_owned();
+        }
         let mut parts: Vec<String> = self
             .params
             .iter()
@@ -111,6 +115,12 @@ pub trait Callback {
     /// # Errors
     /// What the function raised.
     fn call(&self, arguments: Vec<Value>) -> Result<Vec<Value>>;
+
+    /// The same for a primitive in the middle of its work: the function may call verbs itself, because the script's side calls
+    /// it when this future waits. Inside of `run` use this one.
+    fn invoke(&self, arguments: Vec<Value>) -> LocalBoxFuture<'_, Result<Vec<Value>>> {
+        Box::pin(std::future::ready(self.call(arguments)))
+    }
 }
 
 /// One argument as the script gave it.

@@ -130,15 +130,14 @@ impl ArgType for f64 {
 impl ArgType for u32 {
     const TYPE: Type = Type::new("number", "a whole number, 0 or more");
     fn from_arg(arg: Arg) -> Result<Self> {
-        let whole = match &arg {
+        match &arg {
             Arg::Value(Value::Json(Json::Number(number))) => number
                 .as_u64()
                 .or_else(|| number.as_f64().filter(|value| value.fract() == 0.0 && *value >= 0.0).map(|value| value as u64))
                 .and_then(|value| u32::try_from(value).ok())
                 .ok_or_else(|| Error::usage(format!("must be {}, got {number}", Self::TYPE.text))),
             other => Err(mismatch::<Self>(other)),
-        };
-        whole
+        }
     }
 }
 
@@ -245,7 +244,7 @@ impl ArgType for Json {
 pub struct Map<T>(pub BTreeMap<String, T>);
 
 /// Splits a table into its entries; an empty list counts as an empty map, since both are `{}` in Lua.
-fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Arg> {
+fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Box<Arg>> {
     match arg {
         Arg::Value(Value::Map(map)) => Ok(map.into_iter().map(|(key, value)| (key, Arg::Value(value))).collect()),
         Arg::Value(Value::Json(Json::Object(map))) => {
@@ -253,7 +252,7 @@ fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Arg> {
         }
         Arg::Value(Value::Json(Json::Array(items))) if items.is_empty() => Ok(Vec::new()),
         Arg::Value(Value::List(items)) if items.is_empty() => Ok(Vec::new()),
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 
@@ -347,7 +346,6 @@ macro_rules! choice {
                 ..$crate::primitives::types::Type::new($luau, $text)
             };
             fn from_arg(arg: $crate::primitives::registry::Arg) -> $crate::base::Result<Self> {
-                use $crate::primitives::types::ArgType as _;
                 let word = match &arg {
                     $crate::primitives::registry::Arg::Value($crate::base::Value::Json(serde_json::Value::String(word))) => word.clone(),
                     other => return Err($crate::primitives::types::mismatch::<Self>(other)),

@@ -1,1 +1,36 @@
-//! The simulated cluster.
+//! A deterministic simulated Kubernetes cluster.
+//!
+//! [`Cluster::handle`](cluster::Cluster::handle) answers the requests that a client sends to an API server; controllers, a
+//! scheduler and kubelets carry on what was written, in virtual time. There is no IO, no thread and no wall clock in here:
+//! equal seed and equal requests give equal answers, byte by byte.
+//!
+//! What is not modelled is refused by name with a `501` (see [`kinds`]); it is never guessed.
+
+mod api;
+pub mod cluster;
+mod controllers;
+pub mod defaults;
+mod engine;
+pub mod faults;
+pub mod fixture;
+mod gc;
+mod kubelet;
+pub mod kinds;
+pub mod model;
+pub mod patch;
+pub mod quantity;
+pub mod request;
+pub mod rng;
+mod scheduler;
+pub mod selector;
+pub mod status;
+pub mod store;
+pub mod validate;
+mod view;
+mod watch;
+
+pub use crate::cluster::{Cluster, Options};
+pub use crate::engine::Scope;
+pub use crate::request::{Body, Method, Request, Response, WatchId};
+pub use crate::store::{Change, Key, Store};
+pub use crate::watch::WatchPoll;

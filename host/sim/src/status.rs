@@ -49,6 +49,12 @@ impl Cause {
         Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {value}") }
     }
 
+    /// A value names something that is not there.
+    #[must_use]
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self { reason: "FieldValueNotFound", field: field.into(), message: format!("Not found: {value}") }
+    }
+
     /// A field may not be set.
     #[must_use]
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {

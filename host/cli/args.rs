@@ -1,0 +1,184 @@
+//! The command line as data. Help texts are the documentation of the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs Kubernetes upgrade runbooks, and can first run each of them against a copy of the cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lockgate",
+    version,
+    about,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 a plan that rests on assumptions or unknowns, \
+                  4 stopped on purpose, 5 refused.\n\
+                  Try it without a cluster: lockgate list, then lockgate plan NAME … --sandbox"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Show steps and calls on standard error; twice: everything. `LOCKGATE_LOG` sets a filter.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the bundled runbooks and those in this folder, one line each
+    List(ListArgs),
+    /// Show a runbook: what it is, parameters, checks, steps; never touches a cluster
+    Show(ShowArgs),
+    /// Make a dry run on a copy of the cluster and print it; writes nothing
+    Plan(PlanArgs),
+    /// Plan, ask, then do it
+    Run(RunArgs),
+    /// Run the scenarios of runbooks and the tests that each gets for free
+    Test(TestArgs),
+    /// Print Luau type definitions of everything a runbook may name, for editors
+    Types,
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document, or one line an event; with a version.
+    Json,
+}
+
+/// `-o`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// How to print data
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+/// Which runbook.
+#[derive(Clone, Debug, Args)]
+pub struct RunbookArgs {
+    /// A bundled name, a folder, or a file
+    #[arg(value_name = "RUNBOOK")]
+    pub runbook: String,
+    /// Look for modules in this folder too (can be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub modules: Vec<PathBuf>,
+}
+
+/// What a runbook is given.
+#[derive(Clone, Debug, Args)]
+pub struct ParamArgs {
+    /// Parameters as `name=value`
+    #[arg(value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Read parameters from a YAML or JSON file; words win over it
+    #[arg(long = "params", value_name = "FILE")]
+    pub params_file: Option<PathBuf>,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub context: Option<String>,
+    /// The kubeconfig; otherwise KUBECONFIG, ~/.kube/config, or the cluster this runs in
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A simulated cluster: the runbook's own fixture, or the one in FIXTURE
+    #[arg(
+        long,
+        value_name = "FIXTURE",
+        help_heading = "Target",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["context", "kubeconfig"]
+    )]
+    pub sandbox: Option<String>,
+}
+
+/// `lockgate list`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Which.
+    #[command(flatten)]
+    pub runbook: RunbookArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Which.
+    #[command(flatten)]
+    pub runbook: RunbookArgs,
+    /// With what.
+    #[command(flatten)]
+    pub params: ParamArgs,
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// What is planned first.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Accept the plan without a question; what it did not show still asks
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Run without a plan; nothing is consented to beforehand
+    #[arg(long)]
+    pub no_plan: bool,
+}
+
+/// `lockgate test`.
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    /// Bundled names, folders or files; all bundled ones when none is named
+    #[arg(value_name = "RUNBOOK")]
+    pub runbooks: Vec<String>,
+    /// Write `plan.txt`, or with `--document` the line hashes, instead of comparing
+    #[arg(long)]
+    pub bless: bool,
+    /// Compare the line hashes of a source document with the document itself
+    #[arg(long = "document", value_name = "NUMBER=FILE")]
+    pub documents: Vec<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}

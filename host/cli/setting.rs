@@ -1,0 +1,127 @@
+//! What `plan` and `run` have in common: the script, its parameters and the cluster, each checked before the next is looked at.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::args::{Format, PlanArgs, TargetArgs};
+use super::live::Live;
+use super::{find, host, interrupt, target};
+use crate::base::Result;
+use crate::cluster::{Cancel, Cluster};
+use crate::report::{Screen, Transcript};
+use crate::run::params_file::ParamFile;
+use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Summary, What};
+
+/// A runbook on a cluster, ready to be planned or run.
+pub(super) struct Setting {
+    /// The script.
+    pub(super) script: Box<dyn Script>,
+    /// What it declares.
+    pub(super) runbook: Rc<Runbook>,
+    /// Its parameters, typed.
+    pub(super) params: Rc<Params>,
+    /// The cluster.
+    pub(super) cluster: Cluster,
+    /// The switch that Ctrl-C presses.
+    pub(super) cancel: Cancel,
+    /// The runtime that the cluster lives in.
+    pub(super) runtime: Rc<tokio::runtime::Runtime>,
+}
+
+impl Setting {
+    /// Finds and checks everything, in the order in which a person would want to hear what is wrong: the runbook, its parameters,
+    /// the cluster.
+    ///
+    /// # Errors
+    /// What is wrong; nothing was contacted.
+    pub(super) fn open(args: &PlanArgs) -> Result<Setting> {
+        let source = find::runbook(&args.runbook.runbook)?;
+        let mut given = Given::words(&args.params.params)?;
+        given.file = args.params.params_file.as_deref().map(ParamFile::open).transpose()?;
+        let runtime = host::runtime()?;
+        let mut script = host::script(&source, &args.runbook.modules, &runtime)?;
+        let runbook = script.load()?;
+        let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?;
+        let cancel = Cancel::new();
+        let cluster = target::cluster(&runtime, &args.target, &source, &cancel)?;
+        interrupt::listen(&cancel)?;
+        Ok(Setting { script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, cancel, runtime })
+    }
+
+    /// Makes the plan; it is shown as it grows, and kept.
+    ///
+    /// # Errors
+    /// What could not be shown. How the plan ended is in its summary.
+    pub(super) fn plan(&mut self, shown: Option<(Rc<Screen>, Format)>) -> Result<(Summary, Vec<Record>)> {
+        let view = Rc::new(RefCell::new(Kept { kept: Vec::new(), live: shown.map(|(screen, format)| {
+            let paint = screen.paint;
+            Live::new(screen, format, What::Plan, Transcript::new(paint))
+        }) }));
+        let summary = run::plan(self.script.as_mut(), &self.cluster, &self.runbook, &self.params, view.clone());
+        let mut view = view.borrow_mut();
+        if let Some(live) = &mut view.live {
+            live.finish()?;
+        }
+        Ok((summary, std::mem::take(&mut view.kept)))
+    }
+}
+
+/// Keeps every record, and shows it.
+struct Kept {
+    kept: Vec<Record>,
+    live: Option<Live>,
+}
+
+impl Sink for Kept {
+    fn record(&mut self, record: &Record) {
+        if let Some(live) = &mut self.live {
+            live.record(record);
+        }
+        self.kept.push(record.clone());
+    }
+}
+
+/// The command that starts a run again, as one would type it.
+#[must_use]
+pub(super) fn again(args: &PlanArgs) -> String {
+    let mut words = vec!["lockgate".to_owned(), "run".to_owned(), args.runbook.runbook.clone()];
+    words.extend(args.params.params.iter().cloned());
+    let path = |path: &Path| path.display().to_string();
+    let TargetArgs { context, kubeconfig, sandbox } = &args.target;
+    let flags = [
+        ("--params", args.params.params_file.as_deref().map(path)),
+        ("--context", context.clone()),
+        ("--kubeconfig", kubeconfig.as_deref().map(path)),
+    ];
+    for (flag, value) in flags {
+        if let Some(value) = value {
+            words.extend([flag.to_owned(), value]);
+        }
+    }
+    words.extend(args.runbook.modules.iter().flat_map(|folder| ["--modules".to_owned(), path(folder)]));
+    match sandbox.as_deref() {
+        Some("") => words.push("--sandbox".to_owned()),
+        Some(fixture) => words.push(format!("--sandbox={fixture}")),
+        None => {}
+    }
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("image=r.example/a:v1"), "image=r.example/a:v1");
+        assert_eq!(quoted("reason=it's late"), "'reason=it'\\''s late'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,91 @@
+//! From the target flags to a cluster: simulated from a fixture, or live.
+
+use std::path::Path;
+
+use lockgate_sim::Options as SimOptions;
+use lockgate_sim::fixture::{Fixture, FixtureError};
+use tokio::runtime::Runtime;
+
+use super::args::TargetArgs;
+use crate::base::{Error, Place, Result};
+use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
+use crate::run::Source;
+use crate::run::source::unreadable;
+
+/// The fixture of a runbook's folder.
+pub(super) const FIXTURE: &str = "cluster.yaml";
+
+/// A fixture as text.
+struct Text {
+    label: String,
+    text: String,
+}
+
+/// Makes the cluster that the flags name. Nothing is contacted here.
+///
+/// # Errors
+/// Input errors: a fixture that is missing or broken (with file and line), a kubeconfig or context that is not there.
+pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, cancel: &Cancel) -> Result<Cluster> {
+    let Some(fixture) = &target.sandbox else {
+        let options = Options { cancel: cancel.clone(), ..Options::new(RunId::generate()) };
+        let live = LiveOptions { kubeconfig: target.kubeconfig.clone(), context: target.context.clone() };
+        return runtime.block_on(Cluster::live(live, options));
+    };
+    let fixture = text(source, fixture)?;
+    let name = match target.sandbox.as_deref() {
+        None | Some("") => "sandbox".to_owned(),
+        Some(word) => format!("sandbox {}", Path::new(word).file_stem().unwrap_or_default().to_string_lossy()),
+    };
+    sandbox(&name, &fixture.label, &fixture.text, cancel)
+}
+
+/// A simulated cluster from the text of a fixture.
+///
+/// # Errors
+/// What is wrong with the fixture, with its line.
+pub(super) fn sandbox(name: &str, label: &str, text: &str, cancel: &Cancel) -> Result<Cluster> {
+    let simulation = SimOptions::default();
+    let (start, seed) = (simulation.start, simulation.seed);
+    let sim = Fixture::parse(label, text)
+        .and_then(|fixture| fixture.cluster(simulation))
+        .map_err(|error| broken(label, text, &error))?;
+    let options =
+        Options { cancel: cancel.clone(), name: Some(name.to_owned()), ..Options::new(RunId::simulated(start, seed)) };
+    Ok(Cluster::simulated(sim, options))
+}
+
+/// The fixture that `--sandbox` means: the runbook's own, a file, or one beside the runbook.
+fn text(source: &Source, word: &str) -> Result<Text> {
+    if word.is_empty() {
+        return match source.beside.read(FIXTURE)? {
+            Some(text) => Ok(Text { label: source.beside.label(FIXTURE), text }),
+            None => Err(Error::usage(format!("runbook `{}` has no `{FIXTURE}` for `--sandbox`", source.name))
+                .hint("name a fixture: `--sandbox=FILE`")),
+        };
+    }
+    let path = Path::new(word);
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Text { label: word.to_owned(), text }),
+        Err(error) => match source.beside.read(word)? {
+            Some(text) => Ok(Text { label: source.beside.label(word), text }),
+            None => Err(unreadable(path, &error).context(format!("no fixture `{word}` for `--sandbox`"))),
+        },
+    }
+}
+
+/// A fixture's error at its line.
+fn broken(label: &str, text: &str, error: &FixtureError) -> Error {
+    let line = u32::try_from(error.line).unwrap_or(0);
+    let mut told = Error::usage(format!("the fixture `{label}` cannot be used")).cause(error.message.clone());
+    if line > 0 {
+        told.places.push(Place {
+            file: error.file.clone(),
+            line,
+            column: u32::try_from(error.column).ok().filter(|column| *column > 0),
+            length: None,
+            source: text.lines().nth(line as usize - 1).map(str::to_owned),
+            function: None,
+        });
+    }
+    told
+}

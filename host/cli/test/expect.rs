@@ -1,0 +1,282 @@
+//! The `run` of a scenario: what happened, as questions that raise when the answer is no.
+
+use std::rc::Rc;
+
+use lockgate_sim::Cluster as Sim;
+use serde_json::Value as Json;
+
+use super::cluster::reference;
+use super::names::{Act, wrong};
+use super::play::is_given;
+use crate::base::{Error, Kind, Reason, Result, Span, Value};
+use crate::cluster::{Cluster, Simulation};
+use crate::lua::{ABSENT, Methods};
+use crate::report::Transcript;
+use crate::run::event::{StepEnd, Verdict};
+use crate::run::{End, Event, Record, Summary};
+
+/// What happened in a scenario.
+pub(super) struct Outcome {
+    /// How it ended.
+    pub(super) summary: Summary,
+    /// Everything that happened: of the run, or of the plan when that was not run.
+    pub(super) records: Vec<Record>,
+    /// The cluster.
+    pub(super) cluster: Cluster,
+    /// The same past the run.
+    pub(super) simulation: Simulation,
+    /// The cluster before plan and run.
+    pub(super) before: Sim,
+    /// The namespace of references that name none.
+    pub(super) namespace: String,
+    /// Whether there was a run at all, or only a plan.
+    pub(super) ran: bool,
+}
+
+fn unmet(message: impl Into<String>) -> Error {
+    Error::new(Kind::Runbook, Reason::CheckFailed, message)
+}
+
+impl Outcome {
+    fn acts(&self) -> Vec<Act> {
+        self.cluster.requests().iter().filter_map(Act::of).collect()
+    }
+
+    fn act(&self, text: &str) -> Result<Act> {
+        let act = Act::parse(text, &self.namespace)?;
+        let known = self.before.store().get(&act.key).is_some() || self.simulation.with(|sim| sim.store().get(&act.key).is_some());
+        if known { Ok(act) } else { Err(wrong(format!("`{text}` can match nothing: there never was a `{}`", act.key))) }
+    }
+
+    fn ended(&self, end: End) -> Result<Value> {
+        if self.summary.end == end {
+            return Ok(Value::Nil);
+        }
+        Err(unmet(format!("the run should end as {end:?}, but ended as {:?}", self.summary.end)))
+    }
+
+    fn step_error(&self, id: &str) -> Option<&Error> {
+        self.records.iter().find_map(|record| match &record.event {
+            Event::StepFinished { step, end: StepEnd::Failed { error }, .. } if step.id == id => Some(error),
+            _ => None,
+        })
+    }
+
+    fn check_error(&self, id: &str) -> Option<&Error> {
+        self.records.iter().find_map(|record| match &record.event {
+            Event::CheckFinished { check, verdict: Verdict::Failed { error }, .. } if check.id == id => Some(error),
+            _ => None,
+        })
+    }
+
+    fn knows(&self, what: &str, id: &str) -> Result<()> {
+        let known = self.records.iter().any(|record| match &record.event {
+            Event::StepStarted { step } => what == "step" && step.id == id,
+            Event::CheckStarted { check } => what == "check" && check.id == id,
+            _ => false,
+        });
+        if known { Ok(()) } else { Err(unmet(format!("{what} `{id}` was never begun"))) }
+    }
+}
+
+/// The object that scripts get.
+pub(super) fn object(outcome: Rc<Outcome>) -> Methods {
+    let mut methods = Methods::new("run");
+    type Ask = fn(&Outcome, &[Value]) -> Result<Value>;
+    let asks: [(&str, Ask); 12] = [
+        ("succeeds", |outcome, _| outcome.ended(End::Succeeded)),
+        ("not_needed", |outcome, _| outcome.ended(End::NotNeeded)),
+        ("fails_step", |outcome, arguments| fails(outcome, arguments, "step")),
+        ("fails_check", |outcome, arguments| fails(outcome, arguments, "check")),
+        ("recovers", recovers),
+        ("parks", parks),
+        ("writes_nothing", writes_nothing),
+        ("did", did),
+        ("in_order", in_order),
+        ("leaves", leaves),
+        ("shows", shows),
+        ("takes", takes),
+    ];
+    for (name, ask) in asks {
+        let outcome = outcome.clone();
+        methods = methods.method(name, move |arguments, _| ask(&outcome, &arguments));
+    }
+    methods
+}
+
+fn text(arguments: &[Value], place: usize, what: &str) -> Result<String> {
+    arguments
+        .get(place)
+        .and_then(Value::as_text)
+        .ok_or_else(|| wrong(format!("argument {} must be {what}", place + 1)))
+}
+
+/// `fails_step(id, { reason, kind, message })`, `fails_check(…)`: the message is a part of the real one.
+fn fails(outcome: &Outcome, arguments: &[Value], what: &str) -> Result<Value> {
+    let id = text(arguments, 0, &format!("the id of a {what}"))?;
+    outcome.knows(what, &id)?;
+    let error = if what == "step" { outcome.step_error(&id) } else { outcome.check_error(&id) };
+    let Some(error) = error else {
+        return Err(unmet(format!("{what} `{id}` should fail, but did not")));
+    };
+    let expected = arguments.get(1).cloned().unwrap_or(Value::Nil).into_json();
+    let whole = error.to_string();
+    let fields = match &expected {
+        Json::Null => return Ok(Value::Nil),
+        Json::String(part) => vec![("message", part.as_str())],
+        Json::Object(map) => map.iter().map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default())).collect(),
+        _ => return Err(wrong("argument 2 must be a text or a table with `reason`, `kind`, `message`")),
+    };
+    for (field, wanted) in fields {
+        let (is, holds) = match field {
+            "reason" => (error.reason.as_str(), error.reason.as_str() == wanted),
+            "kind" => (error.kind.as_str(), error.kind.as_str() == wanted),
+            "message" => (whole.as_str(), whole.contains(wanted)),
+            other => return Err(wrong(format!("an error has no `{other}` to look at")).hint("look at `reason`, `kind` or `message`")),
+        };
+        if !holds {
+            return Err(unmet(format!("{what} `{id}` failed with {field} `{is}`, expected `{wanted}`")));
+        }
+    }
+    Ok(Value::Nil)
+}
+
+fn recovers(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    let id = text(arguments, 0, "the id of a step")?;
+    outcome.knows("step", &id)?;
+    let recovered = outcome.records.iter().any(
+        |record| matches!(&record.event, Event::StepFinished { step, end: StepEnd::Done { recovered: true }, .. } if step.id == id),
+    );
+    if recovered { Ok(Value::Nil) } else { Err(unmet(format!("step `{id}` should recover, but did not"))) }
+}
+
+/// `parks(id)`: the run stopped there and can be started again.
+fn parks(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    outcome.ended(End::Parked)?;
+    let id = text(arguments, 0, "the id of a step or check")?;
+    let last = outcome.records.iter().rev().find_map(|record| match &record.event {
+        Event::StepStarted { step } => Some(step.id.as_str()),
+        Event::CheckStarted { check } => Some(check.id.as_str()),
+        _ => None,
+    });
+    if last == Some(id.as_str()) {
+        return Ok(Value::Nil);
+    }
+    Err(unmet(format!("the run should park at `{id}`, but parked at `{}`", last.unwrap_or("its beginning"))))
+}
+
+fn writes_nothing(outcome: &Outcome, _: &[Value]) -> Result<Value> {
+    match outcome.acts().as_slice() {
+        [] => Ok(Value::Nil),
+        acts => Err(unmet(format!("nothing should be written, but the run did {}", shown(acts)))),
+    }
+}
+
+fn shown(acts: &[Act]) -> String {
+    acts.iter().map(|act| format!("`{act}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// `did(act, n)`: exactly `n` times, at least once without it.
+fn did(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    let act = outcome.act(&text(arguments, 0, "an act such as \"patch deployment/web\"")?)?;
+    let acts = outcome.acts();
+    let count = acts.iter().filter(|done| **done == act).count();
+    let wanted = if is_given(arguments.get(1)) { arguments.get(1).cloned().unwrap_or(Value::Nil).into_json().as_u64() } else { None };
+    let holds = wanted.map_or(count > 0, |wanted| u64::try_from(count) == Ok(wanted));
+    if holds {
+        return Ok(Value::Nil);
+    }
+    let wanted = wanted.map_or("at least once".to_owned(), |wanted| format!("{wanted} times"));
+    Err(unmet(format!("the run should do `{act}` {wanted}, but did it {count} times; it did {}", shown(&acts))))
+}
+
+fn in_order(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    let wanted = match arguments.first().cloned().unwrap_or(Value::Nil).into_json() {
+        Json::Array(items) => items,
+        _ => return Err(wrong("argument 1 must be a list of acts")),
+    };
+    let acts = outcome.acts();
+    let mut rest = acts.iter();
+    for text in &wanted {
+        let act = outcome.act(text.as_str().ok_or_else(|| wrong("an act is a text"))?)?;
+        if !rest.any(|done| *done == act) {
+            return Err(unmet(format!("`{act}` was not done in this order; the run did {}", shown(&acts))));
+        }
+    }
+    Ok(Value::Nil)
+}
+
+/// `leaves(ref, fields)`: the object's fields afterwards. A field that the object has not at its top is looked for in `spec`, then
+/// in `status`; `images` are those of its containers.
+fn leaves(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    let key = reference(arguments, 0, &outcome.namespace)?;
+    let fields = arguments.get(1).cloned().unwrap_or(Value::Nil).into_json();
+    let object = outcome.simulation.with(|sim| sim.store().get(&key).cloned());
+    if fields.as_str() == Some(ABSENT) {
+        return if object.is_none() { Ok(Value::Nil) } else { Err(unmet(format!("`{key}` should be gone"))) };
+    }
+    let object = object.ok_or_else(|| unmet(format!("there is no `{key}` afterwards")))?;
+    let Json::Object(fields) = fields else { return Err(wrong("argument 2 must be a table of fields, or `absent`")) };
+    for (name, wanted) in &fields {
+        let images;
+        let found = if name == "images" {
+            images = images_of(&object);
+            Some(&images)
+        } else {
+            [object.get(name), object["spec"].get(name), object["status"].get(name)].into_iter().flatten().next()
+        };
+        matches(found, wanted, name).map_err(|why| unmet(format!("`{key}` afterwards: {why}")))?;
+    }
+    Ok(Value::Nil)
+}
+
+fn images_of(object: &Json) -> Json {
+    let spec = &object["spec"]["template"]["spec"];
+    let lists = ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array());
+    let pairs = lists.flatten().filter_map(|container| Some((container["name"].as_str()?.to_owned(), container["image"].clone())));
+    Json::Object(pairs.collect())
+}
+
+/// Whether the wanted fields are in what was found; lists are compared whole.
+fn matches(found: Option<&Json>, wanted: &Json, path: &str) -> Result<(), String> {
+    let gone = wanted.as_str() == Some(ABSENT);
+    match (found, wanted) {
+        (None, _) if gone => Ok(()),
+        (Some(found), _) if gone => Err(format!("`{path}` should be absent, but is {found}")),
+        (None, _) => Err(format!("`{path}` should be {wanted}, but is absent")),
+        (Some(Json::Object(found)), Json::Object(wanted)) => {
+            wanted.iter().try_for_each(|(name, wanted)| matches(found.get(name), wanted, &format!("{path}.{name}")))
+        }
+        (Some(Json::Array(found)), Json::Array(wanted)) if found.len() == wanted.len() => found
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .try_for_each(|(place, (found, wanted))| matches(Some(found), wanted, &format!("{path}[{place}]"))),
+        (Some(Json::Number(found)), Json::Number(wanted)) if found.as_f64() == wanted.as_f64() => Ok(()),
+        (Some(found), wanted) if found == wanted => Ok(()),
+        (Some(found), wanted) => Err(format!("`{path}` should be {wanted}, but is {found}")),
+    }
+}
+
+fn shows(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    let part = text(arguments, 0, "a text")?;
+    let mut transcript = Transcript::text(&outcome.records);
+    if let Some(error) = &outcome.summary.error {
+        transcript.push_str(&error.to_string());
+    }
+    if transcript.contains(&part) {
+        return Ok(Value::Nil);
+    }
+    Err(unmet(format!("`{part}` is not in the transcript")).cause(transcript))
+}
+
+fn takes(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    if !outcome.ran {
+        return Err(unmet("there was no run: the plan did not succeed"));
+    }
+    let limit = Span::parse(&text(arguments, 0, "a duration")?)?;
+    if outcome.summary.took < limit {
+        return Ok(Value::Nil);
+    }
+    Err(unmet(format!("the run should take less than {limit}, but took {}", outcome.summary.took)))
+}

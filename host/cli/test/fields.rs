@@ -1,0 +1,157 @@
+//! The fields of a scenario, typed. What is not known is an error with the nearest known word.
+
+use lockgate_sim::faults::Rule;
+use serde_json::Value as Json;
+
+use crate::base::{Error, Kind, Reason, Result, Span, Value, did_you_mean};
+use crate::lua::{Field, RawScenario, TestFunction};
+use crate::primitives::registry::list;
+use crate::run::Given;
+
+/// The fields that a scenario may have.
+const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "params"];
+
+/// A scenario, ready to be played.
+pub(super) struct Scenario {
+    /// Its name, a sentence.
+    pub(super) name: String,
+    /// The fixture beside the runbook.
+    pub(super) fixture: String,
+    /// The parameters of the run.
+    pub(super) params: Given,
+    /// Changes the cluster before the plan.
+    pub(super) given: Option<TestFunction>,
+    /// Changes the cluster between plan and run.
+    pub(super) drift: Option<TestFunction>,
+    /// Changes the cluster while the run goes, each at its time after the start.
+    pub(super) at: Vec<(Span, TestFunction)>,
+    /// What the operator answers: patterns over questions.
+    pub(super) answers: Vec<(String, String)>,
+    /// What goes wrong at the API server during the run.
+    pub(super) faults: Vec<Rule>,
+    /// Looks at the outcome.
+    pub(super) expect: TestFunction,
+}
+
+/// An error at a field of a scenario.
+fn wrong(raw: &RawScenario, field: &str, message: impl std::fmt::Display) -> Error {
+    let mut error = Error::new(Kind::Runbook, Reason::Usage, format!("`scenario \"{}\"`: {message}", raw.name));
+    error.places.push(raw.field_place(field).clone());
+    error
+}
+
+impl Scenario {
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// An unknown field, a field of the wrong type, or no `expect`; with its place.
+    pub(super) fn read(raw: &RawScenario) -> Result<Scenario> {
+        for field in raw.fields.keys() {
+            if !KNOWN.contains(&field.as_str()) {
+                let error = wrong(raw, field, format!("it has no field `{field}`"));
+                return Err(match did_you_mean(field, KNOWN.iter().copied()) {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint(format!("its fields are {}", list(KNOWN.iter().copied()))),
+                });
+            }
+        }
+        let expect = function(raw, "expect")?.ok_or_else(|| {
+            wrong(raw, "expect", "it has no `expect`").hint("write `expect = function(run) run:succeeds() end`")
+        })?;
+        Ok(Scenario {
+            name: raw.name.clone(),
+            fixture: text(raw, "fixture")?.unwrap_or_else(|| "cluster.yaml".to_owned()),
+            params: params(raw)?,
+            given: function(raw, "given")?,
+            drift: function(raw, "drift")?,
+            at: at(raw)?,
+            answers: answers(raw)?,
+            faults: faults(raw)?,
+            expect,
+        })
+    }
+}
+
+fn function(raw: &RawScenario, name: &str) -> Result<Option<TestFunction>> {
+    match raw.fields.get(name) {
+        None | Some(Field::Value(Value::Nil)) => Ok(None),
+        Some(Field::Function(function)) => Ok(Some(function.clone())),
+        Some(_) => Err(wrong(raw, name, format!("`{name}` must be a function"))),
+    }
+}
+
+fn text(raw: &RawScenario, name: &str) -> Result<Option<String>> {
+    match raw.fields.get(name) {
+        None => Ok(None),
+        Some(Field::Value(value)) if value.as_text().is_some() => Ok(value.as_text()),
+        Some(_) => Err(wrong(raw, name, format!("`{name}` must be a text"))),
+    }
+}
+
+/// A table of a scenario as JSON entries; absent is none.
+fn entries(raw: &RawScenario, name: &str) -> Result<Vec<(String, Json)>> {
+    match raw.fields.get(name) {
+        None => Ok(Vec::new()),
+        Some(Field::Value(value)) => match value.clone().into_json() {
+            Json::Object(map) => Ok(map.into_iter().collect()),
+            Json::Array(items) if items.is_empty() => Ok(Vec::new()),
+            _ => Err(wrong(raw, name, format!("`{name}` must be a table of names"))),
+        },
+        Some(_) => Err(wrong(raw, name, format!("`{name}` must be a table of values"))),
+    }
+}
+
+fn scalar(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
+        Json::Array(items) => items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(",")),
+        Json::Null | Json::Object(_) => None,
+    }
+}
+
+/// Parameters are given as a person would type them.
+fn params(raw: &RawScenario) -> Result<Given> {
+    let words: Result<Vec<(String, String)>> = entries(raw, "params")?
+        .into_iter()
+        .map(|(name, value)| match scalar(&value) {
+            Some(text) => Ok((name, text)),
+            None => Err(wrong(raw, "params", format!("parameter `{name}` must be a text, a number, true, false or a list of them"))),
+        })
+        .collect();
+    Ok(Given { words: words?, file: None })
+}
+
+fn at(raw: &RawScenario) -> Result<Vec<(Span, TestFunction)>> {
+    let functions = match raw.fields.get("at") {
+        None => return Ok(Vec::new()),
+        Some(Field::Functions(functions)) => functions,
+        Some(_) => return Err(wrong(raw, "at", "`at` must be a table from times such as [\"5m\"] to functions")),
+    };
+    let mut timed: Vec<(Span, TestFunction)> = Vec::new();
+    for (time, function) in functions {
+        let span = Span::parse(time).map_err(|error| wrong(raw, "at", format!("`at`: {error}")))?;
+        timed.push((span, function.clone()));
+    }
+    timed.sort_by_key(|(span, _)| *span);
+    Ok(timed)
+}
+
+fn answers(raw: &RawScenario) -> Result<Vec<(String, String)>> {
+    entries(raw, "answers")?
+        .into_iter()
+        .map(|(pattern, answer)| match scalar(&answer) {
+            Some(text) => Ok((pattern, text)),
+            None => Err(wrong(raw, "answers", format!("the answer to `{pattern}` must be a text"))),
+        })
+        .collect()
+}
+
+fn faults(raw: &RawScenario) -> Result<Vec<Rule>> {
+    let value = match raw.fields.get("faults") {
+        None => return Ok(Vec::new()),
+        Some(Field::Value(value)) => value.clone().into_json(),
+        Some(_) => return Err(wrong(raw, "faults", "`faults` must be a list of rules")),
+    };
+    serde_json::from_value(value).map_err(|error| wrong(raw, "faults", format!("`faults`: {error}")))
+}

@@ -1,0 +1,154 @@
+//! `lockgate test`: the scenarios of a runbook, and the tests that every runbook gets for free.
+
+mod cluster;
+mod expect;
+mod fields;
+mod free;
+mod names;
+mod play;
+
+use serde_json::{Value as Json, json};
+
+use super::args::{Format, TestArgs};
+use super::{Done, find};
+use crate::base::{Error, Result};
+use crate::lua::{Engine, TestFile};
+use crate::primitives::registry::plural;
+use crate::report::json as report;
+use crate::report::{Screen, excerpt};
+use crate::run::Source;
+
+/// The file of scenarios beside a runbook.
+const SCENARIOS: &str = "test.luau";
+
+/// One test of a runbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// The file loads without a cluster.
+    Loads,
+    /// Every line of the source document is answered for.
+    Coverage,
+    /// The plan on the runbook's own fixture is the committed one.
+    Plan,
+    /// A scenario, by name.
+    Scenario(String),
+}
+
+impl std::fmt::Display for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Test::Loads => f.write_str("loads without a cluster"),
+            Test::Coverage => f.write_str("answers for every line of its source"),
+            Test::Plan => f.write_str("plans as committed"),
+            Test::Scenario(name) => f.write_str(name),
+        }
+    }
+}
+
+fn scenarios(source: &Source) -> Result<Option<TestFile>> {
+    let Some(text) = source.beside.read(SCENARIOS)? else { return Ok(None) };
+    let file = Source {
+        name: source.name.clone(),
+        file: source.beside.label(SCENARIOS),
+        text: text.into(),
+        beside: source.beside.clone(),
+    };
+    TestFile::load(&Engine::of_thread()?, &file).map(Some)
+}
+
+/// The tests of a runbook, in the order in which they are run.
+///
+/// # Errors
+/// When its file of scenarios does not load. A runbook that does not load has one test, which says so.
+pub fn tests(source: &Source) -> Result<Vec<Test>> {
+    let mut tests = vec![Test::Loads];
+    let Ok(runbook) = super::host::declared(source, &[]) else { return Ok(tests) };
+    if !runbook.coverage.is_empty() {
+        tests.push(Test::Coverage);
+    }
+    if source.beside.read(free::FIXTURE)?.is_some() {
+        tests.push(Test::Plan);
+    }
+    if let Some(file) = scenarios(source)? {
+        tests.extend(file.scenarios.iter().map(|scenario| Test::Scenario(scenario.name.clone())));
+    }
+    Ok(tests)
+}
+
+/// Runs one test. With `bless` the committed plan is written instead of compared.
+///
+/// # Errors
+/// What was not as it should be, and where.
+pub fn one(source: &Source, test: &Test, bless: bool) -> Result<()> {
+    match test {
+        Test::Loads => free::loads(source),
+        Test::Coverage => free::coverage(source),
+        Test::Plan => free::plan(source, bless),
+        Test::Scenario(name) => {
+            let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
+            let raw = file.scenarios.iter().find(|scenario| scenario.name == *name);
+            let raw = raw.ok_or_else(|| Error::usage(format!("there is no scenario `{name}`")))?;
+            play::play(source, &file, &fields::Scenario::read(raw)?)
+        }
+    }
+}
+
+/// Runs the tests of the runbooks that were named, or of all bundled ones.
+///
+/// # Errors
+/// A runbook that is not there, or a document that cannot be read. Failed tests are the exit code.
+pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
+    let sources: Vec<Source> = if args.runbooks.is_empty() {
+        Source::bundled_names().iter().filter_map(|name| Source::bundled(name)).collect()
+    } else {
+        args.runbooks.iter().map(|word| find::runbook(word)).collect::<Result<_>>()?
+    };
+    if !args.documents.is_empty() {
+        return documents(args, &sources, screen);
+    }
+    let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let (mut results, mut passed, mut failed) = (Vec::new(), 0, 0);
+    for source in &sources {
+        for test in tests(source)? {
+            let outcome = one(source, &test, bless);
+            if outcome.is_ok() { passed += 1 } else { failed += 1 }
+            if args.output.output == Format::Text {
+                let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
+                screen.data(&format!("{word}  {}  {test}", source.name));
+                if let Err(error) = &outcome {
+                    screen.data(&excerpt::error(error, screen.paint));
+                }
+            }
+            results.push(result(source, &test, outcome));
+        }
+    }
+    match args.output.output {
+        Format::Text => screen.data(&format!("{}: {passed} passed, {failed} failed", plural(passed + failed, "test"))),
+        Format::Json => {
+            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed }))?);
+        }
+    }
+    Ok(u8::from(failed > 0))
+}
+
+fn result(source: &Source, test: &Test, outcome: Result<()>) -> Json {
+    let mut entry = json!({ "runbook": source.name, "name": test.to_string(), "result": if outcome.is_ok() { "ok" } else { "failed" } });
+    if let Err(error) = outcome {
+        entry["error"] = json!(error);
+    }
+    entry
+}
+
+/// `--document NUMBER=FILE`: compares the committed line hashes with the document at hand, or writes them.
+fn documents(args: &TestArgs, sources: &[Source], screen: &Screen) -> Done {
+    let [source] = sources else {
+        return Err(Error::usage("`--document` goes with one runbook").hint("name its folder"));
+    };
+    for word in &args.documents {
+        let (number, file) = word
+            .split_once('=')
+            .ok_or_else(|| Error::usage(format!("`{word}` is no document")).hint("write `--document 002=FILE`"))?;
+        screen.data(&free::document(source, number, std::path::Path::new(file), args.bless)?);
+    }
+    Ok(0)
+}

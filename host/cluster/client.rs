@@ -1,0 +1,382 @@
+//! The cluster as primitives see it: objects in, objects out, the same for every target.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::cancel::Cancel;
+use super::discovery::{self, Resource};
+use super::follow::{Follow, Following};
+use super::layers::{Access, Gate, Recorded, Recorder};
+use super::op;
+use super::page::{self, meta};
+use super::place::{Label, Place};
+use super::request::{Act, Call, MANAGER, PatchType, Verb};
+use super::run_id::RunId;
+use super::wire::Wire;
+use crate::base::{Clock, Error, ObjectRef, Reason, Result};
+
+/// Which objects of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Select {
+    /// A label selector, for example `app=web,tier!=x`.
+    pub labels: Option<String>,
+    /// A field selector, for example `spec.nodeName=w1`.
+    pub fields: Option<String>,
+}
+
+/// A list as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The objects, sorted by namespace and name.
+    pub items: Vec<Arc<Json>>,
+    /// The moment, for a watch that goes on from it.
+    pub resource_version: String,
+}
+
+/// One object of a cluster, whether it exists or not.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its kind.
+    pub resource: Rc<Resource>,
+    /// Its namespace; `None` for kinds without.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Whether the namespace goes without saying.
+    at_home: bool,
+}
+
+impl Target {
+    /// `kind/namespace/name`, or `kind/name` for kinds without namespaces: the same wherever it is said.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{}/{namespace}/{}", self.resource, self.name),
+            None => format!("{}/{}", self.resource, self.name),
+        }
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.resource == other.resource && self.namespace == other.namespace && self.name == other.name
+    }
+}
+
+impl Eq for Target {}
+
+impl fmt::Display for Target {
+    /// `deployment/name`, with the namespace when it is not the one of the run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) if !self.at_home => write!(f, "{}/{namespace}/{}", self.resource, self.name),
+            _ => write!(f, "{}/{}", self.resource, self.name),
+        }
+    }
+}
+
+/// What all clones of a cluster share.
+pub(super) struct Shared {
+    pub(super) place: Place,
+    pub(super) wire: Wire,
+    pub(super) gate: Gate,
+    pub(super) recorder: Recorder,
+    pub(super) label: Label,
+    pub(super) run: RunId,
+    pub(super) writes: Cell<u64>,
+    pub(super) known: RefCell<Vec<Rc<Resource>>>,
+    pub(super) discovered: Cell<bool>,
+}
+
+/// A way to one cluster: live, simulated, or the copy that a plan works on. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) shared: Rc<Shared>,
+    pub(super) namespace: Rc<str>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster({}, {})", self.shared.label.name, self.namespace)
+    }
+}
+
+impl Cluster {
+    /// The kind of this name: singular, plural or short, `kind.group`, `kind.version.group`. Built-in kinds cost no request.
+    ///
+    /// # Errors
+    /// Input when there is none, with what may have been meant; or the errors of a read, when the server had to be asked.
+    pub async fn resolve(&self, kind: &str, group: Option<&str>) -> Result<Rc<Resource>> {
+        if let Some(found) = discovery::find(&self.shared.known.borrow(), kind, group) {
+            return Ok(found);
+        }
+        if !self.shared.discovered.get() {
+            let found = discovery::discover(self.wire()).await?;
+            self.shared.discovered.set(true);
+            let mut known = self.shared.known.borrow_mut();
+            let new: Vec<_> = found.into_iter().filter(|resource| !known.contains(resource)).collect();
+            known.extend(new);
+        }
+        let known = self.shared.known.borrow();
+        discovery::find(&known, kind, group).ok_or_else(|| discovery::unknown(&known, kind, group))
+    }
+
+    /// The object that a reference means. Its namespace is the one in the reference, else `namespace`, else the cluster's own.
+    ///
+    /// # Errors
+    /// As [`Cluster::resolve`]; input when a kind without namespaces is given one in the reference.
+    pub async fn target(&self, reference: &ObjectRef, namespace: Option<&str>) -> Result<Target> {
+        let resource = self.resolve(&reference.kind, reference.group.as_deref()).await?;
+        let namespace = match (&reference.namespace, resource.namespaced) {
+            (Some(given), false) => {
+                return Err(Error::usage(format!("`{reference}`: a {resource} lives in no namespace"))
+                    .hint(format!("write `{resource}/{}` without `{given}`", reference.name)));
+            }
+            (None, false) => None,
+            (given, true) => Some(given.as_deref().or(namespace).unwrap_or(&self.namespace).to_owned()),
+        };
+        Ok(self.object(resource, namespace, reference.name.clone()))
+    }
+
+    /// The object of this kind, namespace and name. A namespace left out is the cluster's own; for kinds without, it is dropped.
+    #[must_use]
+    pub fn object(&self, resource: Rc<Resource>, namespace: Option<String>, name: impl Into<String>) -> Target {
+        let namespace = resource.namespaced.then(|| namespace.unwrap_or_else(|| self.namespace.to_string()));
+        let at_home = namespace.as_deref().is_none_or(|namespace| namespace == &*self.namespace);
+        Target { resource, namespace, name: name.into(), at_home }
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// `not_found` when it is not there; `forbidden`, `unreachable`, `unmodelled`.
+    pub async fn get(&self, target: &Target) -> Result<Arc<Json>> {
+        self.wire().json(&self.call(Verb::Get, target, None)).await
+    }
+
+    /// Reads an object that may not be there.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`], except `not_found`.
+    pub async fn find(&self, target: &Target) -> Result<Option<Arc<Json>>> {
+        match self.get(target).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.reason == Reason::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads all objects of a kind, in one namespace or (`None`) in all.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`].
+    pub async fn list(&self, resource: &Rc<Resource>, namespace: Option<&str>, select: &Select) -> Result<Listed> {
+        let call = self.collection(Verb::List, resource, namespace, select);
+        let pages = page::read(self.wire(), &call, &resource.api_version(), &resource.kind).await?;
+        let mut items: Vec<Arc<Json>> = pages.items.into_iter().map(Arc::new).collect();
+        items.sort_by(|a, b| (meta(a, "namespace"), meta(a, "name")).cmp(&(meta(b, "namespace"), meta(b, "name"))));
+        Ok(Listed { items, resource_version: pages.resource_version })
+    }
+
+    /// Creates an object. `namespace` counts where the object names none.
+    ///
+    /// # Errors
+    /// `conflict` when it exists; `invalid`, `forbidden`, `unreachable`, `refused` where writing is not allowed.
+    pub async fn create(&self, resource: &Rc<Resource>, namespace: Option<&str>, mut object: Json) -> Result<Arc<Json>> {
+        let own = Some(meta(&object, "namespace")).filter(|own| !own.is_empty());
+        let namespace = own.or(namespace).map(str::to_owned);
+        let name = match meta(&object, "name") {
+            "" => format!("{}…", meta(&object, "generateName")),
+            name => name.to_owned(),
+        };
+        let target = self.object(resource.clone(), namespace, name);
+        op::annotate(&mut object, &self.next_op());
+        let mut call = self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).body(object);
+        call.act.name = None;
+        self.wire().json(&call).await
+    }
+
+    /// Changes an object in part. Merge and strategic patches say absolute values, so that they are sent again when the server
+    /// was too busy to begin. A JSON patch reads the object first: where it has no annotations yet, the place of the operation's
+    /// annotation has to be made, and only in the object that was read.
+    ///
+    /// # Errors
+    /// As [`Cluster::create`], and `not_found`. When the answer is lost the error's `details.outcome` is `unknown`.
+    pub async fn patch(&self, target: &Target, kind: PatchType, body: Json, subresource: Option<&str>) -> Result<Arc<Json>> {
+        let mut body = body;
+        if subresource.is_none() {
+            let stamp = self.next_op();
+            match kind {
+                PatchType::Merge | PatchType::Strategic => op::annotate(&mut body, &stamp),
+                PatchType::Json => {
+                    self.gate().access().allows(&self.call(Verb::Patch, target, None).act)?;
+                    let object = self.get(target).await?;
+                    op::annotate_json_patch(&mut body, &object, &stamp);
+                }
+            }
+        }
+        let mut call = self.call(Verb::Patch, target, subresource).query("fieldManager", MANAGER).body(body);
+        call.content_type = kind.content_type();
+        call.idempotent = kind != PatchType::Json;
+        self.wire().json(&call).await
+    }
+
+    /// Replaces an object. With a `resourceVersion` in it the server refuses when the object has changed since.
+    ///
+    /// # Errors
+    /// As [`Cluster::patch`].
+    pub async fn replace(&self, target: &Target, mut object: Json) -> Result<Arc<Json>> {
+        op::annotate(&mut object, &self.next_op());
+        let call = self.call(Verb::Update, target, None).query("fieldManager", MANAGER).body(object);
+        self.wire().json(&call).await
+    }
+
+    /// Deletes an object. `options` are the fields of `DeleteOptions` (grace period, preconditions, propagation). There is no
+    /// place for the operation's annotation in this request.
+    ///
+    /// # Errors
+    /// As [`Cluster::patch`].
+    pub async fn delete(&self, target: &Target, options: Json) -> Result<Arc<Json>> {
+        let mut body = serde_json::json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+        if let (Some(body), Json::Object(options)) = (body.as_object_mut(), options) {
+            body.extend(options);
+        }
+        self.wire().json(&self.call(Verb::Delete, target, None).body(body)).await
+    }
+
+    /// Follows objects: one list now, then one watch per scope for as long as somebody waits for changes.
+    ///
+    /// # Errors
+    /// As [`Cluster::list`].
+    pub async fn follow(&self, scopes: Vec<Follow>) -> Result<Following> {
+        Following::begin(self.clone(), scopes).await
+    }
+
+    /// The version that the server says it has, `gitVersion` of `/version`.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`].
+    pub async fn server_version(&self) -> Result<String> {
+        let document = self.wire().json(&Call::path("/version", "the server's version")).await?;
+        document["gitVersion"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::new(crate::base::Kind::Cluster, Reason::Unsupported, "reading the server's version: it does not say"))
+    }
+
+    /// The namespace of objects that name none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The same cluster with another namespace for objects that name none.
+    #[must_use]
+    pub fn with_namespace(&self, namespace: &str) -> Cluster {
+        Cluster { shared: self.shared.clone(), namespace: namespace.into() }
+    }
+
+    /// The clock of everything that waits for this cluster.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.wire().clock()
+    }
+
+    /// The switch that stops what is being done here.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        self.wire().cancel()
+    }
+
+    /// What this is, for people.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        self.shared.label.clone()
+    }
+
+    /// The run whose id the writes carry.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.shared.run
+    }
+
+    /// What may be sent at present.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.gate().access()
+    }
+
+    /// Sets what may be sent from now on, for all clones.
+    pub fn set_access(&self, access: Access) {
+        self.gate().set(access);
+    }
+
+    /// Every request so far, in the order in which they were sent.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.recorder.all()
+    }
+
+    /// Kinds that the server serves, as far as they are known without asking: for completion.
+    #[must_use]
+    pub fn known_kinds(&self) -> Vec<Rc<Resource>> {
+        self.shared.known.borrow().clone()
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    pub(super) fn wire(&self) -> &Wire {
+        &self.shared.wire
+    }
+
+    /// The stamp of the next write: `RUN/SEQ/EPOCH`. The epoch counts who held the run; it is 1 until runs can be resumed.
+    fn next_op(&self) -> String {
+        let seq = self.shared.writes.get() + 1;
+        self.shared.writes.set(seq);
+        format!("{}/{seq}/1", self.shared.run)
+    }
+
+    fn call(&self, verb: Verb, target: &Target, subresource: Option<&str>) -> Call {
+        let act = Act {
+            verb,
+            group: target.resource.group.clone(),
+            version: target.resource.version.clone(),
+            resource: target.resource.plural.clone(),
+            namespace: target.namespace.clone(),
+            name: Some(target.name.clone()),
+            subresource: subresource.map(str::to_owned),
+        };
+        Call::new(act, format!("`{target}`"))
+    }
+
+    pub(super) fn collection(&self, verb: Verb, resource: &Resource, namespace: Option<&str>, select: &Select) -> Call {
+        let namespace = namespace.filter(|_| resource.namespaced).map(str::to_owned);
+        let about = match &namespace {
+            Some(namespace) if **namespace != *self.namespace => format!("{} in `{namespace}`", resource.plural),
+            _ => resource.plural.clone(),
+        };
+        let act = Act {
+            verb,
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            resource: resource.plural.clone(),
+            namespace,
+            name: None,
+            subresource: None,
+        };
+        let mut call = Call::new(act, about);
+        if let Some(labels) = &select.labels {
+            call = call.query("labelSelector", labels.clone());
+        }
+        if let Some(fields) = &select.fields {
+            call = call.query("fieldSelector", fields.clone());
+        }
+        call
+    }
+}

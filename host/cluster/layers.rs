@@ -1,0 +1,278 @@
+//! The layers every request passes on its way out, whoever sends it: the guard and the recorder.
+//!
+//! They are tower layers around the service that answers (live, simulated, overlay), beneath `kube::Client`: no primitive can
+//! go around them. The deadline of a request is kept in [`super::wire`], because a write must not be dropped by a layer.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::{BoxFuture, Either, Ready, ready};
+use http::{Request, Response};
+use kube::client::Body;
+use serde::{Deserialize, Serialize};
+use tower::{BoxError, Layer, Service};
+
+use super::request::{Act, Verb};
+use crate::base::{Clock, Error, Kind, Reason, Timestamp};
+
+/// What may be sent at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Nothing: a file is being loaded.
+    Load,
+    /// Reads: in a check or in `verify`.
+    ReadOnly,
+    /// Everything.
+    ReadWrite,
+}
+
+impl Access {
+    /// Whether this verb may be sent.
+    ///
+    /// # Errors
+    /// A refusal that says where it was tried.
+    pub fn allows(self, act: &Act) -> Result<(), Error> {
+        let refuse = |message: String| Err(Error::new(Kind::Refused, Reason::Refused, message));
+        match self {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly if !act.verb.is_write() => Ok(()),
+            Access::ReadOnly => refuse(format!("`{act}` writes, and only reads are allowed here")),
+            Access::Load => refuse(format!("`{act}` is sent while a file is loaded")),
+        }
+    }
+}
+
+/// The switch behind the guard, shared by all clones of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<AtomicU8>);
+
+impl Gate {
+    pub(crate) fn new(access: Access) -> Gate {
+        let gate = Gate(Arc::new(AtomicU8::new(0)));
+        gate.set(access);
+        gate
+    }
+
+    pub(crate) fn set(&self, access: Access) {
+        self.0.store(access as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        match self.0.load(Ordering::SeqCst) {
+            2 => Access::ReadWrite,
+            1 => Access::ReadOnly,
+            _ => Access::Load,
+        }
+    }
+}
+
+/// One request as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// What it did.
+    pub verb: Verb,
+    /// Resource with its group, for example `deployments.apps`; the path when it was no resource.
+    pub resource: String,
+    /// Namespace, where there is one.
+    pub namespace: Option<String>,
+    /// Name, where there is one.
+    pub name: Option<String>,
+    /// Subresource, where there is one.
+    pub subresource: Option<String>,
+    /// The status of the answer; `None` while, or because, there is none.
+    pub status: Option<u16>,
+    /// When it was sent, by the clock of whoever sent it.
+    pub at: Timestamp,
+    /// Whether the copy that a plan works on answered it. `false` is what went to the cluster itself.
+    pub dry: bool,
+}
+
+/// The list of requests, shared by all clones of a cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<Recorded>>>);
+
+impl Recorder {
+    pub(crate) fn all(&self) -> Vec<Recorded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn sent(&self, act: &Act, at: Timestamp, dry: bool) -> usize {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = list.len();
+        let resource = if act.group.is_empty() { act.resource.clone() } else { format!("{}.{}", act.resource, act.group) };
+        list.push(Recorded {
+            seq: index as u64 + 1,
+            verb: act.verb,
+            resource,
+            namespace: act.namespace.clone(),
+            name: act.name.clone(),
+            subresource: act.subresource.clone(),
+            status: None,
+            at,
+            dry,
+        });
+        index
+    }
+
+    fn answered(&self, index: usize, status: u16) {
+        if let Some(entry) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            entry.status = Some(status);
+        }
+    }
+}
+
+/// Both layers as one.
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    /// The guard's switch.
+    pub(crate) gate: Gate,
+    /// The recorder's list.
+    pub(crate) recorder: Recorder,
+    /// The clock of the record.
+    pub(crate) clock: Clock,
+    /// Whether what answers is the copy of a plan.
+    pub(crate) dry: bool,
+}
+
+impl<S> Layer<S> for Layers {
+    type Service = Guard<Record<S>>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let record = Record { inner, recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.dry };
+        Guard { inner: record, gate: self.gate.clone() }
+    }
+}
+
+/// Refuses what may not be sent, before it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard<S> {
+    inner: S,
+    gate: Gate,
+}
+
+fn act_of(request: &Request<Body>) -> Act {
+    Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default())
+}
+
+impl<S, B> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Either<Ready<Result<Response<B>, BoxError>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self.gate.access().allows(&act_of(&request)) {
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(error) => Either::Left(ready(Err(error.into()))),
+        }
+    }
+}
+
+/// Writes down what is sent and what came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<S> {
+    inner: S,
+    recorder: Recorder,
+    clock: Clock,
+    dry: bool,
+}
+
+impl<S, B> Service<Request<Body>> for Record<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let act = act_of(&request);
+        let index = self.recorder.sent(&act, self.clock.now(), self.dry);
+        let recorder = self.recorder.clone();
+        let dry = self.dry;
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let result = answer.await;
+            match &result {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    recorder.answered(index, status);
+                    tracing::debug!(target: "lockgate::request", %act, status, dry, "answered");
+                }
+                Err(error) => tracing::debug!(target: "lockgate::request", %act, %error, dry, "no answer"),
+            }
+            result
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use bytes::Bytes;
+    use http::Method;
+    use http_body_util::Empty;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[test]
+    fn access_by_verb() {
+        let act = |method: Method| Act::of(&method, "/api/v1/nodes/n1", "");
+        for (access, read, write) in [(Access::Load, false, false), (Access::ReadOnly, true, false), (Access::ReadWrite, true, true)] {
+            assert_eq!(access.allows(&act(Method::GET)).is_ok(), read, "{access:?}");
+            assert_eq!(access.allows(&act(Method::PATCH)).is_ok(), write, "{access:?}");
+            let gate = Gate::new(access);
+            assert_eq!(gate.access(), access);
+        }
+        let exec = Act::of(&Method::GET, "/api/v1/namespaces/d/pods/p/exec", "command=id");
+        assert_eq!(Access::ReadOnly.allows(&exec).unwrap_err().kind, Kind::Refused);
+    }
+
+    #[test]
+    fn what_is_refused_is_neither_sent_nor_recorded() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = sent.clone();
+        let inner = service_fn(move |_: Request<Body>| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            ready(Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new())))
+        });
+        let recorder = Recorder::default();
+        let gate = Gate::new(Access::ReadOnly);
+        let layers = Layers { gate: gate.clone(), recorder: recorder.clone(), clock: Clock::real(), dry: false };
+        let mut service = layers.layer(inner);
+        let request =
+            |method: Method| Request::builder().method(method).uri("/apis/apps/v1/namespaces/d/deployments/x").body(Body::empty()).unwrap();
+        runtime.block_on(async {
+            assert!(service.call(request(Method::DELETE)).await.is_err());
+            assert_eq!((sent.load(Ordering::SeqCst), recorder.all().len()), (0, 0));
+            service.call(request(Method::GET)).await.unwrap();
+            gate.set(Access::ReadWrite);
+            service.call(request(Method::DELETE)).await.unwrap();
+        });
+        let all = recorder.all();
+        assert_eq!(sent.load(Ordering::SeqCst), 2);
+        assert_eq!(
+            all.iter().map(|entry| (entry.seq, entry.verb, entry.status)).collect::<Vec<_>>(),
+            [(1, Verb::Get, Some(200)), (2, Verb::Delete, Some(200))]
+        );
+        assert_eq!(all[0].resource, "deployments.apps");
+    }
+}

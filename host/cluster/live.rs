@@ -1,0 +1,213 @@
+//! A live cluster: which kubeconfig, which context, and the client for it.
+//!
+//! Everything that is wrong with a kubeconfig is said before anything is contacted, with the file and what would be right. The
+//! client itself is made when it is first needed: it reads certificates and runs credential plugins.
+
+use std::path::{Path, PathBuf};
+
+use kube::client::ClientBuilder;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use super::error::chain;
+use super::layers::Layers;
+use crate::base::clock::Duration;
+use crate::base::{Error, Kind, Reason, Result, did_you_mean};
+
+/// How long a connection may take to be made, of the time that a request has.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Which live cluster to work on.
+#[derive(Clone, Debug, Default)]
+pub struct LiveOptions {
+    /// The kubeconfig; else `KUBECONFIG`, else `~/.kube/config`, else the service account of the pod this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context; else the kubeconfig's current one.
+    pub context: Option<String>,
+}
+
+/// A live cluster that was found and not yet contacted.
+pub(super) struct Live {
+    config: kube::Config,
+    /// The context's name, or `in-cluster`.
+    pub(super) name: String,
+    /// The credential plugin that will be run, as a person would type it.
+    plugin: Option<String>,
+}
+
+impl Live {
+    /// Finds the cluster.
+    pub(super) async fn find(options: &LiveOptions) -> Result<Live> {
+        let Some((kubeconfig, files)) = kubeconfig(options.kubeconfig.as_deref())? else {
+            return in_cluster(options.context.as_deref());
+        };
+        let (name, plugin) = check(&kubeconfig, options.context.as_deref(), &files)?;
+        let chosen = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &chosen)
+            .await
+            .map_err(|error| Error::usage(format!("context `{name}` of kubeconfig `{files}` cannot be used")).cause(texts(&error)))?;
+        Ok(Live { config: ours(config), name, plugin })
+    }
+
+    /// The address, for messages.
+    pub(super) fn server(&self) -> String {
+        self.config.cluster_url.to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// The namespace of the context.
+    pub(super) fn namespace(&self) -> String {
+        self.config.default_namespace.clone()
+    }
+
+    /// A client, through the layers. Must be called inside the runtime that will drive it.
+    pub(super) fn client(&self, layers: &Layers) -> Result<kube::Client> {
+        if let Some(plugin) = &self.plugin {
+            tracing::info!(target: "lockgate::cluster", "credential plugin: {plugin}");
+        }
+        let builder = ClientBuilder::try_from(self.config.clone()).map_err(|error| self.cannot_connect(&error))?;
+        Ok(builder.with_layer(layers).build())
+    }
+
+    fn cannot_connect(&self, error: &kube::Error) -> Error {
+        let server = self.server();
+        let error = match (error, &self.plugin) {
+            (kube::Error::Auth(cause), Some(plugin)) => {
+                Error::new(Kind::Refused, Reason::Forbidden, format!("signing in to `{server}` by `{plugin}`"))
+                    .cause(texts(cause))
+                    .hint("run the command by hand; it is named in the kubeconfig's `exec` block")
+            }
+            (kube::Error::Auth(cause), None) => {
+                Error::new(Kind::Refused, Reason::Forbidden, format!("signing in to `{server}`")).cause(texts(cause))
+            }
+            (error, _) => Error::usage(format!("connecting to `{server}` with context `{}`", self.name)).cause(texts(error)),
+        };
+        error.about(&self.name)
+    }
+}
+
+/// The settings that differ from the library's: no silent retry of any method (`reference/safety.md` §1.1).
+fn ours(mut config: kube::Config) -> kube::Config {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config
+}
+
+/// The texts of an error and its sources on one line, without those that repeat what the one before said.
+fn texts(error: &dyn std::error::Error) -> String {
+    let mut out: Vec<String> = Vec::new();
+    for text in chain(error) {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !out.iter().any(|said| said.contains(&text)) {
+            out.push(text);
+        }
+    }
+    out.join(": ")
+}
+
+/// The merged kubeconfig and the names of its files; `None` where there is none and this may be a pod.
+fn kubeconfig(explicit: Option<&Path>) -> Result<Option<(Kubeconfig, String)>> {
+    if let Some(path) = explicit {
+        return Ok(Some((read(path)?, path.display().to_string())));
+    }
+    let listed: Vec<PathBuf> = std::env::var_os("KUBECONFIG")
+        .map(|value| std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect())
+        .unwrap_or_default();
+    let present: Vec<&PathBuf> = listed.iter().filter(|path| path.exists()).collect();
+    if let (Some(first), true) = (listed.first(), present.is_empty()) {
+        return Err(missing(first).hint("`KUBECONFIG` names it; set it right, or try `--sandbox`"));
+    }
+    if !present.is_empty() {
+        let mut merged = Kubeconfig::default();
+        for path in &present {
+            merged = merged.merge(read(path)?).map_err(|error| {
+                Error::usage(format!("kubeconfig `{}` does not fit the ones before it", path.display())).cause(texts(&error))
+            })?;
+        }
+        let names: Vec<String> = present.iter().map(|path| path.display().to_string()).collect();
+        return Ok(Some((merged, names.join(":"))));
+    }
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+    match home.filter(|path| path.exists()) {
+        Some(path) => Ok(Some((read(&path)?, path.display().to_string()))),
+        None => Ok(None),
+    }
+}
+
+fn missing(path: &Path) -> Error {
+    Error::usage(format!("kubeconfig `{}` does not exist", path.display()))
+}
+
+fn read(path: &Path) -> Result<Kubeconfig> {
+    Kubeconfig::read_from(path).map_err(|error| {
+        let file = path.display();
+        match error {
+            KubeconfigError::ReadConfig(error, _) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing(path).hint("name another with `--kubeconfig`, or try `--sandbox`")
+            }
+            KubeconfigError::ReadConfig(error, _) => Error::usage(format!("kubeconfig `{file}` cannot be read")).cause(error.to_string()),
+            KubeconfigError::Parse(error) => {
+                let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
+                let text = error.without_snippet().to_string();
+                let first = text.lines().next().unwrap_or_default().to_owned();
+                Error::usage(format!("kubeconfig `{file}{place}` is not valid YAML of a kubeconfig")).cause(first)
+            }
+            error => Error::usage(format!("kubeconfig `{file}` cannot be used")).cause(texts(&error)),
+        }
+    })
+}
+
+/// Checks that the context and what it names are there. Gives its name and its credential plugin.
+fn check(kubeconfig: &Kubeconfig, wanted: Option<&str>, files: &str) -> Result<(String, Option<String>)> {
+    let contexts: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if contexts.is_empty() {
+        return Err(Error::usage(format!("kubeconfig `{files}` has no contexts")).hint("name another with `--kubeconfig`"));
+    }
+    let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
+    let Some(name) = wanted.or(current) else {
+        return Err(Error::usage(format!("kubeconfig `{files}` has no current context"))
+            .hint(format!("name one with `--context`: {}", list(&contexts))));
+    };
+    let Some(context) = kubeconfig.contexts.iter().find(|context| context.name == name).and_then(|found| found.context.as_ref()) else {
+        let hint = match did_you_mean(name, contexts.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? there are: {}", list(&contexts)),
+            None => format!("there are: {}", list(&contexts)),
+        };
+        return Err(Error::usage(format!("kubeconfig `{files}` has no context `{name}`")).hint(hint));
+    };
+    let names_missing = |what: &str, missing: &str| {
+        Error::usage(format!("context `{name}` names {what} `{missing}`, which kubeconfig `{files}` does not have"))
+    };
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster);
+    let Some(cluster) = cluster.and_then(|named| named.cluster.as_ref()) else {
+        let clusters: Vec<&str> = kubeconfig.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        return Err(names_missing("cluster", &context.cluster).hint(format!("there are: {}", list(&clusters))));
+    };
+    if cluster.server.as_deref().unwrap_or_default().is_empty() {
+        return Err(Error::usage(format!("cluster `{}` of kubeconfig `{files}` has no `server`", context.cluster)));
+    }
+    let plugin = match context.user.as_deref().filter(|user| !user.is_empty()) {
+        None => None,
+        Some(user) => {
+            let found = kubeconfig.auth_infos.iter().find(|info| info.name == user);
+            let info = found.ok_or_else(|| names_missing("user", user))?.auth_info.as_ref();
+            info.and_then(plugin)
+        }
+    };
+    Ok((name.to_owned(), plugin))
+}
+
+fn plugin(info: &AuthInfo) -> Option<String> {
+    let exec = info.exec.as_ref()?;
+    let words = std::iter::once(exec.command.clone().unwrap_or_default()).chain(exec.args.iter().flatten().cloned());
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
+fn in_cluster(context: Option<&str>) -> Result<Live> {
+    let none = || Error::usage("no cluster to work on: there is no kubeconfig");
+    if context.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Err(none().hint("name one with `--kubeconfig`, or try `--sandbox`: a simulated cluster, nothing to set up"));
+    }
+    let config = kube::Config::incluster()
+        .map_err(|error| none().cause(format!("and the service account of this pod cannot be used: {}", texts(&error))))?;
+    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None })
+}

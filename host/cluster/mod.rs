@@ -1,0 +1,39 @@
+//! L1: the one way to an API server. Nothing else opens a connection, and `kube` is imported nowhere else.
+//!
+//! In reading order: [`Cluster`] is what primitives hold. Its requests ([`request`]) go over a wire that knows deadlines,
+//! retries and cancellation, through a `kube::Client`, the [`layers`] (guard, recorder) and into one of three services: a live
+//! API server, a simulated cluster, or the copy that a plan on a live cluster works on. The clock of each belongs to it: real
+//! time for a live cluster, virtual time for the others. A dry run is no feature of a primitive: it is the service behind it.
+
+mod cancel;
+mod client;
+mod discovery;
+mod error;
+mod follow;
+#[cfg(test)]
+mod follow_tests;
+pub mod layers;
+mod live;
+mod op;
+mod overlay;
+mod page;
+mod place;
+pub mod request;
+mod run_id;
+mod sim;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+pub use cancel::{Cancel, Stage};
+pub use client::{Cluster, Listed, Select, Target};
+pub use discovery::Resource;
+pub use follow::{Follow, Following, Woke};
+pub use layers::{Access, Recorded};
+pub use live::LiveOptions;
+pub use op::OP_ANNOTATION;
+pub use place::{Label, Options};
+pub use request::{Act, PatchType, Verb};
+pub use run_id::RunId;
+pub use sim::Simulation;
+pub use wire::Limits;

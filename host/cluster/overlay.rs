@@ -1,0 +1,258 @@
+//! A plan on a live cluster: a simulated cluster that reads what it needs from the live one, and keeps every write to itself.
+//!
+//! First form (`reference/clusters.md` B5): objects are copied per kind and namespace when a request or a simulated controller
+//! first touches them, whole lists in pages, once; so all reads of a plan are about one state. Nothing but GET leaves the
+//! process. What may not be read is *unknown*: reading it gives the server's refusal, controllers take it for empty, and the plan
+//! lists it. Kinds that the simulator does not know are read through and cannot be written.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use kube::client::Body;
+use lockgate_sim::request::Response as SimResponse;
+use lockgate_sim::status::Status;
+use lockgate_sim::{Cluster as Sim, Options as SimOptions, Scope, kinds};
+use serde_json::{Value as Json, json};
+use tower::{BoxError, Layer, Service};
+
+use super::layers::Layers;
+use super::page;
+use super::request::{Act, Call, Verb};
+use super::sim::{Reply, Simulation, to_sim};
+use super::wire::Wire;
+use crate::base::clock::{Advance, Busy, TimeSource};
+use crate::base::{Clock, Error, Reason, Result, Timestamp};
+
+/// The copy and where it copies from.
+pub(super) struct Overlay {
+    simulation: Simulation,
+    base: Arc<Wire>,
+    /// One request or step in time after the other: both may have to read.
+    turn: tokio::sync::Mutex<()>,
+    unknowns: Mutex<BTreeSet<String>>,
+}
+
+impl fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Overlay over {:?}", self.base)
+    }
+}
+
+impl Overlay {
+    /// An empty copy of what `base` leads to. Its virtual time begins now.
+    pub(super) fn new(base: Wire) -> Overlay {
+        let start = base.clock().now();
+        let sim = Sim::new(SimOptions { start, partial: true, ..SimOptions::default() });
+        Overlay { simulation: Simulation::new(sim), base: Arc::new(base), turn: tokio::sync::Mutex::default(), unknowns: Mutex::default() }
+    }
+
+    /// An independent copy of the copy, over the same cluster.
+    pub(super) fn fork(&self) -> Overlay {
+        Overlay {
+            simulation: Simulation::new(self.simulation.fork()),
+            base: self.base.clone(),
+            turn: tokio::sync::Mutex::default(),
+            unknowns: Mutex::new(self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        }
+    }
+
+    pub(super) fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    /// What could not be read, one text each.
+    pub(super) fn unknowns(&self) -> Vec<String> {
+        self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
+        let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+        if kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
+            return self.pass(request, act).await;
+        }
+        let request = match to_sim(request).await {
+            Ok(request) => request,
+            Err(refusal) => return self.simulation.respond(*refusal),
+        };
+        let _turn = self.turn.lock().await;
+        let scopes = self.simulation.with(|sim| {
+            let mut scopes = sim.scopes(&request);
+            scopes.retain(|scope| !sim.is_loaded(scope));
+            scopes
+        });
+        for scope in scopes {
+            self.load(scope).await?;
+        }
+        self.settle().await?;
+        let response = self.simulation.answer(&request)?;
+        self.settle().await?;
+        Ok(response)
+    }
+
+    /// What the simulator has no model of: reads go to the live cluster, everything else is refused by name.
+    async fn pass(&self, request: Request<Body>, act: Act) -> Result<Response<Reply>, BoxError> {
+        if !matches!(act.verb, Verb::Get | Verb::List) {
+            let refusal = Status::not_modelled(&format!("{act} in a plan"));
+            return self.simulation.respond(SimResponse::from(refusal));
+        }
+        let about = format!("`{act}`");
+        let (parts, _) = request.into_parts();
+        let mut builder = Request::builder().method(http::Method::GET).uri(parts.uri);
+        for name in [http::header::ACCEPT, http::header::USER_AGENT] {
+            if let Some(value) = parts.headers.get(&name) {
+                builder = builder.header(name, value);
+            }
+        }
+        let answer = self.base.forward(builder.body(Body::empty())?, &Call::new(act, about)).await?;
+        Ok(answer.map(Reply::Live))
+    }
+
+    /// Copies one kind of one namespace.
+    async fn load(&self, scope: Scope) -> Result<()> {
+        let kind = scope.kind;
+        let about = match &scope.namespace {
+            Some(namespace) => format!("{} in namespace `{namespace}`", kind.plural),
+            None => kind.plural.to_owned(),
+        };
+        let act = Act {
+            verb: Verb::List,
+            group: kind.group.to_owned(),
+            version: kind.version.to_owned(),
+            resource: kind.plural.to_owned(),
+            namespace: scope.namespace.clone(),
+            name: None,
+            subresource: None,
+        };
+        match page::read(&self.base, &Call::new(act, about.as_str()), &kind.api_version(), kind.kind).await {
+            Ok(pages) => {
+                self.simulation.with(|sim| {
+                    let objects = pages.items.into_iter().filter(|object| !is_pinned(sim, &scope, object));
+                    let objects = objects.map(without_managed_fields).collect();
+                    sim.load(scope.clone(), objects);
+                });
+                Ok(())
+            }
+            Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported) => {
+                let cause = error.causes.first().cloned().unwrap_or_else(|| error.message.clone());
+                let mut unknowns = self.unknowns.lock().unwrap_or_else(PoisonError::into_inner);
+                if unknowns.insert(format!("{about}: {cause}")) {
+                    tracing::info!(target: "lockgate::plan", %about, %cause, "cannot be read: unknown in this plan");
+                }
+                drop(unknowns);
+                self.simulation.with(|sim| sim.load_refused(scope, refusal(&error, &cause)));
+                Ok(())
+            }
+            Err(error) => Err(error.context(format!("copying {about} for the plan"))),
+        }
+    }
+
+    /// Reads what the controllers ask for until they come to rest.
+    async fn settle(&self) -> Result<()> {
+        loop {
+            let (needs, known) = self.simulation.with(|sim| {
+                let needs = sim.needs();
+                let known = needs.iter().filter(|scope| sim.is_loaded(scope)).count();
+                (needs, known)
+            });
+            if needs.is_empty() {
+                return Ok(());
+            }
+            if known > 0 {
+                return Err(Error::internal("the simulated cluster asks twice for the same objects"));
+            }
+            for scope in needs {
+                self.load(scope).await?;
+            }
+            self.simulation.with(Sim::settle);
+        }
+    }
+
+    async fn advance(&self, to: Timestamp) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        loop {
+            self.settle().await?;
+            let (whole, stuck) = self.simulation.with(|sim| (sim.advance_to(to), sim.needs().is_empty()));
+            if whole {
+                return self.settle().await;
+            }
+            if stuck {
+                return Err(Error::internal("the simulated cluster stopped in the middle of a step in time"));
+            }
+        }
+    }
+}
+
+/// Whether an object of a list over all namespaces is in one that was read before: what the plan has seen and done there stands.
+fn is_pinned(sim: &Sim, scope: &Scope, object: &Json) -> bool {
+    let namespace = page::meta(object, "namespace");
+    scope.namespace.is_none() && !namespace.is_empty() && sim.is_loaded(&Scope { kind: scope.kind, namespace: Some(namespace.to_owned()) })
+}
+
+/// The time of a plan on a live cluster: virtual, and reading on the way.
+struct OverlayTime(Arc<Overlay>);
+
+/// The clock of a plan on this copy.
+pub(super) fn clock(overlay: &Arc<Overlay>) -> Clock {
+    Clock::virtual_time(Arc::new(OverlayTime(overlay.clone())))
+}
+
+impl TimeSource for OverlayTime {
+    fn now(&self) -> Timestamp {
+        self.0.simulation.now()
+    }
+
+    fn next_event_at(&self) -> Option<Timestamp> {
+        self.0.simulation.next_event_at()
+    }
+
+    fn advance_to(&self, to: Timestamp) -> Advance {
+        let overlay = self.0.clone();
+        Box::pin(async move { overlay.advance(to).await })
+    }
+}
+
+/// The `Status` a refused read is answered with.
+fn refusal(error: &Error, cause: &str) -> Json {
+    let code = error.details.get("code").and_then(Json::as_u64).unwrap_or(403);
+    let reason = error.details.get("reason").and_then(Json::as_str).unwrap_or("Forbidden");
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": cause})
+}
+
+/// Field ownership is the larger part of many objects, and nothing in a plan looks at it.
+fn without_managed_fields(mut object: Json) -> Json {
+    if let Some(meta) = object.get_mut("metadata").and_then(Json::as_object_mut) {
+        drop(meta.remove("managedFields"));
+    }
+    object
+}
+
+#[derive(Clone, Debug)]
+struct OverlayService(Arc<Overlay>);
+
+impl Service<Request<Body>> for OverlayService {
+    type Response = Response<Reply>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Reply>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let overlay = self.0.clone();
+        Box::pin(async move {
+            // The virtual time of the plan stands still while it reads; the live cluster's own deadlines go on.
+            let _busy = request.extensions_mut().remove::<Busy>();
+            overlay.answer(request).await
+        })
+    }
+}
+
+/// A client of this copy, through the layers.
+pub(super) fn client(overlay: &Arc<Overlay>, layers: &Layers) -> kube::Client {
+    kube::Client::new(layers.layer(OverlayService(overlay.clone())), "default")
+}

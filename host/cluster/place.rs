@@ -1,0 +1,255 @@
+//! Where a cluster is: simulated, live, or a plan's copy of either; and how each is made.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lockgate_sim::Cluster as Sim;
+use serde::{Deserialize, Serialize};
+
+use super::cancel::Cancel;
+use super::client::{Cluster, Shared};
+use super::discovery;
+use super::layers::{Access, Gate, Layers, Recorder};
+use super::live::{Live, LiveOptions};
+use super::overlay::{self, Overlay};
+use super::run_id::RunId;
+use super::sim::{self, Simulation};
+use super::wire::{Limits, Wire};
+use crate::base::{Clock, Result};
+
+/// How a cluster is to be used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run that the writes name.
+    pub run: RunId,
+    /// The namespace of objects that name none; else the context's, else `default`.
+    pub namespace: Option<String>,
+    /// The switch that stops it.
+    pub cancel: Cancel,
+    /// How long requests may take.
+    pub limits: Limits,
+    /// What a simulated cluster is called; `sandbox` when left out.
+    pub name: Option<String>,
+}
+
+impl Options {
+    /// The usual options for this run.
+    #[must_use]
+    pub fn new(run: RunId) -> Options {
+        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None }
+    }
+}
+
+/// What a cluster is, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The context's name, or that of the simulated cluster.
+    pub name: String,
+    /// Whether it is simulated.
+    pub simulated: bool,
+    /// Whether it is the copy of a plan: nothing that is written there reaches the cluster.
+    pub plan: bool,
+}
+
+/// Where the requests of a cluster end.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// In a simulated cluster.
+    Simulated(Simulation),
+    /// At an API server, or at a simulated cluster that stands in for one.
+    Server(Server),
+    /// In a plan's copy of a server.
+    Copy(Arc<Overlay>),
+}
+
+/// What a plan copies from.
+#[derive(Clone)]
+pub(super) enum Server {
+    Live(Arc<Live>),
+    StandIn(Simulation),
+}
+
+impl Server {
+    /// A clock for reading from it that nobody else takes part in.
+    fn clock(&self) -> Clock {
+        match self {
+            Server::Live(_) => Clock::real(),
+            Server::StandIn(simulation) => simulation.clock(),
+        }
+    }
+
+    fn wire(&self, layers: Layers, cancel: Cancel, limits: Limits) -> Wire {
+        let clock = layers.clock.clone();
+        match self.clone() {
+            Server::Live(live) => {
+                let server = live.server();
+                Wire::new(Box::new(move || live.client(&layers)), server, clock, cancel, limits)
+            }
+            Server::StandIn(simulation) => {
+                let connect = Box::new(move || Ok(sim::client(&simulation, &layers)));
+                Wire::new(connect, "https://stand-in".to_owned(), clock, cancel, limits)
+            }
+        }
+    }
+}
+
+/// The pieces that every constructor puts together.
+struct Parts {
+    place: Place,
+    label: Label,
+    clock: Clock,
+    namespace: String,
+    access: Access,
+    recorder: Recorder,
+    run: RunId,
+    cancel: Cancel,
+    limits: Limits,
+}
+
+impl Parts {
+    fn cluster(self) -> Cluster {
+        let gate = Gate::new(self.access);
+        let layers = Layers { gate: gate.clone(), recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.label.plan };
+        let name = "the simulated cluster".to_owned();
+        let wire = match self.place.clone() {
+            Place::Server(server) => server.wire(layers, self.cancel, self.limits),
+            Place::Simulated(simulation) => {
+                let connect = Box::new(move || Ok(sim::client(&simulation, &layers)));
+                Wire::new(connect, name, self.clock, self.cancel, self.limits)
+            }
+            Place::Copy(overlay) => {
+                let connect = Box::new(move || Ok(overlay::client(&overlay, &layers)));
+                Wire::new(connect, name, self.clock, self.cancel, self.limits)
+            }
+        };
+        let shared = Shared {
+            place: self.place,
+            wire,
+            gate,
+            recorder: self.recorder,
+            label: self.label,
+            run: self.run,
+            writes: Cell::new(0),
+            known: RefCell::new(discovery::built_in()),
+            discovered: Cell::new(false),
+        };
+        Cluster { shared: Rc::new(shared), namespace: self.namespace.into() }
+    }
+}
+
+const DEFAULT_NAMESPACE: &str = "default";
+
+impl Cluster {
+    /// A simulated cluster: everything happens in this process and in virtual time. Reads and writes are allowed from the start.
+    #[must_use]
+    pub fn simulated(sim: Sim, options: Options) -> Cluster {
+        let simulation = Simulation::new(sim);
+        let clock = simulation.clock();
+        Cluster::build(Place::Simulated(simulation), true, Access::ReadWrite, clock, DEFAULT_NAMESPACE, None, options)
+    }
+
+    /// A live cluster. Read-only until [`Cluster::set_access`] opens it. Nothing is contacted here.
+    ///
+    /// # Errors
+    /// Input: what is wrong with the kubeconfig, the context or what it names, and what there is instead.
+    pub async fn live(live: LiveOptions, options: Options) -> Result<Cluster> {
+        let live = Live::find(&live).await?;
+        let (name, namespace) = (live.name.clone(), live.namespace());
+        let place = Place::Server(Server::Live(Arc::new(live)));
+        Ok(Cluster::build(place, false, Access::ReadOnly, Clock::real(), &namespace, Some(name), options))
+    }
+
+    /// A simulated cluster in the place of an API server: plans on it are made as on a live cluster. For tests.
+    #[must_use]
+    pub fn stand_in(sim: Sim, options: Options) -> Cluster {
+        let simulation = Simulation::new(sim);
+        let clock = simulation.clock();
+        let place = Place::Server(Server::StandIn(simulation));
+        Cluster::build(place, false, Access::ReadOnly, clock, DEFAULT_NAMESPACE, Some("stand-in".to_owned()), options)
+    }
+
+    fn build(
+        place: Place,
+        simulated: bool,
+        access: Access,
+        clock: Clock,
+        namespace: &str,
+        name: Option<String>,
+        options: Options,
+    ) -> Cluster {
+        let name = name.or(options.name).unwrap_or_else(|| "sandbox".to_owned());
+        Parts {
+            place,
+            label: Label { name, simulated, plan: false },
+            clock,
+            namespace: options.namespace.unwrap_or_else(|| namespace.to_owned()),
+            access,
+            recorder: Recorder::default(),
+            run: options.run,
+            cancel: options.cancel,
+            limits: options.limits,
+        }
+        .cluster()
+    }
+
+    /// The twin that a plan works on: a copy of the simulated cluster, or a copy that reads from the live one as it needs.
+    /// What is written there stays there. It starts with its own record of requests, may read and write, and shares run,
+    /// namespace and the switch that stops it.
+    #[must_use]
+    pub fn planning(&self) -> Cluster {
+        let recorder = Recorder::default();
+        let (place, clock) = match &self.shared.place {
+            Place::Simulated(simulation) => {
+                let copy = Simulation::new(simulation.fork());
+                let clock = copy.clock();
+                (Place::Simulated(copy), clock)
+            }
+            Place::Copy(overlay) => {
+                let copy = Arc::new(overlay.fork());
+                let clock = overlay::clock(&copy);
+                (Place::Copy(copy), clock)
+            }
+            Place::Server(server) => {
+                // Whatever the plan is allowed, this way is for reading only.
+                let layers = Layers { gate: Gate::new(Access::ReadOnly), recorder: recorder.clone(), clock: server.clock(), dry: false };
+                let base = server.wire(layers, self.cancel().clone(), self.wire().limits());
+                let copy = Arc::new(Overlay::new(base));
+                let clock = overlay::clock(&copy);
+                (Place::Copy(copy), clock)
+            }
+        };
+        let label = Label { plan: true, ..self.label() };
+        Parts {
+            place,
+            label,
+            clock,
+            namespace: self.namespace().to_owned(),
+            access: Access::ReadWrite,
+            recorder,
+            run: self.run(),
+            cancel: self.cancel().clone(),
+            limits: self.wire().limits(),
+        }
+        .cluster()
+    }
+
+    /// The simulated cluster behind this one; `None` for a live cluster.
+    #[must_use]
+    pub fn simulation(&self) -> Option<Simulation> {
+        match &self.shared.place {
+            Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => Some(simulation.clone()),
+            Place::Copy(overlay) => Some(overlay.simulation().clone()),
+            Place::Server(Server::Live(_)) => None,
+        }
+    }
+
+    /// What a plan on a live cluster could not read, one text each; what it says about that is a guess.
+    #[must_use]
+    pub fn unknowns(&self) -> Vec<String> {
+        match &self.shared.place {
+            Place::Copy(overlay) => overlay.unknowns(),
+            Place::Simulated(_) | Place::Server(_) => Vec::new(),
+        }
+    }
+}

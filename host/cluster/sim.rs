@@ -1,0 +1,292 @@
+//! The simulated cluster as a service: what is asked of `kube::Client` lands in [`lockgate_sim::Cluster`].
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response, header};
+use http_body::Frame;
+use kube::client::Body;
+use lockgate_sim::request::{Body as SimBody, Method, Request as SimRequest, Response as SimResponse, WatchId};
+use lockgate_sim::status::Status;
+use lockgate_sim::{Cluster as Sim, WatchPoll};
+use serde_json::Value as Json;
+use tower::{BoxError, Layer, Service};
+
+use super::error::Lost;
+use super::layers::Layers;
+use super::request::decode;
+use super::wire::AtHand;
+use crate::base::clock::{Advance, Busy, TimeSource};
+use crate::base::{Clock, Error, Result, Timestamp};
+
+/// A handle on a simulated cluster: the service, the clock and scenario tests share it.
+#[derive(Clone)]
+pub struct Simulation(Arc<Shared>);
+
+struct Shared {
+    sim: Mutex<Sim>,
+    /// Watches that wait for something to happen.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Simulation({})", self.now())
+    }
+}
+
+impl Simulation {
+    /// A handle on this cluster.
+    #[must_use]
+    pub fn new(sim: Sim) -> Simulation {
+        Simulation(Arc::new(Shared { sim: Mutex::new(sim), waiting: Mutex::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sim> {
+        self.0.sim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the simulated cluster, past the way to it: fixtures, faults, assertions. Watches are told.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Sim) -> T) -> T {
+        let result = work(&mut self.lock());
+        self.wake();
+        result
+    }
+
+    /// An independent copy of the cluster as it is now.
+    #[must_use]
+    pub fn fork(&self) -> Sim {
+        self.lock().fork()
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.lock().now()
+    }
+
+    /// Tells every waiting watch to look again.
+    pub(super) fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Answers one request and tells the watches.
+    pub(super) fn answer(&self, request: &SimRequest) -> Result<Response<Reply>, BoxError> {
+        let answer = self.lock().handle(request);
+        self.wake();
+        self.respond(answer)
+    }
+
+    /// The clock of a run against this cluster alone.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::virtual_time(Arc::new(self.clone()))
+    }
+
+    /// An answer of the simulator as HTTP.
+    pub(super) fn respond(&self, answer: SimResponse) -> Result<Response<Reply>, BoxError> {
+        if answer.status == 0 {
+            return Err(Box::new(Lost));
+        }
+        let mut builder = Response::builder().status(answer.status);
+        for (name, value) in &answer.headers {
+            builder = builder.header(name, value);
+        }
+        let response = match answer.body {
+            SimBody::Json(json) => builder.extension(AtHand(json.clone())).body(Reply::Json(Some(json))),
+            SimBody::Text(text) => builder.body(Reply::Text(Some(Bytes::from(text)))),
+            SimBody::Watch(id) => builder.body(Reply::Watch(WatchBody { simulation: self.clone(), id })),
+        };
+        Ok(response?)
+    }
+}
+
+impl TimeSource for Simulation {
+    fn now(&self) -> Timestamp {
+        self.lock().now()
+    }
+
+    fn next_event_at(&self) -> Option<Timestamp> {
+        self.lock().next_event_at()
+    }
+
+    fn advance_to(&self, to: Timestamp) -> Advance {
+        let this = self.clone();
+        Box::pin(async move {
+            let whole = this.lock().advance_to(to);
+            this.wake();
+            if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
+        })
+    }
+}
+
+/// A request as the simulator reads it.
+pub(super) async fn to_sim(request: Request<Body>) -> Result<SimRequest, Box<SimResponse>> {
+    let (parts, body) = request.into_parts();
+    let refuse = |status: Status| Box::new(SimResponse::from(status));
+    let method = match parts.method {
+        http::Method::GET | http::Method::HEAD => Method::Get,
+        http::Method::POST => Method::Post,
+        http::Method::PUT => Method::Put,
+        http::Method::PATCH => Method::Patch,
+        http::Method::DELETE => Method::Delete,
+        _ => return Err(refuse(Status::method_not_allowed())),
+    };
+    let head = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let body = body.collect_bytes().await.map_err(|error| refuse(Status::bad_request(error.to_string())))?;
+    let query = parts.uri.query().unwrap_or_default();
+    Ok(SimRequest {
+        method,
+        path: decode(parts.uri.path(), false),
+        query: query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (decode(name, true), decode(value, true)))
+            .collect(),
+        content_type: head(header::CONTENT_TYPE),
+        accept: head(header::ACCEPT),
+        user_agent: head(header::USER_AGENT),
+        body: body.to_vec(),
+    })
+}
+
+/// The service that a simulated cluster is.
+#[derive(Clone, Debug)]
+struct SimService(Simulation);
+
+impl Service<Request<Body>> for SimService {
+    type Response = Response<Reply>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Reply>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let simulation = self.0.clone();
+        Box::pin(async move {
+            // Held until the answer is there; the caller goes on in the same poll.
+            let _busy = request.extensions_mut().remove::<Busy>();
+            match to_sim(request).await {
+                Ok(request) => simulation.answer(&request),
+                Err(refusal) => simulation.respond(*refusal),
+            }
+        })
+    }
+}
+
+/// A client of this simulated cluster, through the layers.
+pub(super) fn client(simulation: &Simulation, layers: &Layers) -> kube::Client {
+    kube::Client::new(layers.layer(SimService(simulation.clone())), "default")
+}
+
+/// The body of an answer.
+pub(super) enum Reply {
+    /// A document; its text is made only when somebody reads it.
+    Json(Option<Arc<Json>>),
+    /// Text.
+    Text(Option<Bytes>),
+    /// A watch: one line an event.
+    Watch(WatchBody),
+    /// What the live cluster answered.
+    Live(Body),
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Reply::Json(json) => {
+                let text = json.take().map(|json| serde_json::to_vec(&*json));
+                Poll::Ready(text.map(|text| Ok(Frame::data(Bytes::from(text?)))))
+            }
+            Reply::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Reply::Watch(watch) => watch.poll_event(cx),
+            Reply::Live(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+        }
+    }
+}
+
+/// An open watch; closes it in the simulator when it is dropped.
+pub(super) struct WatchBody {
+    simulation: Simulation,
+    id: WatchId,
+}
+
+impl WatchBody {
+    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // First in the list, then a look: what happens in between wakes.
+        {
+            let mut waiting = self.simulation.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+        }
+        let polled = self.simulation.lock().poll_watch(self.id);
+        match polled {
+            WatchPoll::Pending => Poll::Pending,
+            WatchPoll::Closed => Poll::Ready(None),
+            WatchPoll::Event(event) => {
+                let line = serde_json::to_vec(&event).map(|mut text| {
+                    text.push(b'\n');
+                    Frame::data(Bytes::from(text))
+                });
+                Poll::Ready(Some(line.map_err(BoxError::from)))
+            }
+        }
+    }
+}
+
+impl Drop for WatchBody {
+    fn drop(&mut self) {
+        self.simulation.lock().close_watch(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_document_at_hand_is_the_text_of_the_body() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let simulation = Simulation::new(Sim::new(lockgate_sim::Options::default()));
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+        simulation.with(|sim| drop(sim.handle(&SimRequest::post("/api/v1/namespaces", &namespace))));
+        for path in ["/api/v1/namespaces/n", "/api/v1/namespaces", "/api/v1/namespaces/none"] {
+            let response = simulation.answer(&SimRequest::get(path)).unwrap();
+            let at_hand = response.extensions().get::<AtHand>().unwrap().0.clone();
+            let text = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+            assert_eq!(serde_json::from_slice::<Json>(&text).unwrap(), *at_hand, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_arrives_as_it_was_meant() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let request = Request::builder()
+            .method(http::Method::PATCH)
+            .uri("/api/v1/namespaces/a%2Fb/configmaps/x?fieldManager=lock+gate&labelSelector=a%3Db&flag")
+            .header("content-type", "application/merge-patch+json")
+            .body(Body::from(b"{}".to_vec()))
+            .unwrap();
+        let request = runtime.block_on(to_sim(request)).unwrap();
+        assert_eq!((request.method, request.path.as_str()), (Method::Patch, "/api/v1/namespaces/a/b/configmaps/x"));
+        assert_eq!(request.query("fieldManager"), Some("lock gate"));
+        assert_eq!((request.query("labelSelector"), request.query("flag")), (Some("a=b"), Some("")));
+        assert_eq!((request.content_type.as_str(), request.body.as_slice()), ("application/merge-patch+json", &b"{}"[..]));
+        let connect = Request::builder().method("CONNECT").uri("/").body(Body::empty()).unwrap();
+        assert_eq!(runtime.block_on(to_sim(connect)).unwrap_err().status, 405);
+    }
+}

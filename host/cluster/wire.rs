@@ -1,0 +1,433 @@
+//! Sending one request: deadlines, retries and cancellation, the same for every target.
+//!
+//! Rules (`reference/safety.md` §1.1, §5.7): `kube`'s own silent retry is off. Reads are sent again after 429, 5xx and lost
+//! connections until their deadline. Writes are sent again only when the server said that it did not begin (429, or 503 with
+//! `Retry-After`) and sending twice equals sending once. A write that was sent is waited for until its deadline; only the
+//! second Ctrl-C gives it up, and then its outcome is unknown and said to be so.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Limited};
+use kube::client::Body;
+use serde_json::Value as Json;
+use std::sync::Arc;
+
+use super::cancel::{Cancel, Stage};
+use super::error::{Trouble, chain};
+use super::request::{Call, Verb};
+use crate::base::clock::{Duration, later, wall};
+use crate::base::{Clock, Error, Reason, Result, Span, Timestamp};
+
+/// The largest answer that is read: far above any page of 500 objects, far below what would hurt the host.
+const LARGEST_ANSWER: usize = 256 << 20;
+/// The first pause before a request is sent again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long requests may take, tries and pauses included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For reads. Default 30 s.
+    pub read: Span,
+    /// For writes. Default 60 s.
+    pub write: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { read: Span::from_secs(30), write: Span::from_secs(60) }
+    }
+}
+
+/// An answer whose JSON is at hand: in-process services put it into the response's extensions, which saves writing and
+/// parsing the text. Its body still gives the text to whoever reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct AtHand(pub(crate) Arc<Json>);
+
+type Connect = Box<dyn Fn() -> Result<kube::Client> + Send + Sync>;
+
+/// The way to one server.
+pub(crate) struct Wire {
+    connect: Connect,
+    client: Mutex<Option<kube::Client>>,
+    server: String,
+    clock: Clock,
+    cancel: Cancel,
+    limits: Limits,
+    contacted: AtomicBool,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({})", self.server)
+    }
+}
+
+enum Got {
+    Json(Arc<Json>),
+    Stream(Response<Body>),
+}
+
+impl Wire {
+    /// A way to this server. The client is made when it is first needed: for a live cluster that reads certificates and runs
+    /// credential plugins.
+    pub(crate) fn new(connect: Connect, server: String, clock: Clock, cancel: Cancel, limits: Limits) -> Wire {
+        Wire { connect, client: Mutex::new(None), server, clock, cancel, limits, contacted: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn client(&self) -> Result<kube::Client> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        // A credential plugin may have given a certificate with an end: then the next one is asked for.
+        let valid = |client: &&kube::Client| client.valid_until().is_none_or(|end| end > wall());
+        if let Some(client) = client.as_ref().filter(valid) {
+            return Ok(client.clone());
+        }
+        let made = (self.connect)()?;
+        *client = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Sends a request whose answer is JSON.
+    pub(crate) async fn json(&self, call: &Call) -> Result<Arc<Json>> {
+        match self.send(call).await? {
+            Got::Json(json) => Ok(json),
+            Got::Stream(_) => Err(Error::internal(format!("{}: a stream where a document was asked for", call.doing()))),
+        }
+    }
+
+    /// Opens a watch.
+    pub(crate) async fn stream(&self, call: &Call) -> Result<Response<Body>> {
+        match self.send(call).await? {
+            Got::Stream(response) => Ok(response),
+            Got::Json(_) => Err(Error::internal(format!("{}: a document where a stream was asked for", call.doing()))),
+        }
+    }
+
+    /// Passes a read on as it is, once, for an overlay that cannot answer it. Errors of the server are answers too.
+    pub(crate) async fn forward(&self, request: Request<Body>, call: &Call) -> Result<Response<Body>> {
+        let client = self.client()?;
+        let deadline = later(self.clock.now(), self.limits.read.as_duration());
+        tokio::select! {
+            biased;
+            response = client.send(request) => {
+                response.map_err(|error| Trouble::of(error).into_error(call, &self.server))
+            }
+            () = self.cancel.reached(Stage::Stopping) => Err(Cancel::error()),
+            parked = self.clock.park(Some(deadline)) => {
+                Err(parked.err().unwrap_or_else(|| Trouble::Silent(self.limits.read).into_error(call, &self.server)))
+            }
+        }
+    }
+
+    async fn send(&self, call: &Call) -> Result<Got> {
+        self.cancel.check()?;
+        let write = call.act.verb.is_write();
+        let limit = if write { self.limits.write } else { self.limits.read };
+        let deadline = later(self.clock.now(), limit.as_duration());
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let trouble = match self.once(call, limit, deadline).await {
+                Ok(got) => return Ok(got),
+                Err(trouble) => trouble,
+            };
+            let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
+            let next = wait.map(|wait| later(self.clock.now(), wait)).filter(|next| *next < deadline);
+            let Some(next) = next else { return Err(trouble.into_error(call, &self.server)) };
+            tracing::debug!(target: "lockgate::request", act = %call.act, ?trouble, until = %next, "trying again");
+            tokio::select! {
+                biased;
+                () = self.cancel.reached(Stage::Stopping) => return Err(Cancel::error()),
+                parked = self.clock.park(Some(next)) => parked.map(|_| ())?,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Whether to send it again, and after how many seconds if the server said so.
+    fn again(&self, call: &Call, trouble: &Trouble) -> Option<Option<u64>> {
+        let asked = trouble.is_transient()?;
+        // A server that never answered is more likely a wrong address than a restart: say so at once.
+        let known = self.contacted.load(Ordering::Relaxed);
+        match trouble {
+            Trouble::Connect(_) if !known => None,
+            _ if !call.act.verb.is_write() => Some(asked),
+            Trouble::Connect(_) | Trouble::Status { code: 429, .. } if call.idempotent => Some(asked),
+            Trouble::Status { code: 503, retry_after: Some(_), .. } if call.idempotent => Some(asked),
+            _ => None,
+        }
+    }
+
+    async fn once(&self, call: &Call, limit: Span, deadline: Timestamp) -> Result<Got, Trouble> {
+        let mut request = call.to_http().map_err(Trouble::Error)?.map(Body::from);
+        // Virtual time stands still until whoever answers has taken the request over.
+        let previous = request.extensions_mut().insert(self.clock.busy());
+        debug_assert!(previous.is_none(), "a fresh request has no guard");
+        let client = self.client().map_err(Trouble::Error)?;
+        let stage = if call.act.verb.is_write() { Stage::Abandoned } else { Stage::Stopping };
+        tokio::select! {
+            biased;
+            got = self.answer(client, request, call.act.verb) => got,
+            () = self.cancel.reached(stage) => Err(Trouble::Stopped),
+            parked = self.clock.park(Some(deadline)) => Err(match parked {
+                Ok(_) => Trouble::Silent(limit),
+                Err(error) => Trouble::Error(error),
+            }),
+        }
+    }
+
+    async fn answer(&self, client: kube::Client, request: Request<Body>, verb: Verb) -> Result<Got, Trouble> {
+        let response = client.send(request).await.map_err(Trouble::of)?;
+        self.contacted.store(true, Ordering::Relaxed);
+        let code = response.status();
+        if code.is_success() && verb == Verb::Watch {
+            return Ok(Got::Stream(response));
+        }
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.trim().parse::<u64>().ok());
+        let body = read(response).await;
+        if code.is_success() {
+            return body.map(Got::Json);
+        }
+        // An error without a document is still an error with a code.
+        let status = match body {
+            Ok(json) => Arc::unwrap_or_clone(json),
+            Err(Trouble::Strange(_)) => Json::Null,
+            Err(trouble) => return Err(trouble),
+        };
+        let retry_after = retry_after.or_else(|| status.pointer("/details/retryAfterSeconds").and_then(Json::as_u64).filter(|s| *s > 0));
+        Err(Trouble::Status { code: code.as_u16(), retry_after, status })
+    }
+}
+
+async fn read(response: Response<Body>) -> Result<Arc<Json>, Trouble> {
+    let (parts, body) = response.into_parts();
+    if let Some(AtHand(json)) = parts.extensions.get() {
+        return Ok(json.clone());
+    }
+    let collected = Limited::new(body, LARGEST_ANSWER).collect().await;
+    let bytes = collected.map_err(|error| Trouble::Lost(chain(&*error).join(": ")))?.to_bytes();
+    serde_json::from_slice(&bytes).map(Arc::new).map_err(|error| {
+        let start: String = String::from_utf8_lossy(&bytes).chars().take(80).collect();
+        Trouble::Strange(format!("{error} in `{}`", start.escape_debug()))
+    })
+}
+
+/// Whether an error of [`Wire`] may go away by itself, for those who wait for longer than one request.
+pub(crate) fn may_recover(error: &Error) -> bool {
+    match error.reason {
+        Reason::Unreachable | Reason::Timeout => true,
+        _ => error.details.get("code").and_then(Json::as_u64) == Some(429),
+    }
+}
+
+/// The pause before try number `failures` of something that is tried without end: 1 s doubling to 30 s.
+pub(crate) fn back_off(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1)).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::future::pending;
+
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use http::Method;
+    use http_body_util::Full;
+    use serde_json::json;
+    use tower::{BoxError, service_fn};
+
+    use super::super::error::Lost;
+    use super::super::request::Act;
+    use super::super::testing::quiet;
+    use super::*;
+    use crate::base::Kind;
+
+    /// What a scripted server does with one request.
+    #[derive(Clone)]
+    enum Deed {
+        Answer(u16),
+        RetryAfter(u16, u64),
+        Text(u16, &'static str),
+        Lose,
+        Hang,
+    }
+    use Deed::{Answer, Hang, Lose, RetryAfter, Text};
+
+    struct Server {
+        wire: Wire,
+        seen: Arc<Mutex<Vec<f64>>>,
+        start: Timestamp,
+    }
+
+    /// A server that does these things in turn, the last one again and again.
+    fn server(script: &[Deed]) -> Server {
+        let start = Timestamp::UNIX_EPOCH;
+        let clock = quiet(start);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script = Arc::new(Mutex::new(VecDeque::from(script.to_vec())));
+        let (times, at) = (seen.clone(), clock.clone());
+        let connect = Box::new(move || {
+            let (times, at, script) = (times.clone(), at.clone(), script.clone());
+            Ok(kube::Client::new(
+                service_fn(move |request: Request<Body>| {
+                    times.lock().unwrap().push(at.now().as_millisecond() as f64 / 1000.0);
+                    let mut script = script.lock().unwrap();
+                    let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+                    drop(request);
+                    async move { respond(next.unwrap()).await }
+                }),
+                "default",
+            ))
+        });
+        Server { wire: Wire::new(connect, "https://double".into(), clock, Cancel::new(), Limits::default()), seen, start }
+    }
+
+    async fn respond(deed: Deed) -> Result<Response<Full<Bytes>>, BoxError> {
+        let document = |code: u16| json!({"kind": "Status", "code": code, "message": "m", "details": {"name": "x"}}).to_string();
+        let answer = Response::builder();
+        Ok(match deed {
+            Answer(code) => answer.status(code).body(Full::from(document(code)))?,
+            RetryAfter(code, seconds) => answer.status(code).header("Retry-After", seconds).body(Full::from(document(code)))?,
+            Text(code, text) => answer.status(code).body(Full::from(text))?,
+            Lose => return Err(Box::new(Lost)),
+            Hang => pending().await,
+        })
+    }
+
+    fn call(method: &Method) -> Call {
+        let mut call = Call::new(Act::of(method, "/api/v1/nodes/n1", ""), "`node/n1`");
+        call.idempotent = *method == Method::PATCH;
+        call
+    }
+
+    impl Server {
+        /// Sends one request; gives its result, when each try was made and how long it took in all, in seconds.
+        fn send(&self, method: &Method) -> (Result<Arc<Json>>, Vec<f64>, f64) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let result = runtime.block_on(self.wire.json(&call(method)));
+            let took = Span::between(self.start, self.wire.clock().now()).as_secs_f64();
+            (result, self.seen.lock().unwrap().clone(), took)
+        }
+    }
+
+    #[test]
+    fn reads_are_sent_again() {
+        for trouble in [Answer(500), Answer(502), Answer(503), Answer(504), Answer(429), Lose] {
+            let (result, tries, took) = server(&[trouble.clone(), trouble, Answer(200)]).send(&Method::GET);
+            result.unwrap();
+            assert_eq!((tries, took), (vec![0.0, 0.1, 0.3], 0.3));
+        }
+    }
+
+    #[test]
+    fn answers_that_will_not_change_are_not_asked_for_again() {
+        for (answer, reason) in [
+            (Answer(403), Reason::Forbidden),
+            (Answer(404), Reason::NotFound),
+            (Answer(409), Reason::Conflict),
+            (Answer(501), Reason::Unmodelled),
+            (Text(200, "<html>login</html>"), Reason::Unreachable),
+        ] {
+            let (result, tries, _) = server(&[answer]).send(&Method::GET);
+            assert_eq!((result.unwrap_err().reason, tries.len()), (reason, 1));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_honoured_within_the_deadline() {
+        let (result, tries, _) = server(&[RetryAfter(429, 7), Answer(200)]).send(&Method::GET);
+        result.unwrap();
+        assert_eq!(tries, [0.0, 7.0]);
+        let (result, tries, took) = server(&[RetryAfter(429, 86_400)]).send(&Method::GET);
+        let error = result.unwrap_err();
+        assert_eq!((tries.len(), took), (1, 0.0), "a day is not waited for");
+        assert_eq!(error.details["retry_after"], 86_400);
+    }
+
+    #[test]
+    fn a_read_ends_at_its_deadline() {
+        let (result, tries, took) = server(&[Answer(503)]).send(&Method::GET);
+        assert_eq!(result.unwrap_err().reason, Reason::Unreachable);
+        assert!(took < 30.0 && tries.len() > 5, "{tries:?}");
+        let (result, tries, took) = server(&[Hang]).send(&Method::GET);
+        let error = result.unwrap_err();
+        assert_eq!((error.reason, tries.len(), took), (Reason::Timeout, 1, 30.0));
+        assert_eq!(error.message, "reading `node/n1`: no answer from `https://double` within 30s");
+    }
+
+    #[test]
+    fn writes_are_sent_again_only_when_they_did_not_begin() {
+        for (method, trouble, tries) in [
+            (Method::PATCH, Answer(500), 1),
+            (Method::PATCH, Answer(503), 1),
+            (Method::PATCH, Lose, 1),
+            (Method::PATCH, Answer(429), 2),
+            (Method::PATCH, RetryAfter(503, 1), 2),
+            (Method::PUT, Answer(429), 1),
+            (Method::POST, Answer(429), 1),
+            (Method::DELETE, RetryAfter(503, 1), 1),
+        ] {
+            let (_, seen, _) = server(&[trouble, Answer(200)]).send(&method);
+            assert_eq!(seen.len(), tries, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_write_without_an_answer_has_an_unknown_outcome() {
+        let (result, tries, took) = server(&[Hang]).send(&Method::PATCH);
+        let error = result.unwrap_err();
+        assert_eq!((tries.len(), took), (1, 60.0));
+        assert_eq!((error.kind, error.reason, &error.details["outcome"]), (Kind::Cluster, Reason::Timeout, &json!("unknown")));
+        let (result, ..) = server(&[Lose]).send(&Method::POST);
+        let error = result.unwrap_err();
+        assert_eq!((error.reason, &error.details["outcome"]), (Reason::Unreachable, &json!("unknown")));
+    }
+
+    #[test]
+    fn one_press_stops_reads_and_pauses_two_give_up_on_writes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let server = server(&[Hang]);
+            // Held still, so that no deadline can pass meanwhile.
+            let other = server.wire.clock().join();
+            let (get, patch) = (call(&Method::GET), call(&Method::PATCH));
+            let mut read = Box::pin(server.wire.json(&get));
+            let mut write = Box::pin(server.wire.json(&patch));
+            for _ in 0..4 {
+                assert!(futures::poll!(&mut read).is_pending() && futures::poll!(&mut write).is_pending());
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(server.seen.lock().unwrap().len(), 2, "both are on their way");
+            server.wire.cancel().press();
+            assert!(read.await.unwrap_err().is_stop());
+            assert!(futures::poll!(&mut write).is_pending(), "a write that was sent is waited for");
+            let refused = server.wire.json(&patch).now_or_never().unwrap().unwrap_err();
+            assert!(refused.is_stop(), "and no other one is begun");
+            server.wire.cancel().press();
+            let error = write.await.unwrap_err();
+            assert_eq!((error.is_stop(), &error.details["outcome"]), (true, &json!("unknown")));
+            assert_eq!(server.seen.lock().unwrap().len(), 2);
+            drop(other);
+        });
+    }
+}

@@ -1,0 +1,286 @@
+//! Verbs as Lua functions: the registry's table, the check of where they may be called, arguments, the call, its result.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
+use serde_json::{Map, Value as Json};
+
+use super::engine::Core;
+use super::error::{broken, fault};
+use super::session::{Mode, Session, while_loading};
+use super::stack;
+use crate::base::{Error, Kind, Reason, Result, Value};
+use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done};
+use crate::run::{Call, Scene};
+
+/// Adds every verb to the words of every file; `helm.list` becomes `list` in the table `helm`.
+pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> {
+    let mut families: BTreeMap<&str, Table> = BTreeMap::new();
+    for definition in ALL.iter().copied().filter(|definition| definition.call.is_some()) {
+        let function = core.function(lua, definition.name, move |core, lua, arguments| call(core, lua, definition, arguments))?;
+        match definition.name.split_once('.') {
+            None => base.raw_set(definition.name, function)?,
+            Some((family, name)) => {
+                if !families.contains_key(family) {
+                    families.insert(family, lua.create_table()?);
+                }
+                if let Some(table) = families.get(family) {
+                    table.raw_set(name, function)?;
+                }
+            }
+        }
+    }
+    for (family, table) in families {
+        table.set_readonly(true);
+        base.raw_set(family, table)?;
+    }
+    Ok(())
+}
+
+/// One call of a verb by a script.
+fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: MultiValue) -> Result<MultiValue> {
+    let session = core.session().ok_or_else(|| while_loading(definition.name))?;
+    session.allow(definition)?;
+    let scene = session.scene().ok_or_else(|| while_loading(definition.name))?;
+    let questions = Rc::new(Questions::default());
+    let arguments = split(core, lua, definition, arguments, &questions)?;
+    let made = Call {
+        verb: definition.name.to_owned(),
+        arguments: arguments.positional.iter().map(json).collect(),
+        options: match arguments.options.is_empty() {
+            true => Json::Null,
+            false => Json::Object(arguments.options.iter().map(|(key, arg)| (key.clone(), json(arg))).collect::<Map<_, _>>()),
+        },
+        places: stack::places(core, lua, Some(definition.name)),
+    };
+    let result = perform(core, &session, scene, definition, arguments, &made, &questions);
+    core.brake.refill();
+    match result {
+        Ok(done) => {
+            let value = core.convert.write(lua, &done.value, true).map_err(fault)?;
+            Ok(MultiValue::from_vec(vec![value]))
+        }
+        Err(mut error) => {
+            // A call with wrong arguments is a fault of the runbook, wherever in a run it happens.
+            if error.kind == Kind::Input && error.reason == Reason::Usage {
+                error.kind = Kind::Runbook;
+            }
+            if error.places.is_empty() {
+                error.places = made.places;
+            }
+            if error.is_stop() {
+                core.brake.halt(error.clone());
+            }
+            Err(error)
+        }
+    }
+}
+
+fn perform(
+    core: &Rc<Core>,
+    session: &Session,
+    scene: Scene,
+    definition: &Definition,
+    arguments: Arguments,
+    made: &Call,
+    questions: &Questions,
+) -> Result<Done> {
+    let verb = definition.call.ok_or_else(|| Error::internal(format!("`{}` has no function", definition.name)))?;
+    let _span = tracing::debug_span!("call", verb = definition.name).entered();
+    if let Some(recorded) = scene.calls.begin(made)? {
+        return recorded;
+    }
+    let runtime = session.runtime().ok_or_else(|| Error::internal(format!("`{}` without a runtime", definition.name)))?;
+    let result = if tokio::runtime::Handle::try_current().is_ok() {
+        Err(broken(format!("`{}` is called inside a function that a verb calls in the middle of its work", definition.name))
+            .hint("use what the function is given"))
+    } else {
+        drive(core, runtime, questions, verb(scene.cx, arguments))
+    };
+    scene.calls.end(made, &result);
+    result
+}
+
+/// Runs a verb to its end. What it asks of the script's functions meanwhile is answered outside of the runtime, so that those
+/// functions may call verbs themselves.
+fn drive(
+    core: &Rc<Core>,
+    runtime: &tokio::runtime::Runtime,
+    questions: &Questions,
+    mut verb: LocalBoxFuture<'static, Result<Done>>,
+) -> Result<Done> {
+    enum Step {
+        Done(Result<Done>),
+        Asked(Question),
+    }
+    loop {
+        let step = runtime.block_on(poll_fn(|context| {
+            if let Poll::Ready(result) = verb.as_mut().poll(context) {
+                return Poll::Ready(Step::Done(result));
+            }
+            match questions.0.borrow_mut().pop() {
+                Some(question) => Poll::Ready(Step::Asked(question)),
+                None => Poll::Pending,
+            }
+        }));
+        match step {
+            Step::Done(result) => return result,
+            Step::Asked(question) => {
+                let answer = core.call_values(&question.function, &question.arguments);
+                if question.reply.send(answer).is_err() {
+                    tracing::debug!("a verb no longer waits for the function it asked");
+                }
+            }
+        }
+    }
+}
+
+/// Functions of the script that a verb wants called.
+#[derive(Default)]
+struct Questions(RefCell<Vec<Question>>);
+
+struct Question {
+    function: Function,
+    arguments: Vec<Value>,
+    reply: oneshot::Sender<Result<Vec<Value>>>,
+}
+
+/// A function of the script as a verb sees it.
+struct LuaCallback {
+    core: Rc<Core>,
+    function: Function,
+    questions: Rc<Questions>,
+}
+
+impl Callback for LuaCallback {
+    fn call(&self, arguments: Vec<Value>) -> Result<Vec<Value>> {
+        self.core.call_values(&self.function, &arguments)
+    }
+
+    fn invoke(&self, arguments: Vec<Value>) -> LocalBoxFuture<'_, Result<Vec<Value>>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.questions.0.borrow_mut().push(Question { function: self.function.clone(), arguments, reply });
+            answer.await.map_err(|_| Error::internal("a function of the script was not called"))?
+        })
+    }
+}
+
+impl Core {
+    /// Calls a function of the script with host values.
+    pub(crate) fn call_values(&self, function: &Function, arguments: &[Value]) -> Result<Vec<Value>> {
+        let Some(lua) = function.weak_lua().try_upgrade() else {
+            return Err(Error::internal("a function outlived its Lua state"));
+        };
+        let given: mlua::Result<MultiValue> = arguments.iter().map(|value| self.convert.write(&lua, value, true)).collect();
+        let returned = self.protected(function, given.map_err(fault)?)?;
+        self.read_all(&lua, &returned)
+    }
+
+    /// Several returned values.
+    pub(crate) fn read_all(&self, lua: &Lua, values: &MultiValue) -> Result<Vec<Value>> {
+        values
+            .iter()
+            .map(|value| {
+                self.convert.read(lua, value).map_err(|mut error| {
+                    error.message = format!("the value that the function returned {}", error.message);
+                    error
+                })
+            })
+            .collect()
+    }
+}
+
+/// Splits a script's arguments: positional ones up to the last parameter, then the options table.
+fn split(core: &Rc<Core>, lua: &Lua, definition: &Definition, arguments: MultiValue, questions: &Rc<Questions>) -> Result<Arguments> {
+    let name = definition.name;
+    let convert = |value: &LuaValue, what: String| -> Result<Arg> {
+        if let LuaValue::Function(function) = value {
+            return Ok(Arg::Function(Rc::new(LuaCallback {
+                core: core.clone(),
+                function: function.clone(),
+                questions: questions.clone(),
+            })));
+        }
+        core.convert.read(lua, value).map(Arg::Value).map_err(|mut error| {
+            error.message = format!("`{name}`: {what} {}", error.message);
+            error
+        })
+    };
+    let mut made = Arguments::default();
+    for (place, value) in arguments.iter().enumerate() {
+        if let Some(param) = definition.params.get(place) {
+            made.positional.push(convert(value, format!("argument `{}`", param.name))?);
+        } else if place == definition.params.len() && !definition.options.is_empty() {
+            made.options = options(name, value, &convert)?;
+        } else if !matches!(value, LuaValue::Nil) {
+            made.positional.push(convert(value, format!("argument {}", place + 1))?);
+        }
+    }
+    // Values that are not there at the end are not counted as given.
+    while made.positional.last().is_some_and(Arg::is_nil) {
+        made.positional.pop();
+    }
+    Ok(made)
+}
+
+fn options(name: &str, value: &LuaValue, convert: &dyn Fn(&LuaValue, String) -> Result<Arg>) -> Result<BTreeMap<String, Arg>> {
+    let table = match value {
+        LuaValue::Nil => return Ok(BTreeMap::new()),
+        LuaValue::Table(table) => table,
+        other => {
+            return Err(broken(format!("`{name}`: the options must be a table, got a {}", other.type_name()))
+                .hint(format!("options stand last: `{name}(…, {{ timeout = \"5m\" }})`")));
+        }
+    };
+    let mut options = BTreeMap::new();
+    let mut failed = None;
+    let walked = table.for_each(|key: LuaValue, value: LuaValue| {
+        match &key {
+            LuaValue::String(key) => {
+                let key = key.to_string_lossy();
+                match convert(&value, format!("option `{key}`")) {
+                    Ok(arg) => {
+                        options.insert(key, arg);
+                    }
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            _ => {
+                failed.get_or_insert(broken(format!("`{name}`: the options must have names: `{{ name = value }}`")));
+            }
+        }
+        Ok(())
+    });
+    walked.map_err(fault)?;
+    failed.map_or(Ok(options), Err)
+}
+
+fn json(arg: &Arg) -> Json {
+    match arg {
+        Arg::Value(value) => value.clone().into_json(),
+        Arg::Function(_) => Json::Null,
+    }
+}
+
+/// `print`: a note, when something runs; the place to note is the operator's transcript, so that a file that loads has none.
+pub(crate) fn print(core: &Rc<Core>, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> {
+    if core.session().is_none_or(|session| session.mode() == Mode::Load) {
+        return Err(while_loading("print"));
+    }
+    if let Some(note) = crate::primitives::find("note") {
+        return call(core, lua, note, arguments.clone());
+    }
+    let session = core.session().and_then(|session| session.scene()).ok_or_else(|| while_loading("print"))?;
+    let text = arguments.front().map(LuaValue::to_string).transpose().map_err(fault)?.unwrap_or_default();
+    session.cx.talk.note(&text);
+    Ok(MultiValue::new())
+}

@@ -1,0 +1,106 @@
+//! What runs now: which file's functions, in which phase, against which cluster.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::error::broken;
+use crate::base::{Error, Kind, Reason, Result};
+use crate::cluster::Cancel;
+use crate::primitives::{Definition, Effect};
+use crate::run::{Phase, Scene};
+
+/// What the script is allowed at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A file is being loaded: declarations only.
+    Load,
+    /// A function of a check or step.
+    Call(Phase),
+    /// A line at the prompt.
+    Prompt,
+    /// A function of a scenario: it has objects of its own, and no verbs.
+    Scenario,
+}
+
+/// The state of one load of one file, or of one prompt.
+pub(crate) struct Session {
+    mode: Cell<Mode>,
+    scene: RefCell<Option<Scene>>,
+    runtime: Option<Rc<tokio::runtime::Runtime>>,
+    /// The reason given to `not_needed`.
+    pub(crate) not_needed: RefCell<Option<String>>,
+}
+
+impl Session {
+    pub(crate) fn new(mode: Mode, runtime: Option<Rc<tokio::runtime::Runtime>>) -> Rc<Session> {
+        Rc::new(Session { mode: Cell::new(mode), scene: RefCell::new(None), runtime, not_needed: RefCell::new(None) })
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode.get()
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.set(mode);
+    }
+
+    pub(crate) fn set_scene(&self, scene: Option<Scene>) {
+        *self.scene.borrow_mut() = scene;
+    }
+
+    pub(crate) fn scene(&self) -> Option<Scene> {
+        self.scene.borrow().clone()
+    }
+
+    pub(crate) fn runtime(&self) -> Option<&Rc<tokio::runtime::Runtime>> {
+        self.runtime.as_ref()
+    }
+
+    /// The switch of its cluster.
+    pub(crate) fn cancel(&self) -> Option<Cancel> {
+        self.scene.borrow().as_ref().map(|scene| scene.cx.cluster.cancel().clone())
+    }
+
+    /// Whether this verb may be called now.
+    ///
+    /// # Errors
+    /// Says where it may be called.
+    pub(crate) fn allow(&self, definition: &Definition) -> Result<()> {
+        let name = definition.name;
+        match (self.mode.get(), definition.effect) {
+            (_, Effect::Pure) => Ok(()),
+            (Mode::Load, _) => Err(while_loading(name)),
+            (Mode::Scenario, _) => Err(refused(format!("`{name}` is called in a scenario"))
+                .hint("a scenario acts through its `cluster` and looks through its `run`")),
+            (Mode::Prompt, _) | (Mode::Call(_), Effect::Read | Effect::Tell) => Ok(()),
+            (Mode::Call(phase), Effect::Write) if phase.writes() => Ok(()),
+            (Mode::Call(phase), Effect::Ask) if phase.asks() => Ok(()),
+            (Mode::Call(phase), effect) => {
+                let does = if effect == Effect::Write { "writes" } else { "asks the operator" };
+                let (place, rule) = place(phase, effect);
+                Err(refused(format!("`{name}` {does}, and is called in {place}")).hint(rule))
+            }
+        }
+    }
+}
+
+/// A verb or value that there is only in functions.
+pub(crate) fn while_loading(name: &str) -> Error {
+    broken(format!("`{name}` is called while the file loads"))
+        .hint("a file only declares when it loads: put the call into a function of a `check` or `step`")
+}
+
+fn refused(message: String) -> Error {
+    Error::new(Kind::Runbook, Reason::Refused, message)
+}
+
+fn place(phase: Phase, effect: Effect) -> (&'static str, &'static str) {
+    match (phase, effect) {
+        (Phase::Check, _) => ("a check", "a check only reads: writes belong into the `run` of a step"),
+        (Phase::Verify, Effect::Write) => ("`verify`", "`verify` only reads: writes belong into `run` or `recover`"),
+        (Phase::Verify, _) => ("`verify`", "questions belong into a check, `run` or `recover`"),
+        (Phase::When, _) => ("`when`", "`when` only reads and decides whether the step is needed"),
+        (Phase::Title, _) => ("a title", "a title only reads"),
+        (Phase::Run | Phase::Recover, _) => ("a step", "this verb is not for steps"),
+    }
+}

@@ -1,0 +1,98 @@
+//! Changes of objects as patches: computed, applied and taken back without asking the server.
+
+use serde_json::{Map, Value as Json};
+
+use super::done::{Done, Inverse, Wrote};
+use crate::base::Value;
+use crate::base::diff::{Change, changes};
+use crate::cluster::Target;
+
+/// The merge patch (RFC 7386) that makes `after` of `before`; `None` when they are equal. Nulls inside maps of `after` cannot be
+/// said in a merge patch and read as absent.
+pub(super) fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return (before != after).then(|| after.clone());
+    };
+    let mut patch = Map::new();
+    for key in old.keys().filter(|key| new.get(*key).is_none_or(Json::is_null) && !old[*key].is_null()) {
+        patch.insert(key.clone(), Json::Null);
+    }
+    for (key, value) in new.iter().filter(|(_, value)| !value.is_null()) {
+        match old.get(key) {
+            Some(former) => drop(merge_patch(former, value).map(|change| patch.insert(key.clone(), change))),
+            None => drop(patch.insert(key.clone(), value.clone())),
+        }
+    }
+    if patch.is_empty() { None } else { Some(Json::Object(patch)) }
+}
+
+/// The result of a verb that edits an object, with what it wrote. The way back is a merge patch.
+pub(super) fn edited(target: &Target, before: &Json, after: &Json) -> Done {
+    let changes = changes(before, after);
+    let value = told(true, &changes);
+    let back = merge_patch(&plain(after), &plain(before)).unwrap_or_else(|| Json::Object(Map::new()));
+    let wrote = Wrote {
+        verb: "patch".to_owned(),
+        target: target.to_string(),
+        changes,
+        inverse: Inverse::Call { verb: "patch".to_owned(), arguments: vec![target.full_name().into(), back], options: Json::Null },
+    };
+    Done::changed(value, wrote)
+}
+
+/// `{ changed, changes }`
+pub(super) fn told(changed: bool, changes: &[Change]) -> Value {
+    let rows: Vec<Json> = changes
+        .iter()
+        .map(|change| {
+            let mut row = Map::from_iter([("path".to_owned(), Json::from(change.path.clone()))]);
+            row.extend(change.before.clone().map(|value| ("before".to_owned(), value)));
+            row.extend(change.after.clone().map(|value| ("after".to_owned(), value)));
+            Json::Object(row)
+        })
+        .collect();
+    Value::Json(serde_json::json!({ "changed": changed, "changes": rows }))
+}
+
+/// The object without what a patch must not say: the server's own bookkeeping.
+pub(super) fn plain(object: &Json) -> Json {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Json::as_object_mut) {
+            for field in ["resourceVersion", "uid", "managedFields", "generation", "creationTimestamp"] {
+                metadata.remove(field);
+            }
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn applied(before: &Json, patch: &Json) -> Json {
+        let mut object = before.clone();
+        json_patch::merge(&mut object, patch);
+        object
+    }
+
+    #[test]
+    fn the_patch_leads_from_one_to_the_other_and_says_no_more() {
+        let before = json!({ "a": 1, "b": { "c": [1, 2], "d": null, "e": 9007199254740993_i64 }, "gone": {} });
+        let after = json!({ "a": 1, "b": { "c": [2], "d": null, "e": 9007199254740993_i64, "new": {} } });
+        let patch = merge_patch(&before, &after).unwrap();
+        assert_eq!(patch, json!({ "b": { "c": [2], "new": {} }, "gone": null }));
+        assert_eq!(applied(&before, &patch), after);
+        assert_eq!(merge_patch(&before, &before), None);
+    }
+
+    #[test]
+    fn a_map_that_takes_the_place_of_something_else_is_said_whole() {
+        assert_eq!(merge_patch(&json!({ "a": 1 }), &json!({ "a": { "b": 2 } })), Some(json!({ "a": { "b": 2 } })));
+        assert_eq!(merge_patch(&json!({ "a": [] }), &json!({ "a": {} })), Some(json!({ "a": {} })));
+    }
+}

@@ -1,0 +1,137 @@
+//! `patch`: a change of any object.
+
+use lockgate_sim::{kinds, patch as sim};
+use serde_json::Value as Json;
+
+use super::cx::Cx;
+use super::done::Done;
+use super::edit::{edited, plain, told};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+use crate::choice;
+use crate::cluster::{PatchType, Target};
+use crate::primitive;
+
+choice! {
+    /// How a change is to be read.
+    pub enum ChangeType {
+        /// JSON merge patch (RFC 7386): maps are merged, `null` removes, lists are replaced.
+        Merge = "merge",
+        /// Kubernetes' strategic merge patch: lists of named things are merged by name. Built-in kinds only.
+        Strategic = "strategic",
+        /// JSON patch (RFC 6902): a list of operations.
+        Json = "json",
+    } is "\"merge\" | \"strategic\" | \"json\"", "the type of the change"
+}
+
+primitive! {
+    /// Changes an object in part.
+    ///
+    /// A change that would change nothing is not sent. `null` removes a field; `array{}` and `object{}` say which empty is meant.
+    /// A JSON patch whose `test` does not hold is `precondition`, and nothing is sent.
+    pub write fn patch as Patch(
+        /// The object, for example `service/cce-eni-ipam`.
+        object: ObjectRef,
+        /// The change.
+        change: Json,
+    ) options {
+        /// The namespace, when the reference has none.
+        namespace: Option<String>,
+        /// `merge` (default), `strategic` or `json`.
+        r#type: Option<ChangeType>,
+    } -> "{ changed: boolean, changes: { { path: string, before: any, after: any } } }", "what changed, field by field";
+    since "0.1";
+    example r#"patch("node/w1", { metadata = { labels = { window = "1", old = null } } })"#;
+    needs ["get {object}", "patch {object}"];
+}
+
+impl Patch {
+    async fn run(self, cx: Cx) -> Result<Done> {
+        let target = cx.target(&self.object, self.namespace.as_deref()).await?;
+        let kind = match self.r#type {
+            None | Some(ChangeType::Merge) => PatchType::Merge,
+            Some(ChangeType::Strategic) => PatchType::Strategic,
+            Some(ChangeType::Json) => PatchType::Json,
+        };
+        check(&target, kind, &self.change)?;
+        let before = cx.read(&target).await?;
+        let after = applied(&target, kind, &before, &self.change)?;
+        if let Some(after) = &after
+            && plain(after) == plain(&before)
+            && after.get("status") == before.get("status")
+        {
+            return Ok(Done::unchanged(told(false, &[])));
+        }
+        let stored = cx.cluster.patch(&target, kind, self.change, None).await.map_err(|error| explained(error, kind))?;
+        // What was asked for where that is known here; else what the server made of it.
+        Ok(edited(&target, &before, after.as_ref().unwrap_or(&stored)))
+    }
+}
+
+/// Refuses a change of the wrong form before anything is read.
+fn check(target: &Target, kind: PatchType, change: &Json) -> Result<()> {
+    let is_empty_list = change.as_array().is_some_and(Vec::is_empty);
+    match kind {
+        PatchType::Json if change.is_array() => Ok(()),
+        PatchType::Json => Err(Error::usage(format!("patching `{target}`: a JSON patch is a list of operations"))
+            .hint("write `{ { op = \"replace\", path = \"/spec/x\", value = 1 } }`, or leave out `type`")),
+        PatchType::Merge | PatchType::Strategic if change.is_object() || is_empty_list => Ok(()),
+        PatchType::Merge | PatchType::Strategic => Err(Error::usage(format!("patching `{target}`: the change is no table of fields"))
+            .hint("a list of operations needs `type = \"json\"`")),
+    }
+}
+
+/// The object after the change; `None` where only the server can tell.
+fn applied(target: &Target, kind: PatchType, before: &Json, change: &Json) -> Result<Option<Json>> {
+    let mut after = before.clone();
+    match kind {
+        PatchType::Merge => {
+            // An empty list is an empty table in Lua, and changes nothing.
+            if change.is_object() {
+                json_patch::merge(&mut after, change);
+            }
+        }
+        PatchType::Json => {
+            let wrong = |cause: String| Error::usage(format!("patching `{target}`: the change is no JSON patch")).cause(cause);
+            let operations: json_patch::Patch = serde_json::from_value(change.clone()).map_err(|error| wrong(error.to_string()))?;
+            json_patch::patch(&mut after, &operations).map_err(|error| {
+                let what = match operations.0.get(error.operation) {
+                    Some(json_patch::PatchOperation::Test(_)) => "its `test` does not hold",
+                    _ => "it cannot be applied",
+                };
+                Error::new(Kind::Cluster, Reason::Precondition, format!("patching `{target}`: {what}; nothing was sent"))
+                    .about(target.full_name())
+                    .cause(error.to_string())
+            })?;
+        }
+        PatchType::Strategic => return Ok(strategic(target, before, change)),
+    }
+    Ok(Some(after))
+}
+
+/// Merges as the server would; `None` for kinds whose merge keys are not known here, and for what the server will refuse.
+fn strategic(target: &Target, before: &Json, change: &Json) -> Option<Json> {
+    let resource = &target.resource;
+    let kind = kinds::by_resource(&resource.group, &resource.version, &resource.plural)?;
+    if !change.is_object() {
+        return Some(before.clone());
+    }
+    sim::apply(sim::PatchKind::Strategic, kind, before, change.to_string().as_bytes()).ok()
+}
+
+/// The server's refusal in the words of this verb.
+fn explained(error: Error, kind: PatchType) -> Error {
+    let code = error.details.get("code").and_then(Json::as_u64);
+    match (kind, code) {
+        (PatchType::Strategic, Some(415)) => {
+            let mut error = error.hint("custom resources take no strategic patch: leave out `type`");
+            error.reason = Reason::Unsupported;
+            error
+        }
+        (PatchType::Json, Some(422)) if error.causes.iter().any(|cause| cause.contains("test") || cause.contains("did not match")) => {
+            let mut error = error;
+            error.reason = Reason::Precondition;
+            error
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,129 @@
+//! The words that declare, for the reference and the editor: what `braces declare` means, field by field.
+
+/// A declaring word.
+#[derive(Debug)]
+pub struct Word {
+    /// The word: `step`.
+    pub name: &'static str,
+    /// Whether an id stands between the word and its braces: `step "id" { }`.
+    pub id: bool,
+    /// What it declares.
+    pub doc: &'static str,
+    /// Its fields; empty when the keys are free.
+    pub fields: &'static [Field],
+    /// The Luau type of the table where the keys are free.
+    pub free: &'static str,
+}
+
+/// A field of a declaration.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Its Luau type.
+    pub luau: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const fn must(name: &'static str, luau: &'static str, doc: &'static str) -> Field {
+    Field { name, luau, required: true, doc }
+}
+
+const fn may(name: &'static str, luau: &'static str, doc: &'static str) -> Field {
+    Field { name, luau, required: false, doc }
+}
+
+const IMPACT: &str = "\"none\" | \"restarts\" | \"degraded\" | \"outage\"";
+const PARAM_TYPE: &str = "\"string\" | \"boolean\" | \"integer\" | \"number\" | \"version\" | \"image\" | \"duration\" \
+                          | \"quantity\" | \"list\" | \"map\" | \"choice\" | \"manifests\" | \"secret\"";
+
+/// Every declaring word, in the order in which a runbook uses them.
+pub static WORDS: &[Word] = &[
+    Word {
+        name: "runbook",
+        id: false,
+        doc: "Says what this runbook is. Once a file.",
+        fields: &[
+            must("title", "string", "What it is, as a heading."),
+            must("summary", "string", "What it does, in a sentence or two."),
+            may("impact", IMPACT, "What users of the cluster notice. Default: `none`."),
+            may("source", "string", "The document it follows."),
+            may("namespace", "string", "The namespace of references that name none."),
+            may("versions", "string", "The versions it is written for, for people."),
+            may("duration", "string", "How long it takes, for people."),
+            may("labels", "{ [string]: string }", "Free labels for catalogues."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "param",
+        id: true,
+        doc: "Declares a parameter, read as `params.NAME` from functions. Without `default` or `optional` it must be given.",
+        fields: &[
+            must("type", PARAM_TYPE, "What values it takes. Scalars stay text until typed, so `1.10` is not 1.1."),
+            must("doc", "string", "What it means."),
+            may("default", "any", "The value when none is given."),
+            may("optional", "boolean", "Whether it may be left out; it is `nil` then."),
+            may("choices", "{ string }", "The values of a `choice`."),
+            may("min", "number", "The least number allowed."),
+            may("max", "number", "The greatest number allowed."),
+            may("pattern", "string", "A Lua pattern that the whole text must match."),
+            may("example", "string", "A value as one would type it."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "check",
+        id: true,
+        doc: "Declares what must hold before the first write. Read-only. `run` raises, or returns `false`, when it does not hold; a \
+              text that it returns is shown.",
+        fields: &[
+            must("title", "string", "What holds when it says yes."),
+            must("run", "() -> ...any", "Finds out."),
+            may("when", "() -> (boolean, string?)", "Whether it is asked at all, and why not."),
+            may("at", "\"start\" | \"always\"", "`always`: asked again whenever the run goes on. Default: `start`."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "step",
+        id: true,
+        doc: "Declares a step. Steps run in the order of the file, each from a fresh load of it; what a later one needs goes into \
+              `state`.",
+        fields: &[
+            must("title", "string | () -> string", "What it does."),
+            must("run", "() -> ...any", "Does it."),
+            may("verify", "() -> ...any", "Raises, or returns `false`, unless it is done. Read-only."),
+            may(
+                "recover",
+                "(err: Failure) -> (boolean | \"again\")?",
+                "Asked once about an error of `run` or `verify`: `false` declines, nothing has `verify` judge, `\"again\"` enters \
+                 `run` again, where calls that are over give their recorded results.",
+            ),
+            may("when", "() -> (boolean, string?)", "Whether it is needed at all, and why not."),
+            may("irreversible", "string", "Why it cannot be taken back, when it cannot."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "coverage",
+        id: true,
+        doc: "Says which part of the runbook answers for which lines of its source document: `[\"12-14\"] = \"step ipam recover\"`, \
+              or `waived \"reason\"`.",
+        fields: &[],
+        free: "{ [string]: string | Waived }",
+    },
+];
+
+/// Names that are values rather than functions.
+pub static VALUES: &[(&str, &str, &str)] = &[
+    ("params", "{ [string]: any }", "The parameters, typed. Read from functions only."),
+    (
+        "state",
+        "{ [string]: any }",
+        "What steps hand on to each other: JSON and typed values. It is kept when a step has ended well.",
+    ),
+];

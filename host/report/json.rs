@@ -1,0 +1,158 @@
+//! Everything as JSON: one document a command, or one line an event. Each says its schema; the schemas are published in
+//! `host/report/schema/`.
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+use crate::base::{Error, Result};
+use crate::run::runbook::{CoveredBy, ParamDecl, Runbook};
+use crate::run::{Record, Summary, What};
+
+/// The schema of `lockgate list`.
+pub const LIST: &str = "lockgate.dev/list/v1";
+/// The schema of `lockgate show`.
+pub const SHOW: &str = "lockgate.dev/show/v1";
+/// The schema of `lockgate plan`.
+pub const PLAN: &str = "lockgate.dev/plan/v1";
+/// The schema of one line of `lockgate run`.
+pub const EVENT: &str = "lockgate.dev/event/v1";
+/// The schema of `lockgate test`.
+pub const TEST: &str = "lockgate.dev/test/v1";
+/// The schema of what a command prints that failed before it had anything else to print.
+pub const ERROR: &str = "lockgate.dev/error/v1";
+
+/// A document with its schema as the first field, on several lines.
+///
+/// # Errors
+/// When the content is no JSON object.
+pub fn document(schema: &str, content: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(&with_schema(schema, content)?);
+    text.map_err(|error| Error::internal("writing JSON").cause(error.to_string()))
+}
+
+/// The same on one line.
+///
+/// # Errors
+/// When the content is no JSON object.
+pub fn line(schema: &str, content: &impl Serialize) -> Result<String> {
+    Ok(with_schema(schema, content)?.to_string())
+}
+
+fn with_schema(schema: &str, content: &impl Serialize) -> Result<Json> {
+    let content = serde_json::to_value(content).map_err(|error| Error::internal("writing JSON").cause(error.to_string()))?;
+    let Json::Object(content) = content else { return Err(Error::internal("writing JSON: a document must be an object")) };
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), schema.into());
+    document.extend(content);
+    Ok(Json::Object(document))
+}
+
+/// One line of `lockgate run`: an event of the plan before it, or of the run.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn event(what: What, record: &Record) -> Result<String> {
+    let content = serde_json::to_value(record).map_err(|error| Error::internal("writing JSON").cause(error.to_string()))?;
+    let mut content = match content {
+        Json::Object(content) => content,
+        other => return Err(Error::internal(format!("writing JSON: an event became {other}"))),
+    };
+    content.insert("in".to_owned(), json!(what));
+    line(EVENT, &content)
+}
+
+/// A plan: how it ends, and every event.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn plan(summary: &Summary, records: &[Record]) -> Result<String> {
+    document(PLAN, &json!({ "summary": summary, "events": records }))
+}
+
+/// An error, where nothing else was printed.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn error(error: &Error) -> Result<String> {
+    document(ERROR, &json!({ "error": error, "exit_code": error.kind.exit_code() }))
+}
+
+/// The runbooks of `lockgate list`.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn list(runbooks: &[Runbook]) -> Result<String> {
+    let items: Vec<Json> = runbooks
+        .iter()
+        .map(|runbook| {
+            json!({
+                "name": runbook.name,
+                "title": runbook.header.title,
+                "summary": runbook.header.summary,
+                "impact": runbook.header.impact,
+                "parameters": runbook.params.iter().map(|decl| decl.name.as_str()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    document(LIST, &json!({ "runbooks": items }))
+}
+
+/// The runbook of `lockgate show`.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn show(runbook: &Runbook, file: &str) -> Result<String> {
+    let checks: Vec<Json> = runbook.checks.iter().map(|check| json!({ "id": check.id, "title": check.title, "at": check.at })).collect();
+    let steps: Vec<Json> = runbook
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "id": step.id,
+                "title": step.title_or_id(),
+                "verify": step.has_verify,
+                "recover": step.has_recover,
+                "when": step.has_when,
+                "irreversible": step.irreversible,
+            })
+        })
+        .collect();
+    let coverage: Vec<Json> = runbook
+        .coverage
+        .iter()
+        .map(|table| {
+            let entries = table.entries.iter().map(|entry| match &entry.by {
+                CoveredBy::Part(part) => json!({ "lines": entry.key, "part": part }),
+                CoveredBy::Waived(why) => json!({ "lines": entry.key, "waived": why }),
+            });
+            json!({ "document": table.document, "entries": entries.collect::<Vec<_>>() })
+        })
+        .collect();
+    document(
+        SHOW,
+        &json!({
+            "name": runbook.name,
+            "file": file,
+            "header": runbook.header,
+            "parameters": runbook.params.iter().map(param).collect::<Vec<_>>(),
+            "checks": checks,
+            "steps": steps,
+            "coverage": coverage,
+        }),
+    )
+}
+
+fn param(decl: &ParamDecl) -> Json {
+    json!({
+        "name": decl.name,
+        "type": decl.ty,
+        "doc": decl.doc,
+        "required": decl.required(),
+        "default": decl.default.clone().map(crate::base::Value::into_json),
+        "choices": decl.choices,
+        "min": decl.min,
+        "max": decl.max,
+        "pattern": decl.pattern,
+        "example": decl.example,
+    })
+}

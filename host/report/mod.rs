@@ -1,0 +1,20 @@
+//! L4: what happened, for people and machines, and everything that is generated from the table of verbs. Never decides anything;
+//! the only place that prints.
+
+pub mod catalogue;
+pub mod declarations;
+pub mod escape;
+pub mod excerpt;
+pub mod json;
+pub mod paint;
+pub mod reference;
+pub mod schema;
+pub mod screen;
+pub mod table;
+pub mod trace;
+pub mod transcript;
+pub mod types;
+
+pub use paint::Paint;
+pub use screen::Screen;
+pub use transcript::Transcript;

@@ -1,0 +1,294 @@
+//! The JSON Schemas of everything that `-o json` prints, made from the same closed lists as the code. Published as the files of
+//! `host/report/schema/`.
+
+use serde_json::{Value as Json, json};
+
+use super::json::{ERROR, EVENT, LIST, PLAN, SHOW};
+use crate::base::{Kind, Reason};
+use crate::run::runbook::{Impact, ParamType};
+
+/// Every schema, with the name of its file.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Json)> {
+    vec![
+        ("error.v1.json", error_document()),
+        ("event.v1.json", event_line()),
+        ("list.v1.json", list()),
+        ("plan.v1.json", plan()),
+        ("show.v1.json", show()),
+    ]
+}
+
+fn document(schema: &str, title: &str, required: &[&str], properties: Json) -> Json {
+    let mut all = json!({ "schema": { "const": schema } });
+    merge(&mut all, properties);
+    let required: Vec<&str> = std::iter::once("schema").chain(required.iter().copied()).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": format!("https://{schema}.json"),
+        "title": title,
+        "type": "object",
+        "required": required,
+        "additionalProperties": false,
+        "properties": all,
+    })
+}
+
+fn merge(into: &mut Json, from: Json) {
+    if let (Json::Object(into), Json::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// A closed object: all of `required` must be there, nothing but both lists may.
+fn object(required: Json, optional: Json) -> Json {
+    let names: Vec<String> = required.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let mut properties = required;
+    merge(&mut properties, optional);
+    json!({ "type": "object", "required": names, "additionalProperties": false, "properties": properties })
+}
+
+fn text() -> Json {
+    json!({ "type": "string" })
+}
+
+fn texts() -> Json {
+    json!({ "type": "array", "items": { "type": "string" } })
+}
+
+fn count() -> Json {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn maybe(ty: &str) -> Json {
+    json!({ "type": [ty, "null"] })
+}
+
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Json {
+    json!({ "enum": words.into_iter().collect::<Vec<_>>() })
+}
+
+fn list_of(items: Json) -> Json {
+    json!({ "type": "array", "items": items })
+}
+
+fn known() -> Json {
+    words(["observed", "modelled", "assumed", "unknown"])
+}
+
+fn what() -> Json {
+    words(["plan", "run"])
+}
+
+fn error() -> Json {
+    let kinds = [Kind::Runbook, Kind::Cluster, Kind::Stuck, Kind::Internal, Kind::Input, Kind::Cancelled, Kind::Refused];
+    let place = object(
+        json!({ "file": text(), "line": count(), "column": maybe("integer"), "length": maybe("integer"), "source": maybe("string"), "function": maybe("string") }),
+        json!({}),
+    );
+    object(
+        json!({
+            "kind": words(kinds.iter().map(|kind| kind.as_str())),
+            "reason": words(Reason::ALL.iter().map(|reason| reason.as_str())),
+            "message": text(),
+            "object": maybe("string"),
+            "hint": maybe("string"),
+            "causes": texts(),
+            "details": {},
+            "places": list_of(place),
+        }),
+        json!({}),
+    )
+}
+
+fn item() -> Json {
+    object(json!({ "id": text(), "title": text(), "number": count(), "of": count() }), json!({}))
+}
+
+/// One of several closed objects, told apart by `is`.
+fn cases(cases: &[(&str, Json, Json)]) -> Json {
+    let all: Vec<Json> = cases
+        .iter()
+        .map(|(name, required, optional)| {
+            let mut required = required.clone();
+            merge(&mut required, json!({ "is": { "const": name } }));
+            object(required, optional.clone())
+        })
+        .collect();
+    json!({ "oneOf": all })
+}
+
+fn verdict() -> Json {
+    cases(&[
+        ("ok", json!({}), json!({ "detail": text() })),
+        ("not_needed", json!({ "why": text() }), json!({})),
+        ("failed", json!({ "error": error() }), json!({})),
+        ("skipped", json!({ "why": text() }), json!({})),
+        ("unknown", json!({ "error": error() }), json!({})),
+    ])
+}
+
+fn step_end() -> Json {
+    cases(&[
+        ("done", json!({ "recovered": { "type": "boolean" } }), json!({})),
+        ("skipped", json!({ "why": text() }), json!({})),
+        ("failed", json!({ "error": error() }), json!({})),
+        ("unknown", json!({ "why": text() }), json!({})),
+    ])
+}
+
+fn change() -> Json {
+    object(json!({ "path": text() }), json!({ "before": {}, "after": {} }))
+}
+
+fn inverse() -> Json {
+    let call = object(json!({ "verb": text(), "arguments": { "type": "array" }, "options": {} }), json!({}));
+    json!({ "oneOf": [object(json!({ "call": call }), json!({})), object(json!({ "irreversible": text() }), json!({}))] })
+}
+
+fn confirmation() -> Json {
+    json!({ "at": text(), "question": text(), "occurrence": count() })
+}
+
+fn summary_fields() -> (Json, Json) {
+    (
+        json!({
+            "end": words(["succeeded", "not_needed", "failed", "parked", "interrupted", "unknown"]),
+            "exit_code": count(),
+            "writes": count(),
+            "objects": texts(),
+            "invertible": count(),
+            "took": text(),
+        }),
+        json!({
+            "unknowns": texts(),
+            "assumptions": texts(),
+            "confirmations": list_of(object(confirmation(), json!({}))),
+            "requests": texts(),
+            "error": error(),
+        }),
+    )
+}
+
+/// Each event: its name, what it always has, what it may have.
+fn events() -> Vec<(&'static str, Json, Json)> {
+    let none = || json!({});
+    let mut asked = confirmation();
+    merge(&mut asked, json!({ "by": words(["operator", "plan", "assumption", "nobody"]), "known": known() }));
+    let (mut finished, finished_may) = summary_fields();
+    merge(&mut finished, json!({ "what": what() }));
+    let started = json!({
+        "what": what(), "run": text(), "runbook": text(), "title": text(), "namespace": text(), "checks": texts(), "steps": count(),
+        "target": object(json!({ "name": text(), "simulated": { "type": "boolean" } }), none()),
+        "params": { "type": "object" },
+    });
+    vec![
+        ("started", started, none()),
+        ("check_started", json!({ "check": item() }), none()),
+        ("check_finished", json!({ "check": item(), "verdict": verdict(), "known": known(), "took": text() }), none()),
+        ("step_started", json!({ "step": item() }), none()),
+        ("recovering", json!({ "step": text(), "phase": words(["run", "verify"]), "error": error() }), none()),
+        ("again", json!({ "step": text() }), none()),
+        (
+            "wrote",
+            json!({ "verb": text(), "target": text(), "changes": list_of(change()), "inverse": inverse(), "known": known() }),
+            none(),
+        ),
+        ("unchanged", json!({ "verb": text(), "target": text(), "known": known() }), none()),
+        ("waiting", json!({ "what": text(), "state": text(), "since": text() }), none()),
+        ("waited", json!({ "what": text(), "state": text(), "took": text(), "known": known() }), none()),
+        ("note", json!({ "text": text() }), none()),
+        ("asked", asked, json!({ "answer": text() })),
+        ("step_finished", json!({ "step": item(), "end": step_end(), "took": text() }), none()),
+        ("finished", finished, finished_may),
+    ]
+}
+
+/// Any event; `more` is what its carrier adds.
+fn any_event(more: &Json) -> Json {
+    let all: Vec<Json> = events()
+        .into_iter()
+        .map(|(name, mut required, optional)| {
+            merge(&mut required, json!({ "event": { "const": name }, "seq": count(), "at": text() }));
+            merge(&mut required, more.clone());
+            object(required, optional)
+        })
+        .collect();
+    json!({ "oneOf": all })
+}
+
+fn event_line() -> Json {
+    let mut schema = any_event(&json!({ "schema": { "const": EVENT }, "in": what() }));
+    merge(
+        &mut schema,
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": format!("https://{EVENT}.json"),
+            "title": "One line of `lockgate run -o json`",
+        }),
+    );
+    schema
+}
+
+fn plan() -> Json {
+    let (required, optional) = summary_fields();
+    document(
+        PLAN,
+        "What `lockgate plan -o json` prints",
+        &["summary", "events"],
+        json!({ "summary": object(required, optional), "events": list_of(any_event(&json!({}))) }),
+    )
+}
+
+fn error_document() -> Json {
+    document(
+        ERROR,
+        "What a command prints with `-o json` that failed before it had anything else to print",
+        &["error", "exit_code"],
+        json!({ "error": error(), "exit_code": count() }),
+    )
+}
+
+fn impact() -> Json {
+    words(Impact::WORDS.iter().copied())
+}
+
+fn list() -> Json {
+    let item = object(
+        json!({ "name": text(), "title": text(), "summary": text(), "impact": impact(), "parameters": texts() }),
+        json!({}),
+    );
+    document(LIST, "What `lockgate list -o json` prints", &["runbooks"], json!({ "runbooks": list_of(item) }))
+}
+
+fn show() -> Json {
+    let header = object(
+        json!({ "title": text(), "summary": text(), "impact": impact() }),
+        json!({ "source": text(), "namespace": text(), "versions": text(), "duration": text(), "labels": { "type": "object" } }),
+    );
+    let param = object(
+        json!({
+            "name": text(), "type": words(ParamType::WORDS.iter().copied()), "doc": text(), "required": { "type": "boolean" },
+            "default": {}, "choices": texts(), "min": maybe("number"), "max": maybe("number"),
+            "pattern": maybe("string"), "example": maybe("string"),
+        }),
+        json!({}),
+    );
+    let boolean = || json!({ "type": "boolean" });
+    let check = object(json!({ "id": text(), "title": text(), "at": words(["start", "always"]) }), json!({}));
+    let step = object(
+        json!({ "id": text(), "title": text(), "verify": boolean(), "recover": boolean(), "when": boolean(), "irreversible": maybe("string") }),
+        json!({}),
+    );
+    let entry = object(json!({ "lines": text() }), json!({ "part": text(), "waived": text() }));
+    let table = object(json!({ "document": text(), "entries": list_of(entry) }), json!({}));
+    document(
+        SHOW,
+        "What `lockgate show -o json` prints",
+        &["name", "file", "header", "parameters", "checks", "steps", "coverage"],
+        json!({
+            "name": text(), "file": text(), "header": header, "parameters": list_of(param),
+            "checks": list_of(check), "steps": list_of(step), "coverage": list_of(table),
+        }),
+    )
+}

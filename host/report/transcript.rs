@@ -1,0 +1,296 @@
+//! What happens in a plan or run, one line a fact, verbs in one column. A plan and a run print the same words; a plan adds how
+//! each line is known.
+
+use super::escape;
+use super::paint::Paint;
+use crate::base::diff::Change;
+use crate::base::{Error, Span};
+use crate::primitives::registry::plural;
+use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, Verdict, What};
+
+/// Width of the verb column: the longest verb and two spaces.
+const VERB: usize = 9;
+/// Titles are padded up to here.
+const TITLE: usize = 64;
+/// A detail of a check up to this long stands on its line.
+const DETAIL: usize = 60;
+
+/// Writes records as lines. One transcript per plan or run.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    paint: Paint,
+    what: What,
+    /// Width of the first column: `check 1/6 `.
+    head: usize,
+    title: usize,
+    in_steps: bool,
+    error_shown: Option<Error>,
+    /// What the plan before this run said it would take.
+    predicted: Option<Span>,
+}
+
+impl Transcript {
+    /// An empty one.
+    #[must_use]
+    pub fn new(paint: Paint) -> Transcript {
+        Transcript { paint, what: What::Run, head: 10, title: 0, in_steps: false, error_shown: None, predicted: None }
+    }
+
+    /// The same, which compares how long the run took with what the plan said.
+    #[must_use]
+    pub fn predicted(mut self, took: Span) -> Transcript {
+        self.predicted = Some(took);
+        self
+    }
+
+    /// The whole transcript as text, without colour: what `plan.txt` holds.
+    #[must_use]
+    pub fn text(records: &[Record]) -> String {
+        let mut transcript = Transcript::new(Paint::plain());
+        records.iter().map(|record| transcript.lines(record)).collect()
+    }
+
+    /// The lines of one record, each with its line end; empty for what is not shown.
+    pub fn lines(&mut self, record: &Record) -> String {
+        let mut out = String::new();
+        self.write(&record.event, &mut out);
+        out
+    }
+
+    fn write(&mut self, event: &Event, out: &mut String) {
+        match event {
+            Event::Started { .. } => self.started(event, out),
+            Event::CheckFinished { check, verdict, known, .. } => self.check(check, verdict, *known, out),
+            Event::StepStarted { step } => self.step(step, out),
+            Event::StepFinished { end, .. } => self.step_end(end, out),
+            Event::Recovering { error, .. } => {
+                self.failure("failed", error, out);
+                self.fact(out, "recover", "", None);
+            }
+            Event::Again { .. } => self.fact(out, "again", "from the call that failed", None),
+            Event::Wrote { verb, target, changes, known, .. } => self.wrote(verb, target, changes, *known, out),
+            Event::Unchanged { verb, target, known } => {
+                self.fact(out, "same", &format!("{target}: nothing to {verb}"), Some(*known));
+            }
+            Event::Waited { what, state, took, known } => {
+                self.fact(out, "wait", &format!("{what}: {state}{}", self.time(*took)), Some(*known));
+            }
+            Event::Note { text } => self.fact(out, "note", text, None),
+            Event::Asked { confirmation, answer, by, known } => {
+                self.asked(confirmation, answer.as_deref(), *by, *known, out);
+            }
+            Event::Finished { summary, .. } => self.finished(summary, out),
+            Event::CheckStarted { .. } | Event::Waiting { .. } => {}
+        }
+    }
+
+    fn started(&mut self, event: &Event, out: &mut String) {
+        let Event::Started { what, runbook, title, target, namespace, params, checks, steps, .. } = event else { return };
+        self.what = *what;
+        self.in_steps = false;
+        let digits = |count: usize| count.to_string().len();
+        let check = "check ".len() + 2 * digits(checks.len()) + 2;
+        let step = "step ".len() + 2 * digits(*steps) + 2;
+        self.head = check.max(step).max(10);
+        self.title = checks.iter().map(|title| escape::line(title).chars().count()).max().unwrap_or(0).min(TITLE);
+        let simulated = if target.simulated { " (simulated)" } else { "" };
+        let name = if *what == What::Plan { "plan" } else { "run" };
+        self.row(out, name, &format!("{runbook}: {title}"));
+        self.row(out, "cluster", &format!("{}{simulated}, namespace {namespace}", target.name));
+        for (name, value) in params {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.row(out, "param", &format!("{name}={text}"));
+        }
+        if *what == What::Plan {
+            self.row(out, "writes", "nothing: this is a dry run on a copy");
+        }
+        if !checks.is_empty() {
+            out.push('\n');
+        }
+    }
+
+    /// A line of the first column.
+    fn row(&self, out: &mut String, head: &str, text: &str) {
+        let width = self.head;
+        out.push_str(&format!("{head:<width$}{}\n", escape::line(text)));
+    }
+
+    /// A line of a step, or of a check: verb, text, how it is known; further lines of the text below the first.
+    fn fact(&self, out: &mut String, verb: &str, text: &str, known: Option<Known>) {
+        let margin = " ".repeat(self.head);
+        let known = known.map(|known| self.known(known)).unwrap_or_default();
+        let indent = format!("\n{margin}{}", " ".repeat(VERB));
+        let text = escape::lines(text.trim_end()).replace('\n', &indent);
+        let line = format!("{margin}{}{text}{known}", self.paint.strong(format!("{verb:<VERB$}")));
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+
+    /// A line beneath a fact.
+    fn detail(&self, out: &mut String, text: &str) {
+        out.push_str(&format!("{}{}\n", " ".repeat(self.head + VERB), escape::line(text)));
+    }
+
+    /// How a line is known; said in a plan only, where it is not the same for all.
+    fn known(&self, known: Known) -> String {
+        match (self.what, known) {
+            (What::Run, _) => String::new(),
+            (What::Plan, Known::Observed | Known::Modelled) => format!("  {}", self.paint.dim(format!("[{}]", known.as_str()))),
+            (What::Plan, _) => format!("  {}", self.paint.warn(format!("[{}]", known.as_str()))),
+        }
+    }
+
+    fn time(&self, took: Span) -> String {
+        match self.what {
+            What::Plan if took.is_zero() => String::new(),
+            What::Plan => format!(", about {}", took.rounded()),
+            What::Run => format!(", {}", took.rounded()),
+        }
+    }
+
+    fn check(&mut self, check: &Item, verdict: &Verdict, known: Known, out: &mut String) {
+        let head = format!("check {}/{}", check.number, check.of);
+        let (width, title) = (self.head, self.title);
+        let shown = escape::line(&check.title);
+        let (word, detail) = match verdict {
+            Verdict::Ok { detail } => (self.paint.good("ok"), detail.clone()),
+            Verdict::NotNeeded { why } => (self.paint.good("not needed"), Some(why.clone())),
+            Verdict::Skipped { why } => ("skipped".to_owned(), Some(why.clone())),
+            Verdict::Failed { .. } => (self.paint.bad("failed"), None),
+            Verdict::Unknown { .. } => (self.paint.warn("unknown"), None),
+        };
+        let known = self.known(known);
+        let detail = detail.filter(|detail| !detail.is_empty());
+        let short = |detail: &&String| !detail.contains('\n') && detail.chars().count() <= DETAIL;
+        let beside = detail.as_ref().filter(short).map(|detail| format!("  {}", escape::line(detail))).unwrap_or_default();
+        out.push_str(&format!("{head:<width$}{shown:<title$}  {word}{beside}{known}\n"));
+        if let Some(detail) = detail.filter(|detail| !short(&detail)) {
+            let indent = " ".repeat(width);
+            out.push_str(&format!("{indent}{}\n", escape::lines(&detail).replace('\n', &format!("\n{indent}"))));
+        }
+        if let Verdict::Failed { error } | Verdict::Unknown { error } = verdict {
+            self.told(error, width, out);
+        }
+    }
+
+    fn step(&mut self, step: &Item, out: &mut String) {
+        if !self.in_steps {
+            self.in_steps = true;
+            out.push('\n');
+        }
+        let head = format!("step {}/{}", step.number, step.of);
+        let width = self.head;
+        out.push_str(&format!("{head:<width$}{}\n", self.paint.strong(escape::line(&step.title))));
+    }
+
+    fn step_end(&mut self, end: &StepEnd, out: &mut String) {
+        match end {
+            StepEnd::Done { .. } => {}
+            StepEnd::Skipped { why } => self.fact(out, "skipped", why, None),
+            StepEnd::Failed { error } => self.failure("failed", error, out),
+            StepEnd::Unknown { why } => self.fact(out, "unknown", why, Some(Known::Unknown)),
+        }
+    }
+
+    /// What failed inside a step; its causes below.
+    fn failure(&mut self, word: &str, error: &Error, out: &mut String) {
+        if self.error_shown.as_ref() == Some(error) {
+            self.fact(out, word, "as above", None);
+            return;
+        }
+        self.fact(out, word, &error.message, None);
+        for cause in &error.causes {
+            self.detail(out, cause);
+        }
+        self.error_shown = Some(error.clone());
+    }
+
+    fn told(&mut self, error: &Error, margin: usize, out: &mut String) {
+        let indent = " ".repeat(margin);
+        for text in std::iter::once(&error.message).chain(&error.causes) {
+            out.push_str(&format!("{indent}{}\n", escape::lines(text).replace('\n', &format!("\n{indent}"))));
+        }
+        self.error_shown = Some(error.clone());
+    }
+
+    fn wrote(&self, verb: &str, target: &str, changes: &[Change], known: Known, out: &mut String) {
+        self.fact(out, verb, target, Some(known));
+        let names: Vec<String> = changes.iter().map(|change| field(&change.path)).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        for (name, change) in names.iter().zip(changes) {
+            self.detail(out, &format!("{name:<width$}  {}", change.values()));
+        }
+    }
+
+    fn asked(&self, confirmation: &Confirmation, answer: Option<&str>, by: AnsweredBy, known: Known, out: &mut String) {
+        self.fact(out, "asks", &confirmation.question, None);
+        let text = match (by, answer) {
+            (AnsweredBy::Operator, Some(answer)) => format!("{answer} (the operator)"),
+            (AnsweredBy::Plan, Some(answer)) => format!("{answer} (the accepted plan)"),
+            (AnsweredBy::Assumption, Some(answer)) if known == Known::Assumed => format!("{answer} (its default; a run asks)"),
+            (AnsweredBy::Assumption, Some(answer)) => format!("{answer} (accepting the plan answers this)"),
+            _ => "nobody has answered".to_owned(),
+        };
+        let known = if self.what == What::Plan { self.known(known) } else { String::new() };
+        out.push_str(&format!("{}{}{known}\n", " ".repeat(self.head + VERB), escape::line(&text)));
+    }
+
+    fn finished(&self, summary: &Summary, out: &mut String) {
+        out.push('\n');
+        out.push_str(&self.verdict(summary));
+        out.push('\n');
+        for (head, texts) in [("unknown", &summary.unknowns), ("assumed", &summary.assumptions)] {
+            for text in texts {
+                self.row(out, head, text);
+            }
+        }
+        if self.what == What::Plan && !summary.requests.is_empty() {
+            self.row(out, "needs", &summary.requests.join("; "));
+        }
+    }
+
+    fn verdict(&self, summary: &Summary) -> String {
+        let paint = self.paint;
+        let writes = match summary.writes {
+            0 => "no writes".to_owned(),
+            count => format!("{} to {}", plural(count, "write"), plural(summary.objects.len(), "object")),
+        };
+        let undo = match (summary.writes, summary.invertible) {
+            (0, _) => String::new(),
+            (writes, invertible) if writes == invertible => "; every write can be taken back".to_owned(),
+            (writes, invertible) => format!("; {invertible} of {writes} writes can be taken back"),
+        };
+        match (self.what, summary.end) {
+            (What::Plan, End::Succeeded) if summary.exit_code == 3 => {
+                format!("{} as far as can be known: {writes}{}{undo}", paint.warn("would succeed"), self.time(summary.took))
+            }
+            (What::Plan, End::Succeeded) => {
+                format!("{}: {writes}{}{undo}", paint.good("would succeed"), self.time(summary.took))
+            }
+            (What::Run, End::Succeeded) => {
+                let predicted = self.predicted.map(|span| format!(" (the plan said about {})", span.rounded())).unwrap_or_default();
+                format!("{}: {writes}{}{predicted}{undo}", paint.good("done"), self.time(summary.took))
+            }
+            (_, End::NotNeeded) => format!("{}: the checks hold and there is nothing to do", paint.good("nothing to do")),
+            (What::Plan, End::Failed) => format!("{} after {writes}", paint.bad("would fail")),
+            (What::Run, End::Failed) => format!("{} after {writes}", paint.bad("failed")),
+            (_, End::Parked) => format!("{} after {writes}; nothing was cleaned up", paint.warn("stopped")),
+            (_, End::Interrupted) => format!("{} after {writes}; nothing was cleaned up", paint.warn("interrupted")),
+            (_, End::Unknown) => format!("{} how it goes on after {writes}", paint.warn("unknown")),
+        }
+    }
+}
+
+/// The field of a change as people call it: the container for its image, `replicas` for `spec.replicas`.
+fn field(path: &str) -> String {
+    if let Some(rest) = path.strip_suffix("].image")
+        && let Some((_, name)) = rest.rsplit_once("ontainers[name=")
+    {
+        return name.to_owned();
+    }
+    path.strip_prefix("spec.").unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+#[path = "transcript_tests.rs"]
+mod tests;

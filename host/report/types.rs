@@ -1,0 +1,172 @@
+//! `stdlib/types/lockgate.d.luau`: everything a runbook may name, for editors.
+
+use super::declarations::{Field, VALUES, WORDS, Word};
+use crate::base::Reason;
+use crate::primitives::{self, Definition, Param};
+
+/// The types that verbs take and give.
+const PREAMBLE: &str = r#"--- A reference: `"kind/name"`, `"kind/namespace/name"`, or an object that `get` or `list` gave.
+export type Ref = string | Object
+
+--- An API object as JSON tables.
+export type Object = {
+    apiVersion: string,
+    kind: string,
+    metadata: { name: string, namespace: string?, [string]: any },
+    [string]: any,
+}
+
+--- A reason for not covering lines of a document; made by `waived`.
+export type Waived = { waived: string }
+
+--- A version such as `v1.9.3`. Compares with its own type.
+declare class Version
+    major: number
+    minor: number
+    patch: number?
+    function is_patch_of(self, other: Version): boolean
+    function same_minor(self, other: Version): boolean
+    function __eq(self, other: Version): boolean
+    function __lt(self, other: Version): boolean
+    function __le(self, other: Version): boolean
+    function __tostring(self): string
+end
+
+--- An image such as `registry.example/cni:v1.9.3`.
+declare class Image
+    registry: string?
+    repository: string
+    tag: string?
+    digest: string?
+    version: Version?
+    function __eq(self, other: Image): boolean
+    function __tostring(self): string
+end
+
+--- A length of time such as `1h30m`. Compares with its own type.
+declare class Duration
+    function __eq(self, other: Duration): boolean
+    function __lt(self, other: Duration): boolean
+    function __le(self, other: Duration): boolean
+    function __tostring(self): string
+end
+
+--- A Kubernetes quantity such as `500m`. Compares with its own type.
+declare class Quantity
+    function __eq(self, other: Quantity): boolean
+    function __lt(self, other: Quantity): boolean
+    function __le(self, other: Quantity): boolean
+    function __tostring(self): string
+end
+"#;
+
+/// The whole file.
+#[must_use]
+pub fn file() -> String {
+    let mut out = String::from("--!strict\n-- Generated from the table of verbs; `BLESS=1 cargo test docs` writes it again.\n\n");
+    out.push_str(&preamble_types());
+    out.push_str("\n-- Declarations\n");
+    for word in WORDS {
+        out.push('\n');
+        out.push_str(&declaration(word));
+    }
+    out.push_str("\n-- Values\n");
+    for (name, luau, doc) in VALUES {
+        out.push_str(&format!("\n--- {doc}\ndeclare {name}: {luau}\n"));
+    }
+    out.push_str("\n-- Verbs\n");
+    for definition in primitives::ALL {
+        out.push('\n');
+        out.push_str(&verb(definition));
+    }
+    out
+}
+
+fn preamble_types() -> String {
+    let reasons: Vec<String> = Reason::ALL.iter().map(|reason| format!("    | \"{}\"", reason.as_str())).collect();
+    format!(
+        "--- What an error's `reason` may be: the only key to branch on.\nexport type Reason =\n{}\n\n\
+         --- An error as `pcall` and `recover` see it.\n\
+         export type Failure = {{\n    kind: string,\n    reason: Reason,\n    message: string,\n    object: string?,\n    \
+         hint: string?,\n    causes: {{ string }},\n    details: any,\n}}\n\n{PREAMBLE}",
+        reasons.join("\n")
+    )
+}
+
+fn declaration(word: &Word) -> String {
+    let table = if word.fields.is_empty() { word.free.to_owned() } else { format!("{{\n{}}}", fields(word.fields)) };
+    let head = doc(word.doc.split('\n'));
+    if word.id {
+        format!("{head}declare function {}(id: string): (declaration: {table}) -> ()\n", word.name)
+    } else {
+        format!("{head}declare function {}(declaration: {table}): ()\n", word.name)
+    }
+}
+
+fn fields(fields: &[Field]) -> String {
+    fields
+        .iter()
+        .map(|field| {
+            let ty = if field.required { field.luau.to_owned() } else { optional(field.luau) };
+            format!("    --- {}\n    {}: {ty},\n", field.doc, field.name)
+        })
+        .collect()
+}
+
+/// A type that may be absent; what is more than one word is put in parentheses.
+fn optional(luau: &str) -> String {
+    let simple = luau.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || (luau.starts_with('{') && luau.ends_with('}'));
+    if luau.ends_with('?') {
+        luau.to_owned()
+    } else if simple {
+        format!("{luau}?")
+    } else {
+        format!("({luau})?")
+    }
+}
+
+fn doc<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.map(|line| format!("--- {}", line.trim()).trim_end().to_owned() + "\n").collect()
+}
+
+fn typed(param: &Param) -> String {
+    let luau = if param.ty.choices.is_empty() {
+        param.ty.luau.to_owned()
+    } else {
+        param.ty.choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(" | ")
+    };
+    if param.ty.optional { optional(&luau) } else { luau }
+}
+
+fn verb(definition: &Definition) -> String {
+    let mut params: Vec<String> = definition.params.iter().map(|param| format!("{}: {}", param.name, typed(param))).collect();
+    if !definition.options.is_empty() {
+        let options: Vec<String> =
+            definition.options.iter().map(|option| format!("{}: {}", option.name, optional(&typed(option)))).collect();
+        params.push(format!("options: {{ {} }}?", options.join(", ")));
+    }
+    let returns = if definition.returns.is_empty() { "()" } else { definition.returns };
+    format!("{}declare function {}({}): {returns}\n", doc(definition.doc.iter().copied()), definition.name, params.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_absent_says_so() {
+        assert_eq!(optional("string"), "string?");
+        assert_eq!(optional("string?"), "string?");
+        assert_eq!(optional("{ string }"), "{ string }?");
+        assert_eq!(optional("Version | string"), "(Version | string)?");
+        assert_eq!(optional("() -> string"), "(() -> string)?");
+    }
+
+    #[test]
+    fn every_verb_and_every_word_is_declared() {
+        let file = file();
+        for name in primitives::ALL.iter().map(|definition| definition.name).chain(WORDS.iter().map(|word| word.name)) {
+            assert!(file.contains(&format!("declare function {name}(")), "{name}");
+        }
+    }
+}

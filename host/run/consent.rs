@@ -1,0 +1,113 @@
+//! Who answers questions. Consent is bound to what was shown: an accepted plan answers the confirmations that it reached, known
+//! by place, text and occurrence. What it did not foresee still asks a person; where there is none, the run parks.
+
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+use super::event::{AnsweredBy, Confirmation, Known};
+use crate::base::{Error, Kind, Reason, Result};
+use crate::primitives::AskOptions;
+
+/// A person who can be asked, or nobody.
+pub trait Operator {
+    /// Asks for yes or no; `None` when there is nobody to ask.
+    ///
+    /// # Errors
+    /// When asking failed or was interrupted.
+    fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>>;
+
+    /// Asks for a text; `None` when there is nobody to ask. The answer is one of the choices where there are some.
+    ///
+    /// # Errors
+    /// When asking failed or was interrupted.
+    fn ask<'a>(&'a self, question: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>>;
+}
+
+/// Nobody is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl Operator for Nobody {
+    fn confirm<'a>(&'a self, _: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn ask<'a>(&'a self, _: &'a Confirmation, _: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// How the questions of one plan or run are answered.
+#[derive(Clone)]
+pub enum Voice {
+    /// A plan: a confirmation counts as yes and is listed; a question takes its default, or nobody can say how it goes on.
+    Plan,
+    /// A run: what was consented to is yes, everything else is asked.
+    Person {
+        /// Whom.
+        operator: Rc<dyn Operator>,
+        /// The confirmations of the accepted plan.
+        consented: Vec<Confirmation>,
+    },
+}
+
+/// An answer and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer<T> {
+    /// The answer; `None` when there is none.
+    pub(super) value: Option<T>,
+    /// Who gave it.
+    pub(super) by: AnsweredBy,
+    /// How it is known.
+    pub(super) known: Known,
+}
+
+impl Voice {
+    /// Answers a confirmation.
+    pub(super) async fn confirm(&self, question: &Confirmation) -> Result<Answer<bool>> {
+        let (operator, consented) = match self {
+            Voice::Plan => return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Modelled }),
+            Voice::Person { operator, consented } => (operator, consented),
+        };
+        if consented.contains(question) {
+            return Ok(Answer { value: Some(true), by: AnsweredBy::Plan, known: Known::Observed });
+        }
+        let value = operator.confirm(question).await?;
+        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+    }
+
+    /// Answers a question.
+    pub(super) async fn ask(&self, question: &Confirmation, options: &AskOptions) -> Result<Answer<String>> {
+        match self {
+            Voice::Plan => Ok(match options.default.clone() {
+                Some(default) => Answer { value: Some(default), by: AnsweredBy::Assumption, known: Known::Assumed },
+                None => Answer { value: None, by: AnsweredBy::Nobody, known: Known::Unknown },
+            }),
+            Voice::Person { operator, .. } => {
+                let value = operator.ask(question, options).await?;
+                Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+            }
+        }
+    }
+}
+
+fn by_whom(answered: bool) -> AnsweredBy {
+    if answered { AnsweredBy::Operator } else { AnsweredBy::Nobody }
+}
+
+/// The error of a confirmation that was answered no.
+pub(super) fn declined(question: &str) -> Error {
+    Error::new(Kind::Cancelled, Reason::Declined, format!("the answer to `{question}` was no"))
+}
+
+/// The error of a question that nobody was there to answer.
+pub(super) fn unanswered(question: &str) -> Error {
+    Error::new(Kind::Cancelled, Reason::Declined, format!("nobody is there to answer `{question}`"))
+}
+
+/// The error of a question without default in a plan.
+pub(super) fn unforeseeable(question: &str) -> Error {
+    Error::new(Kind::Cluster, Reason::Unmodelled, format!("a plan cannot know the answer to `{question}`"))
+        .hint("a run asks it; give the question a `default` for the plan to go on")
+}

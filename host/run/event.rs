@@ -1,0 +1,367 @@
+//! Everything that happens in a plan or a run, as one enum. The JSON output is exactly these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::runbook::Phase;
+use crate::base::diff::Change;
+use crate::base::{Error, Span, Timestamp};
+use crate::primitives::Inverse;
+
+/// How a line is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// Read from the cluster as it is.
+    Observed,
+    /// What the simulated cluster made of a write.
+    Modelled,
+    /// Rests on a default or on a word that nobody has given yet.
+    Assumed,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Known {
+    /// The word of the transcript.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Known::Observed => "observed",
+            Known::Modelled => "modelled",
+            Known::Assumed => "assumed",
+            Known::Unknown => "unknown",
+        }
+    }
+}
+
+/// Whether something is tried on a copy or done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// On a copy of the cluster; nothing is written.
+    Plan,
+    /// On the cluster.
+    Run,
+}
+
+/// The cluster of a plan or run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetInfo {
+    /// Its name: the context, or the fixture.
+    pub name: String,
+    /// Whether it is simulated.
+    pub simulated: bool,
+}
+
+/// A check or step among the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its place, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// What a check said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It holds; perhaps with a detail to show.
+    Ok {
+        /// What the check returned as text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// It holds, and there is nothing to do.
+    NotNeeded {
+        /// Why.
+        why: String,
+    },
+    /// It does not hold.
+    Failed {
+        /// The error.
+        error: Error,
+    },
+    /// It was not asked.
+    Skipped {
+        /// Why.
+        why: String,
+    },
+    /// In a plan: it reads what nobody models.
+    Unknown {
+        /// The error.
+        error: Error,
+    },
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum StepEnd {
+    /// Done; after a recovery or not.
+    Done {
+        /// Whether `recover` had to help.
+        recovered: bool,
+    },
+    /// Its `when` said no.
+    Skipped {
+        /// Why.
+        why: String,
+    },
+    /// It failed.
+    Failed {
+        /// The error.
+        error: Error,
+    },
+    /// In a plan: it meets what nobody models, or comes after a step that does.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Who answered a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredBy {
+    /// A person, at this moment.
+    Operator,
+    /// The accepted plan, which showed this very question.
+    Plan,
+    /// Nobody: in a plan a confirmation counts as yes, a question takes its default.
+    Assumption,
+    /// Nobody; there is no answer.
+    Nobody,
+}
+
+/// A confirmation that a plan reached: consent is bound to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Where it is asked: `check ID` or `step ID`.
+    pub at: String,
+    /// Its text.
+    pub question: String,
+    /// The how manieth time this text is asked there, from 1.
+    pub occurrence: usize,
+}
+
+/// How a whole plan or run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Everything is done; of a plan: would succeed.
+    Succeeded,
+    /// The checks found that there is nothing to do.
+    NotNeeded,
+    /// A check or a step failed; of a plan: would fail.
+    Failed,
+    /// The run stopped and can be started again: a question was declined, or nobody could be asked.
+    Parked,
+    /// Ctrl-C.
+    Interrupted,
+    /// Of a plan: it could not be followed to its end.
+    Unknown,
+}
+
+/// The last event, as data of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How it ended.
+    pub end: End,
+    /// The exit code it stands for.
+    pub exit_code: u8,
+    /// How many writes were made (of a plan: would be made).
+    pub writes: usize,
+    /// The objects written, each once, in order.
+    pub objects: Vec<String>,
+    /// How many of the writes can be taken back.
+    pub invertible: usize,
+    /// How long it took, in the cluster's time.
+    pub took: Span,
+    /// What the plan could not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknowns: Vec<String>,
+    /// What the plan took on trust.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumptions: Vec<String>,
+    /// The confirmations that were reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub confirmations: Vec<Confirmation>,
+    /// The requests that were made, by `verb resources`: `get deployments`, `patch daemonsets`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
+    /// Why it did not succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+}
+
+/// Something that happened. `at` of the record that carries it is the cluster's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A plan or run begins.
+    Started {
+        /// Which.
+        what: What,
+        /// The run's id.
+        run: String,
+        /// The runbook's name.
+        runbook: String,
+        /// Its title.
+        title: String,
+        /// The cluster.
+        target: TargetInfo,
+        /// The namespace of references that name none.
+        namespace: String,
+        /// The parameters, secrets hidden.
+        params: BTreeMap<String, Json>,
+        /// The titles of all checks, in order.
+        checks: Vec<String>,
+        /// How many steps there are.
+        steps: usize,
+    },
+    /// A check is asked.
+    CheckStarted {
+        /// Which.
+        check: Item,
+    },
+    /// A check has its verdict.
+    CheckFinished {
+        /// Which.
+        check: Item,
+        /// What it said.
+        verdict: Verdict,
+        /// How it is known.
+        known: Known,
+        /// How long it took.
+        took: Span,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Which.
+        step: Item,
+    },
+    /// Something failed inside a step, and its `recover` is asked.
+    Recovering {
+        /// The step's id.
+        step: String,
+        /// What failed: `run` or `verify`.
+        phase: Phase,
+        /// The error.
+        error: Error,
+    },
+    /// `run` of a step is entered again, as its `recover` asked.
+    Again {
+        /// The step's id.
+        step: String,
+    },
+    /// A write was made.
+    Wrote {
+        /// The request's verb.
+        verb: String,
+        /// The object.
+        target: String,
+        /// What changed.
+        changes: Vec<Change>,
+        /// How it is taken back.
+        inverse: Inverse,
+        /// How it is known.
+        known: Known,
+    },
+    /// A write was not needed: everything is as asked.
+    Unchanged {
+        /// The verb of the script.
+        verb: String,
+        /// The object.
+        target: String,
+        /// How it is known.
+        known: Known,
+    },
+    /// Something is waited for; sent again when its state changes.
+    Waiting {
+        /// What.
+        what: String,
+        /// How far it is.
+        state: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// What was waited for is there.
+    Waited {
+        /// What.
+        what: String,
+        /// How it ended.
+        state: String,
+        /// How long it took.
+        took: Span,
+        /// How it is known.
+        known: Known,
+    },
+    /// The script told something.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// The operator was asked, or somebody answered in their place.
+    Asked {
+        /// Where, what and the how manieth time.
+        #[serde(flatten)]
+        confirmation: Confirmation,
+        /// The answer; `yes` and `no` of a confirmation. Absent when there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        answer: Option<String>,
+        /// Who answered.
+        by: AnsweredBy,
+        /// How the answer is known.
+        known: Known,
+    },
+    /// A step has ended.
+    StepFinished {
+        /// Which.
+        step: Item,
+        /// How.
+        end: StepEnd,
+        /// How long it took.
+        took: Span,
+    },
+    /// The plan or run has ended.
+    Finished {
+        /// Which.
+        what: What,
+        /// How.
+        #[serde(flatten)]
+        summary: Summary,
+    },
+}
+
+/// An event with its number and time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number within its plan or run, from 1.
+    pub seq: u64,
+    /// The cluster's time.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Who is told of events.
+pub trait Sink {
+    /// Something happened.
+    fn record(&mut self, record: &Record);
+}
+
+/// Keeps everything.
+impl Sink for Vec<Record> {
+    fn record(&mut self, record: &Record) {
+        self.push(record.clone());
+    }
+}

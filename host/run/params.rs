@@ -1,0 +1,315 @@
+//! Parameters: words and files in, typed values out. A scalar stays text until its declared type is known, so that `1.10` is
+//! never 1.1.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::params_file::ParamFile;
+use super::runbook::{ParamDecl, ParamType, Params, Runbook};
+use crate::base::{Error, Image, Quantity, Result, Span, Typed, Value, Version, did_you_mean};
+use crate::primitives::registry::list;
+
+/// What was given for a run, before it is typed.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The `name=value` words, in order.
+    pub words: Vec<(String, String)>,
+    /// The parameter file, when there is one. A word wins over it.
+    pub file: Option<ParamFile>,
+}
+
+impl Given {
+    /// Splits `name=value` words.
+    ///
+    /// # Errors
+    /// A word without `=`, without a name, or a name given twice.
+    pub fn words(words: &[String]) -> Result<Given> {
+        let mut given: Vec<(String, String)> = Vec::new();
+        for word in words {
+            let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+                return Err(Error::usage(format!("`{word}` is no parameter")).hint("write `name=value`"));
+            };
+            if given.iter().any(|(earlier, _)| earlier == name) {
+                return Err(Error::usage(format!("parameter `{name}` is given twice")));
+            }
+            given.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(Given { words: given, file: None })
+    }
+}
+
+/// Matches a whole text against a Lua pattern; the script side knows how.
+pub type Matcher<'a> = dyn FnMut(&str, &str) -> Result<bool> + 'a;
+
+/// Types what was given by what the runbook declares, and fills in defaults. An optional parameter that is not given is `Nil`.
+///
+/// # Errors
+/// Input errors: an unknown parameter (with the nearest known one), a missing one (with its meaning and an example), a value
+/// that is not of the declared type (with what is wrong with it).
+pub fn resolve(runbook: &Runbook, given: &Given, matches: &mut Matcher<'_>) -> Result<Params> {
+    let decls = &runbook.params;
+    let from_file = match &given.file {
+        Some(file) => file.read(decls)?,
+        None => BTreeMap::new(),
+    };
+    for name in given.words.iter().map(|(name, _)| name).chain(from_file.keys()) {
+        if !decls.iter().any(|decl| decl.name == *name) {
+            return Err(unknown(runbook, name));
+        }
+    }
+    let mut params = Params::new();
+    let mut missing: Vec<&ParamDecl> = Vec::new();
+    for decl in decls {
+        let word = given.words.iter().find(|(name, _)| *name == decl.name).map(|(_, text)| Value::from(text.clone()));
+        let value = match word.or_else(|| from_file.get(&decl.name).cloned()) {
+            Some(value) => typed(decl, value, matches)?,
+            None => match &decl.default {
+                Some(default) => default.clone(),
+                None => {
+                    if decl.required() {
+                        missing.push(decl);
+                    }
+                    Value::Nil
+                }
+            },
+        };
+        params.insert(decl.name.clone(), value);
+    }
+    if missing.is_empty() { Ok(params) } else { Err(needs(runbook, &missing)) }
+}
+
+fn unknown(runbook: &Runbook, name: &str) -> Error {
+    let names = || runbook.params.iter().map(|decl| decl.name.as_str());
+    let error = Error::usage(format!("runbook `{}` has no parameter `{name}`", runbook.name));
+    match did_you_mean(name, names()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None if runbook.params.is_empty() => error.hint("it has no parameters"),
+        None => error.hint(format!("its parameters are {}", list(names()))),
+    }
+}
+
+fn needs(runbook: &Runbook, missing: &[&ParamDecl]) -> Error {
+    let names = list(missing.iter().map(|decl| decl.name.as_str()));
+    let noun = if missing.len() == 1 { "parameter" } else { "parameters" };
+    let mut error = Error::usage(format!("runbook `{}` needs the {noun} {names}", runbook.name));
+    for decl in missing {
+        error = error.cause(format!("`{}` is {}: {}", decl.name, decl.ty.text(), decl.doc));
+    }
+    let examples: Vec<String> =
+        missing.iter().map(|decl| format!("{}={}", decl.name, decl.example.as_deref().unwrap_or("…"))).collect();
+    error.hint(format!("for example `{}`", examples.join(" ")))
+}
+
+/// Makes a value of the declared type and checks its bounds. Also used for the default that a file declares.
+///
+/// # Errors
+/// An input error that names the parameter and says what is wrong with the value.
+pub fn typed(decl: &ParamDecl, value: Value, matches: &mut Matcher<'_>) -> Result<Value> {
+    let wrong = |error: Error| {
+        let shown = match (&value, decl.ty) {
+            (_, ParamType::Secret) => String::new(),
+            (Value::Json(Json::String(text)), _) => format!(" `{text}`"),
+            _ => String::new(),
+        };
+        let mut told = Error::usage(format!("parameter `{}`:{shown} is not {}", decl.name, decl.ty.text())).cause(error.message.clone());
+        told.causes.extend(error.causes.iter().cloned());
+        match (&error.hint, &decl.example) {
+            (Some(hint), _) => told.hint(hint.clone()),
+            (None, Some(example)) => told.hint(format!("for example `{}={example}`", decl.name)),
+            (None, None) => told,
+        }
+    };
+    let made = of_type(decl, &value).map_err(&wrong)?;
+    bounds(decl, &made).map_err(&wrong)?;
+    if let (Some(pattern), Some(text)) = (&decl.pattern, made.as_text())
+        && !matches(pattern, &text)?
+    {
+        return Err(wrong(Error::usage(format!("it must match the pattern `{pattern}`"))));
+    }
+    Ok(made)
+}
+
+fn of_type(decl: &ParamDecl, value: &Value) -> Result<Value> {
+    let text = || value.as_text().ok_or_else(|| Error::usage(format!("got {}", value.kind_name())));
+    Ok(match decl.ty {
+        ParamType::String | ParamType::Secret => Value::from(text()?),
+        ParamType::Boolean => match value {
+            Value::Json(Json::Bool(_)) => value.clone(),
+            _ => Value::from(boolean(&text()?)?),
+        },
+        ParamType::Integer | ParamType::Number => match value {
+            Value::Json(Json::Number(number)) => self::number(decl.ty, &number.to_string())?,
+            _ => self::number(decl.ty, &text()?)?,
+        },
+        ParamType::Version => Value::Typed(Typed::Version(Version::parse(&text()?)?)),
+        ParamType::Image => Value::Typed(Typed::Image(Image::parse(&text()?)?)),
+        ParamType::Quantity => {
+            let text = text()?;
+            Value::Typed(Typed::Quantity(text.parse::<Quantity>().map_err(|error| Error::usage(error.to_string()))?))
+        }
+        ParamType::Duration => match value {
+            Value::Json(Json::Number(seconds)) => {
+                Value::Typed(Typed::Duration(Span::from_secs_f64(seconds.as_f64().unwrap_or_default())))
+            }
+            _ => Value::Typed(Typed::Duration(Span::parse(&text()?)?)),
+        },
+        ParamType::Choice => choice(decl, text()?)?,
+        ParamType::List => items(value)?,
+        ParamType::Map => match value {
+            Value::Json(Json::Object(_)) | Value::Map(_) => value.clone(),
+            _ => return Err(Error::usage(format!("got {}", value.kind_name())).hint("give it in a file: `--params FILE`")),
+        },
+        ParamType::Manifests => match value {
+            Value::Json(Json::Array(_)) => value.clone(),
+            _ => super::params_file::manifests(&text()?)?,
+        },
+    })
+}
+
+fn boolean(text: &str) -> Result<bool> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Error::usage("it is neither `true` nor `false`")),
+    }
+}
+
+fn number(ty: ParamType, text: &str) -> Result<Value> {
+    if ty == ParamType::Integer {
+        let whole: i64 = text.parse().map_err(|_| Error::usage("it has something else than digits, or too many"))?;
+        return Ok(Value::Json(whole.into()));
+    }
+    let number = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+    number.map(|number| Value::Json(Json::Number(number))).ok_or_else(|| Error::usage("it is no finite decimal number"))
+}
+
+fn choice(decl: &ParamDecl, text: String) -> Result<Value> {
+    if decl.choices.contains(&text) {
+        return Ok(Value::from(text));
+    }
+    let choices = || decl.choices.iter().map(String::as_str);
+    let error = Error::usage(format!("the choices are {}", list(choices())));
+    Err(match did_you_mean(&text, choices()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    })
+}
+
+fn items(value: &Value) -> Result<Value> {
+    match value {
+        Value::Json(Json::Array(_)) | Value::List(_) => Ok(value.clone()),
+        Value::Json(Json::String(text)) if text.is_empty() => Ok(Value::Json(Json::Array(Vec::new()))),
+        Value::Json(Json::String(text)) => {
+            Ok(Value::Json(Json::Array(text.split(',').map(|item| Json::String(item.trim().to_owned())).collect())))
+        }
+        _ => Err(Error::usage(format!("got {}", value.kind_name()))),
+    }
+}
+
+fn bounds(decl: &ParamDecl, value: &Value) -> Result<()> {
+    let Value::Json(Json::Number(number)) = value else { return Ok(()) };
+    let Some(number) = number.as_f64() else { return Ok(()) };
+    if decl.min.is_some_and(|min| number < min) || decl.max.is_some_and(|max| number > max) {
+        let bound = match (decl.min, decl.max) {
+            (Some(min), Some(max)) => format!("from {min} to {max}"),
+            (Some(min), None) => format!("at least {min}"),
+            (None, Some(max)) => format!("at most {max}"),
+            (None, None) => String::new(),
+        };
+        return Err(Error::usage(format!("it must be {bound}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Place;
+    use crate::run::runbook::Header;
+
+    fn decl(name: &str, ty: ParamType) -> ParamDecl {
+        ParamDecl {
+            name: name.to_owned(),
+            ty,
+            doc: format!("The {name}."),
+            default: None,
+            optional: false,
+            choices: Vec::new(),
+            min: None,
+            max: None,
+            pattern: None,
+            example: None,
+            place: Place::default(),
+        }
+    }
+
+    fn runbook(params: Vec<ParamDecl>) -> Runbook {
+        Runbook { name: "r".into(), header: Header::default(), params, checks: vec![], steps: vec![], coverage: vec![] }
+    }
+
+    fn resolved(decls: Vec<ParamDecl>, words: &[&str]) -> Result<Params> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        resolve(&runbook(decls), &Given::words(&words)?, &mut |pattern, text| Ok(pattern == text))
+    }
+
+    fn failed(decl: ParamDecl, word: &str) -> Error {
+        resolved(vec![decl], &[word]).unwrap_err()
+    }
+
+    #[test]
+    fn words_become_what_is_declared() {
+        let decls = vec![
+            decl("to", ParamType::Version),
+            decl("n", ParamType::Integer),
+            decl("on", ParamType::Boolean),
+            decl("nodes", ParamType::List),
+            decl("wait", ParamType::Duration),
+            ParamDecl { optional: true, ..decl("extra", ParamType::String) },
+            ParamDecl { default: Some(Value::from(true)), ..decl("deep", ParamType::Boolean) },
+        ];
+        let params = resolved(decls, &["to=1.10", "n=3", "on=false", "nodes=a, b", "wait=90s"]).unwrap();
+        assert_eq!(params["to"].as_text().unwrap(), "1.10");
+        assert_eq!(params["n"], Value::Json(3.into()));
+        assert_eq!(params["on"], Value::from(false));
+        assert_eq!(params["nodes"], Value::Json(serde_json::json!(["a", "b"])));
+        assert_eq!(params["wait"], Value::Typed(Typed::Duration(Span::from_secs(90))));
+        assert_eq!(params["extra"], Value::Nil);
+        assert_eq!(params["deep"], Value::from(true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_would_be_right() {
+        let near = failed(decl("image", ParamType::Image), "imgae=x:1");
+        assert_eq!(near.hint.as_deref(), Some("did you mean `image`?"));
+        let example = ParamDecl { example: Some("v1.2.3".into()), ..decl("to", ParamType::Version) };
+        let missing = resolved(vec![example.clone(), decl("n", ParamType::Integer)], &[]).unwrap_err();
+        assert_eq!(missing.message, "runbook `r` needs the parameters `to` and `n`");
+        assert_eq!(missing.causes.len(), 2);
+        assert_eq!(missing.hint.as_deref(), Some("for example `to=v1.2.3 n=…`"));
+        let bad = failed(example, "to=latest");
+        assert!(bad.message.contains("`latest` is not a version"), "{bad}");
+        assert!(failed(decl("n", ParamType::Integer), "n=3.5").message.contains("whole number"));
+        let bound = ParamDecl { min: Some(1.0), max: Some(5.0), ..decl("n", ParamType::Integer) };
+        assert!(failed(bound, "n=9").to_string().contains("from 1 to 5"));
+        let choice = ParamDecl { choices: vec!["fast".into(), "slow".into()], ..decl("pace", ParamType::Choice) };
+        assert_eq!(failed(choice, "pace=fats").hint.as_deref(), Some("did you mean `fast`?"));
+        assert!(failed(decl("m", ParamType::Map), "m=x").hint.as_deref().unwrap().contains("--params"));
+        let pattern = ParamDecl { pattern: Some("ab".into()), ..decl("x", ParamType::String) };
+        assert!(failed(pattern, "x=cd").to_string().contains("pattern `ab`"));
+    }
+
+    #[test]
+    fn secrets_are_not_repeated_in_errors() {
+        let secret = ParamDecl { pattern: Some("ab".into()), ..decl("key", ParamType::Secret) };
+        assert!(!failed(secret, "key=hunter2").to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn words_must_be_words() {
+        assert!(Given::words(&["image".to_owned()]).is_err());
+        assert!(Given::words(&["=x".to_owned()]).is_err());
+        assert!(Given::words(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
+        assert_eq!(Given::words(&["a=b=c".to_owned()]).unwrap().words, [("a".to_owned(), "b=c".to_owned())]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Parameter files, YAML or JSON (which the same parser reads): what is declared as a scalar is taken as the text in the file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
+
+use super::runbook::{ParamDecl, ParamType};
+use super::source::unreadable;
+use crate::base::{Error, Place, Result, Value};
+
+/// A parameter file as text.
+#[derive(Clone, Debug)]
+pub struct ParamFile {
+    /// What it is called in messages.
+    pub label: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl ParamFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is not there or is no text.
+    pub fn open(path: &Path) -> Result<ParamFile> {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        Ok(ParamFile { label: path.display().to_string(), text })
+    }
+
+    /// Its entries: text for scalars, JSON for lists and maps.
+    ///
+    /// # Errors
+    /// What the parser says, with file and line.
+    pub fn read(&self, decls: &[ParamDecl]) -> Result<BTreeMap<String, Value>> {
+        if self.text.trim().is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let parse = |plain_lists: bool| {
+            serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| {
+                Entries { decls, plain_lists }.deserialize(deserializer)
+            })
+        };
+        // A list of scalars keeps their text; only one that holds tables is read as JSON.
+        parse(true).or_else(|_| parse(false)).map_err(|error| {
+            yaml_error(&format!("reading the parameters in `{}`", self.label), &self.label, &self.text, &error)
+        })
+    }
+}
+
+/// An error of the YAML parser at its place in a file.
+pub(crate) fn yaml_error(doing: &str, label: &str, text: &str, error: &serde_saphyr::Error) -> Error {
+    let plain = error.without_snippet();
+    let shown = plain.render_with_options(serde_saphyr::render_options! {
+        formatter: &serde_saphyr::UserMessageFormatter,
+        snippets: serde_saphyr::SnippetMode::Off,
+    });
+    let location = plain.location();
+    // The parser ends its text with the place, which is shown better below.
+    let shown = shown.rsplit_once(" at line ").map_or(shown.as_str(), |(message, _)| message);
+    let mut told = Error::usage(doing).cause(shown.trim().trim_end_matches('.').to_owned());
+    if let Some(location) = location {
+        let line = u32::try_from(location.line()).unwrap_or(0);
+        told.places.push(Place {
+            file: label.to_owned(),
+            line,
+            column: u32::try_from(location.column()).ok(),
+            length: None,
+            source: text.lines().nth(line.saturating_sub(1) as usize).map(str::to_owned),
+            function: None,
+        });
+    }
+    told
+}
+
+/// Reads the manifests in a file.
+///
+/// # Errors
+/// When the file cannot be read, is no YAML, or holds something that is no object.
+pub(crate) fn manifests(path: &str) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(Path::new(path), &error))?;
+    let documents: Vec<Json> = serde_saphyr::from_multiple(&text)
+        .map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, &text, &error))?;
+    let objects: Vec<Json> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    match objects.iter().position(|object| object["kind"].as_str().is_none()) {
+        Some(place) => Err(Error::usage(format!("document {} of `{path}` has no `kind`", place + 1))),
+        None => Ok(Value::Json(Json::Array(objects))),
+    }
+}
+
+struct Entries<'a> {
+    decls: &'a [ParamDecl],
+    plain_lists: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Entries<'_> {
+    type Value = BTreeMap<String, Value>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = BTreeMap<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of parameters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let ty = self.decls.iter().find(|decl| decl.name == name).map(|decl| decl.ty);
+            let value = match ty {
+                // An unknown one is reported by its name, whatever it holds.
+                None | Some(ParamType::Map | ParamType::Manifests) => Value::Json(map.next_value::<Json>()?),
+                Some(ParamType::List) if self.plain_lists => Value::Json(map.next_value_seed(Texts)?),
+                Some(ParamType::List) => Value::Json(map.next_value::<Json>()?),
+                Some(_) => Value::from(map.next_value_seed(Text)?),
+            };
+            entries.insert(name, value);
+        }
+        Ok(entries)
+    }
+}
+
+/// A scalar as it is written.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer)
+    }
+}
+
+/// A list of scalars as they are written.
+struct Texts;
+
+impl<'de> DeserializeSeed<'de> for Texts {
+    type Value = Json;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Text)? {
+            items.push(Json::String(item));
+        }
+        Ok(Json::Array(items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decl(name: &str, ty: ParamType) -> ParamDecl {
+        ParamDecl {
+            name: name.to_owned(),
+            ty,
+            doc: String::new(),
+            default: None,
+            optional: false,
+            choices: Vec::new(),
+            min: None,
+            max: None,
+            pattern: None,
+            example: None,
+            place: Place::default(),
+        }
+    }
+
+    fn read(text: &str) -> Result<BTreeMap<String, Value>> {
+        let decls = [
+            decl("to", ParamType::Version),
+            decl("on", ParamType::Boolean),
+            decl("tags", ParamType::List),
+            decl("values", ParamType::Map),
+        ];
+        ParamFile { label: "p.yaml".into(), text: text.into() }.read(&decls)
+    }
+
+    #[test]
+    fn scalars_keep_the_text_of_the_file() {
+        for text in ["to: 1.10\non: true\ntags: [1.10, x]\n", r#"{"to": 1.10, "on": true, "tags": [1.10, "x"]}"#] {
+            let entries = read(text).unwrap();
+            assert_eq!(entries["to"], Value::from("1.10".to_owned()), "{text}");
+            assert_eq!(entries["on"], Value::from("true".to_owned()));
+            assert_eq!(entries["tags"], Value::Json(serde_json::json!(["1.10", "x"])));
+        }
+    }
+
+    #[test]
+    fn tables_and_lists_of_tables_are_json() {
+        let entries = read("values: {a: {b: 1}}\ntags: [{k: 1}]\n").unwrap();
+        assert_eq!(entries["values"], Value::Json(serde_json::json!({"a": {"b": 1}})));
+        assert_eq!(entries["tags"], Value::Json(serde_json::json!([{"k": 1}])));
+        assert!(read("").unwrap().is_empty());
+        assert!(read("other: 1\n").unwrap().contains_key("other"));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let error = read("to: v1.2.3\non: [unclosed\n").unwrap_err();
+        assert_eq!(error.places[0].file, "p.yaml");
+        assert!(error.places[0].line >= 2, "{error:?}");
+        let error = read("to: [1, 2]\n").unwrap_err();
+        assert_eq!(error.places[0].line, 1, "{error:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The script side of a run, as the runner sees it. `host/lua` implements it; a test may implement it in Rust.
+
+use std::fmt;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::runbook::{CallbackId, Params, Runbook, State};
+use crate::base::{Place, Result, Value};
+use crate::primitives::{Cx, Done};
+
+/// A runbook file that can be loaded and called.
+///
+/// The order of calls: `load` (declarations only, no cluster), then for each check and step `enter`, any number of `call`,
+/// `leave`. What lives between two `enter`s is only [`State`].
+pub trait Script {
+    /// Loads the file without a cluster and gives its declarations. A verb called meanwhile is an error.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its place.
+    fn load(&mut self) -> Result<Runbook>;
+
+    /// Loads the file afresh (a new environment) for one check or step.
+    ///
+    /// # Errors
+    /// As `load`.
+    fn enter(&mut self, scene: Scene) -> Result<()>;
+
+    /// Calls a function of a declaration. Its phase decides which verbs are allowed: reads everywhere, writes only where
+    /// [`super::runbook::Phase::writes`], questions only where [`super::runbook::Phase::asks`].
+    ///
+    /// # Errors
+    /// What the function raised, with places.
+    fn call(&mut self, callback: CallbackId, arguments: Vec<Value>) -> Result<Returned>;
+
+    /// Ends what `enter` began and gives `state` as the functions left it.
+    ///
+    /// # Errors
+    /// When `state` holds something that cannot live across steps; names the key.
+    fn leave(&mut self) -> Result<State>;
+
+    /// Whether a Lua pattern matches a text as a whole.
+    ///
+    /// # Errors
+    /// When it is no pattern.
+    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool>;
+}
+
+/// What one check or step runs in.
+#[derive(Clone)]
+pub struct Scene {
+    /// The parameters, typed.
+    pub params: Rc<Params>,
+    /// `state` as the step before left it.
+    pub state: State,
+    /// What primitives use.
+    pub cx: Cx,
+    /// Who is told of every call, and may answer from a record.
+    pub calls: Rc<dyn Calls>,
+}
+
+/// What a function of a declaration gave back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Returned {
+    /// Its values.
+    pub values: Vec<Value>,
+    /// The reason given to `not_needed`, when it was called.
+    pub not_needed: Option<String>,
+}
+
+impl Returned {
+    /// The value at this place; `Nil` when there are fewer.
+    #[must_use]
+    pub fn value(&self, place: usize) -> &Value {
+        self.values.get(place).unwrap_or(&Value::Nil)
+    }
+}
+
+/// One call of a verb, before it is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The verb.
+    pub verb: String,
+    /// Its positional arguments as JSON; a function is `null`.
+    pub arguments: Vec<Json>,
+    /// Its options as JSON; `null` when none were given.
+    pub options: Json,
+    /// Where it is called: innermost first.
+    pub places: Vec<Place>,
+}
+
+impl Call {
+    /// Whether it is the same call: place apart.
+    #[must_use]
+    pub fn same(&self, other: &Call) -> bool {
+        (&self.verb, &self.arguments, &self.options) == (&other.verb, &other.arguments, &other.options)
+    }
+
+    /// The object it is about, as far as its first argument says.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self.arguments.first() {
+            Some(Json::String(reference)) => reference.clone(),
+            Some(object @ Json::Object(_)) => {
+                let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+                format!("{}/{}", text("/kind").to_lowercase(), text("/metadata/name"))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// `set_image("deployment/web", {"web":"v2"})`: for the log, so it is cut where it gets long.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = Some(&self.options).filter(|options| !options.is_null());
+        let arguments: Vec<String> = self.arguments.iter().chain(options).map(Json::to_string).collect();
+        let arguments: String = arguments.join(", ");
+        match arguments.char_indices().nth(200) {
+            Some((end, _)) => write!(f, "{}({}…)", self.verb, &arguments[..end]),
+            None => write!(f, "{}({arguments})", self.verb),
+        }
+    }
+}
+
+/// Who is told of every call of a verb (those with [`crate::primitives::Definition::call`]).
+pub trait Calls {
+    /// Before a call. `Some` is the recorded result of the same call of an earlier attempt, given instead of making it;
+    /// `end` is not called then.
+    ///
+    /// # Errors
+    /// When the script asks otherwise than the record says, or the run was interrupted.
+    fn begin(&self, call: &Call) -> Result<Option<Result<Done>>>;
+
+    /// After a call was made.
+    fn end(&self, call: &Call, result: &Result<Done>);
+}

@@ -1,0 +1,287 @@
+//! What a run keeps while it goes: it answers the primitives' questions, hears of every call, and tells the sink.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+use super::consent::{self, Voice};
+use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, What};
+use super::runbook::Phase;
+use super::script::{Call, Calls};
+use crate::base::{Error, Kind, Reason, Result, Timestamp};
+use crate::cluster::Cluster;
+use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
+
+/// One call that is over, for `recover` that answers `"again"`.
+type Finished = (Call, Result<Done>);
+
+/// The record of one plan or run.
+pub(super) struct Session {
+    what: What,
+    cluster: Cluster,
+    voice: Voice,
+    sink: Rc<RefCell<dyn Sink>>,
+    seq: Cell<u64>,
+    place: RefCell<String>,
+    phase: Cell<Phase>,
+    /// How often each text was asked at the present place.
+    occurrences: RefCell<BTreeMap<String, usize>>,
+    tally: RefCell<Tally>,
+    /// How many calls are being made: a condition's function may make calls inside one.
+    depth: Cell<usize>,
+    /// How many requests had been sent when the outermost call began.
+    sent: Cell<usize>,
+    /// Whether the outermost call writes.
+    writing: Cell<bool>,
+    /// Waits that ended inside a call that writes: they are told after the write.
+    held: RefCell<Vec<Event>>,
+    /// The calls of `run` of the present step that are over.
+    finished: RefCell<Vec<Finished>>,
+    /// Where in `finished` a second attempt is; `None` in a first one.
+    replayed: Cell<Option<usize>>,
+}
+
+/// What has added up so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) writes: usize,
+    pub(super) objects: Vec<String>,
+    pub(super) invertible: usize,
+    pub(super) assumptions: Vec<String>,
+    pub(super) confirmations: Vec<Confirmation>,
+}
+
+impl Session {
+    pub(super) fn new(what: What, cluster: Cluster, voice: Voice, sink: Rc<RefCell<dyn Sink>>) -> Rc<Session> {
+        Rc::new(Session {
+            what,
+            cluster,
+            voice,
+            sink,
+            seq: Cell::new(0),
+            place: RefCell::default(),
+            phase: Cell::new(Phase::Title),
+            occurrences: RefCell::default(),
+            tally: RefCell::default(),
+            depth: Cell::new(0),
+            sent: Cell::new(0),
+            writing: Cell::new(false),
+            held: RefCell::default(),
+            finished: RefCell::default(),
+            replayed: Cell::new(None),
+        })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.cluster.clock().now()
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.borrow().clone()
+    }
+
+    /// Tells the sink.
+    pub(super) fn emit(&self, event: Event) {
+        self.seq.set(self.seq.get() + 1);
+        let record = Record { seq: self.seq.get(), at: self.now(), event };
+        self.sink.borrow_mut().record(&record);
+    }
+
+    /// A check or step begins: `check ID`, `step ID`.
+    pub(super) fn begin_item(&self, place: String) {
+        *self.place.borrow_mut() = place;
+        self.occurrences.borrow_mut().clear();
+        self.finished.borrow_mut().clear();
+        self.replayed.set(None);
+    }
+
+    /// A function of the declaration begins.
+    pub(super) fn begin_phase(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.depth.set(0);
+    }
+
+    /// `run` is entered again: calls that are over give their recorded results, the one that failed is made anew.
+    pub(super) fn begin_again(&self) {
+        let mut finished = self.finished.borrow_mut();
+        if finished.last().is_some_and(|(_, result)| result.is_err()) {
+            finished.pop();
+        }
+        self.replayed.set(Some(0));
+    }
+
+    /// How what is read now is known: after the first write of a plan, everything is what the model made of it.
+    pub(super) fn known(&self) -> Known {
+        if self.what == What::Plan && self.tally.borrow().writes > 0 { Known::Modelled } else { Known::Observed }
+    }
+
+    fn question(&self, text: &str) -> Confirmation {
+        let mut occurrences = self.occurrences.borrow_mut();
+        let count = occurrences.entry(text.to_owned()).or_default();
+        *count += 1;
+        Confirmation { at: self.place.borrow().clone(), question: text.to_owned(), occurrence: *count }
+    }
+
+    fn asked(&self, confirmation: &Confirmation, answer: Option<String>, by: AnsweredBy, known: Known) {
+        if known == Known::Assumed {
+            let text = format!("the answer to `{}`: {}", confirmation.question, answer.as_deref().unwrap_or_default());
+            self.tally.borrow_mut().assumptions.push(text);
+        }
+        self.emit(Event::Asked { confirmation: confirmation.clone(), answer, by, known });
+    }
+
+    /// The recorded result of this call, in a second attempt.
+    fn recorded(&self, call: &Call) -> Result<Option<Result<Done>>> {
+        let (Some(place), Phase::Run) = (self.replayed.get(), self.phase.get()) else { return Ok(None) };
+        let finished = self.finished.borrow();
+        let Some((before, result)) = finished.get(place) else {
+            self.replayed.set(None);
+            return Ok(None);
+        };
+        if !before.same(call) {
+            let error = Error::new(
+                Kind::Runbook,
+                Reason::Precondition,
+                format!("`run` was entered again and calls `{}`, but its first attempt called `{}` here", call.verb, before.verb),
+            );
+            return Err(error.hint("what `run` does up to the failed call must depend only on parameters, `state` and what it reads"));
+        }
+        self.replayed.set(Some(place + 1));
+        Ok(Some(result.clone()))
+    }
+
+    /// Names the writes that were answered with success inside a call that failed after them.
+    fn half_written(&self) {
+        let requests = self.cluster.requests();
+        for request in requests.iter().skip(self.sent.get()) {
+            let done = request.status.is_some_and(|status| (200..300).contains(&status));
+            if request.verb.is_write() && done {
+                let kind = request.resource.split('.').next().unwrap_or_default();
+                self.wrote(&Wrote {
+                    verb: request.verb.as_str().to_owned(),
+                    target: format!("{kind}/{}", request.name.as_deref().unwrap_or_default()),
+                    changes: Vec::new(),
+                    inverse: Inverse::Irreversible("the call that made it failed after it".to_owned()),
+                });
+            }
+        }
+    }
+
+    fn tell_held(&self) {
+        let held = std::mem::take(&mut *self.held.borrow_mut());
+        held.into_iter().for_each(|event| self.emit(event));
+    }
+
+    fn wrote(&self, wrote: &Wrote) {
+        {
+            let mut tally = self.tally.borrow_mut();
+            tally.writes += 1;
+            if !tally.objects.contains(&wrote.target) {
+                tally.objects.push(wrote.target.clone());
+            }
+            tally.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. }));
+        }
+        self.emit(Event::Wrote {
+            verb: wrote.verb.clone(),
+            target: wrote.target.clone(),
+            changes: wrote.changes.clone(),
+            inverse: wrote.inverse.clone(),
+            known: self.known(),
+        });
+    }
+}
+
+impl Calls for Session {
+    fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
+        self.cluster.cancel().check()?;
+        if self.depth.get() == 0
+            && let Some(result) = self.recorded(call)?
+        {
+            tracing::debug!(target: "lockgate::call", call = %call, "given from the first attempt");
+            return Ok(Some(result));
+        }
+        tracing::debug!(target: "lockgate::call", call = %call, "called");
+        if self.depth.get() == 0 {
+            self.sent.set(self.cluster.requests().len());
+            self.writing.set(writes(call));
+        }
+        self.depth.set(self.depth.get() + 1);
+        Ok(None)
+    }
+
+    fn end(&self, call: &Call, result: &Result<Done>) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+        match result {
+            Ok(done) => {
+                if let Some(wrote) = &done.wrote {
+                    self.wrote(wrote);
+                } else if writes(call) {
+                    self.emit(Event::Unchanged { verb: call.verb.clone(), target: call.target(), known: self.known() });
+                }
+            }
+            Err(error) => {
+                tracing::debug!(target: "lockgate::call", call = %call, %error, "failed");
+                if self.depth.get() == 0 && writes(call) {
+                    self.half_written();
+                }
+            }
+        }
+        self.writing.set(false);
+        self.tell_held();
+        if self.depth.get() == 0 && self.phase.get() == Phase::Run {
+            self.finished.borrow_mut().push((call.clone(), result.clone()));
+        }
+    }
+}
+
+/// Whether the verb of this call is one that writes.
+fn writes(call: &Call) -> bool {
+    primitives::find(&call.verb).is_some_and(|definition| definition.effect == Effect::Write)
+}
+
+impl Talk for Session {
+    fn confirm<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let confirmation = self.question(question);
+            self.tally.borrow_mut().confirmations.push(confirmation.clone());
+            let answer = self.voice.confirm(&confirmation).await?;
+            let word = answer.value.map(|yes| if yes { "yes" } else { "no" }.to_owned());
+            self.asked(&confirmation, word, answer.by, answer.known);
+            match answer.value {
+                Some(true) => Ok(()),
+                Some(false) => Err(consent::declined(question)),
+                None => Err(consent::unanswered(question)),
+            }
+        })
+    }
+
+    fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let confirmation = self.question(question);
+            let answer = self.voice.ask(&confirmation, options).await?;
+            self.asked(&confirmation, answer.value.clone(), answer.by, answer.known);
+            answer.value.ok_or_else(|| match self.what {
+                What::Plan => consent::unforeseeable(question),
+                What::Run => consent::unanswered(question),
+            })
+        })
+    }
+
+    fn note(&self, text: &str) {
+        self.emit(Event::Note { text: text.to_owned() });
+    }
+
+    fn progress(&self, progress: Progress) {
+        match progress {
+            Progress::Waiting { what, state, since } => self.emit(Event::Waiting { what, state, since }),
+            Progress::Done { what, state, took } if self.writing.get() => {
+                // Its write comes before it; in a plan it is the model's.
+                let known = if self.what == What::Plan { Known::Modelled } else { Known::Observed };
+                self.held.borrow_mut().push(Event::Waited { what, state, took, known });
+            }
+            Progress::Done { what, state, took } => self.emit(Event::Waited { what, state, took, known: self.known() }),
+        }
+    }
+}

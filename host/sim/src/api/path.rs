@@ -1,0 +1,228 @@
+//! Paths: which resource a request is about, and what it wants.
+
+use crate::kinds::{self, Kind};
+use crate::request::{Method, Request};
+use crate::status::Status;
+use crate::store::Key;
+
+/// What a request wants of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    /// The verb as access rules and fault rules write it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+
+    /// Whether the verb changes anything.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
+}
+
+/// A request for a resource.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) verb: Verb,
+    pub(crate) kind: &'static Kind,
+    /// `None`: all namespaces, or a cluster-scoped kind.
+    pub(crate) namespace: Option<String>,
+    /// Empty for a collection.
+    pub(crate) name: String,
+    /// Empty for the object itself.
+    pub(crate) subresource: String,
+}
+
+impl Call {
+    /// The object that the call names.
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.kind, self.namespace.as_deref().unwrap_or_default(), &self.name)
+    }
+
+    /// The subject as the log writes it: `deployment/ns/name/scale`, with parts left out that the call has not.
+    pub(crate) fn subject(&self) -> String {
+        let parts = [self.kind.singular, self.namespace.as_deref().unwrap_or_default(), &self.name, &self.subresource];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// `/readyz`, `/livez`, `/healthz`.
+    Health,
+    /// `/version`.
+    Version,
+    /// `/api`, `/apis` and below, without a resource.
+    Discovery(Vec<String>),
+    /// A resource.
+    Resource(Call),
+}
+
+/// Reads the path of a request.
+///
+/// # Errors
+/// 404 for what no server has, 501 for what this one has not, 405 for a verb that a resource has not.
+pub(crate) fn target(request: &Request) -> Result<Target, Status> {
+    let path = request.path.trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["readyz" | "livez" | "healthz", ..] => Ok(Target::Health),
+        ["version"] => Ok(Target::Version),
+        ["openapi", ..] => Err(Status::not_modelled("OpenAPI documents")),
+        ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => discovery(&segments),
+        ["api", version, rest @ ..] => resource(request, "", version, rest).map(Target::Resource),
+        ["apis", group, version, rest @ ..] => resource(request, group, version, rest).map(Target::Resource),
+        _ => Err(Status::unknown_path()),
+    }
+}
+
+fn discovery(segments: &[&str]) -> Result<Target, Status> {
+    let known = match segments {
+        ["api"] | ["apis"] => true,
+        ["api", version] => *version == "v1",
+        ["apis", group] => served(group, None),
+        ["apis", group, version] => served(group, Some(version)),
+        _ => false,
+    };
+    if known {
+        return Ok(Target::Discovery(segments.iter().map(|s| (*s).to_owned()).collect()));
+    }
+    let group = segments.get(1).copied().unwrap_or_default();
+    Err(kinds::not_modelled(group, "v1", "").map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)))
+}
+
+fn served(group: &str, version: Option<&str>) -> bool {
+    !group.is_empty() && kinds::ALL.iter().any(|k| k.group == group && version.is_none_or(|v| v == k.version))
+}
+
+fn resource(request: &Request, group: &str, version: &str, rest: &[&str]) -> Result<Call, Status> {
+    if rest.iter().any(|part| part.is_empty()) {
+        return Err(Status::unknown_path());
+    }
+    if rest.first() == Some(&"watch") {
+        return Err(Status::not_modelled("the deprecated /watch/ paths"));
+    }
+    // `/namespaces/x/status` is the namespace itself; `/namespaces/x/pods` is what lives in it.
+    let (namespace, rest) = match rest {
+        ["namespaces", name, plural, more @ ..] if !(group.is_empty() && matches!(*plural, "status" | "finalize")) => {
+            let _ = more;
+            (Some((*name).to_owned()), &rest[2..])
+        }
+        _ => (None, rest),
+    };
+    let (plural, name, subresource) = match rest {
+        [plural] => (*plural, "", ""),
+        [plural, name] => (*plural, *name, ""),
+        [plural, name, subresource] => (*plural, *name, *subresource),
+        // Whatever comes behind `proxy` belongs to the proxied path.
+        [plural, name, "proxy", ..] => (*plural, *name, "proxy"),
+        _ => return Err(Status::unknown_path()),
+    };
+    let Some(kind) = kinds::by_resource(group, version, plural) else {
+        let what = kinds::not_modelled(group, version, plural);
+        return Err(what.map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)));
+    };
+    if kind.namespaced != namespace.is_some() && !(kind.namespaced && name.is_empty()) {
+        return Err(Status::unknown_path());
+    }
+    if !subresource.is_empty() && !kind.has_subresource(subresource) {
+        let what = kinds::subresource_not_modelled(kind, subresource);
+        return Err(what.map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)));
+    }
+    let all_namespaces = kind.namespaced && namespace.is_none();
+    let verb = verb(request, name, subresource, all_namespaces)?;
+    Ok(Call { verb, kind, namespace, name: name.to_owned(), subresource: subresource.to_owned() })
+}
+
+fn verb(request: &Request, name: &str, subresource: &str, all_namespaces: bool) -> Result<Verb, Status> {
+    let flag = |name: &str| request.query(name).is_some_and(|v| matches!(v, "" | "true" | "1"));
+    let verb = match (request.method, name.is_empty()) {
+        (Method::Get, true) if flag("watch") => Verb::Watch,
+        (Method::Get, true) => Verb::List,
+        (Method::Get, false) => Verb::Get,
+        (Method::Post, true) => Verb::Create,
+        (Method::Put, false) => Verb::Update,
+        (Method::Patch, false) => Verb::Patch,
+        (Method::Delete, true) => Verb::DeleteCollection,
+        (Method::Delete, false) => Verb::Delete,
+        (Method::Post, false) | (Method::Put | Method::Patch, true) => return Err(Status::method_not_allowed()),
+    };
+    let read_only = (all_namespaces || !subresource.is_empty()) && matches!(verb, Verb::Create | Verb::DeleteCollection);
+    if read_only || (!subresource.is_empty() && verb == Verb::Delete) {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(request: &Request) -> Result<Call, (u16, String)> {
+        match target(request) {
+            Ok(Target::Resource(call)) => Ok(call),
+            Ok(other) => panic!("not a resource: {other:?}"),
+            Err(status) => Err((status.code(), status.message().to_owned())),
+        }
+    }
+
+    #[test]
+    fn resources_are_found() {
+        let c = call(&Request::get("/apis/apps/v1/namespaces/x/deployments/d/scale")).unwrap();
+        assert_eq!((c.kind.kind, c.key().to_string().as_str(), c.verb), ("Deployment", "deployment/x/d", Verb::Get));
+        assert_eq!(c.subject(), "deployment/x/d/scale");
+        let c = call(&Request::get("/api/v1/namespaces/x/status")).unwrap();
+        assert_eq!((c.kind.kind, c.name.as_str(), c.subresource.as_str()), ("Namespace", "x", "status"));
+        let c = call(&Request::get("/api/v1/pods?watch=true")).unwrap();
+        assert_eq!((c.verb, c.namespace), (Verb::Watch, None));
+        let c = call(&Request::delete("/api/v1/namespaces/x/pods")).unwrap();
+        assert_eq!(c.verb, Verb::DeleteCollection);
+        let c = call(&Request::get("/api/v1/nodes/n1")).unwrap();
+        assert_eq!(c.key().to_string(), "node/n1");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_or_unknown() {
+        let code = |path: &str| call(&Request::get(path)).unwrap_err();
+        assert_eq!(code("/apis/apps/v1/namespaces/x/statefulsets"), (501, "simulator: not modelled: statefulsets.apps".into()));
+        assert_eq!(code("/apis/batch/v1/jobs"), (501, "simulator: not modelled: jobs.batch".into()));
+        assert_eq!(code("/api/v1/namespaces/x/pods/p/log").1, "simulator: not modelled: pods/log");
+        assert_eq!(code("/apis/apps/v1/namespaces/x/daemonsets/d/scale").0, 404);
+        assert_eq!(code("/apis/example.com/v1/things").0, 404);
+        assert_eq!(code("/apis/apps/v1beta1/deployments").0, 404);
+        assert_eq!(code("/api/v1/pods/p").0, 404);
+        assert_eq!(code("/api/v1/namespaces/x/nodes").0, 404);
+        assert_eq!(code("/api/v1//pods").0, 404);
+        assert_eq!(code("/openapi/v2").0, 501);
+        assert_eq!(code("").0, 404);
+    }
+
+    #[test]
+    fn wrong_verbs_are_refused() {
+        let code = |method, path: &str| call(&Request::new(method, path)).unwrap_err().0;
+        assert_eq!(code(Method::Post, "/api/v1/namespaces/x/pods/p"), 405);
+        assert_eq!(code(Method::Put, "/api/v1/nodes"), 405);
+        assert_eq!(code(Method::Delete, "/apis/apps/v1/namespaces/x/deployments/d/status"), 405);
+        assert_eq!(code(Method::Delete, "/api/v1/pods"), 405);
+    }
+}

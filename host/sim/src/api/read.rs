@@ -1,0 +1,250 @@
+//! Reading: one object, and lists with selectors, pages and snapshots.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Call, Cx, scale};
+use crate::request::{Request, Response};
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::status::Status;
+use crate::store::{Key, Store};
+use crate::view;
+
+/// Reads one object, or its scale.
+pub(super) fn get(cx: &Cx<'_>, call: &Call) -> Result<Response, Status> {
+    let key = call.key();
+    let object = cx.store.get(&key).ok_or_else(|| Status::not_found(call.kind, &call.name))?;
+    Ok(Response::json(200, if call.subresource == "scale" { Arc::new(scale::of(object)) } else { Arc::clone(object) }))
+}
+
+/// What a list or watch asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct ListOptions {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+    limit: usize,
+    proceed: Option<Token>,
+    /// `None` is the newest state, 0 any state.
+    pub(crate) rv: Option<u64>,
+    exact: bool,
+}
+
+/// A continue token: the snapshot and where in it to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    rv: u64,
+    namespace: String,
+    name: String,
+}
+
+impl Token {
+    /// Hexadecimal, so that it passes through every query untouched.
+    fn encode(&self) -> String {
+        let text = format!("{}/{}/{}", self.rv, self.namespace, self.name);
+        text.bytes().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
+        let bytes = digits?.chunks(2).map(|pair| Some((pair[0] << 4 | *pair.get(1)?) as u8)).collect::<Option<Vec<u8>>>()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let mut parts = text.splitn(3, '/');
+        let rv = parts.next()?.parse().ok()?;
+        Some(Self { rv, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
+    }
+}
+
+impl ListOptions {
+    /// Reads the options of a list or watch from its query.
+    pub(crate) fn parse(call: &Call, request: &Request) -> Result<Self, Status> {
+        let labels = request.query("labelSelector").unwrap_or_default();
+        let labels = LabelSelector::parse(labels)
+            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let fields = FieldSelector::parse(call.kind, request.query("fieldSelector").unwrap_or_default())?;
+        let number = |name: &str| match request.query(name) {
+            None | Some("") => Ok(None),
+            Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
+                Status::bad_request(format!("invalid query parameter {name}={text:?}: it is not a whole number"))
+            }),
+        };
+        let limit = number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
+        let rv = number("resourceVersion")?;
+        let proceed = match request.query("continue").filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => {
+                let token = Token::decode(text);
+                Some(token.ok_or_else(|| Status::bad_request(format!("continue key is not valid: {text:?}")))?)
+            }
+        };
+        if proceed.is_some() && rv.is_some_and(|rv| rv > 0) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let exact = match request.query("resourceVersionMatch").unwrap_or_default() {
+            "" | "NotOlderThan" => false,
+            "Exact" if rv.is_some_and(|rv| rv > 0) => true,
+            "Exact" => {
+                let why = r#"resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0""#;
+                return Err(invalid_options(why));
+            }
+            other => {
+                return Err(invalid_options(&format!(
+                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
+                )));
+            }
+        };
+        Ok(Self { labels, fields, limit, proceed, rv, exact })
+    }
+
+    /// The same selection without pages, for a watch.
+    pub(crate) fn unpaged(self) -> Self {
+        Self { limit: 0, proceed: None, exact: false, ..self }
+    }
+
+    /// Whether an object is selected.
+    pub(crate) fn selects(&self, object: &Value) -> bool {
+        self.fields.matches(object) && self.labels.matches(object)
+    }
+
+    fn selects_all(&self) -> bool {
+        self.fields.is_empty() && self.labels.is_empty()
+    }
+}
+
+/// 422 for the options of a list.
+pub(crate) fn invalid_options(why: &str) -> Status {
+    Status::new(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"), json!({"group": "meta.k8s.io", "kind": "ListOptions"}))
+}
+
+/// 504 for a resource version that is still to come.
+pub(crate) fn too_new(wanted: u64, current: u64) -> Status {
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let cause = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+    Status::new(504, "Timeout", message, json!({"causes": cause, "retryAfterSeconds": 1}))
+}
+
+/// Selected objects of one kind.
+pub(crate) struct Listing {
+    pub(crate) rv: u64,
+    pub(crate) objects: Vec<Arc<Value>>,
+    proceed: Option<Token>,
+    remaining: Option<usize>,
+}
+
+impl Listing {
+    /// Selects what a list or watch asks for.
+    pub(crate) fn of(store: &Store, call: &Call, options: &ListOptions) -> Result<Self, Status> {
+        let current = store.rv();
+        if let Some(rv) = options.rv.filter(|rv| *rv > current) {
+            return Err(too_new(rv, current));
+        }
+        if options.proceed.is_some() || options.exact {
+            return Self::snapshot(store, call, options);
+        }
+        if let Some(name) = options.fields.name().filter(|_| call.namespace.is_some() || !call.kind.namespaced) {
+            let key = Key::new(call.kind, call.namespace.as_deref().unwrap_or_default(), name);
+            let objects = store.get(&key).filter(|object| options.selects(object)).cloned().into_iter().collect();
+            return Ok(Self { rv: current, objects, proceed: None, remaining: None });
+        }
+        let all = store.list(call.kind, call.namespace.as_deref());
+        // A list that may come from a cache is not paged by the server.
+        let limit = if options.rv == Some(0) { 0 } else { options.limit };
+        Ok(Self::page(current, all, options, limit))
+    }
+
+    /// A list of the state at an earlier resource version.
+    fn snapshot(store: &Store, call: &Call, options: &ListOptions) -> Result<Self, Status> {
+        let rv = options.proceed.as_ref().map_or(options.rv.unwrap_or(0), |token| token.rv);
+        if rv > store.rv() {
+            return Err(too_new(rv, store.rv()));
+        }
+        let Some(all) = store.list_at(call.kind, call.namespace.as_deref(), rv) else {
+            return Err(expired(options.proceed.as_ref(), store.rv(), rv));
+        };
+        let start = options.proceed.as_ref().map(|t| (t.namespace.as_str(), t.name.as_str()));
+        let rest = all.iter().filter(|(key, _)| start.is_none_or(|start| (key.namespace.as_str(), key.name.as_str()) > start));
+        Ok(Self::page(rv, rest.map(|(key, object)| (key, object)), options, options.limit))
+    }
+
+    fn page<'a>(
+        rv: u64,
+        all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>,
+        options: &ListOptions,
+        limit: usize,
+    ) -> Self {
+        let mut selected = all.filter(|(_, object)| options.selects(object));
+        let mut listing = Self { rv, objects: Vec::new(), proceed: None, remaining: None };
+        let mut last = None;
+        for (key, object) in selected.by_ref() {
+            listing.objects.push(Arc::clone(object));
+            last = Some(key);
+            if limit > 0 && listing.objects.len() == limit {
+                break;
+            }
+        }
+        let rest = selected.count();
+        if let Some(last) = last.filter(|_| rest > 0) {
+            listing.proceed = Some(Token { rv, namespace: last.namespace.clone(), name: last.name.clone() });
+            // The server does not count behind a selector.
+            listing.remaining = options.selects_all().then_some(rest);
+        }
+        listing
+    }
+
+    /// The list as a document.
+    pub(crate) fn document(&self, call: &Call) -> Value {
+        let mut meta = Map::new();
+        meta.insert("resourceVersion".into(), self.rv.to_string().into());
+        if let Some(token) = &self.proceed {
+            meta.insert("continue".into(), token.encode().into());
+        }
+        if let Some(remaining) = self.remaining {
+            meta.insert("remainingItemCount".into(), remaining.into());
+        }
+        let items: Vec<Value> = self.objects.iter().map(|object| without_type(object)).collect();
+        json!({"kind": call.kind.list_kind(), "apiVersion": call.kind.api_version(), "metadata": meta, "items": items})
+    }
+}
+
+/// Items of a list carry no kind and version on a real server.
+fn without_type(object: &Value) -> Value {
+    let fields = object.as_object().into_iter().flatten();
+    Value::Object(fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")).map(|(n, v)| (n.clone(), v.clone())).collect())
+}
+
+fn expired(token: Option<&Token>, current: u64, wanted: u64) -> Status {
+    let Some(token) = token else {
+        return Status::expired(format!("The resourceVersion for the provided list is too old: {wanted} (current: {current})"));
+    };
+    let status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the \
+         continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with \
+         the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time \
+         the first chunk was returned and now may show up in the list.",
+    );
+    let fresh = Token { rv: current, ..token.clone() };
+    let mut value = status.into_value();
+    view::set(&mut value, &["metadata", "continue"], fresh.encode());
+    Status::from_value(value)
+}
+
+/// Lists a collection.
+pub(super) fn list(cx: &Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
+    let options = ListOptions::parse(call, request)?;
+    let listing = Listing::of(cx.store, call, &options)?;
+    Ok(Response::json(200, Arc::new(listing.document(call))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_wire() {
+        let token = Token { rv: 42, namespace: "kube-system".into(), name: "a.b/ü".into() };
+        assert_eq!(Token::decode(&token.encode()), Some(token));
+        for wrong in ["x", "0", "zz", "31", "2f2f2f", "ff2f2f", "é"] {
+            assert_eq!(Token::decode(wrong), None, "{wrong}");
+        }
+    }
+}

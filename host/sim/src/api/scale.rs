@@ -1,0 +1,65 @@
+//! The `scale` subresource.
+
+use serde_json::{Map, Value, json};
+
+use crate::kinds::Kind;
+use crate::selector::LabelSelector;
+use crate::status::{Cause, Status};
+use crate::view;
+
+/// The scale of a workload. A count of zero is left out, as the server does.
+pub(super) fn of(object: &Value) -> Value {
+    let selector = view::at(object, &["spec", "selector"]).and_then(|s| LabelSelector::from_value(s).ok()).unwrap_or_default();
+    let mut meta = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = view::at(object, &["metadata", field]) {
+            meta.insert(field.into(), value.clone());
+        }
+    }
+    let mut spec = Map::new();
+    let replicas = view::int(object, &["spec", "replicas"]).unwrap_or(1);
+    if replicas != 0 {
+        spec.insert("replicas".into(), replicas.into());
+    }
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec,
+        "status": {"replicas": view::count(object, &["status", "replicas"]), "selector": selector.to_string()},
+    })
+}
+
+/// The workload with the replicas of a scale. The scale's resource version, when it has one, must still be current.
+pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
+    let name = view::name(object);
+    let invalid = |cause: Cause| {
+        let message = format!("Scale.autoscaling {name:?} is invalid: {}: {}", cause.field, cause.message);
+        let details = json!({"name": name, "group": "autoscaling", "kind": "Scale",
+            "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
+        Err(Status::new(422, "Invalid", message, details))
+    };
+    let replicas = match view::at(scale, &["spec", "replicas"]) {
+        None | Some(Value::Null) => 0,
+        Some(value) => match value.as_i64().filter(|n| i32::try_from(*n).is_ok()) {
+            Some(number) => number,
+            None => {
+                return Err(Status::bad_request(format!(
+                    "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field \
+                     ScaleSpec.spec.replicas of type int32"
+                )));
+            }
+        },
+    };
+    if replicas < 0 {
+        return invalid(Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
+    }
+    let given = view::text(scale, &["metadata", "resourceVersion"]);
+    if !given.is_empty() && given != view::text(object, &["metadata", "resourceVersion"]) {
+        return Err(Status::modified(kind, name));
+    }
+    let uid = view::uid(scale);
+    if !uid.is_empty() && uid != view::uid(object) {
+        return Err(Status::conflict(kind, name, &super::write::uid_text(uid, view::uid(object))));
+    }
+    let mut object = object.clone();
+    view::set(&mut object, &["spec", "replicas"], replicas);
+    Ok(object)
+}

@@ -1,0 +1,360 @@
+//! A cluster: the API server in front of a store, and the engine that carries on what was written.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::Value;
+
+use crate::api::{self, Call, Cx, Target, Verb};
+use crate::engine::{Engine, Scope};
+use crate::faults::{Action, Faults, Subject};
+use crate::kinds::{self, Kind};
+use crate::model::Models;
+use crate::request::{Body, Request, Response, WatchId};
+use crate::status::Status;
+use crate::store::{Key, Store};
+use crate::watch::{WatchPoll, Watches};
+use crate::{defaults, validate, view};
+
+/// How a cluster begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of everything random: uids, name suffixes, addresses, tie-breaks.
+    pub seed: u64,
+    /// The first instant of virtual time; 2001-02-03T04:05:06Z by default.
+    pub start: Timestamp,
+    /// Whether this is an overlay: only what was loaded is known.
+    pub partial: bool,
+    /// What `/version` reports.
+    pub version: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // 2001-02-03T04:05:06Z.
+        let start = Timestamp::UNIX_EPOCH + 981_173_106.seconds();
+        Self { seed: 0, start, partial: false, version: "v1.36.4".to_owned() }
+    }
+}
+
+/// A simulated cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    store: Store,
+    engine: Engine,
+    faults: Faults,
+    watches: Watches,
+    refused: BTreeMap<Scope, Status>,
+    version: String,
+}
+
+/// Kinds whose objects are deleted with their owner: what must be known before the owner is deleted.
+const DEPENDENTS: &[(&str, &[&str])] = &[
+    ("Deployment", &["ReplicaSet", "Pod"]),
+    ("ReplicaSet", &["Pod"]),
+    ("DaemonSet", &["Pod", "ControllerRevision"]),
+    ("Service", &["Endpoints", "EndpointSlice"]),
+];
+
+impl Cluster {
+    /// An empty cluster: not even a namespace. [`Fixture`](crate::fixture::Fixture) makes one with content.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            store: Store::new(options.seed),
+            engine: Engine::new(options.seed, options.start, options.partial),
+            faults: Faults::default(),
+            watches: Watches::default(),
+            refused: BTreeMap::new(),
+            version: options.version,
+        }
+    }
+
+    /// An independent copy at the same instant. Objects are shared until one side writes; watches are not carried over.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut store = self.store.clone();
+        store.pin(u64::MAX);
+        Self {
+            store,
+            engine: self.engine.clone(),
+            faults: self.faults.clone(),
+            watches: Watches::default(),
+            refused: self.refused.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    /// Answers a request at the current instant. After a write the controllers run until nothing is left to do at this
+    /// instant, or until [`Self::needs`] names what must be loaded first.
+    pub fn handle(&mut self, request: &Request) -> Response {
+        let target = api::path::target(request);
+        let response = match &target {
+            Err(status) => Response::from(status.clone()),
+            Ok(Target::Health) => Response::text(200, "ok"),
+            Ok(Target::Version) => Response::json(200, api::discovery::version(&self.version).into()),
+            Ok(Target::Discovery(path)) => Response::json(200, api::discovery::answer(path).into()),
+            Ok(Target::Resource(call)) => self.resource(call, request),
+        };
+        let subject = match &target {
+            Ok(Target::Resource(call)) => format!("{} {}", call.verb.as_str(), call.subject()),
+            _ => format!("{} {}", request.method.as_str(), request.path),
+        };
+        self.engine.note(&format!("REQUEST {subject} {} rv={} {}", response.status, self.store.rv(), actor(request)));
+        if matches!(&target, Ok(Target::Resource(call)) if call.verb.writes()) {
+            self.engine.run(&mut self.store, actor(request));
+        }
+        response
+    }
+
+    fn resource(&mut self, call: &Call, request: &Request) -> Response {
+        if let Some(failure) = self.engine.failure() {
+            return Status::internal(format!("simulator: {failure}")).into();
+        }
+        let subject = Subject {
+            verb: call.verb.as_str(),
+            kind: call.kind,
+            namespace: call.namespace.as_deref().unwrap_or_default(),
+            name: &call.name,
+            subresource: &call.subresource,
+        };
+        match self.faults.check(&subject) {
+            None => self.answer(call, request, None),
+            Some(Action::DropWatch(after)) => self.answer(call, request, Some(after)),
+            Some(Action::Fail(failure)) => failure.status().into(),
+            Some(Action::Conflict) => Status::modified(call.kind, &call.name).into(),
+            Some(Action::LostBefore) => Response::lost(),
+            Some(Action::LostAfter) => {
+                let response = self.answer(call, request, None);
+                if let Body::Watch(id) = response.body {
+                    self.close_watch(id);
+                }
+                Response::lost()
+            }
+        }
+    }
+
+    fn answer(&mut self, call: &Call, request: &Request, cut_after: Option<u64>) -> Response {
+        if let Some(status) = self.refusal(call) {
+            return status.clone().into();
+        }
+        let now = self.engine.now();
+        if call.verb == Verb::Watch {
+            let opened = self.watches.open(&self.store, call, request, now, cut_after);
+            self.store.pin(self.watches.seen());
+            return match opened {
+                Ok(id) => {
+                    let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+                    Response { status: 200, headers, body: Body::Watch(id) }
+                }
+                Err(status) => status.into(),
+            };
+        }
+        let any_namespace = self.refused.contains_key(&Scope { kind: kinds::NAMESPACE, namespace: None });
+        let mut cx = Cx { store: &mut self.store, now, any_namespace };
+        api::answer(&mut cx, call, request).unwrap_or_else(Response::from)
+    }
+
+    /// The answer for what the base of an overlay would not tell. What was created on top can be read all the same.
+    fn refusal(&self, call: &Call) -> Option<&Status> {
+        let known = !call.name.is_empty() && self.store.get(&call.key()).is_some();
+        if self.refused.is_empty() || call.verb == Verb::Create || known {
+            return None;
+        }
+        let scope = |namespace: Option<String>| Scope { kind: call.kind, namespace };
+        self.refused.get(&scope(call.namespace.clone())).or_else(|| self.refused.get(&scope(None)))
+    }
+
+    /// The current instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    /// When something happens next by itself. The end of a watch is not counted: see [`Self::next_watch_end`].
+    #[must_use]
+    pub fn next_event_at(&self) -> Option<Timestamp> {
+        self.engine.next_event_at()
+    }
+
+    /// When the next open watch reaches its `timeoutSeconds`.
+    #[must_use]
+    pub fn next_watch_end(&self) -> Option<Timestamp> {
+        self.watches.next_deadline()
+    }
+
+    /// Runs everything that happens up to `to`; then it is `to`. False when it stopped earlier because [`Self::needs`] names
+    /// something to load. A `to` in the past changes nothing.
+    pub fn advance_to(&mut self, to: Timestamp) -> bool {
+        while let Some(end) = self.watches.next_deadline().filter(|end| *end < to) {
+            if !self.engine.advance_to(&mut self.store, end) {
+                return false;
+            }
+            self.watches.expire(end, self.store.rv());
+        }
+        let arrived = self.engine.advance_to(&mut self.store, to);
+        if arrived {
+            self.watches.expire(to, self.store.rv());
+        }
+        arrived
+    }
+
+    /// What a watch has to say next.
+    pub fn poll_watch(&mut self, id: WatchId) -> WatchPoll {
+        let poll = self.watches.poll(id, &self.store, self.engine.now());
+        self.store.pin(self.watches.seen());
+        poll
+    }
+
+    /// Closes a watch; closing it twice does nothing.
+    pub fn close_watch(&mut self, id: WatchId) {
+        self.watches.close(id);
+        self.store.pin(self.watches.seen());
+    }
+
+    /// One line per effective change and per request, in their order. Equal seed and equal inputs give equal lines.
+    #[must_use]
+    pub fn event_log(&self) -> &[String] {
+        self.engine.log()
+    }
+
+    /// What went wrong inside the simulator itself, such as controllers that never come to rest. Every request for a resource
+    /// is then answered with a 500 that says so.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.engine.failure()
+    }
+
+    /// What an overlay must know before it can answer this request. Empty for what it cannot answer at all.
+    #[must_use]
+    pub fn scopes(&self, request: &Request) -> Vec<Scope> {
+        let Ok(Target::Resource(call)) = api::path::target(request) else { return Vec::new() };
+        let mut scopes = vec![Scope { kind: call.kind, namespace: call.namespace.clone() }];
+        let mut add = |kind: &'static Kind, namespace: Option<String>| {
+            let scope = Scope { kind, namespace };
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        };
+        if matches!(call.verb, Verb::Create | Verb::Update) && call.kind.namespaced {
+            add(kinds::NAMESPACE, None);
+        }
+        if call.kind.is(kinds::SERVICE) && matches!(call.verb, Verb::Create | Verb::Update) {
+            // Addresses and node ports are unique in the whole cluster.
+            add(kinds::SERVICE, None);
+        }
+        if matches!(call.verb, Verb::Delete | Verb::DeleteCollection) {
+            let owned = DEPENDENTS.iter().find(|(owner, _)| *owner == call.kind.kind).map_or(&[][..], |(_, owned)| owned);
+            for kind in kinds::ALL.iter().copied().filter(|kind| owned.contains(&kind.kind)) {
+                add(kind, call.namespace.clone());
+            }
+            if call.kind.is(kinds::NAMESPACE) {
+                let namespace = Some(call.name.clone()).filter(|name| !name.is_empty());
+                kinds::ALL.iter().copied().filter(|kind| kind.namespaced).for_each(|kind| add(kind, namespace.clone()));
+            }
+        }
+        scopes
+    }
+
+    /// What must be loaded before the controllers can go on, sorted. Empty in a complete cluster.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Scope> {
+        self.engine.needs()
+    }
+
+    /// Whether a scope is known, by itself or as a part of all namespaces.
+    #[must_use]
+    pub fn is_loaded(&self, scope: &Scope) -> bool {
+        self.engine.is_loaded(scope)
+    }
+
+    /// Puts what a scope holds under the overlay. What was changed here since a smaller scope was loaded stays as it is. No
+    /// controller starts, except for rollouts under way and pods that are not running yet.
+    pub fn load(&mut self, scope: Scope, objects: Vec<Value>) {
+        let now = self.engine.now();
+        for mut object in objects {
+            defaults::apply(scope.kind, &mut object);
+            let key = Key::of(scope.kind, &object);
+            let part = Scope { kind: scope.kind, namespace: Some(key.namespace.clone()).filter(|n| !n.is_empty()) };
+            if key.name.is_empty() || self.store.get(&key).is_some() || self.engine.is_loaded(&part) {
+                continue;
+            }
+            let (key, object) = self.store.put_loaded(scope.kind, object, now);
+            self.engine.object_loaded(&key, &object);
+        }
+        self.refused.remove(&scope);
+        self.engine.scope_loaded(scope);
+    }
+
+    /// Notes that a scope cannot be read: reading it answers with this `Status`, and controllers take it for empty.
+    pub fn load_refused(&mut self, scope: Scope, status: Value) {
+        self.refused.insert(scope.clone(), Status::from_value(status));
+        self.engine.scope_loaded(scope);
+    }
+
+    /// Runs the controllers until nothing is left to do at this instant; to be called after loading.
+    pub fn settle(&mut self) {
+        self.engine.run(&mut self.store, "loaded");
+    }
+
+    /// Puts one object into a complete cluster, as a fixture does. One that carries a uid or a status is kept as it is; another
+    /// one is created as by a client. Controllers begin with it at the next [`Self::settle`].
+    ///
+    /// # Errors
+    /// What the API server would answer: wrong types, invalid values, an object that exists.
+    pub fn load_object(&mut self, kind: &'static Kind, mut object: Value) -> Result<Key, Status> {
+        validate::shape(kind, &object).map_err(Status::bad_request)?;
+        let now = self.engine.now();
+        let recorded = !view::uid(&object).is_empty() || (kind.has_status() && object.get("status").is_some_and(|s| !s.is_null()));
+        defaults::apply(kind, &mut object);
+        validate::create(kind, &object)?;
+        if kind.is(kinds::SERVICE) && view::text(&object, &["spec", "clusterIPs"]).is_empty() {
+            api::allocate(&mut self.store, &mut object)?;
+        }
+        if !recorded {
+            let created = self.store.create(kind, object, now)?;
+            return Ok(Key::of(kind, &created));
+        }
+        let key = Key::of(kind, &object);
+        if self.store.get(&key).is_some() {
+            return Err(Status::already_exists(kind, &key.name));
+        }
+        let (key, object) = self.store.put_loaded(kind, object, now);
+        self.store.announce(&key);
+        self.engine.object_loaded(&key, &object);
+        Ok(key)
+    }
+
+    /// The objects.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// How many changes can be watched again after they were missed; see [`Store::set_history_limit`].
+    pub fn set_history_limit(&mut self, changes: usize) {
+        self.store.set_history_limit(changes);
+    }
+
+    /// What the world behind the API is like.
+    pub fn models_mut(&mut self) -> &mut Models {
+        &mut self.engine.models
+    }
+
+    /// The fault rules.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The fault rules, to be changed.
+    pub fn faults_mut(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+}
+
+/// Who sent a request, for the log: the product of the user agent, without version and comment.
+fn actor(request: &Request) -> &str {
+    let product = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
+    if product.is_empty() { "client" } else { product }
+}

@@ -1,0 +1,112 @@
+//! ControllerRevisions of a DaemonSet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{json, Value};
+
+use super::{patch_of, View, REVISION_HASH};
+use crate::controllers::{owner_reference, template};
+use crate::engine::Ctx;
+use crate::kinds;
+use crate::status::Status;
+use crate::store::Key;
+use crate::view;
+
+/// The revisions of a DaemonSet, the current one apart.
+pub(super) struct Revisions {
+    current: (Key, Arc<Value>),
+    old: Vec<(Key, Arc<Value>)>,
+    /// Whether the template changed: another revision than before is the current one now.
+    pub(super) is_next: bool,
+}
+
+impl Revisions {
+    /// The hash that pods of the current revision carry.
+    pub(super) fn current_hash(&self) -> &str {
+        view::label(&self.current.1, REVISION_HASH)
+    }
+}
+
+fn number(revision: &Value) -> i64 {
+    view::count(revision, &["revision"])
+}
+
+/// Finds the revision of the current template by equality and gives it the highest number, or makes it.
+pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, Status> {
+    let wanted = patch_of(set);
+    let all = ctx.owned(kinds::CONTROLLER_REVISION, view::uid(set));
+    let newest = all.iter().map(|(_, r)| number(r)).max().unwrap_or(0);
+    let (mut equal, mut old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, r)| is_same(r, &wanted));
+    equal.sort_by_key(|(_, r)| number(r));
+    let Some((key, mut current)) = equal.pop() else {
+        let is_next = !old.is_empty();
+        return Ok(Revisions { current: make(ctx, set, wanted, newest + 1)?, old, is_next });
+    };
+    let is_next = number(&current) < newest;
+    if is_next {
+        let mut renewed = (*current).clone();
+        view::set(&mut renewed, &["revision"], newest + 1);
+        current = ctx.update(&key, renewed)?;
+    }
+    old.append(&mut equal);
+    Ok(Revisions { current: (key, current), old, is_next })
+}
+
+/// Whether a revision holds this patch. `$patch` is a directive and no content; absent and null mean the same.
+fn is_same(revision: &Value, wanted: &Value) -> bool {
+    let content = |patch: &Value| {
+        let mut template = view::at(patch, &["spec", "template"]).cloned().unwrap_or_default();
+        view::remove(&mut template, &["$patch"]);
+        template
+    };
+    let data = view::at(revision, &["data"]).unwrap_or(&Value::Null);
+    data == wanted || template::equal(&content(data), &content(wanted))
+}
+
+fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result<(Key, Arc<Value>), Status> {
+    let mut collisions = view::count(set, &["status", "collisionCount"]);
+    loop {
+        let hash = template::hash(&data, collisions);
+        let key = Key {
+            kind: kinds::CONTROLLER_REVISION,
+            namespace: view::namespace(set).to_owned(),
+            name: format!("{}-{hash}", view::name(set)),
+        };
+        if ctx.get(&key).is_some() {
+            collisions += 1;
+            continue;
+        }
+        let mut labels = view::at(set, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_else(|| json!({}));
+        view::set(&mut labels, &[REVISION_HASH], hash);
+        let mut revision = json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision",
+            "metadata": {
+                "name": key.name, "namespace": key.namespace, "labels": labels, "ownerReferences": [owner_reference(set)],
+            },
+            "data": data, "revision": number,
+        });
+        if let Some(annotations) = view::at(set, &["metadata", "annotations"]) {
+            view::set(&mut revision, &["metadata", "annotations"], annotations.clone());
+        }
+        return ctx.create(kinds::CONTROLLER_REVISION, revision).map(|created| (key, created));
+    }
+}
+
+/// Deletes the oldest revisions beyond the history limit, but none that a pod was made of.
+pub(super) fn clean_up(ctx: &mut Ctx<'_>, seen: &View, revisions: &Revisions) -> Result<(), Status> {
+    let limit = usize::try_from(view::int(&seen.set, &["spec", "revisionHistoryLimit"]).unwrap_or(10)).unwrap_or(0);
+    if revisions.old.len() <= limit {
+        return Ok(());
+    }
+    let live: BTreeSet<&str> = seen.pods.values().flatten().map(|(_, pod)| view::label(pod, REVISION_HASH)).collect();
+    let mut idle: Vec<&(Key, Arc<Value>)> =
+        revisions.old.iter().filter(|(_, r)| !live.contains(view::label(r, REVISION_HASH))).collect();
+    idle.sort_by_key(|(_, r)| number(r));
+    let in_use = revisions.old.len() - idle.len();
+    let excess = (idle.len() + in_use).saturating_sub(limit).min(idle.len());
+    for (key, _) in idle.into_iter().take(excess) {
+        ctx.delete(key)?;
+    }
+    Ok(())
+}

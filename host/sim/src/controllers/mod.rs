@@ -1,0 +1,52 @@
+//! The controllers. Each reconciles one key from what the store holds now; none keeps state of its own.
+
+pub(crate) mod daemonset;
+pub(crate) mod deployment;
+mod deployment_scale;
+mod deployment_status;
+pub(crate) mod disruption;
+pub(crate) mod endpoints;
+mod fenceposts;
+pub(crate) mod node;
+mod pods;
+pub(crate) mod replicaset;
+mod revisions;
+mod rollout;
+mod template;
+
+use serde_json::{json, Value};
+
+use crate::engine::Work;
+use crate::kinds;
+use crate::store::Key;
+use crate::view;
+
+/// The work that stands for an object of a kind with a controller.
+pub(crate) fn work_of(key: Key) -> Option<Work> {
+    match key.kind.kind {
+        "Deployment" => Some(Work::Deployment(key)),
+        "ReplicaSet" => Some(Work::ReplicaSet(key)),
+        "DaemonSet" => Some(Work::DaemonSet(key)),
+        _ => None,
+    }
+}
+
+/// The work that stands for the controller of an object.
+pub(crate) fn owner_work(object: &Value) -> Option<Work> {
+    let owner = view::controller_of(object)?;
+    let kind = kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"]))?;
+    let key = Key {
+        kind,
+        namespace: view::namespace(object).to_owned(),
+        name: view::text(owner, &["name"]).to_owned(),
+    };
+    work_of(key)
+}
+
+/// The owner reference of a controller to what it makes.
+fn owner_reference(owner: &Value) -> Value {
+    json!({
+        "apiVersion": view::text(owner, &["apiVersion"]), "kind": view::text(owner, &["kind"]),
+        "name": view::name(owner), "uid": view::uid(owner), "controller": true, "blockOwnerDeletion": true,
+    })
+}

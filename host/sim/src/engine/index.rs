@@ -1,0 +1,102 @@
+//! Indexes over the store, so that no controller scans a namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kinds::{self, Kind};
+use crate::scheduler::Needs;
+use crate::store::Key;
+use crate::view;
+
+/// Objects by controller, pods by node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    owned: BTreeMap<String, BTreeSet<Key>>,
+    orphans: BTreeMap<(&'static str, String), BTreeSet<Key>>,
+    nodes: BTreeMap<String, BTreeMap<Key, Needs>>,
+}
+
+impl Index {
+    /// Takes in a change of one object.
+    pub(crate) fn apply(&mut self, key: &Key, before: Option<&Arc<Value>>, after: Option<&Arc<Value>>) {
+        let is_pod = key.kind.is(kinds::POD);
+        if !is_pod && !key.kind.is(kinds::REPLICA_SET) && !key.kind.is(kinds::CONTROLLER_REVISION) {
+            return;
+        }
+        let owner = |object: Option<&Arc<Value>>| object.map(|o| view::controller_uid(o).map(str::to_owned));
+        let (old, new) = (owner(before), owner(after));
+        if old != new {
+            if let Some(old) = old {
+                self.leave(key, old.as_deref());
+            }
+            if let Some(new) = new {
+                self.place(key, new).insert(key.clone());
+            }
+        }
+        if is_pod {
+            self.pod(key, before, after);
+        }
+    }
+
+    fn place(&mut self, key: &Key, owner: Option<String>) -> &mut BTreeSet<Key> {
+        match owner {
+            Some(uid) => self.owned.entry(uid).or_default(),
+            None => self.orphans.entry((key.kind.plural, key.namespace.clone())).or_default(),
+        }
+    }
+
+    fn leave(&mut self, key: &Key, owner: Option<&str>) {
+        let Some(uid) = owner else {
+            if let Some(set) = self.orphans.get_mut(&(key.kind.plural, key.namespace.clone())) {
+                set.remove(key);
+            }
+            return;
+        };
+        let Some(set) = self.owned.get_mut(uid) else { return };
+        set.remove(key);
+        if set.is_empty() {
+            self.owned.remove(uid);
+        }
+    }
+
+    /// What a pod takes from its node counts from binding until it is gone or has ended.
+    fn pod(&mut self, key: &Key, before: Option<&Arc<Value>>, after: Option<&Arc<Value>>) {
+        let node = |pod: Option<&Arc<Value>>| {
+            pod.filter(|p| !matches!(view::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
+                .map(|p| view::text(p, &["spec", "nodeName"]).to_owned())
+                .filter(|n| !n.is_empty())
+        };
+        let (old, new) = (node(before), node(after));
+        if old == new {
+            return;
+        }
+        if let Some(pods) = old.and_then(|old| self.nodes.get_mut(&old)) {
+            pods.remove(key);
+        }
+        if let (Some(new), Some(pod)) = (new, after) {
+            self.nodes.entry(new).or_default().insert(key.clone(), Needs::of(pod));
+        }
+    }
+
+    /// Keys of one kind whose controller has this uid.
+    pub(crate) fn owned<'a>(&'a self, kind: &'static Kind, uid: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
+        self.owned.get(uid).into_iter().flatten().filter(move |key| key.kind.is(kind))
+    }
+
+    /// Keys of one kind and namespace without a controller.
+    pub(crate) fn orphans<'a>(&'a self, kind: &'static Kind, namespace: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
+        self.orphans.get(&(kind.plural, namespace.to_owned())).into_iter().flatten()
+    }
+
+    /// Keys of the pods on a node.
+    pub(crate) fn pods_on(&self, node: &str) -> Vec<Key> {
+        self.nodes.get(node).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
+    /// What the pods on each node take from it.
+    pub(crate) fn nodes(&self) -> &BTreeMap<String, BTreeMap<Key, Needs>> {
+        &self.nodes
+    }
+}

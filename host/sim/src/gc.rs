@@ -1,0 +1,390 @@
+//! Deletion: grace, finalizers, dependants, and the content of namespaces.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::kinds;
+use crate::status::{Cause, Status};
+use crate::store::{Change, Key, Store};
+use crate::view;
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// What becomes of the objects that an object owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Propagation {
+    /// They are deleted after it.
+    #[default]
+    Background,
+    /// They are deleted before it.
+    Foreground,
+    /// They stay and lose the owner.
+    Orphan,
+}
+
+/// How an object is to be deleted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// Seconds; `None` is the default of the object.
+    pub(crate) grace: Option<i64>,
+    /// `None` leaves it to the object's finalizers, then background.
+    pub(crate) propagation: Option<Propagation>,
+    /// The uid that the object must have.
+    pub(crate) uid: Option<String>,
+    /// The resource version that the object must have.
+    pub(crate) resource_version: Option<String>,
+}
+
+/// What a deletion came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The object is gone; this was its last state.
+    Gone(Value),
+    /// The object is marked, and goes when its pod has stopped or its finalizers are removed.
+    Pending(Value),
+}
+
+/// Deletes with default options, as a controller does.
+pub(crate) fn delete(store: &mut Store, key: &Key, now: Timestamp) -> Result<(), Status> {
+    delete_with(store, key, &Options::default(), now, false).map(|_| ())
+}
+
+/// Deletes an object as the API server does. With `dry_run` nothing changes.
+pub(crate) fn delete_with(
+    store: &mut Store,
+    key: &Key,
+    options: &Options,
+    now: Timestamp,
+    dry_run: bool,
+) -> Result<Outcome, Status> {
+    let Some(before) = store.get(key).cloned() else {
+        return Err(Status::not_found(key.kind, &key.name));
+    };
+    preconditions(key, &before, options)?;
+    if key.kind.is(kinds::NAMESPACE) {
+        return delete_namespace(store, key, &before, now, dry_run);
+    }
+    let mut object = (*before).clone();
+    finalizers(&mut object, options.propagation);
+    let held = !view::list(&object, &["metadata", "finalizers"]).is_empty();
+    let terminating = view::is_terminating(&object);
+    let grace = if key.kind.is(kinds::POD) { pod_grace(&object, options.grace) } else { 0 };
+    let was = view::count(&object, &["metadata", "deletionGracePeriodSeconds"]);
+    // Only a shorter grace than the one under way has an effect.
+    let shortens = terminating && options.grace.is_some() && grace < was;
+    let ends_now = if terminating { was == 0 || (shortens && grace == 0) } else { grace == 0 };
+    if ends_now && !held {
+        if !dry_run {
+            store.remove(key);
+        }
+        return Ok(Outcome::Gone(object));
+    }
+    if !terminating {
+        mark(&mut object, view::later_s(now, grace));
+        view::set(&mut object, &["metadata", "deletionGracePeriodSeconds"], grace);
+    } else if shortens {
+        shorten(&mut object, now, was, grace);
+    }
+    // Beginning a deletion raises the generation, carrying it on does not.
+    let stored = store.update_with(key, object, |_, _, _| !terminating, dry_run)?;
+    Ok(Outcome::Pending((*stored).clone()))
+}
+
+/// A namespace goes when it is empty; until then it takes nothing new.
+fn delete_namespace(
+    store: &mut Store,
+    key: &Key,
+    before: &Value,
+    now: Timestamp,
+    dry_run: bool,
+) -> Result<Outcome, Status> {
+    if matches!(key.name.as_str(), "default" | "kube-public" | "kube-system") {
+        return Err(Status::forbidden(key.kind, &key.name, "this namespace may not be deleted"));
+    }
+    if view::is_terminating(before) {
+        let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will \
+            automatically be purged by the system.";
+        return Err(Status::conflict(key.kind, &key.name, why));
+    }
+    let mut object = before.clone();
+    mark(&mut object, now);
+    view::set(&mut object, &["status", "phase"], "Terminating");
+    let stored = store.update_with(key, object, |_, _, _| false, dry_run)?;
+    Ok(Outcome::Pending((*stored).clone()))
+}
+
+fn preconditions(key: &Key, object: &Value, options: &Options) -> Result<(), Status> {
+    let fail = |why: String| Err(Status::conflict(key.kind, &key.name, &why));
+    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != view::uid(object)) {
+        return fail(format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and \
+             then recreated",
+            view::uid(object)
+        ));
+    }
+    let rv = view::text(object, &["metadata", "resourceVersion"]);
+    if let Some(given) = options.resource_version.as_deref().filter(|given| *given != rv) {
+        return fail(format!(
+            "the ResourceVersion in the precondition ({given}) does not match the ResourceVersion in record ({rv}). The object \
+             might have been modified"
+        ));
+    }
+    Ok(())
+}
+
+/// Puts the finalizer of the wanted propagation on the object and takes the other one off.
+fn finalizers(object: &mut Value, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else { return };
+    let wanted = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    let mut list: Vec<Value> = view::list(object, &["metadata", "finalizers"])
+        .iter()
+        .filter(|f| !matches!(f.as_str(), Some(FOREGROUND | ORPHAN)))
+        .cloned()
+        .collect();
+    list.extend(wanted.map(Value::from));
+    if list.is_empty() {
+        view::remove(object, &["metadata", "finalizers"]);
+    } else {
+        view::set(object, &["metadata", "finalizers"], list);
+    }
+}
+
+/// A pod that is on no node, or has ended, needs no time to stop.
+fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
+    let ended = matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed");
+    if ended || view::text(pod, &["spec", "nodeName"]).is_empty() {
+        return 0;
+    }
+    let seconds = asked.or_else(|| view::int(pod, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30);
+    // The server reads a negative grace as one second.
+    if seconds < 0 { 1 } else { seconds }
+}
+
+fn mark(object: &mut Value, at: Timestamp) {
+    view::set(object, &["metadata", "deletionTimestamp"], view::stamp(at));
+}
+
+fn shorten(object: &mut Value, now: Timestamp, was: i64, grace: i64) {
+    let planned = view::time(object, &["metadata", "deletionTimestamp"]).unwrap_or(now);
+    let at = view::later_s(planned, grace.saturating_sub(was)).max(now);
+    view::set(object, &["metadata", "deletionTimestamp"], view::stamp(at));
+    view::set(object, &["metadata", "deletionGracePeriodSeconds"], grace);
+}
+
+/// Carries a change on: dependants of what is gone or going, and what is left in a namespace that is going.
+///
+/// Objects that never had their owner in the store are left alone: a fixture or an overlay may know only a part.
+pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp) {
+    match (&change.before, &change.after) {
+        (Some(before), None) => {
+            owner_gone(store, view::uid(before), now);
+            namespace_content_gone(store, &change.key);
+            blocked_owners(store, before);
+        }
+        (_, Some(after)) if view::is_terminating(after) => {
+            if change.key.kind.is(kinds::NAMESPACE) {
+                empty_namespace(store, &change.key, now);
+            }
+            let has = |name: &str| view::list(after, &["metadata", "finalizers"]).iter().any(|f| f.as_str() == Some(name));
+            if has(ORPHAN) {
+                orphan_dependents(store, &change.key, view::uid(after));
+            } else if has(FOREGROUND) {
+                delete_dependents_first(store, &change.key, view::uid(after), now);
+            }
+        }
+        (None, Some(_)) => refuse_newcomer(store, &change.key),
+        _ => {}
+    }
+}
+
+/// A namespace that is going takes nothing new: what a controller still creates in it, such as an event, goes at once.
+fn refuse_newcomer(store: &mut Store, key: &Key) {
+    let namespace = Key::new(kinds::NAMESPACE, "", &key.namespace);
+    if key.kind.namespaced && store.get(&namespace).is_some_and(|object| view::is_terminating(object)) {
+        store.remove(key);
+    }
+}
+
+/// Deletes what only the gone object owned; what has another living owner merely loses the reference.
+fn owner_gone(store: &mut Store, uid: &str, now: Timestamp) {
+    let dependents: Vec<Key> = store.dependents(uid).cloned().collect();
+    for key in dependents {
+        let Some(object) = store.get(&key).cloned() else { continue };
+        let others = view::list(&object, &["metadata", "ownerReferences"])
+            .iter()
+            .any(|owner| view::text(owner, &["uid"]) != uid && owner_lives(store, &key, owner));
+        if others {
+            drop_owner(store, &key, &object, uid);
+        } else if !view::is_terminating(&object) {
+            // The object was there a line ago: the only error left is that it is not.
+            let _deleted = delete(store, &key, now);
+        }
+    }
+}
+
+fn owner_lives(store: &Store, dependent: &Key, owner: &Value) -> bool {
+    // An owner of a kind that is not modelled cannot be seen to be gone.
+    kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])).is_none_or(|kind| {
+        let key = Key::new(kind, &dependent.namespace, view::text(owner, &["name"]));
+        store.get(&key).is_some_and(|found| view::uid(found) == view::text(owner, &["uid"]))
+    })
+}
+
+fn drop_owner(store: &mut Store, key: &Key, object: &Value, uid: &str) {
+    let mut object = object.clone();
+    if let Some(owners) = view::list_mut(&mut object, &["metadata", "ownerReferences"]) {
+        owners.retain(|owner| view::text(owner, &["uid"]) != uid);
+        if owners.is_empty() {
+            view::remove(&mut object, &["metadata", "ownerReferences"]);
+        }
+    }
+    let _updated = store.update(key, object);
+}
+
+fn drop_finalizer(store: &mut Store, key: &Key, name: &str) {
+    let Some(object) = store.get(key) else { return };
+    let mut object = (**object).clone();
+    if let Some(finalizers) = view::list_mut(&mut object, &["metadata", "finalizers"]) {
+        finalizers.retain(|f| f.as_str() != Some(name));
+        if finalizers.is_empty() {
+            view::remove(&mut object, &["metadata", "finalizers"]);
+        }
+    }
+    let _updated = store.update(key, object);
+}
+
+fn orphan_dependents(store: &mut Store, key: &Key, uid: &str) {
+    let dependents: Vec<Key> = store.dependents(uid).cloned().collect();
+    for dependent in dependents {
+        if let Some(object) = store.get(&dependent).cloned() {
+            drop_owner(store, &dependent, &object, uid);
+        }
+    }
+    drop_finalizer(store, key, ORPHAN);
+}
+
+fn delete_dependents_first(store: &mut Store, key: &Key, uid: &str, now: Timestamp) {
+    let dependents: Vec<Key> = store.dependents(uid).cloned().collect();
+    let foreground = Options { propagation: Some(Propagation::Foreground), ..Options::default() };
+    for dependent in &dependents {
+        let Some(object) = store.get(dependent).cloned() else { continue };
+        if view::is_terminating(&object) {
+            continue;
+        }
+        // What owns something itself is deleted the same way; a leaf needs no finalizer.
+        let owns = store.dependents(view::uid(&object)).next().is_some();
+        let options = if owns { foreground.clone() } else { Options::default() };
+        let _deleted = delete_with(store, dependent, &options, now, false);
+    }
+    if blocking(store, uid) == 0 {
+        drop_finalizer(store, key, FOREGROUND);
+    }
+}
+
+/// Dependants that hold up a foreground deletion.
+fn blocking(store: &Store, uid: &str) -> usize {
+    let blocks = |key: &Key| {
+        store.get(key).is_some_and(|object| {
+            let owners = view::list(object, &["metadata", "ownerReferences"]);
+            owners.iter().any(|o| view::text(o, &["uid"]) == uid && view::flag(o, &["blockOwnerDeletion"]))
+        })
+    };
+    store.dependents(uid).filter(|key| blocks(key)).count()
+}
+
+/// Lets the owners of a gone object go when they were only waiting for it.
+fn blocked_owners(store: &mut Store, gone: &Value) {
+    for owner in view::list(gone, &["metadata", "ownerReferences"]) {
+        let Some(kind) = kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])) else { continue };
+        let key = Key::new(kind, view::namespace(gone), view::text(owner, &["name"]));
+        let uid = view::text(owner, &["uid"]);
+        let waiting = store.get(&key).is_some_and(|object| {
+            view::uid(object) == uid
+                && view::is_terminating(object)
+                && view::list(object, &["metadata", "finalizers"]).iter().any(|f| f.as_str() == Some(FOREGROUND))
+        });
+        if waiting && blocking(store, uid) == 0 {
+            drop_finalizer(store, &key, FOREGROUND);
+        }
+    }
+}
+
+fn namespaced_keys(store: &Store, namespace: &str) -> Vec<Key> {
+    let kinds = kinds::ALL.iter().filter(|kind| kind.namespaced);
+    kinds.flat_map(|kind| store.list(kind, Some(namespace)).map(|(key, _)| key.clone())).collect()
+}
+
+fn namespace_is_empty(store: &Store, namespace: &str) -> bool {
+    kinds::ALL.iter().filter(|kind| kind.namespaced).all(|kind| store.list(kind, Some(namespace)).next().is_none())
+}
+
+fn empty_namespace(store: &mut Store, key: &Key, now: Timestamp) {
+    for content in namespaced_keys(store, &key.name) {
+        if store.get(&content).is_some_and(|object| !view::is_terminating(object)) {
+            let _deleted = delete(store, &content, now);
+        }
+    }
+    remove_empty_namespace(store, key);
+}
+
+fn namespace_content_gone(store: &mut Store, gone: &Key) {
+    if gone.kind.namespaced {
+        remove_empty_namespace(store, &Key::new(kinds::NAMESPACE, "", &gone.namespace));
+    }
+}
+
+fn remove_empty_namespace(store: &mut Store, key: &Key) {
+    let going = store.get(key).is_some_and(|object| {
+        view::is_terminating(object) && view::list(object, &["metadata", "finalizers"]).is_empty()
+    });
+    if going && namespace_is_empty(store, &key.name) {
+        store.remove(key);
+    }
+}
+
+/// Reads `DeleteOptions` from a body and the query.
+pub(crate) fn options(body: &Value, query: impl Fn(&str) -> Option<String>) -> Result<Options, Status> {
+    let wrong = |field: &str| Status::bad_request(format!("DeleteOptions: {field} is of the wrong type"));
+    let grace = match (body.get("gracePeriodSeconds"), query("gracePeriodSeconds")) {
+        (Some(Value::Null) | None, None) => None,
+        (Some(Value::Null) | None, Some(text)) => Some(text.parse().map_err(|_| wrong("gracePeriodSeconds"))?),
+        (Some(value), _) => Some(value.as_i64().ok_or_else(|| wrong("gracePeriodSeconds"))?),
+    };
+    let text = |path: &[&str]| match view::at(body, path) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(&path.join("."))),
+    };
+    let policy = text(&["propagationPolicy"])?.or_else(|| query("propagationPolicy"));
+    let orphan = match (body.get("orphanDependents"), query("orphanDependents")) {
+        (Some(Value::Bool(orphan)), _) => Some(*orphan),
+        (Some(Value::Null) | None, text) => text.map(|text| text == "true" || text == "1"),
+        (Some(_), _) => return Err(wrong("orphanDependents")),
+    };
+    let propagation = match (policy.as_deref(), orphan) {
+        (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
+        (Some("Foreground"), _) => Some(Propagation::Foreground),
+        (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
+        (None, None) => None,
+        (Some(other), _) => return Err(bad_policy(other)),
+    };
+    Ok(Options {
+        grace,
+        propagation,
+        uid: text(&["preconditions", "uid"])?,
+        resource_version: text(&["preconditions", "resourceVersion"])?,
+    })
+}
+
+fn bad_policy(given: &str) -> Status {
+    let cause = Cause::not_supported("propagationPolicy", &given.into(), &["Foreground", "Background", "Orphan", "nil"]);
+    let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+    let details = serde_json::json!({"group": "meta.k8s.io", "kind": "DeleteOptions",
+        "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
+    Status::new(422, "Invalid", message, details)
+}

@@ -1,0 +1,209 @@
+//! The kubelets: what happens to a pod on its node, in virtual time and as the models say.
+
+mod container;
+mod render;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use self::container::{Container, State, World};
+use crate::engine::{Ctx, Work};
+use crate::kinds;
+use crate::status::Status;
+use crate::store::Key;
+use crate::view;
+
+/// What all kubelets together remember.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kubelets {
+    /// When an image is or will be on a node.
+    images: BTreeMap<(String, String), Timestamp>,
+    /// Pods by uid.
+    pods: BTreeMap<String, Run>,
+    addresses: u32,
+}
+
+/// One pod on its node.
+#[derive(Debug, Clone)]
+struct Run {
+    /// Init containers, then the others.
+    containers: Vec<Container>,
+    /// Address of the pod; empty in the network of the host.
+    ip: String,
+    started: Timestamp,
+    /// When a deletion is done.
+    stops: Option<Timestamp>,
+}
+
+impl Kubelets {
+    /// Forgets a pod that is gone.
+    pub(crate) fn forget(&mut self, uid: &str) {
+        self.pods.remove(uid);
+    }
+
+    /// Notes the images that a loaded pod already runs with.
+    pub(crate) fn adopt(&mut self, key: &Key, pod: &Value) {
+        let node = view::text(pod, &["spec", "nodeName"]);
+        if !key.kind.is(kinds::POD) || node.is_empty() {
+            return;
+        }
+        for container in Container::all_of(pod) {
+            if container.has_run() {
+                self.images.insert((node.to_owned(), container.image), Timestamp::MIN);
+            }
+        }
+    }
+
+    /// The next address of the pod network, 10.244.0.0/16.
+    fn next_address(&mut self) -> String {
+        self.addresses += 1;
+        format!("10.244.{}.{}", self.addresses / 250 % 250, self.addresses % 250 + 2)
+    }
+}
+
+/// Whether nothing more will happen to a pod by itself, as far as its status tells. What runs without being ready stays so.
+pub(crate) fn is_settled(pod: &Value) -> bool {
+    let bound = !view::text(pod, &["spec", "nodeName"]).is_empty();
+    let waits = view::list(pod, &["status", "containerStatuses"])
+        .iter()
+        .any(|c| view::text(c, &["state", "waiting", "reason"]).ends_with("BackOff"));
+    let at_rest = view::text(pod, &["status", "phase"]) != "Pending" || waits;
+    bound && at_rest && !view::is_terminating(pod)
+}
+
+/// Carries one pod on.
+pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
+    let Some(pod) = ctx.get(key) else { return Ok(()) };
+    let node_key =
+        Key { kind: kinds::NODE, namespace: String::new(), name: view::text(&pod, &["spec", "nodeName"]).to_owned() };
+    // What was loaded at rest stays as it was written: ids and times included.
+    if is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
+        return Ok(());
+    }
+    // Without its kubelet nothing happens to a pod, its deletion included.
+    let Some(node) = ctx.get(&node_key).filter(|node| view::condition_is_true(node, "Ready")) else { return Ok(()) };
+    let owners = if ctx.engine.models.knows_pods() { ctx.owners(&pod) } else { Vec::new() };
+    let mut run = match ctx.engine.kubelets.pods.remove(view::uid(&pod)) {
+        Some(run) => run,
+        None => admit(ctx, &pod),
+    };
+    let outcome = if view::is_terminating(&pod) {
+        end(ctx, key, &pod, &mut run, &owners)
+    } else {
+        carry_on(ctx, key, &pod, &node, &mut run, &owners)
+    };
+    if ctx.store.get(key).is_some() {
+        ctx.engine.kubelets.pods.insert(view::uid(&pod).to_owned(), run);
+    }
+    outcome
+}
+
+/// Takes over a pod: a new one from the beginning, a known one as its status says.
+fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
+    let known = view::text(pod, &["status", "podIP"]);
+    let ip = if view::flag(pod, &["spec", "hostNetwork"]) {
+        String::new()
+    } else if known.is_empty() {
+        ctx.engine.kubelets.next_address()
+    } else {
+        known.to_owned()
+    };
+    let started = view::time(pod, &["status", "startTime"]).unwrap_or_else(|| ctx.now());
+    Run { containers: Container::all_of(pod), ip, started, stops: None }
+}
+
+fn carry_on(
+    ctx: &mut Ctx<'_>,
+    key: &Key,
+    pod: &Arc<Value>,
+    node: &Value,
+    run: &mut Run,
+    owners: &[String],
+) -> Result<(), Status> {
+    let now = ctx.now();
+    let mut events = Vec::new();
+    if !matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed") {
+        let engine = &mut *ctx.engine;
+        let mut world = World {
+            now,
+            models: &engine.models,
+            images: &mut engine.kubelets.images,
+            pod,
+            owners,
+            events: &mut events,
+        };
+        step(&mut run.containers, &mut world);
+    }
+    for (severity, reason, message) in events {
+        ctx.event(pod, severity, reason, &message)?;
+    }
+    let status = render::status(pod, node, &run.containers, &run.ip, run.started, now);
+    if view::at(pod, &["status"]) != Some(&status) {
+        let mut next = (**pod).clone();
+        view::set(&mut next, &["status"], status);
+        ctx.update(key, next)?;
+    }
+    if let Some(at) = run.containers.iter().filter_map(|c| c.due(now)).min() {
+        ctx.engine.wake_at(Work::Kubelet(key.clone()), at);
+    }
+    Ok(())
+}
+
+/// Carries the containers on in their order: images are pulled one after another, init containers run one after another, and
+/// the others wait for them.
+fn step(containers: &mut [Container], world: &mut World<'_>) {
+    for container in containers {
+        container.advance(world);
+        let holds_up = match container.state {
+            State::Pulling { .. } => true,
+            _ => container.is_init && !container.lets_others_start(),
+        };
+        if holds_up {
+            return;
+        }
+    }
+}
+
+/// Stops a pod: it is gone after the shorter of its grace period and the time that its slowest container takes to stop.
+fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, run: &mut Run, owners: &[String]) -> Result<(), Status> {
+    if ctx.engine.models.is_stuck(pod, owners) {
+        return Ok(());
+    }
+    let now = ctx.now();
+    let grace = SignedDuration::from_secs(view::count(pod, &["metadata", "deletionGracePeriodSeconds"]));
+    let stops = match run.stops {
+        Some(stops) => stops,
+        None => {
+            let running = run.containers.iter().filter(|c| matches!(c.state, State::Running { .. }));
+            let (mut slowest, mut names) = (SignedDuration::ZERO, Vec::new());
+            for container in running {
+                slowest = slowest.max(ctx.engine.models.stop_time(&container.image));
+                names.push(container.name.clone());
+            }
+            for name in names {
+                ctx.event(pod, "Normal", "Killing", &format!("Stopping container {name}"))?;
+            }
+            let stops = view::later(now, slowest.min(grace));
+            run.stops = Some(stops);
+            stops
+        }
+    };
+    if now < stops {
+        ctx.engine.wake_at(Work::Kubelet(key.clone()), stops);
+        return Ok(());
+    }
+    if view::list(pod, &["metadata", "finalizers"]).is_empty() {
+        ctx.remove(key);
+        return Ok(());
+    }
+    // Whoever set the finalizers has to let go; with a grace period of 0 the last one then removes the pod.
+    if view::count(pod, &["metadata", "deletionGracePeriodSeconds"]) != 0 {
+        let mut stopped = (**pod).clone();
+        view::set(&mut stopped, &["metadata", "deletionGracePeriodSeconds"], 0);
+        ctx.update(key, stopped)?;
+    }
+    Ok(())
+}

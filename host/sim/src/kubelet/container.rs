@@ -1,0 +1,342 @@
+//! One container: pulled, started, running, ready, crashed, started again.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::model::{Models, Readiness, DEFAULT_CRASH_AFTER};
+use crate::view;
+
+/// First delay after a failure; it doubles each time.
+const FIRST_BACK_OFF: SignedDuration = SignedDuration::from_secs(10);
+/// The longest delay after failures.
+const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(300);
+/// A container that ran so long starts over with the first delay.
+const GOOD_RUN: SignedDuration = SignedDuration::from_secs(600);
+/// How long a refused pull takes.
+const REFUSAL: SignedDuration = SignedDuration::from_secs(1);
+/// How long `ErrImagePull` and the end of a container are shown before the back-off is.
+pub(super) const SHOWN: SignedDuration = SignedDuration::from_secs(1);
+
+/// The end of one run of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub(super) started: Timestamp,
+    pub(super) finished: Timestamp,
+    pub(super) code: i32,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not begun.
+    Waiting,
+    /// Its image comes.
+    Pulling { until: Timestamp },
+    /// Its image did not come; next try at `retry`.
+    PullFailed { since: Timestamp, retry: Timestamp },
+    /// The image is there.
+    Starting { until: Timestamp },
+    /// It runs. `ready_at` is empty when it is ready or never will be; `ends` is its planned end.
+    Running { since: Timestamp, ready: bool, ready_at: Option<Timestamp>, ends: Option<(Timestamp, i32)> },
+    /// It ended and is started again at `restart`.
+    BackOff { exit: Exit, restart: Timestamp, delay: SignedDuration },
+    /// It ended for good.
+    Ended { exit: Exit },
+}
+
+/// A container with its history.
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) is_init: bool,
+    is_sidecar: bool,
+    /// `Never`, `OnFailure` or `Always` of the pod.
+    policy: String,
+    pub(super) state: State,
+    pub(super) restarts: u32,
+    pub(super) last: Option<Exit>,
+    /// Failed pulls in a row; the refusal stays visible until one succeeds.
+    pub(super) failed_pulls: u32,
+    /// Failures in a row.
+    crashes: u32,
+}
+
+/// What containers see of the world, and where they report to.
+pub(super) struct World<'a> {
+    pub(super) now: Timestamp,
+    pub(super) models: &'a Models,
+    pub(super) images: &'a mut BTreeMap<(String, String), Timestamp>,
+    pub(super) pod: &'a Value,
+    pub(super) owners: &'a [String],
+    pub(super) events: &'a mut Vec<(&'static str, &'static str, String)>,
+}
+
+impl World<'_> {
+    fn image_key(&self, image: &str) -> (String, String) {
+        (view::text(self.pod, &["spec", "nodeName"]).to_owned(), image.to_owned())
+    }
+
+    fn event(&mut self, severity: &'static str, reason: &'static str, message: String) {
+        self.events.push((severity, reason, message));
+    }
+}
+
+impl Container {
+    /// The containers of a pod as its status says: init containers first.
+    pub(super) fn all_of(pod: &Value) -> Vec<Self> {
+        let of = |list: &str, statuses: &str, is_init: bool| -> Vec<Self> {
+            let statuses = view::list(pod, &["status", statuses]);
+            view::list(pod, &["spec", list]).iter().map(|spec| Self::of(pod, spec, statuses, is_init)).collect()
+        };
+        let mut all = of("initContainers", "initContainerStatuses", true);
+        all.extend(of("containers", "containerStatuses", false));
+        all
+    }
+
+    fn of(pod: &Value, spec: &Value, statuses: &[Value], is_init: bool) -> Self {
+        let name = view::text(spec, &["name"]);
+        let status = statuses.iter().find(|s| view::text(s, &["name"]) == name).unwrap_or(&Value::Null);
+        let policy = view::text(pod, &["spec", "restartPolicy"]);
+        // A status without container states (written by hand) counts as a whole.
+        let runs = statuses.is_empty() && view::text(pod, &["status", "phase"]) == "Running";
+        Self {
+            name: name.to_owned(),
+            image: view::text(spec, &["image"]).to_owned(),
+            is_init,
+            is_sidecar: is_init && view::text(spec, &["restartPolicy"]) == "Always",
+            policy: if policy.is_empty() { "Always".to_owned() } else { policy.to_owned() },
+            state: if runs { Self::assumed(pod, is_init) } else { known_state(status) },
+            restarts: u32::try_from(view::count(status, &["restartCount"])).unwrap_or(0),
+            last: view::at(status, &["lastState", "terminated"]).map(exit_of),
+            failed_pulls: 0,
+            crashes: 0,
+        }
+    }
+
+    fn assumed(pod: &Value, is_init: bool) -> State {
+        let since = view::time(pod, &["status", "startTime"]).unwrap_or(Timestamp::UNIX_EPOCH);
+        if is_init {
+            return State::Ended { exit: Exit { started: since, finished: since, code: 0 } };
+        }
+        State::Running { since, ready: view::condition_is_true(pod, "Ready"), ready_at: None, ends: None }
+    }
+
+    /// Whether its image must be on the node.
+    pub(super) fn has_run(&self) -> bool {
+        matches!(self.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || self.last.is_some()
+    }
+
+    /// Whether an init container lets the next ones start.
+    pub(super) fn lets_others_start(&self) -> bool {
+        match &self.state {
+            State::Ended { exit } => exit.code == 0,
+            State::Running { .. } => self.is_sidecar,
+            _ => false,
+        }
+    }
+
+    /// Whether it ended well or, as one that keeps running, is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.state {
+            State::Running { ready, .. } => *ready,
+            State::Ended { exit } => self.is_init && exit.code == 0,
+            _ => false,
+        }
+    }
+
+    /// Whether an init container has done what it is there for.
+    pub(super) fn is_initialized(&self) -> bool {
+        !self.is_init || self.lets_others_start()
+    }
+
+    /// When it changes next by itself, after now. What is due earlier waits for another container to go on.
+    pub(super) fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        let candidates = match &self.state {
+            State::Waiting | State::Ended { .. } => [None, None],
+            State::Pulling { until } | State::Starting { until } => [Some(*until), None],
+            State::PullFailed { since, retry } => [Some(view::later(*since, SHOWN)), Some(*retry)],
+            State::Running { ready_at, ends, .. } => [*ready_at, ends.map(|(at, _)| at)],
+            State::BackOff { exit, restart, .. } => [Some(view::later(exit.finished, SHOWN)), Some(*restart)],
+        };
+        candidates.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Does everything that is due.
+    pub(super) fn advance(&mut self, world: &mut World<'_>) {
+        while let Some(next) = self.next(world) {
+            self.state = next;
+        }
+    }
+
+    fn next(&mut self, world: &mut World<'_>) -> Option<State> {
+        let now = world.now;
+        match self.state.clone() {
+            State::Waiting => Some(self.fetch(world)),
+            State::PullFailed { retry, .. } if retry <= now => Some(self.fetch(world)),
+            State::Pulling { until } if until <= now => Some(self.pulled(world)),
+            State::Starting { until } if until <= now => Some(self.start(world)),
+            State::Running { since, ends: Some((at, code)), .. } if at <= now => Some(self.exited(since, code, world)),
+            State::Running { since, ready_at: Some(at), ends, .. } if at <= now => {
+                Some(State::Running { since, ready: true, ready_at: None, ends })
+            }
+            State::BackOff { exit, restart, .. } if restart <= now => {
+                self.restarts += 1;
+                self.last = Some(exit);
+                Some(self.start(world))
+            }
+            _ => None,
+        }
+    }
+
+    /// Looks for the image on the node, or pulls it. A pull that another pod started is waited for.
+    fn fetch(&mut self, world: &mut World<'_>) -> State {
+        let key = world.image_key(&self.image);
+        if let Some(at) = world.images.get(&key).copied() {
+            if at > world.now {
+                return State::Pulling { until: at };
+            }
+            let text = format!("Container image \"{}\" already present on machine and can be accessed by the pod", self.image);
+            world.event("Normal", "Pulled", text);
+            return self.starting(world);
+        }
+        world.event("Normal", "Pulling", format!("Pulling image \"{}\"", self.image));
+        if world.models.pull_fails(&self.image) {
+            return State::Pulling { until: view::later(world.now, REFUSAL) };
+        }
+        let until = view::later(world.now, world.models.pull_time(&self.image));
+        world.images.insert(key, until);
+        State::Pulling { until }
+    }
+
+    fn pulled(&mut self, world: &mut World<'_>) -> State {
+        let key = world.image_key(&self.image);
+        if world.images.contains_key(&key) {
+            let text = format!("Successfully pulled image \"{}\" in {}", self.image, took(world.models.pull_time(&self.image)));
+            world.event("Normal", "Pulled", text);
+            return self.starting(world);
+        }
+        if !world.models.pull_fails(&self.image) {
+            // The model was repaired while the refusal was on its way.
+            return self.fetch(world);
+        }
+        let delay = back_off(self.failed_pulls);
+        self.failed_pulls += 1;
+        let text = format!("Failed to pull image \"{}\": {}", self.image, refusal(&self.image));
+        world.event("Warning", "Failed", text);
+        world.event("Warning", "Failed", "Error: ErrImagePull".to_owned());
+        world.event("Normal", "BackOff", format!("Back-off pulling image \"{}\"", self.image));
+        State::PullFailed { since: world.now, retry: view::later(world.now, delay) }
+    }
+
+    fn starting(&mut self, world: &World<'_>) -> State {
+        self.failed_pulls = 0;
+        // An init container's time goes by while it runs.
+        let wait = if self.is_init { SignedDuration::ZERO } else { world.models.start_time(&self.image) };
+        State::Starting { until: view::later(world.now, wait) }
+    }
+
+    fn start(&mut self, world: &mut World<'_>) -> State {
+        let now = world.now;
+        world.event("Normal", "Created", format!("Container created: {}", self.name));
+        world.event("Normal", "Started", format!("Container started: {}", self.name));
+        let crash = world.models.crash(&self.image, world.pod, world.owners);
+        if let Some(crash) = crash.filter(|c| c.times.is_none_or(|times| self.restarts < times)) {
+            let after = crash.after.map_or(DEFAULT_CRASH_AFTER, |span| span.0);
+            let ends = Some((view::later(now, after), crash.exit_code.unwrap_or(1)));
+            let ready_at = if self.is_init { None } else { self.ready_at(world) };
+            return State::Running { since: now, ready: false, ready_at, ends };
+        }
+        if self.is_init && !self.is_sidecar {
+            let ends = Some((view::later(now, world.models.start_time(&self.image)), 0));
+            return State::Running { since: now, ready: false, ready_at: None, ends };
+        }
+        State::Running { since: now, ready: false, ready_at: self.ready_at(world), ends: None }
+    }
+
+    fn ready_at(&self, world: &World<'_>) -> Option<Timestamp> {
+        match world.models.readiness(&self.image, world.pod, world.owners) {
+            Readiness::Never => None,
+            Readiness::After(span) => Some(view::later(world.now, span)),
+        }
+    }
+
+    fn exited(&mut self, started: Timestamp, code: i32, world: &mut World<'_>) -> State {
+        let exit = Exit { started, finished: world.now, code };
+        let again = match self.policy.as_str() {
+            _ if self.is_sidecar => true,
+            "Never" => false,
+            "OnFailure" => code != 0,
+            _ => !self.is_init || code != 0,
+        };
+        if !again {
+            return State::Ended { exit };
+        }
+        if view::since(world.now, started) >= GOOD_RUN {
+            self.crashes = 0;
+        }
+        // The first restart comes at once, the back-off begins with the second.
+        let delay = if self.crashes == 0 { SHOWN } else { back_off(self.crashes - 1) };
+        if self.crashes > 0 {
+            let (pod, uid) = (view::name(world.pod), view::uid(world.pod));
+            let place = format!("{pod}_{}({uid})", view::namespace(world.pod));
+            world.event("Warning", "BackOff", format!("Back-off restarting failed container {} in pod {place}", self.name));
+        }
+        self.crashes += 1;
+        State::BackOff { exit, restart: view::later(world.now, delay), delay }
+    }
+}
+
+/// 10 s doubled for each failure before, at most 300 s.
+fn back_off(failures: u32) -> SignedDuration {
+    2_i32
+        .checked_pow(failures)
+        .and_then(|factor| FIRST_BACK_OFF.checked_mul(factor))
+        .map_or(LONGEST_BACK_OFF, |delay| delay.min(LONGEST_BACK_OFF))
+}
+
+/// What the container runtime says about an image that the registry does not have.
+pub(super) fn refusal(image: &str) -> String {
+    format!(
+        "rpc error: code = NotFound desc = failed to pull and unpack image \"{image}\": failed to resolve reference \
+         \"{image}\": {image}: not found"
+    )
+}
+
+/// A duration as the kubelet prints it in the `Pulled` event.
+fn took(span: SignedDuration) -> String {
+    let ms = span.as_millis();
+    if ms % 1000 == 0 { format!("{0}s ({0}s including waiting)", ms / 1000) } else { format!("{ms}ms ({ms}ms including waiting)") }
+}
+
+fn exit_of(terminated: &Value) -> Exit {
+    let time = |field: &str| view::time(terminated, &[field]).unwrap_or(Timestamp::UNIX_EPOCH);
+    let code = i32::try_from(view::count(terminated, &["exitCode"])).unwrap_or(1);
+    Exit { started: time("startedAt"), finished: time("finishedAt"), code }
+}
+
+/// The state that a status shows. What runs without being ready stays so; what waits is begun anew.
+fn known_state(status: &Value) -> State {
+    if let Some(running) = view::at(status, &["state", "running"]) {
+        let since = view::time(running, &["startedAt"]).unwrap_or(Timestamp::UNIX_EPOCH);
+        return State::Running { since, ready: view::flag(status, &["ready"]), ready_at: None, ends: None };
+    }
+    match view::at(status, &["state", "terminated"]) {
+        Some(terminated) => State::Ended { exit: exit_of(terminated) },
+        None => State::Waiting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_offs_double_up_to_five_minutes() {
+        let seconds: Vec<i64> = (0..7).map(|n| back_off(n).as_secs()).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(back_off(100), LONGEST_BACK_OFF);
+    }
+}

@@ -1,0 +1,231 @@
+//! The status of a pod as its kubelet writes it.
+
+use jiff::Timestamp;
+use serde_json::{json, Map, Value};
+
+use super::container::{refusal, Container, Exit, State, SHOWN};
+use crate::view;
+
+/// Fields of a status that are not the kubelet's.
+const KEPT: &[&str] = &["qosClass", "nominatedNodeName", "ephemeralContainerStatuses", "resize"];
+
+/// The whole status. Conditions that did not change keep their transition time, those of others are kept.
+pub(super) fn status(
+    pod: &Value,
+    node: &Value,
+    containers: &[Container],
+    ip: &str,
+    started: Timestamp,
+    now: Timestamp,
+) -> Value {
+    let mut status = Map::new();
+    for field in KEPT {
+        if let Some(value) = view::at(pod, &["status", field]) {
+            status.insert((*field).to_owned(), value.clone());
+        }
+    }
+    let host = internal_ip(node);
+    let (init, main): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(|c| c.is_init);
+    status.insert("phase".to_owned(), phase(pod, containers).into());
+    status.insert("conditions".to_owned(), conditions(pod, containers, now).into());
+    status.insert("startTime".to_owned(), view::stamp(started).into());
+    status.insert("hostIP".to_owned(), host.into());
+    status.insert("hostIPs".to_owned(), json!([{"ip": host}]));
+    let address = if ip.is_empty() { host } else { ip };
+    // An address is known once the sandbox is there, which comes before the first container.
+    if ip.is_empty() || containers.iter().any(|c| c.state != State::Waiting) {
+        status.insert("podIP".to_owned(), address.into());
+        status.insert("podIPs".to_owned(), json!([{"ip": address}]));
+    }
+    let initialized = init.iter().all(|c| c.is_initialized());
+    let statuses = |list: &[&Container]| -> Vec<Value> { list.iter().map(|c| container(pod, c, initialized, now)).collect() };
+    if !init.is_empty() {
+        status.insert("initContainerStatuses".to_owned(), statuses(&init).into());
+    }
+    status.insert("containerStatuses".to_owned(), statuses(&main).into());
+    if view::generation(pod) > 0 {
+        status.insert("observedGeneration".to_owned(), view::generation(pod).into());
+    }
+    status.into()
+}
+
+/// The address of a node; empty when it has none.
+fn internal_ip(node: &Value) -> &str {
+    let addresses = view::list(node, &["status", "addresses"]);
+    addresses.iter().find(|a| view::text(a, &["type"]) == "InternalIP").map_or("", |a| view::text(a, &["address"]))
+}
+
+fn phase(pod: &Value, containers: &[Container]) -> &'static str {
+    match view::text(pod, &["status", "phase"]) {
+        "Succeeded" => return "Succeeded",
+        "Failed" => return "Failed",
+        _ => {}
+    }
+    let main = || containers.iter().filter(|c| !c.is_init);
+    let code = |c: &Container| if let State::Ended { exit } = &c.state { Some(exit.code) } else { None };
+    if containers.iter().any(|c| c.is_init && code(c).is_some_and(|code| code != 0)) {
+        return "Failed";
+    }
+    if main().all(|c| code(c).is_some()) && main().next().is_some() {
+        return if main().all(|c| code(c) == Some(0)) { "Succeeded" } else { "Failed" };
+    }
+    let begun = |c: &Container| {
+        matches!(c.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || c.last.is_some()
+    };
+    if containers.iter().all(|c| c.is_initialized() && begun(c)) { "Running" } else { "Pending" }
+}
+
+fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Value> {
+    let names = |pick: &dyn Fn(&&Container) -> bool| -> Vec<&str> {
+        containers.iter().filter(pick).map(|c| c.name.as_str()).collect()
+    };
+    let uninitialized = names(&|c| !c.is_initialized());
+    let unready = names(&|c| !c.is_init && !c.is_ready());
+    let sandbox = containers.iter().any(|c| !matches!(c.state, State::Waiting));
+    let not_ready = || Some(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))));
+    let gates: Vec<&str> = view::list(pod, &["spec", "readinessGates"])
+        .iter()
+        .map(|gate| view::text(gate, &["conditionType"]))
+        .filter(|kind| !view::condition_is_true(pod, kind))
+        .collect();
+    let ready = if !unready.is_empty() {
+        not_ready()
+    } else if gates.is_empty() {
+        None
+    } else {
+        let quoted: Vec<String> = gates.iter().map(|g| format!("corresponding condition of pod readiness gate \"{g}\" does not exist.")).collect();
+        Some(("ReadinessGatesNotReady", quoted.join(", ")))
+    };
+    let incomplete =
+        || ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", uninitialized.join(" ")));
+    let own = [
+        ("PodReadyToStartContainers", sandbox, None),
+        ("Initialized", uninitialized.is_empty(), (!uninitialized.is_empty()).then(incomplete)),
+        ("Ready", ready.is_none(), ready),
+        ("ContainersReady", unready.is_empty(), if unready.is_empty() { None } else { not_ready() }),
+    ];
+    let mut conditions: Vec<Value> =
+        own.into_iter().map(|(kind, holds, why)| condition(pod, kind, holds, why, now)).collect();
+    let foreign = view::list(pod, &["status", "conditions"])
+        .iter()
+        .filter(|c| !["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"].contains(&view::text(c, &["type"])));
+    conditions.extend(foreign.cloned());
+    conditions
+}
+
+fn condition(pod: &Value, kind: &str, holds: bool, why: Option<(&str, String)>, now: Timestamp) -> Value {
+    let status = if holds { "True" } else { "False" };
+    let old = view::condition(pod, kind).filter(|old| view::text(old, &["status"]) == status);
+    let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+    if view::generation(pod) > 0 {
+        view::set(&mut condition, &["observedGeneration"], view::generation(pod));
+    }
+    if let Some((reason, message)) = why {
+        view::set(&mut condition, &["reason"], reason);
+        view::set(&mut condition, &["message"], message);
+    }
+    condition
+}
+
+fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> Value {
+    let ran = c.has_run();
+    let mut status = json!({
+        "name": c.name, "image": c.image, "imageID": if ran { image_id(&c.image) } else { String::new() },
+        "ready": c.is_ready(), "restartCount": c.restarts, "started": matches!(c.state, State::Running { .. }),
+        "state": state(pod, c, initialized, now),
+        "lastState": c.last.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})),
+    });
+    if ran {
+        let id = format!("{}/{}/{}", view::uid(pod), c.name, c.restarts);
+        view::set(&mut status, &["containerID"], format!("containerd://{}", digest(&id)));
+    }
+    // In a back-off the last run is what `lastState` shows.
+    if let State::BackOff { exit, .. } = &c.state
+        && shows_back_off(c, now)
+    {
+        view::set(&mut status, &["lastState"], json!({"terminated": terminated(exit)}));
+    }
+    status
+}
+
+fn shows_back_off(c: &Container, now: Timestamp) -> bool {
+    match &c.state {
+        State::BackOff { exit, delay, .. } => *delay > SHOWN && now >= view::later(exit.finished, SHOWN),
+        State::PullFailed { since, .. } => now >= view::later(*since, SHOWN),
+        _ => false,
+    }
+}
+
+fn state(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> Value {
+    let waiting = |reason: &str, message: Option<String>| {
+        let mut waiting = json!({"reason": reason});
+        if let Some(message) = message {
+            view::set(&mut waiting, &["message"], message);
+        }
+        json!({"waiting": waiting})
+    };
+    match &c.state {
+        State::Running { since, .. } => json!({"running": {"startedAt": view::stamp(*since)}}),
+        State::Ended { exit } => json!({"terminated": terminated(exit)}),
+        State::BackOff { delay, .. } if shows_back_off(c, now) => {
+            let place = format!("{}_{}({})", view::name(pod), view::namespace(pod), view::uid(pod));
+            let text = format!("back-off {} restarting failed container={} pod={place}", printed(delay.as_secs()), c.name);
+            waiting("CrashLoopBackOff", Some(text))
+        }
+        State::BackOff { exit, .. } => json!({"terminated": terminated(exit)}),
+        State::PullFailed { .. } if !shows_back_off(c, now) => waiting("ErrImagePull", Some(refusal(&c.image))),
+        // While it is tried again the back-off is still what is shown.
+        State::PullFailed { .. } | State::Pulling { .. } if c.failed_pulls > 0 => {
+            let text = format!("Back-off pulling image \"{}\": ErrImagePull: {}", c.image, refusal(&c.image));
+            waiting("ImagePullBackOff", Some(text))
+        }
+        _ if c.is_init || !initialized => waiting("PodInitializing", None),
+        _ => waiting("ContainerCreating", None),
+    }
+}
+
+fn terminated(exit: &Exit) -> Value {
+    json!({
+        "exitCode": exit.code, "reason": if exit.code == 0 { "Completed" } else { "Error" },
+        "startedAt": view::stamp(exit.started), "finishedAt": view::stamp(exit.finished),
+    })
+}
+
+/// Seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`.
+fn printed(seconds: i64) -> String {
+    if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
+}
+
+/// A made-up but stable digest: equal images have equal ids.
+fn image_id(image: &str) -> String {
+    let bare = image.split_once('@').map_or(image, |(name, _)| name);
+    let colon = bare.rfind(':').filter(|at| !bare[*at..].contains('/'));
+    format!("{}@sha256:{}", &bare[..colon.unwrap_or(bare.len())], digest(image))
+}
+
+/// 64 hexadecimal digits from FNV-1a; no cryptography is meant.
+fn digest(text: &str) -> String {
+    (0_u64..4)
+        .map(|part| {
+            let seed = 0xcbf2_9ce4_8422_2325_u64 ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let hash = text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            format!("{hash:016x}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_digests_look_like_the_real_ones() {
+        let texts: Vec<String> = [10, 80, 300].into_iter().map(printed).collect();
+        assert_eq!(texts, ["10s", "1m20s", "5m0s"]);
+        assert_eq!(digest("x").len(), 64);
+        assert!(image_id("registry.example:5000/a/b:v1").starts_with("registry.example:5000/a/b@sha256:"));
+        assert_eq!(image_id("a:1"), image_id("a:1"));
+        assert_ne!(image_id("a:1"), image_id("a:2"));
+    }
+}

@@ -1,0 +1,431 @@
+//! Models: what the API does not say about the world behind it.
+//!
+//! A model tells how long an image takes to pull, whether a pod ever gets ready, how long a container takes to stop. Without
+//! a model the defaults below hold. Where several entries speak about the same thing, the last one wins, field by field.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::SignedDuration;
+use serde::de::{self, Deserializer};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Time to pull an image that is not on the node yet.
+pub const DEFAULT_PULL: SignedDuration = SignedDuration::from_secs(8);
+/// Time from the last pulled image to the running container; also the running time of an init container.
+pub const DEFAULT_START: SignedDuration = SignedDuration::from_secs(1);
+/// Time from running to ready.
+pub const DEFAULT_READY: SignedDuration = SignedDuration::from_secs(2);
+/// Time a container takes to end when it is asked to; never more than the grace period.
+pub const DEFAULT_STOP: SignedDuration = SignedDuration::from_secs(1);
+/// Running time of a container that crashes.
+pub const DEFAULT_CRASH_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+/// A duration as people write it: `8s`, `1m30s`, `2h`. Never negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub SignedDuration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_span(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// Reads a duration such as `8s` or `1m30s`.
+///
+/// # Errors
+/// A sentence that says what is wrong with the text.
+pub fn parse_span(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(span) if span.is_negative() => Err(format!("the duration `{text}` is negative")),
+        Ok(span) => Ok(span),
+        Err(_) => Err(format!("`{text}` is not a duration such as `20s` or `1m30s`")),
+    }
+}
+
+/// When a pod gets ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It never does.
+    Never,
+    /// So long after its containers run.
+    After(SignedDuration),
+}
+
+impl<'de> Deserialize<'de> for Readiness {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        parse_span(&text).map(Self::After).map_err(|e| de::Error::custom(format!("{e}, and not `never`")))
+    }
+}
+
+/// How a container crashes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crash {
+    /// Running time before each crash; default 2 s.
+    pub after: Option<Span>,
+    /// How often it crashes before it stays up; for ever when absent.
+    pub times: Option<u32>,
+    /// The exit code; default 1.
+    pub exit_code: Option<i32>,
+}
+
+/// What is known about images that match a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageModel {
+    /// Pattern over the whole image reference; `*` stands for any text, `?` for one character.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Time to pull it to a node that does not have it.
+    pub pull: Option<Span>,
+    /// Time from pulled to running.
+    pub start: Option<Span>,
+    /// Time from running to ready.
+    pub ready: Option<Readiness>,
+    /// Time to stop.
+    pub stop: Option<Span>,
+    /// Whether every pull fails.
+    pub never_pulls: Option<bool>,
+    /// How its containers crash.
+    pub crash: Option<Crash>,
+    /// Why this is believed.
+    pub why: String,
+}
+
+impl ImageModel {
+    /// An entry that says nothing yet about images that match `pattern`.
+    #[must_use]
+    pub fn new(pattern: &str, why: &str) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+            pull: None,
+            start: None,
+            ready: None,
+            stop: None,
+            never_pulls: None,
+            crash: None,
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// Which pods a model is about. Every given field must match; a match without fields matches every pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodMatch {
+    /// Namespace, exactly.
+    pub namespace: Option<String>,
+    /// Pattern over the name of the pod.
+    pub name: Option<String>,
+    /// Labels that the pod must have.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Node that the pod runs on, exactly.
+    pub node: Option<String>,
+    /// `kind/name` of a direct or indirect owner, for example `deployment/web` or `daemonset/agent`.
+    pub owner: Option<String>,
+}
+
+impl PodMatch {
+    /// Whether the pod is meant. `owners` are its owners as `kind/name`, nearest first.
+    #[must_use]
+    pub fn matches(&self, pod: &Value, owners: &[String]) -> bool {
+        let text = |path: &[&str]| crate::view::text(pod, path).to_owned();
+        let labels = crate::view::labels(pod);
+        let label_is = |(key, want): (&String, &String)| {
+            labels.and_then(|l: &Map<String, Value>| l.get(key)).and_then(Value::as_str) == Some(want)
+        };
+        self.namespace.as_ref().is_none_or(|ns| *ns == text(&["metadata", "namespace"]))
+            && self.name.as_ref().is_none_or(|n| glob(n, &text(&["metadata", "name"])))
+            && self.node.as_ref().is_none_or(|n| *n == text(&["spec", "nodeName"]))
+            && self.owner.as_ref().is_none_or(|o| owners.iter().any(|owner| owner.eq_ignore_ascii_case(o)))
+            && self.labels.iter().all(label_is)
+    }
+}
+
+/// What is known about some pods.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodModel {
+    /// Which pods.
+    #[serde(rename = "match")]
+    pub pods: PodMatch,
+    /// When they get ready.
+    pub ready: Option<Readiness>,
+    /// Whether their deletion never ends.
+    pub stuck_terminating: Option<bool>,
+    /// How their containers crash.
+    pub crash: Option<Crash>,
+    /// Why this is believed.
+    pub why: String,
+}
+
+impl PodModel {
+    /// An entry that says nothing yet about these pods.
+    #[must_use]
+    pub fn new(pods: PodMatch, why: &str) -> Self {
+        Self { pods, ready: None, stuck_terminating: None, crash: None, why: why.to_owned() }
+    }
+}
+
+/// All models of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Models {
+    images: Vec<ImageModel>,
+    pods: Vec<PodModel>,
+}
+
+impl Models {
+    /// Adds an entry about images; it wins over earlier ones.
+    pub fn image(&mut self, model: ImageModel) {
+        self.images.push(model);
+    }
+
+    /// Adds an entry about pods; it wins over earlier ones and over entries about images.
+    pub fn pod(&mut self, model: PodModel) {
+        self.pods.push(model);
+    }
+
+    /// Adds everything from a `Model` document.
+    pub fn extend(&mut self, document: ModelDocument) {
+        self.images.extend(document.images);
+        self.pods.extend(document.pods);
+    }
+
+    /// Images that match take this long to pull.
+    pub fn slow(&mut self, pattern: &str, pull: SignedDuration) {
+        self.image(ImageModel { pull: Some(Span(pull)), ..ImageModel::new(pattern, "set by a scenario") });
+    }
+
+    /// Images that match cannot be pulled.
+    pub fn never_pulls(&mut self, pattern: &str) {
+        self.image(ImageModel { never_pulls: Some(true), ..ImageModel::new(pattern, "set by a scenario") });
+    }
+
+    /// Pods that match never get ready. Pods that are ready already stay so.
+    pub fn never_ready(&mut self, pods: PodMatch) {
+        self.pod(PodModel { ready: Some(Readiness::Never), ..PodModel::new(pods, "set by a scenario") });
+    }
+
+    /// Containers of pods that match crash again and again, from their next start on.
+    pub fn crashes(&mut self, pods: PodMatch) {
+        let crash = Crash { after: None, times: None, exit_code: None };
+        self.pod(PodModel { crash: Some(crash), ..PodModel::new(pods, "set by a scenario") });
+    }
+
+    /// Deletions of pods that match never end.
+    pub fn stuck_terminating(&mut self, pods: PodMatch) {
+        self.pod(PodModel { stuck_terminating: Some(true), ..PodModel::new(pods, "set by a scenario") });
+    }
+
+    /// Whether any entry is about pods; owners need not be looked up otherwise.
+    pub(crate) fn knows_pods(&self) -> bool {
+        !self.pods.is_empty()
+    }
+
+    fn of_image<T>(&self, image: &str, field: impl Fn(&ImageModel) -> Option<T>) -> Option<T> {
+        self.images.iter().rev().filter(|m| glob(&m.pattern, image)).find_map(field)
+    }
+
+    fn of_pod<T>(&self, pod: &Value, owners: &[String], field: impl Fn(&PodModel) -> Option<T>) -> Option<T> {
+        self.pods.iter().rev().filter(|m| m.pods.matches(pod, owners)).find_map(field)
+    }
+
+    pub(crate) fn pull_time(&self, image: &str) -> SignedDuration {
+        self.of_image(image, |m| m.pull).map_or(DEFAULT_PULL, |s| s.0)
+    }
+
+    pub(crate) fn pull_fails(&self, image: &str) -> bool {
+        self.of_image(image, |m| m.never_pulls).unwrap_or(false)
+    }
+
+    pub(crate) fn start_time(&self, image: &str) -> SignedDuration {
+        self.of_image(image, |m| m.start).map_or(DEFAULT_START, |s| s.0)
+    }
+
+    pub(crate) fn stop_time(&self, image: &str) -> SignedDuration {
+        self.of_image(image, |m| m.stop).map_or(DEFAULT_STOP, |s| s.0)
+    }
+
+    pub(crate) fn readiness(&self, image: &str, pod: &Value, owners: &[String]) -> Readiness {
+        self.of_pod(pod, owners, |m| m.ready)
+            .or_else(|| self.of_image(image, |m| m.ready))
+            .unwrap_or(Readiness::After(DEFAULT_READY))
+    }
+
+    pub(crate) fn crash(&self, image: &str, pod: &Value, owners: &[String]) -> Option<Crash> {
+        self.of_pod(pod, owners, |m| m.crash.clone()).or_else(|| self.of_image(image, |m| m.crash.clone()))
+    }
+
+    pub(crate) fn is_stuck(&self, pod: &Value, owners: &[String]) -> bool {
+        self.of_pod(pod, owners, |m| m.stuck_terminating).unwrap_or(false)
+    }
+}
+
+/// A `Model` document of a fixture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelDocument {
+    /// Entries about images.
+    pub images: Vec<ImageModel>,
+    /// Entries about pods.
+    pub pods: Vec<PodModel>,
+}
+
+/// A document as it is written, with the sections that are refused by name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(rename = "metadata", default)]
+    _metadata: de::IgnoredAny,
+    #[serde(default)]
+    images: Vec<ImageModel>,
+    #[serde(default)]
+    pods: Vec<PodModel>,
+    objects: Option<de::IgnoredAny>,
+    machines: Option<de::IgnoredAny>,
+    charts: Option<de::IgnoredAny>,
+    logs: Option<de::IgnoredAny>,
+    exec: Option<de::IgnoredAny>,
+}
+
+impl<'de> Deserialize<'de> for ModelDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let w = Written::deserialize(deserializer)?;
+        let refused = [
+            ("objects", w.objects.is_some()),
+            ("machines", w.machines.is_some()),
+            ("charts", w.charts.is_some()),
+            ("logs", w.logs.is_some()),
+            ("exec", w.exec.is_some()),
+        ];
+        if let Some((section, _)) = refused.iter().find(|(_, given)| *given) {
+            return Err(de::Error::custom(format!("simulator: not modelled: section `{section}` of a Model document")));
+        }
+        let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
+        if whys.into_iter().any(|why| why.trim().is_empty()) {
+            return Err(de::Error::custom("`why` of a model entry is empty; say why it is believed"));
+        }
+        Ok(Self { images: w.images, pods: w.pods })
+    }
+}
+
+impl fmt::Display for PodMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = self.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let fields = [("namespace", &self.namespace), ("name", &self.name), ("node", &self.node), ("owner", &self.owner)];
+        parts.extend(fields.iter().filter_map(|(key, value)| value.as_ref().map(|v| format!("{key} {v}"))));
+        if parts.is_empty() { f.write_str("every pod") } else { f.write_str(&parts.join(", ")) }
+    }
+}
+
+/// Whether a pattern with `*` and `?` covers a whole text. Linear in the text for each `*`.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t, mut back) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                back = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    (p, t) = (star + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn globs_cover_the_whole_text() {
+        for (pattern, text, want) in [
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcd", false),
+            ("*cni:v?.8*", "registry.example/cni:v1.8.4", true),
+            ("", "x", false),
+            ("**a**b", "xxaxxb", true),
+            ("registry.example/*", "registry.example", false),
+        ] {
+            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_last_entry_that_speaks_wins() {
+        let mut models = Models::default();
+        models.slow("registry.example/*", SignedDuration::from_secs(60));
+        models.never_pulls("*:bad");
+        models.slow("*:v2", SignedDuration::from_secs(5));
+        assert_eq!(models.pull_time("registry.example/a:v1"), SignedDuration::from_secs(60));
+        assert_eq!(models.pull_time("registry.example/a:v2"), SignedDuration::from_secs(5));
+        assert_eq!(models.pull_time("other/a:v1"), DEFAULT_PULL);
+        assert!(models.pull_fails("registry.example/a:bad") && !models.pull_fails("registry.example/a:v1"));
+        models.image(ImageModel { never_pulls: Some(false), ..ImageModel::new("*", "repaired") });
+        assert!(!models.pull_fails("registry.example/a:bad"));
+    }
+
+    #[test]
+    fn pods_are_matched_by_every_given_field() {
+        let pod = json!({"metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
+            "spec": {"nodeName": "n1"}});
+        let owners = ["replicaset/web-5d".to_owned(), "deployment/web".to_owned()];
+        let matches = |m: Value| serde_json::from_value::<PodMatch>(m).unwrap().matches(&pod, &owners);
+        assert!(matches(json!({})));
+        assert!(matches(json!({"owner": "deployment/web", "node": "n1", "labels": {"app": "web"}})));
+        assert!(matches(json!({"name": "web-*", "namespace": "shop"})));
+        assert!(!matches(json!({"owner": "deployment/api"})));
+        assert!(!matches(json!({"labels": {"app": "db"}})));
+        let mut models = Models::default();
+        models.never_ready(PodMatch { node: Some("n1".to_owned()), ..PodMatch::default() });
+        assert_eq!(models.readiness("x", &pod, &owners), Readiness::Never);
+    }
+
+    #[test]
+    fn documents_are_checked() {
+        let parse = |v: Value| serde_json::from_value::<ModelDocument>(v).map_err(|e| e.to_string());
+        let head = |mut v: Value| {
+            v["apiVersion"] = json!("lockgate.dev/v1");
+            v["kind"] = json!("Model");
+            v
+        };
+        let ok = parse(head(json!({"images": [{"match": "*", "pull": "1m30s", "ready": "never", "why": "seen"}]}))).unwrap();
+        assert_eq!(ok.images[0].pull, Some(Span(SignedDuration::from_secs(90))));
+        assert_eq!(ok.images[0].ready, Some(Readiness::Never));
+        for (document, error) in [
+            (json!({"images": [{"match": "*"}]}), "missing field `why`"),
+            (json!({"images": [{"match": "*", "why": " "}]}), "`why` of a model entry is empty"),
+            (json!({"images": [{"match": "*", "pul": "1s", "why": "x"}]}), "unknown field `pul`"),
+            (json!({"images": [{"match": "*", "pull": "soon", "why": "x"}]}), "`soon` is not a duration"),
+            (json!({"images": [{"match": "*", "pull": "-1s", "why": "x"}]}), "is negative"),
+            (json!({"machines": []}), "not modelled: section `machines`"),
+        ] {
+            let got = parse(head(document)).unwrap_err();
+            assert!(got.contains(error), "{got}");
+        }
+    }
+}

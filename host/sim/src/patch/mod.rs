@@ -1,0 +1,163 @@
+//! Patches of an object: JSON patch, merge patch, strategic merge patch.
+
+mod strategic;
+
+use serde_json::Value;
+
+use crate::kinds::Kind;
+use crate::status::Status;
+
+/// More operations than this are refused, as the server does.
+const MOST_OPERATIONS: usize = 10_000;
+
+/// How a patch is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// `application/json-patch+json`, RFC 6902.
+    Json,
+    /// `application/merge-patch+json`, RFC 7386.
+    Merge,
+    /// `application/strategic-merge-patch+json`: lists merge by key.
+    Strategic,
+}
+
+impl PatchKind {
+    /// The content types that are understood.
+    pub const ACCEPTED: [&'static str; 3] =
+        ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+    /// The kind of a content type; parameters such as the charset are ignored.
+    ///
+    /// # Errors
+    /// 501 for server-side apply, 415 for anything else.
+    pub fn of(content_type: &str) -> Result<Self, Status> {
+        match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" | "application/apply-patch+json" | "application/apply-patch+cbor" => {
+                Err(Status::not_modelled("server-side apply (application/apply-patch)"))
+            }
+            _ => Err(Status::unsupported_media_type(&Self::ACCEPTED)),
+        }
+    }
+}
+
+/// Applies a patch to an object of a kind.
+///
+/// # Errors
+/// 400 for what is no patch of this form, 422 for one that does not fit the object.
+pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8]) -> Result<Value, Status> {
+    let unreadable = |error: serde_json::Error| Status::bad_request(format!("error decoding patch: {error}"));
+    if patch == PatchKind::Json {
+        let operations: json_patch::Patch = serde_json::from_slice(body).map_err(unreadable)?;
+        if operations.0.len() > MOST_OPERATIONS {
+            let message = format!(
+                "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
+                operations.0.len()
+            );
+            return Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null));
+        }
+        let mut patched = object.clone();
+        json_patch::patch(&mut patched, &operations).map_err(|error| Status::unprocessable(&error.to_string()))?;
+        return Ok(patched);
+    }
+    let body: Value = serde_json::from_slice(body).map_err(unreadable)?;
+    if !body.is_object() {
+        return Err(Status::bad_request("error decoding patch: a patch of this type is an object"));
+    }
+    let mut patched = object.clone();
+    match patch {
+        PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(Status::bad_request)?,
+        PatchKind::Json | PatchKind::Merge => json_patch::merge(&mut patched, &body),
+    }
+    Ok(patched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-c]{0,2}".prop_map(Value::from)];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-d]", inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        prop::collection::btree_map("[a-d]", value(), 0..4).prop_map(|m| Value::Object(m.into_iter().collect()))
+    }
+
+    fn merged(object: &Value, patch: &Value) -> Value {
+        apply(PatchKind::Merge, kinds::CONFIG_MAP, object, patch.to_string().as_bytes()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_merge_patch_is_idempotent_and_empty_ones_do_nothing(object in object(), patch in object()) {
+            let once = merged(&object, &patch);
+            prop_assert_eq!(&merged(&once, &patch), &once);
+            prop_assert_eq!(&merged(&object, &json!({})), &object);
+        }
+
+        #[test]
+        fn a_merge_patch_sets_leaves_and_removes_nulls(object in object(), patch in object()) {
+            let result = merged(&object, &patch);
+            for (key, wanted) in patch.as_object().unwrap() {
+                match wanted {
+                    Value::Null => prop_assert!(result.get(key).is_none()),
+                    Value::Object(_) => prop_assert!(result[key].is_object()),
+                    other => prop_assert_eq!(&result[key], other),
+                }
+            }
+            for (key, kept) in object.as_object().unwrap() {
+                if patch.get(key).is_none() {
+                    prop_assert_eq!(&result[key], kept);
+                }
+            }
+        }
+
+        #[test]
+        fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), text in "[\\[\\]{}\":,$/a-z0-9 ]{0,60}") {
+            for kind in [PatchKind::Json, PatchKind::Merge, PatchKind::Strategic] {
+                let object = json!({"spec": {"containers": [{"name": "a"}]}});
+                let _outcome = apply(kind, kinds::POD, &object, &bytes);
+                let _outcome = apply(kind, kinds::POD, &object, text.as_bytes());
+            }
+        }
+
+        #[test]
+        fn strategic_patches_never_panic(patch in object(), list in value(), order in value()) {
+            let object = json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]}, "metadata": {"finalizers": ["x"]}});
+            for patch in [
+                patch,
+                json!({"spec": {"containers": list.clone(), "$setElementOrder/containers": order.clone()}}),
+                json!({"metadata": {"$deleteFromPrimitiveList/finalizers": list, "$retainKeys": order}}),
+            ] {
+                let _outcome = apply(PatchKind::Strategic, kinds::POD, &object, patch.to_string().as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_test_is_unprocessable() {
+        let patch = json!([{"op": "test", "path": "/data/a", "value": "x"}]).to_string();
+        let status = apply(PatchKind::Json, kinds::CONFIG_MAP, &json!({"data": {"a": "b"}}), patch.as_bytes()).unwrap_err();
+        assert_eq!((status.code(), status.reason()), (422, "Invalid"));
+        assert_eq!(status.message(), "the server rejected our request due to an error in our request");
+    }
+
+    #[test]
+    fn content_types_decide() {
+        assert_eq!(PatchKind::of("application/merge-patch+json; charset=utf-8"), Ok(PatchKind::Merge));
+        assert_eq!(PatchKind::of("application/json").unwrap_err().code(), 415);
+        assert_eq!(PatchKind::of("application/apply-patch+yaml").unwrap_err().code(), 501);
+    }
+}

@@ -1,0 +1,154 @@
+//! The scheduler: which node takes a pod, and the real scheduler's words when none does.
+
+pub(crate) mod affinity;
+mod filters;
+mod needs;
+mod score;
+mod spread;
+pub(crate) mod taints;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{json, Value};
+
+use self::filters::{Filters, Rejection};
+pub(crate) use self::needs::Needs;
+use crate::engine::Ctx;
+use crate::kinds;
+use crate::status::Status;
+use crate::store::Key;
+use crate::view;
+
+/// Places one pod, or writes down why that is impossible.
+pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
+    ctx.engine.unschedulable.remove(key);
+    let Some(pod) = ctx.get(key) else { return Ok(()) };
+    let placed = !view::text(&pod, &["spec", "nodeName"]).is_empty();
+    let foreign = !matches!(view::text(&pod, &["spec", "schedulerName"]), "" | "default-scheduler");
+    if placed || foreign || view::is_terminating(&pod) || matches!(view::text(&pod, &["status", "phase"]), "Succeeded" | "Failed") {
+        return Ok(());
+    }
+    if !view::list(&pod, &["spec", "schedulingGates"]).is_empty() {
+        let text = "Scheduling is blocked due to non-empty scheduling gates";
+        return set_condition(ctx, key, &pod, "False", Some(("SchedulingGated", text))).map(drop);
+    }
+    let nodes: Vec<Arc<Value>> = ctx.store.list(kinds::NODE, None).map(|(_, node)| Arc::clone(node)).collect();
+    match place(ctx, &pod, &nodes) {
+        Ok(node) => bind(ctx, key, &pod, &node),
+        Err(message) => {
+            ctx.engine.unschedulable.insert(key.clone());
+            set_condition(ctx, key, &pod, "False", Some(("Unschedulable", &message)))?;
+            ctx.event(&pod, "Warning", "FailedScheduling", &message)
+        }
+    }
+}
+
+/// The name of the best node, or the message that no node fits.
+fn place(ctx: &mut Ctx<'_>, pod: &Value, nodes: &[Arc<Value>]) -> Result<String, String> {
+    if nodes.is_empty() {
+        return Err("no nodes available to schedule pods".to_owned());
+    }
+    let needs = Needs::of(pod);
+    let filters = Filters::new(ctx, pod, &needs);
+    let (mut fitting, mut rejections) = (Vec::new(), Vec::new());
+    for node in nodes {
+        match filters.check(node) {
+            Ok(()) => fitting.push(&**node),
+            Err(rejection) => rejections.push(rejection),
+        }
+    }
+    if fitting.is_empty() {
+        return Err(message(pod, &rejections));
+    }
+    let best = score::best(ctx.engine.index.nodes(), pod, &needs, &fitting);
+    let choice = usize::try_from(ctx.engine.rng.below(best.len() as u64)).unwrap_or(0);
+    Ok(view::name(best.get(choice).copied().unwrap_or(fitting[0])).to_owned())
+}
+
+fn bind(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &str) -> Result<(), Status> {
+    let mut bound = (**pod).clone();
+    view::set(&mut bound, &["spec", "nodeName"], node);
+    let bound = set_condition(ctx, key, &bound, "True", None)?;
+    let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
+    ctx.event(&bound, "Normal", "Scheduled", &text)
+}
+
+/// Writes the pod with this `PodScheduled` condition; the transition time stays while the status does.
+fn set_condition(
+    ctx: &mut Ctx<'_>,
+    key: &Key,
+    pod: &Value,
+    status: &str,
+    why: Option<(&str, &str)>,
+) -> Result<Arc<Value>, Status> {
+    let mut next = pod.clone();
+    let old = view::condition(pod, "PodScheduled").filter(|old| view::text(old, &["status"]) == status);
+    let since = old.map_or_else(|| view::stamp(ctx.now()), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let mut condition =
+        json!({"type": "PodScheduled", "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+    if view::generation(pod) > 0 {
+        view::set(&mut condition, &["observedGeneration"], view::generation(pod));
+    }
+    if let Some((reason, message)) = why {
+        view::set(&mut condition, &["reason"], reason);
+        view::set(&mut condition, &["message"], message);
+    }
+    if let Some(conditions) = view::list_mut(&mut next, &["status", "conditions"]) {
+        conditions.retain(|c| view::text(c, &["type"]) != "PodScheduled");
+        conditions.push(condition);
+    }
+    ctx.update_in_generation(key, next)
+}
+
+/// The message of the real scheduler: reasons counted and sorted as text, then what preemption would not achieve.
+fn message(pod: &Value, rejections: &[Rejection]) -> String {
+    let all = rejections.len();
+    let histogram = |reasons: &mut dyn Iterator<Item = &str>| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for reason in reasons {
+            *counts.entry(reason).or_default() += 1;
+        }
+        let mut texts: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        texts.sort();
+        format!("0/{all} nodes are available: {}.", texts.join(", "))
+    };
+    let reasons = histogram(&mut rejections.iter().flat_map(|r| r.reasons.iter().map(|reason| &**reason)));
+    let preemption = if view::text(pod, &["spec", "preemptionPolicy"]) == "Never" {
+        "not eligible due to preemptionPolicy=Never.".to_owned()
+    } else {
+        histogram(&mut rejections.iter().map(|r| {
+            if r.resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" }
+        }))
+    };
+    format!("{reasons} no new claims to deallocate, preemption: {preemption}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    #[test]
+    fn the_message_is_the_real_schedulers() {
+        let rejected = |reasons: &[&'static str], resolvable| Rejection {
+            reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(),
+            resolvable,
+        };
+        let ports = || rejected(&["node(s) didn't have free ports for the requested pod ports"], true);
+        let other = || rejected(&["node(s) didn't match Pod's node affinity/selector"], false);
+        assert_eq!(
+            message(&json!({}), &[ports(), ports(), other()]),
+            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 node(s) didn't have free ports \
+             for the requested pod ports. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is \
+             not helpful for scheduling, 2 No preemption victims found for incoming pod."
+        );
+        let short = rejected(&["Insufficient cpu", "Insufficient memory"], true);
+        let never = json!({"spec": {"preemptionPolicy": "Never"}});
+        assert_eq!(
+            message(&never, &[short]),
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, preemption: \
+             not eligible due to preemptionPolicy=Never."
+        );
+    }
+}

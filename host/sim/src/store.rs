@@ -1,0 +1,449 @@
+//! Objects, resource versions and the history of changes.
+//!
+//! One counter numbers every effective change of the whole cluster. A write that changes nothing is no change. Maps are
+//! shared between a store and its forks until one of them writes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::defaults;
+use crate::kinds::{self, Kind};
+use crate::rng::Rng;
+use crate::status::Status;
+use crate::view;
+
+/// Changes that can still be watched when nothing else is asked for.
+pub const DEFAULT_HISTORY: usize = 8192;
+
+/// The identity of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// The namespace; empty for a cluster-scoped kind.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object; the namespace is dropped for cluster-scoped kinds.
+    #[must_use]
+    pub fn new(kind: &'static Kind, namespace: &str, name: &str) -> Self {
+        let namespace = if kind.namespaced { namespace.to_owned() } else { String::new() };
+        Self { kind, namespace, name: name.to_owned() }
+    }
+
+    /// The key of an object that carries its name and namespace.
+    #[must_use]
+    pub fn of(kind: &'static Kind, object: &Value) -> Self {
+        Self::new(kind, view::namespace(object), view::name(object))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{}/{}", self.kind, self.name)
+        } else {
+            write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One effective change.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What changed.
+    pub key: Key,
+    /// The object before; `None` when it was created.
+    pub before: Option<Arc<Value>>,
+    /// The object after; `None` when it was removed.
+    pub after: Option<Arc<Value>>,
+    /// The number of the change.
+    pub rv: u64,
+}
+
+type Objects = BTreeMap<Key, Arc<Value>>;
+
+/// All objects of a cluster.
+#[derive(Debug, Clone)]
+pub struct Store {
+    rv: u64,
+    rng: Rng,
+    objects: BTreeMap<&'static Kind, Arc<Objects>>,
+    /// Keys of objects by the uids they name as owners.
+    dependents: Arc<BTreeMap<String, BTreeSet<Key>>>,
+    history: Arc<VecDeque<Change>>,
+    history_limit: usize,
+    /// Changes after this number stay, whatever the limit: an open watch has not seen them yet.
+    pinned: u64,
+    /// Changes up to this number are forgotten.
+    forgotten: u64,
+    changes: Vec<Change>,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            rv: 0,
+            rng: Rng::new(seed),
+            objects: BTreeMap::new(),
+            dependents: Arc::default(),
+            history: Arc::default(),
+            history_limit: DEFAULT_HISTORY,
+            pinned: u64::MAX,
+            forgotten: 0,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The object with this key.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
+        self.objects.get(key.kind)?.get(key)
+    }
+
+    /// Objects of a kind in one namespace or, with `None`, everywhere; by namespace and name.
+    pub fn list<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
+        let within = namespace.filter(|_| kind.namespaced).map(str::to_owned);
+        let from = Key { kind, namespace: within.clone().unwrap_or_default(), name: String::new() };
+        self.objects
+            .get(kind)
+            .into_iter()
+            .flat_map(move |objects| objects.range(from.clone()..))
+            .take_while(move |(key, _)| within.as_ref().is_none_or(|ns| *ns == key.namespace))
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub fn rv(&self) -> u64 {
+        self.rv
+    }
+
+    /// Creates an object: fills in defaults, uid, generation, times and a generated name.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or `Invalid` for an object without a name.
+    pub fn create(&mut self, kind: &'static Kind, object: Value, now: Timestamp) -> Result<Arc<Value>, Status> {
+        let mut rng = self.rng.clone();
+        let object = self.stage(kind, object, now, &mut rng)?;
+        self.rng = rng;
+        Ok(self.insert(kind, object))
+    }
+
+    /// What [`Self::create`] would store, without storing it. It has no resource version.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn preview(&self, kind: &'static Kind, object: Value, now: Timestamp) -> Result<Value, Status> {
+        self.stage(kind, object, now, &mut self.rng.clone())
+    }
+
+    fn stage(&self, kind: &'static Kind, mut object: Value, now: Timestamp, rng: &mut Rng) -> Result<Value, Status> {
+        defaults::apply(kind, &mut object);
+        defaults::reset_for_create(kind, &mut object);
+        let Some(meta) = metadata(&mut object) else {
+            return Err(Status::bad_request("metadata is not an object"));
+        };
+        let name = text(meta, "name");
+        if name.is_empty() {
+            let base = text(meta, "generateName");
+            // The server cuts the base so that base and suffix fit into 63 characters.
+            let cut = base.char_indices().nth(58).map_or(base.as_str(), |(at, _)| &base[..at]);
+            let name = format!("{cut}{}", rng.suffix(5));
+            meta.insert("name".into(), name.into());
+        }
+        for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
+            meta.remove(field);
+        }
+        meta.insert("uid".into(), rng.uuid().into());
+        meta.insert("creationTimestamp".into(), view::stamp(now).into());
+        meta.remove("generation");
+        if kind.has_generation {
+            meta.insert("generation".into(), 1.into());
+        }
+        if !kind.namespaced {
+            meta.remove("namespace");
+        }
+        let key = Key::of(kind, &object);
+        if self.get(&key).is_some() {
+            return Err(Status::already_exists(kind, &key.name));
+        }
+        Ok(object)
+    }
+
+    fn insert(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {
+        let key = Key::of(kind, &object);
+        self.rv += 1;
+        set_rv(&mut object, self.rv);
+        let after = Arc::new(object);
+        self.record(Change { key, before: None, after: Some(Arc::clone(&after)), rv: self.rv });
+        after
+    }
+
+    /// Replaces an object. Equal content is no change; a changed `spec` raises the generation; a terminating object whose
+    /// last finalizer goes is removed. Identity and creation time cannot be changed this way.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` when the object carries a `resourceVersion` that is not the current one.
+    pub fn update(&mut self, key: &Key, object: Value) -> Result<Arc<Value>, Status> {
+        let (before, after) = self.stage_update(key, object, spec_differs)?;
+        Ok(self.commit_update(key, before, after))
+    }
+
+    /// As [`Self::update`], but `bumps` decides from the state before and after whether the generation is raised.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub(crate) fn update_with(
+        &mut self,
+        key: &Key,
+        object: Value,
+        bumps: impl Fn(&Kind, &Value, &Value) -> bool,
+        dry_run: bool,
+    ) -> Result<Arc<Value>, Status> {
+        let (before, after) = self.stage_update(key, object, bumps)?;
+        if dry_run { Ok(Arc::new(after)) } else { Ok(self.commit_update(key, before, after)) }
+    }
+
+    fn stage_update(
+        &self,
+        key: &Key,
+        mut object: Value,
+        bumps: impl Fn(&Kind, &Value, &Value) -> bool,
+    ) -> Result<(Arc<Value>, Value), Status> {
+        let Some(before) = self.get(key) else {
+            return Err(Status::not_found(key.kind, &key.name));
+        };
+        let Some(meta) = metadata(&mut object) else {
+            return Err(Status::bad_request("metadata is not an object"));
+        };
+        let old = before.get("metadata").and_then(Value::as_object);
+        let given = text(meta, "resourceVersion");
+        if !given.is_empty() && old.and_then(|m| m.get("resourceVersion")).and_then(Value::as_str) != Some(given.as_str()) {
+            return Err(Status::modified(key.kind, &key.name));
+        }
+        for field in ["name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation", "generateName"] {
+            match old.and_then(|m| m.get(field)) {
+                Some(value) => meta.insert(field.to_owned(), value.clone()),
+                None => meta.remove(field),
+            };
+        }
+        meta.remove("managedFields");
+        meta.remove("selfLink");
+        if key.kind.has_generation && bumps(key.kind, before, &object) {
+            let generation = view::generation(before) + 1;
+            view::set(&mut object, &["metadata", "generation"], generation);
+        }
+        Ok((Arc::clone(before), object))
+    }
+
+    fn commit_update(&mut self, key: &Key, before: Arc<Value>, mut after: Value) -> Arc<Value> {
+        // A namespace waits for its content, not for finalizers in its metadata alone.
+        let finished = !key.kind.is(kinds::NAMESPACE)
+            && view::is_terminating(&after)
+            && view::list(&after, &["metadata", "finalizers"]).is_empty()
+            && view::count(&after, &["metadata", "deletionGracePeriodSeconds"]) == 0;
+        if *before == after && !finished {
+            return before;
+        }
+        if finished {
+            self.remove(key);
+            return Arc::new(after);
+        }
+        self.rv += 1;
+        set_rv(&mut after, self.rv);
+        let after = Arc::new(after);
+        self.record(Change { key: key.clone(), before: Some(before), after: Some(Arc::clone(&after)), rv: self.rv });
+        after
+    }
+
+    /// Removes an object at once, whatever its finalizers say.
+    pub fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let before = Arc::clone(self.get(key)?);
+        self.rv += 1;
+        self.record(Change { key: key.clone(), before: Some(Arc::clone(&before)), after: None, rv: self.rv });
+        Some(before)
+    }
+
+    /// Changes since the last call.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Puts an object into the store without a change: it was there before anybody looked. What it carries is kept; uid,
+    /// resource version, creation time and generation are filled in when missing. An object of the same key is replaced.
+    pub fn put_loaded(&mut self, kind: &'static Kind, mut object: Value, now: Timestamp) -> (Key, Arc<Value>) {
+        let uid = self.rng.uuid();
+        let known = view::text(&object, &["metadata", "resourceVersion"]).parse::<u64>().ok().filter(|rv| *rv > 0);
+        self.rv = known.map_or(self.rv + 1, |rv| rv.max(self.rv));
+        let rv = known.unwrap_or(self.rv);
+        set_rv(&mut object, rv);
+        if let Some(meta) = metadata(&mut object) {
+            meta.remove("managedFields");
+            meta.remove("selfLink");
+            let mut fill = |field: &str, value: Value| {
+                if meta.get(field).is_none_or(Value::is_null) {
+                    meta.insert(field.to_owned(), value);
+                }
+            };
+            fill("uid", uid.into());
+            fill("creationTimestamp", view::stamp(now).into());
+            if kind.has_generation {
+                fill("generation", 1.into());
+            }
+        }
+        let key = Key::of(kind, &object);
+        let object = Arc::new(object);
+        let before = self.place(&key, Some(&object));
+        self.index_owners(&key, before.as_deref(), Some(&object));
+        (key, object)
+    }
+
+    /// Tells the controllers about a loaded object as if it had just been created.
+    pub(crate) fn announce(&mut self, key: &Key) {
+        if let Some(object) = self.get(key).cloned() {
+            self.changes.push(Change { key: key.clone(), before: None, after: Some(object), rv: self.rv });
+        }
+    }
+
+    /// Keys of the objects that name this uid among their owners.
+    pub fn dependents<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
+        self.dependents.get(uid).into_iter().flatten()
+    }
+
+    /// Changes after `rv` in their order; `None` when some of them are forgotten.
+    #[must_use]
+    pub fn changes_after(&self, rv: u64) -> Option<impl Iterator<Item = &Change> + use<'_>> {
+        if rv < self.forgotten {
+            return None;
+        }
+        let start = self.history.partition_point(|change| change.rv <= rv);
+        Some(self.history.range(start..))
+    }
+
+    /// Objects of a kind as they were at `rv`, by namespace and name; `None` when that is forgotten.
+    #[must_use]
+    pub fn list_at(&self, kind: &'static Kind, namespace: Option<&str>, rv: u64) -> Option<Vec<(Key, Arc<Value>)>> {
+        let mut undone: BTreeMap<&Key, Option<&Arc<Value>>> = BTreeMap::new();
+        for change in self.changes_after(rv)? {
+            let here = change.key.kind.is(kind) && namespace.is_none_or(|ns| ns == change.key.namespace);
+            if here {
+                undone.entry(&change.key).or_insert(change.before.as_ref());
+            }
+        }
+        let mut found: BTreeMap<&Key, &Arc<Value>> =
+            self.list(kind, namespace).filter(|(key, _)| !undone.contains_key(key)).collect();
+        found.extend(undone.into_iter().filter_map(|(key, before)| before.map(|object| (key, object))));
+        Some(found.into_iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect())
+    }
+
+    /// Limits how many changes can still be watched; at least one.
+    pub fn set_history_limit(&mut self, changes: usize) {
+        self.history_limit = changes.max(1);
+        self.trim();
+    }
+
+    /// Keeps changes after `rv` in spite of the limit; `u64::MAX` keeps none.
+    pub(crate) fn pin(&mut self, rv: u64) {
+        self.pinned = rv;
+        self.trim();
+    }
+
+    /// A seeded number for choices of the API server itself, such as service addresses.
+    pub(crate) fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    fn record(&mut self, change: Change) {
+        let before = self.place(&change.key, change.after.as_ref());
+        debug_assert_eq!(before.is_some(), change.before.is_some());
+        self.index_owners(&change.key, change.before.as_deref(), change.after.as_deref());
+        Arc::make_mut(&mut self.history).push_back(change.clone());
+        self.trim();
+        self.changes.push(change);
+    }
+
+    fn place(&mut self, key: &Key, object: Option<&Arc<Value>>) -> Option<Arc<Value>> {
+        let objects = Arc::make_mut(self.objects.entry(key.kind).or_default());
+        match object {
+            Some(object) => match objects.get_mut(key) {
+                Some(slot) => Some(std::mem::replace(slot, Arc::clone(object))),
+                None => objects.insert(key.clone(), Arc::clone(object)),
+            },
+            None => objects.remove(key),
+        }
+    }
+
+    fn index_owners(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {
+        let owners = |object: Option<&Value>| -> Vec<String> {
+            let list = object.map_or(&[][..], |o| view::list(o, &["metadata", "ownerReferences"]));
+            list.iter().map(|owner| view::text(owner, &["uid"]).to_owned()).collect()
+        };
+        let (old, new) = (owners(before), owners(after));
+        if old == new {
+            return;
+        }
+        let index = Arc::make_mut(&mut self.dependents);
+        for uid in old {
+            if let Some(keys) = index.get_mut(&uid) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    index.remove(&uid);
+                }
+            }
+        }
+        for uid in new {
+            index.entry(uid).or_default().insert(key.clone());
+        }
+    }
+
+    fn trim(&mut self) {
+        while self.history.len() > self.history_limit && self.history.front().is_some_and(|c| c.rv <= self.pinned) {
+            if let Some(gone) = Arc::make_mut(&mut self.history).pop_front() {
+                self.forgotten = gone.rv;
+            }
+        }
+    }
+}
+
+/// Whether what the user wants differs: everything but metadata and status.
+pub(crate) fn spec_differs(kind: &Kind, before: &Value, after: &Value) -> bool {
+    if kind.is(kinds::ENDPOINT_SLICE) {
+        return ["endpoints", "ports", "addressType"].iter().any(|field| before.get(field) != after.get(field));
+    }
+    before.get("spec") != after.get("spec")
+}
+
+/// The object with another resource version, as `DELETED` events carry it.
+pub(crate) fn with_rv(object: &Value, rv: u64) -> Value {
+    let mut object = object.clone();
+    set_rv(&mut object, rv);
+    object
+}
+
+fn set_rv(object: &mut Value, rv: u64) {
+    if let Some(meta) = metadata(object) {
+        meta.insert("resourceVersion".into(), rv.to_string().into());
+    }
+}
+
+/// The metadata of an object, created when it is missing.
+fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
+    object.as_object_mut()?.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
+}
+
+fn text(meta: &Map<String, Value>, field: &str) -> String {
+    meta.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,351 @@
+//! What the API server refuses: wrong types, and values that no controller could work with.
+//!
+//! It covers what is easily written wrong in a runbook; texts and fields are those of v1.36. What is not checked here is accepted.
+
+mod pod;
+mod shape;
+
+use serde_json::{Value, json};
+
+use crate::kinds::Kind;
+use crate::selector::{LabelSelector, check_key, check_value, is_dns_label};
+use crate::status::{Cause, Status};
+use crate::view;
+
+const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \
+    end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
+    start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const IMMUTABLE: &str = "field is immutable";
+const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// Checks the JSON types of an object. The error says which field cannot be read as what.
+///
+/// # Errors
+/// The text of the server's decoder.
+pub fn shape(kind: &Kind, object: &Value) -> Result<(), String> {
+    shape::check(kind, object)
+}
+
+/// Checks an object as it is to be stored, defaults included.
+///
+/// # Errors
+/// 422 with every cause.
+pub fn create(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let mut causes = Vec::new();
+    metadata(kind, object, &mut causes);
+    match kind.kind {
+        "Pod" => pod::spec(view::at(object, &["spec"]), "spec", &mut causes),
+        "Deployment" => deployment(object, &mut causes),
+        "ReplicaSet" => {
+            counts(object, &["replicas", "minReadySeconds"], &mut causes);
+            selector(object, "deployment", &mut causes);
+            template(object, &mut causes);
+        }
+        "DaemonSet" => daemon_set(object, &mut causes),
+        "Service" => service(object, &mut causes),
+        "ConfigMap" | "Secret" => data(object, &mut causes),
+        "PodDisruptionBudget" => budget(object, &mut causes),
+        "HorizontalPodAutoscaler" => autoscaler(object, &mut causes),
+        _ => {}
+    }
+    finish(kind, object, &causes)
+}
+
+/// Checks what may not change.
+///
+/// # Errors
+/// 422 with every cause.
+pub fn update(kind: &Kind, before: &Value, after: &Value) -> Result<(), Status> {
+    let mut causes = Vec::new();
+    if view::is_terminating(before) {
+        let old = view::list(before, &["metadata", "finalizers"]);
+        let new = view::list(after, &["metadata", "finalizers"]).iter().filter(|f| !old.contains(f));
+        let new: Vec<&str> = new.filter_map(Value::as_str).collect();
+        if !new.is_empty() {
+            let why = format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new:?}}}");
+            causes.push(Cause::forbidden("metadata.finalizers", &why.replace("{[", "{").replace("]}", "}")));
+        }
+    }
+    let mut fixed = |path: &[&str]| {
+        let (old, new) = (view::at(before, path), view::at(after, path));
+        if old != new {
+            causes.push(Cause::invalid(path.join("."), new.unwrap_or(&Value::Null), IMMUTABLE));
+        }
+    };
+    match kind.kind {
+        "Deployment" | "ReplicaSet" | "DaemonSet" => fixed(&["spec", "selector"]),
+        "Secret" => fixed(&["type"]),
+        "ControllerRevision" => fixed(&["data"]),
+        _ => {}
+    }
+    match kind.kind {
+        "Service" => address(before, after, &mut causes),
+        "Pod" => pod::update(before, after, &mut causes),
+        "ConfigMap" | "Secret" if view::flag(before, &["immutable"]) => {
+            let why = "field is immutable when `immutable` is set";
+            for field in ["data", "binaryData", "immutable"] {
+                if before.get(field) != after.get(field) {
+                    causes.push(Cause::forbidden(field, why));
+                }
+            }
+        }
+        _ => {}
+    }
+    finish(kind, after, &causes)
+}
+
+fn finish(kind: &Kind, object: &Value, causes: &[Cause]) -> Result<(), Status> {
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let name = Some(view::name(object)).filter(|n| !n.is_empty()).unwrap_or(view::text(object, &["metadata", "generateName"]));
+    Err(Status::invalid(kind, name, causes))
+}
+
+/// Whether a name fits the kind.
+fn name_text(kind: &Kind, name: &str) -> Option<&'static str> {
+    let label = matches!(kind.kind, "Namespace" | "Service");
+    let (longest, too_long) =
+        if label { (63, "must be no more than 63 characters") } else { (253, "must be no more than 253 characters") };
+    if name.len() > longest {
+        return Some(too_long);
+    }
+    let fits = if label { is_dns_label(name) } else { !name.is_empty() && name.split('.').all(is_dns_label) };
+    (!fits).then_some(if label { LABEL_TEXT } else { SUBDOMAIN_TEXT })
+}
+
+fn metadata(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+    let (name, base) = (view::name(object), view::text(object, &["metadata", "generateName"]));
+    if name.is_empty() && base.is_empty() {
+        causes.push(Cause::required("metadata.name", "name or generateName is required"));
+    }
+    // A base may end with what a whole name may not.
+    let checks = [("metadata.name", name), ("metadata.generateName", base.trim_end_matches(['-', '.']))];
+    for (field, value) in checks.into_iter().filter(|(_, value)| !value.is_empty()) {
+        if let Some(text) = name_text(kind, value) {
+            causes.push(Cause::invalid(field, &value.into(), text));
+        }
+    }
+    labels(view::at(object, &["metadata", "labels"]), "metadata.labels", causes);
+    for (key, _) in view::at(object, &["metadata", "annotations"]).and_then(Value::as_object).into_iter().flatten() {
+        if let Err(error) = check_key(&key.to_ascii_lowercase()) {
+            let detail = error.0.rsplit_once(": ").map_or(error.0.as_str(), |(_, detail)| detail);
+            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), detail));
+        }
+    }
+}
+
+fn labels(labels: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+    for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
+        let wrong = [(key.as_str(), check_key(key)), (value.as_str().unwrap_or_default(), check_value(value.as_str().unwrap_or_default()))];
+        for (text, outcome) in wrong {
+            if let Err(error) = outcome {
+                let quoted = format!("Invalid value: {text:?}: ");
+                let detail = error.0.split_once(&quoted).map_or(error.0.as_str(), |(_, detail)| detail);
+                causes.push(Cause::invalid(field, &text.into(), detail));
+            }
+        }
+    }
+}
+
+/// Fields of the spec that count something.
+fn counts(object: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
+    for field in fields {
+        if let Some(number) = view::int(object, &["spec", field]).filter(|n| *n < 0) {
+            causes.push(Cause::invalid(format!("spec.{field}"), &number.into(), NOT_NEGATIVE));
+        }
+    }
+}
+
+/// The selector of a workload, and that its template fits it.
+fn selector(object: &Value, what: &str, causes: &mut Vec<Cause>) {
+    let Some(value) = view::at(object, &["spec", "selector"]) else {
+        causes.push(Cause::required("spec.selector", ""));
+        let labels = view::at(object, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or(Value::Null);
+        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, "`selector` does not match template `labels`"));
+        return;
+    };
+    if view::selector_is_empty(Some(value)) {
+        causes.push(Cause::invalid("spec.selector", value, &format!("empty selector is invalid for {what}")));
+        return;
+    }
+    match LabelSelector::from_value(value) {
+        Err(_) => causes.push(Cause::invalid("spec.selector", value, "invalid label selector")),
+        Ok(selector) => {
+            let labels = view::at(object, &["spec", "template", "metadata", "labels"]);
+            if !selector.matches_labels(labels.and_then(Value::as_object)) {
+                let labels = labels.cloned().unwrap_or(Value::Null);
+                causes.push(Cause::invalid("spec.template.metadata.labels", &labels, "`selector` does not match template `labels`"));
+            }
+        }
+    }
+}
+
+fn template(object: &Value, causes: &mut Vec<Cause>) {
+    labels(view::at(object, &["spec", "template", "metadata", "labels"]), "spec.template.labels", causes);
+    pod::spec(view::at(object, &["spec", "template", "spec"]), "spec.template.spec", causes);
+    let policy = view::text(object, &["spec", "template", "spec", "restartPolicy"]);
+    if !policy.is_empty() && policy != "Always" {
+        causes.push(Cause::not_supported("spec.template.spec.restartPolicy", &policy.into(), &["Always"]));
+    }
+}
+
+fn deployment(object: &Value, causes: &mut Vec<Cause>) {
+    counts(object, &["replicas"], causes);
+    selector(object, "deployment", causes);
+    template(object, causes);
+    let strategy = &["spec", "strategy"];
+    let rolling = view::at(object, &[strategy[0], strategy[1], "rollingUpdate"]);
+    match view::text(object, &["spec", "strategy", "type"]) {
+        "Recreate" if rolling.is_some() => {
+            let why = "may not be specified when strategy `type` is 'Recreate'";
+            causes.push(Cause::forbidden("spec.strategy.rollingUpdate", why));
+        }
+        "Recreate" => {}
+        "RollingUpdate" => {
+            let field = "spec.strategy.rollingUpdate";
+            let unavailable = int_or_percent(rolling, field, "maxUnavailable", true, causes);
+            let surge = int_or_percent(rolling, field, "maxSurge", false, causes);
+            if unavailable == Some(0) && surge == Some(0) {
+                let value = rolling.and_then(|r| r.get("maxUnavailable")).cloned().unwrap_or(json!(0));
+                causes.push(Cause::invalid(format!("{field}.maxUnavailable"), &value, "may not be 0 when `maxSurge` is 0"));
+            }
+        }
+        other => causes.push(Cause::not_supported("spec.strategy.type", &other.into(), &["Recreate", "RollingUpdate"])),
+    }
+    counts(object, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], causes);
+    let deadline = view::count(object, &["spec", "progressDeadlineSeconds"]);
+    if deadline >= 0 && deadline <= view::count(object, &["spec", "minReadySeconds"]) {
+        let why = "must be greater than minReadySeconds";
+        causes.push(Cause::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
+    }
+}
+
+/// The number of an integer or a percentage; what is neither is a cause.
+fn int_or_percent(parent: Option<&Value>, field: &str, name: &str, at_most_all: bool, causes: &mut Vec<Cause>) -> Option<i64> {
+    let value = parent?.get(name)?;
+    let field = format!("{field}.{name}");
+    let number = match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => {
+            let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
+            let percent = digits.and_then(|d| d.parse::<i64>().ok());
+            if percent.is_none() {
+                let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex \
+                    used for validation is '[0-9]+%')";
+                causes.push(Cause::invalid(field.as_str(), value, why));
+            }
+            if at_most_all && percent.is_some_and(|p| p > 100) {
+                causes.push(Cause::invalid(field.as_str(), value, "must not be greater than 100%"));
+            }
+            percent
+        }
+        _ => None,
+    };
+    if number.is_some_and(|n| n < 0) {
+        causes.push(Cause::invalid(field, value, NOT_NEGATIVE));
+    }
+    number
+}
+
+fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
+    selector(object, "daemonset", causes);
+    template(object, causes);
+    counts(object, &["minReadySeconds"], causes);
+    match view::text(object, &["spec", "updateStrategy", "type"]) {
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            let (field, rolling) = ("spec.updateStrategy.rollingUpdate", view::at(object, &["spec", "updateStrategy", "rollingUpdate"]));
+            let unavailable = int_or_percent(rolling, field, "maxUnavailable", true, causes);
+            let surge = int_or_percent(rolling, field, "maxSurge", true, causes);
+            match (unavailable, surge) {
+                (Some(0), Some(0)) => {
+                    causes.push(Cause::required(format!("{field}.maxUnavailable"), "cannot be 0 when maxSurge is 0"));
+                }
+                (Some(u), Some(s)) if u != 0 && s != 0 => {
+                    let value = rolling.and_then(|r| r.get("maxSurge")).cloned().unwrap_or(Value::Null);
+                    causes.push(Cause::invalid(format!("{field}.maxSurge"), &value, "may not be set when maxUnavailable is non-zero"));
+                }
+                _ => {}
+            }
+        }
+        other => causes.push(Cause::not_supported("spec.updateStrategy.type", &other.into(), &["OnDelete", "RollingUpdate"])),
+    }
+    counts(object, &["revisionHistoryLimit"], causes);
+}
+
+fn service(object: &Value, causes: &mut Vec<Cause>) {
+    let kind = view::text(object, &["spec", "type"]);
+    let ports = view::list(object, &["spec", "ports"]);
+    let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+    if !kinds.contains(&kind) {
+        causes.push(Cause::not_supported("spec.type", &kind.into(), &kinds));
+    }
+    if ports.is_empty() && kind != "ExternalName" && view::text(object, &["spec", "clusterIP"]) != "None" {
+        causes.push(Cause::required("spec.ports", ""));
+    }
+    if kind == "ExternalName" && view::text(object, &["spec", "externalName"]).is_empty() {
+        causes.push(Cause::required("spec.externalName", ""));
+    }
+    for (at, port) in ports.iter().enumerate() {
+        if ports.len() > 1 && view::text(port, &["name"]).is_empty() {
+            causes.push(Cause::required(format!("spec.ports[{at}].name"), ""));
+        }
+        let number = view::count(port, &["port"]);
+        if !(1..=65_535).contains(&number) {
+            causes.push(Cause::invalid(format!("spec.ports[{at}].port"), &number.into(), pod::PORT_TEXT));
+        }
+    }
+}
+
+fn address(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+    let external = |service: &Value| view::text(service, &["spec", "type"]) == "ExternalName";
+    let (old, new) = (view::at(before, &["spec", "clusterIP"]), view::at(after, &["spec", "clusterIP"]));
+    if !external(before) && !external(after) && old.is_some() && old != new {
+        let value = json!([new.cloned().unwrap_or_default()]);
+        causes.push(Cause::invalid("spec.clusterIPs[0]", &value, "may not change once set"));
+    }
+}
+
+fn data(object: &Value, causes: &mut Vec<Cause>) {
+    for (key, _) in view::at(object, &["data"]).and_then(Value::as_object).into_iter().flatten() {
+        let fits = key.len() <= 253 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !matches!(key.as_str(), "" | "." | "..");
+        if !fits {
+            let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  \
+                or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+            causes.push(Cause::invalid(format!("data[{key}]"), &key.as_str().into(), why));
+        }
+    }
+}
+
+fn budget(object: &Value, causes: &mut Vec<Cause>) {
+    let spec = view::at(object, &["spec"]);
+    let both = ["minAvailable", "maxUnavailable"].map(|name| {
+        int_or_percent(spec, "spec", name, true, causes);
+        spec.is_some_and(|s| s.get(name).is_some())
+    });
+    if both == [true, true] {
+        causes.push(Cause::invalid("spec", spec.unwrap_or(&Value::Null), "minAvailable and maxUnavailable cannot be both set"));
+    }
+}
+
+fn autoscaler(object: &Value, causes: &mut Vec<Cause>) {
+    let most = view::count(object, &["spec", "maxReplicas"]);
+    let least = view::count(object, &["spec", "minReplicas"]);
+    if most < 1 {
+        causes.push(Cause::invalid("spec.maxReplicas", &most.into(), "must be greater than 0"));
+    } else if least > most {
+        causes.push(Cause::invalid("spec.maxReplicas", &most.into(), "must be greater than or equal to `minReplicas`"));
+    }
+    for field in ["kind", "name"] {
+        if view::text(object, &["spec", "scaleTargetRef", field]).is_empty() {
+            causes.push(Cause::required(format!("spec.scaleTargetRef.{field}"), ""));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

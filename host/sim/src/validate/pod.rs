@@ -1,0 +1,183 @@
+//! Checks of pods and pod templates.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{LABEL_TEXT, NOT_NEGATIVE};
+use crate::quantity::Quantity;
+use crate::selector::is_dns_label;
+use crate::status::Cause;
+use crate::view;
+
+pub(super) const PORT_TEXT: &str = "must be between 1 and 65535, inclusive";
+
+/// Checks a pod spec; `field` is where it stands.
+pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+    let Some(spec) = spec else {
+        causes.push(Cause::required(field, ""));
+        return;
+    };
+    let volumes: BTreeSet<&str> = view::list(spec, &["volumes"]).iter().map(|v| view::text(v, &["name"])).collect();
+    for (at, volume) in view::list(spec, &["volumes"]).iter().enumerate() {
+        name(volume, &format!("{field}.volumes[{at}].name"), causes);
+    }
+    unique(view::list(spec, &["volumes"]), &format!("{field}.volumes"), causes);
+    if view::list(spec, &["containers"]).is_empty() {
+        causes.push(Cause::required(format!("{field}.containers"), ""));
+    }
+    let host = view::flag(spec, &["hostNetwork"]);
+    for list in ["containers", "initContainers"] {
+        let containers = view::list(spec, &[list]);
+        for (at, one) in containers.iter().enumerate() {
+            container(one, &format!("{field}.{list}[{at}]"), &volumes, host, causes);
+        }
+        unique(containers, &format!("{field}.{list}"), causes);
+    }
+    let policy = view::text(spec, &["restartPolicy"]);
+    if !matches!(policy, "" | "Always" | "OnFailure" | "Never") {
+        let known = ["Always", "Never", "OnFailure"];
+        causes.push(Cause::not_supported(format!("{field}.restartPolicy"), &policy.into(), &known));
+    }
+    if let Some(grace) = view::int(spec, &["terminationGracePeriodSeconds"]).filter(|n| *n < 0) {
+        causes.push(Cause::invalid(format!("{field}.terminationGracePeriodSeconds"), &grace.into(), NOT_NEGATIVE));
+    }
+    for (at, toleration) in view::list(spec, &["tolerations"]).iter().enumerate() {
+        let operator = view::text(toleration, &["operator"]);
+        if view::text(toleration, &["key"]).is_empty() && operator != "Exists" {
+            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            causes.push(Cause::invalid(format!("{field}.tolerations[{at}].operator"), &operator.into(), why));
+        }
+    }
+}
+
+fn name(item: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let name = view::text(item, &["name"]);
+    if name.is_empty() {
+        causes.push(Cause::required(field, ""));
+    } else if name.len() > 63 || !is_dns_label(name) {
+        causes.push(Cause::invalid(field, &name.into(), LABEL_TEXT));
+    }
+}
+
+fn unique(items: &[Value], field: &str, causes: &mut Vec<Cause>) {
+    let mut seen = BTreeSet::new();
+    for (at, item) in items.iter().enumerate() {
+        let name = view::text(item, &["name"]);
+        if !name.is_empty() && !seen.insert(name) {
+            causes.push(Cause::duplicate(format!("{field}[{at}].name"), &name.into()));
+        }
+    }
+}
+
+fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, causes: &mut Vec<Cause>) {
+    name(one, &format!("{field}.name"), causes);
+    let image = view::text(one, &["image"]);
+    if image.is_empty() {
+        causes.push(Cause::required(format!("{field}.image"), ""));
+    } else if image.trim() != image {
+        causes.push(Cause::invalid(format!("{field}.image"), &image.into(), "must not have leading or trailing whitespace"));
+    }
+    let policy = view::text(one, &["imagePullPolicy"]);
+    if !matches!(policy, "" | "Always" | "IfNotPresent" | "Never") {
+        let known = ["Always", "IfNotPresent", "Never"];
+        causes.push(Cause::not_supported(format!("{field}.imagePullPolicy"), &policy.into(), &known));
+    }
+    for (at, port) in view::list(one, &["ports"]).iter().enumerate() {
+        self::port(port, &format!("{field}.ports[{at}]"), host, causes);
+    }
+    for (at, env) in view::list(one, &["env"]).iter().enumerate() {
+        if view::text(env, &["name"]).is_empty() {
+            causes.push(Cause::required(format!("{field}.env[{at}].name"), ""));
+        }
+    }
+    for (at, mount) in view::list(one, &["volumeMounts"]).iter().enumerate() {
+        let volume = view::text(mount, &["name"]);
+        if volume.is_empty() {
+            causes.push(Cause::required(format!("{field}.volumeMounts[{at}].name"), ""));
+        } else if !volumes.contains(volume) {
+            causes.push(Cause::not_found(format!("{field}.volumeMounts[{at}].name"), &volume.into()));
+        }
+        if view::text(mount, &["mountPath"]).is_empty() {
+            causes.push(Cause::required(format!("{field}.volumeMounts[{at}].mountPath"), ""));
+        }
+    }
+    resources(one, field, causes);
+}
+
+fn port(port: &Value, field: &str, host: bool, causes: &mut Vec<Cause>) {
+    let number = view::count(port, &["containerPort"]);
+    if number == 0 {
+        causes.push(Cause::required(format!("{field}.containerPort"), ""));
+    } else if !(1..=65_535).contains(&number) {
+        causes.push(Cause::invalid(format!("{field}.containerPort"), &number.into(), PORT_TEXT));
+    }
+    let on_host = view::count(port, &["hostPort"]);
+    if on_host != 0 && !(1..=65_535).contains(&on_host) {
+        causes.push(Cause::invalid(format!("{field}.hostPort"), &on_host.into(), PORT_TEXT));
+    } else if host && on_host != 0 && on_host != number {
+        let why = "must match `containerPort` when `hostNetwork` is true";
+        causes.push(Cause::invalid(format!("{field}.hostPort"), &on_host.into(), why));
+    }
+    let protocol = view::text(port, &["protocol"]);
+    if !matches!(protocol, "" | "TCP" | "UDP" | "SCTP") {
+        causes.push(Cause::not_supported(format!("{field}.protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
+    }
+}
+
+fn resources(one: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let amount = |side: &str, name: &str| view::at(one, &["resources", side, name]).and_then(quantity);
+    let requests = view::at(one, &["resources", "requests"]).and_then(Value::as_object);
+    for (name, value) in requests.into_iter().flatten() {
+        let (Some(request), Some(limit)) = (quantity(value), amount("limits", name)) else { continue };
+        if request > limit {
+            let why = format!("must be less than or equal to {name} limit of {limit}");
+            causes.push(Cause::invalid(format!("{field}.resources.requests"), &json!(request.to_string()), &why));
+        }
+    }
+    for side in ["limits", "requests"] {
+        for (name, value) in view::at(one, &["resources", side]).and_then(Value::as_object).into_iter().flatten() {
+            if quantity(value).is_some_and(|amount| amount < Quantity::from_int(0)) {
+                causes.push(Cause::invalid(format!("{field}.resources.{side}[{name}]"), value, NOT_NEGATIVE));
+            }
+        }
+    }
+}
+
+fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.to_string().parse().ok(),
+    }
+}
+
+/// A pod is made once: only images, its deadline and further tolerations may change.
+pub(super) fn update(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+    if fixed_part(before, before) == fixed_part(after, before) {
+        return;
+    }
+    causes.push(Cause::forbidden(
+        "spec",
+        "pod updates may not change fields other than \
+         `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
+         existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+    ));
+}
+
+/// The spec without what may change.
+fn fixed_part(pod: &Value, before: &Value) -> Value {
+    let mut spec = view::at(pod, &["spec"]).cloned().unwrap_or_default();
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            view::remove(container, &["image"]);
+            // Comes with the image.
+            view::remove(container, &["imagePullPolicy"]);
+        }
+    }
+    view::remove(&mut spec, &["activeDeadlineSeconds"]);
+    let old = view::list(before, &["spec", "tolerations"]);
+    if let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) {
+        tolerations.retain(|toleration| old.contains(toleration));
+    }
+    spec
+}

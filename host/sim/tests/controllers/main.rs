@@ -1,0 +1,12 @@
+//! The controllers, the scheduler and the kubelets, driven through requests and virtual time alone.
+
+mod daemonset;
+mod determinism;
+mod fixtures;
+mod kubelet;
+mod partial;
+mod property;
+mod rollout;
+mod scheduler;
+mod support;
+mod trap;

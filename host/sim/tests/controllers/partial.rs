@@ -1,0 +1,96 @@
+//! A cluster that knows only what was loaded, as the overlay over a live one.
+
+use lockgate_sim::kinds::{self, Kind};
+use lockgate_sim::{Cluster, Options, Scope};
+use serde_json::Value;
+
+use crate::support::{condition, deployment, nodes, Sim};
+
+fn fixture() -> String {
+    nodes(&["n1", "n2"]) + &deployment(2, "")
+}
+
+/// Answers what a partial cluster asks for from a complete one; returns what was asked, in order.
+fn serve(sim: &mut Sim, live: &mut Sim) -> Vec<String> {
+    let mut asked = Vec::new();
+    loop {
+        let needs = sim.0.needs();
+        if needs.is_empty() {
+            return asked;
+        }
+        for scope in needs {
+            asked.push(format!("{}/{}", scope.kind.singular, scope.namespace.as_deref().unwrap_or("*")));
+            let objects = read(live, scope.kind, scope.namespace.as_deref());
+            sim.0.load(scope, objects);
+        }
+        sim.0.settle();
+    }
+}
+
+fn read(live: &mut Sim, kind: &'static Kind, namespace: Option<&str>) -> Vec<Value> {
+    live.0.store().list(kind, namespace).map(|(_, object)| (**object).clone()).collect()
+}
+
+fn partial(live: &mut Sim, known: &[(&'static Kind, Option<&str>)]) -> Sim {
+    let start = live.0.now();
+    let mut sim = Sim(Cluster::new(Options { partial: true, start, ..Options::default() }));
+    for (kind, namespace) in known {
+        let scope = Scope { kind, namespace: namespace.map(str::to_owned) };
+        sim.0.load(scope, read(live, kind, *namespace));
+    }
+    sim.0.settle();
+    sim
+}
+
+#[test]
+fn what_is_at_rest_stays_at_rest() {
+    let mut live = Sim::new(&fixture());
+    let everything: Vec<_> = kinds::ALL.iter().map(|kind| (*kind, None)).collect();
+    let sim = partial(&mut live, &everything);
+    assert_eq!(sim.0.needs(), []);
+    assert_eq!(sim.0.next_event_at(), None);
+    let changes = sim.0.event_log().iter().filter(|line| line.contains("controller") || line.contains("kubelet")).count();
+    assert_eq!(changes, 0, "{:?}", sim.0.event_log());
+}
+
+#[test]
+fn controllers_ask_for_what_they_need_and_then_do_the_same() {
+    let mut live = Sim::new(&fixture());
+    let mut sim = partial(&mut live, &[(kinds::DEPLOYMENT, Some("shop"))]);
+    sim.set_image("deploy/web", "shop/web:v2");
+    let asked = serve(&mut sim, &mut live);
+    assert_eq!(asked, ["pod/shop", "replicaset/shop", "node/*", "pod/*"]);
+    while !sim.0.advance_to(live.0.now().checked_add(jiff::SignedDuration::from_secs(60)).unwrap()) {
+        serve(&mut sim, &mut live);
+    }
+    assert_eq!(sim.images(), ["shop/web:v2"; 2]);
+    assert_eq!(sim.counters("deploy/web"), [2, 2, 2, 2, 0]);
+    assert_eq!(condition(&sim.get("deploy/web"), "Progressing").1, "NewReplicaSetAvailable");
+    assert_eq!(live.images(), ["shop/web:v1"; 2], "the live cluster was only read");
+}
+
+#[test]
+fn a_rollout_that_was_under_way_goes_on() {
+    let mut live = Sim::new(&fixture());
+    live.set_image("deploy/web", "shop/web:v2");
+    live.go(4);
+    let everything: Vec<_> = kinds::ALL.iter().map(|kind| (*kind, None)).collect();
+    let mut sim = partial(&mut live, &everything);
+    sim.go(120);
+    assert_eq!(sim.images(), ["shop/web:v2"; 2]);
+    assert_eq!(sim.counters("deploy/web"), [2, 2, 2, 2, 0]);
+}
+
+#[test]
+fn what_was_deleted_here_does_not_come_back_with_a_wider_load() {
+    let mut live = Sim::new(&deployment(1, ""));
+    let mut sim = partial(&mut live, &[(kinds::DEPLOYMENT, Some("shop"))]);
+    sim.scale("deploy/web", 0);
+    serve(&mut sim, &mut live);
+    assert_eq!(sim.list("pod").len(), 0, "a pod without a node goes at once");
+    sim.scale("deploy/web", 1);
+    let asked = serve(&mut sim, &mut live);
+    assert_eq!(asked, ["node/*", "pod/*"]);
+    assert_eq!(sim.list("pod").len(), 1);
+    assert_ne!(sim.list("pod")[0]["metadata"]["uid"], live.list("pod")[0]["metadata"]["uid"]);
+}

@@ -1,0 +1,9 @@
+//! The command as a person meets it: argument lines in, exit codes and words out.
+
+mod bad_input;
+mod commands;
+mod json_schema;
+mod output;
+mod runs;
+mod servers;
+mod support;

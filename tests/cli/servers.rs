@@ -1,0 +1,97 @@
+//! Live clusters that are wrong in some way: kubeconfigs, addresses, certificates, rights.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
+use super::support::{Host, MOVE};
+
+const IMAGE: &str = "image=registry.example/web:v1.2.4";
+
+/// A kubeconfig with one context `prod` for this server.
+fn kubeconfig(server: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: prod\n\
+         clusters: [{{ name: c, cluster: {{ server: \"{server}\" }} }}]\n\
+         users: [{{ name: u, user: {{ token: t }} }}]\n\
+         contexts: [{{ name: prod, context: {{ cluster: c, user: u }} }}]\n"
+    )
+}
+
+fn host() -> Host {
+    Host::with_runbook(MOVE)
+}
+
+#[test]
+fn no_target_says_how_to_try_without_one() {
+    host().run(&["plan", "r", IMAGE]).exits(2).tells("--sandbox");
+}
+
+#[test]
+fn kubeconfigs() {
+    let host = host()
+        .file("good.yaml", &kubeconfig("https://127.0.0.1:1"))
+        .file("broken.yaml", "apiVersion: v1\nclusters: [unclosed\n");
+    for (words, expected) in [
+        (&["--kubeconfig", "nothing.yaml"][..], "nothing.yaml"),
+        (&["--kubeconfig", "broken.yaml"], "broken.yaml"),
+        (&["--kubeconfig", "good.yaml", "--context", "prd"], "did you mean `prod`?"),
+    ] {
+        let words: Vec<&str> = ["plan", "r", IMAGE].iter().chain(words).copied().collect();
+        let said = host.run(&words).exits(2).tells(expected);
+        assert!(said.stdout.is_empty(), "{}", said.transcript());
+    }
+    host.env("KUBECONFIG", "nothing.yaml").run(&["plan", "r", IMAGE]).exits(2).tells("KUBECONFIG");
+}
+
+/// A loopback server that gives every connection to this function.
+fn serve(answer: impl Fn(std::net::TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_that_says_no_is_a_refusal() {
+    let address = serve(|stream| {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        let status = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Forbidden\",\"code\":403,\
+                      \"message\":\"deployments.apps \\\"web\\\" is forbidden: User \\\"nobody\\\" cannot get resource\"}";
+        let answer = format!(
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{status}",
+            status.len()
+        );
+        reader.into_inner().write_all(answer.as_bytes()).ok();
+    });
+    let host = host().file("k.yaml", &kubeconfig(&format!("http://{address}")));
+    for words in [&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"][..], &["run", "r", IMAGE, "--kubeconfig", "k.yaml", "--yes"]] {
+        host.run(words).exits(5).tells("User \"nobody\" cannot");
+    }
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_told_by_its_address() {
+    let address = serve(|mut stream| {
+        let mut greeting = [0; 64];
+        stream.read(&mut greeting).ok();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+    });
+    let host = host().file("k.yaml", &kubeconfig(&format!("https://{address}")));
+    host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"]).exits(1).tells(&address);
+}
+
+#[test]
+fn no_terminal_and_no_yes_is_no_consent() {
+    // The server is never asked: nobody can consent to a run without a plan.
+    let host = host().file("k.yaml", &kubeconfig("https://127.0.0.1:1"));
+    host.run(&["run", "r", IMAGE, "--kubeconfig", "k.yaml", "--no-plan"]).exits(2).tells("--yes");
+}

@@ -1,0 +1,122 @@
+//! What goes wrong on the way, by rules of the simulated cluster.
+
+use lockgate::base::{Kind, ObjectRef, Reason, Span};
+use lockgate::cluster::{Cluster, Follow, OP_ANNOTATION, Options, PatchType, RunId, Select, Target, Verb, Woke};
+use serde_json::{Value, json};
+
+use super::support::{config_map, empty, run, simulated};
+
+fn break_it(cluster: &Cluster, rules: Value) {
+    let rules: Vec<lockgate_sim::faults::Rule> = serde_json::from_value(rules).unwrap();
+    cluster.simulation().unwrap().with(|sim| rules.into_iter().for_each(|rule| sim.faults_mut().push(rule)));
+}
+
+async fn with_map() -> (Cluster, Target) {
+    let cluster = simulated(Options::new(RunId::generate()));
+    let resource = cluster.resolve("cm", None).await.unwrap();
+    cluster.create(&resource, None, config_map("a", json!({"k": "1"}))).await.unwrap();
+    let target = cluster.target(&ObjectRef::new("cm", "a"), None).await.unwrap();
+    (cluster, target)
+}
+
+fn count(cluster: &Cluster, verb: Verb) -> usize {
+    cluster.requests().iter().filter(|request| request.verb == verb).count()
+}
+
+#[test]
+fn a_lost_read_is_sent_again() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        let start = cluster.clock().now();
+        break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": "lost_before"}]));
+        assert_eq!(cluster.get(&a).await.unwrap()["data"]["k"], "1");
+        assert_eq!(count(&cluster, Verb::Get), 2);
+        assert_eq!(Span::between(start, cluster.clock().now()), Span::from_millis(100), "a pause in virtual time");
+        assert_eq!(cluster.requests().iter().filter(|request| request.status.is_none()).count(), 1);
+    });
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_settled_by_one_read() {
+    run(async {
+        for (fault, done) in [("lost_before", false), ("lost_after", true)] {
+            let (cluster, a) = with_map().await;
+            break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": fault}]));
+            let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
+            assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Unreachable));
+            assert_eq!(error.details["outcome"], "unknown");
+            assert_eq!(count(&cluster, Verb::Patch), 1, "it is not sent again blindly");
+            let object = cluster.get(&a).await.unwrap();
+            let stamp = object["metadata"]["annotations"][OP_ANNOTATION].as_str().unwrap();
+            assert_eq!(stamp == format!("{}/2/1", cluster.run()), done, "the stamp tells");
+        }
+    });
+}
+
+#[test]
+fn a_conflict_is_the_callers_to_judge() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "patch", "nth": 1}, "do": "conflict"}]));
+        let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
+        assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Conflict));
+        assert_eq!(count(&cluster, Verb::Patch), 1);
+        cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_forbidden_read_names_the_right_that_is_missing() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        let rule = json!([{"match": {"verb": "get"}, "do": {"fail": {"code": 403, "message": "no way"}}}]);
+        break_it(&cluster, rule);
+        let error = cluster.find(&a).await.unwrap_err();
+        assert_eq!((error.kind, error.kind.exit_code(), error.reason), (Kind::Refused, 5, Reason::Forbidden));
+        assert_eq!(error.to_string(), "reading `configmap/a`: this user may not do that: no way");
+        assert_eq!(error.hint.as_deref(), Some("the user needs `get` on `configmaps` in namespace `default`"));
+    });
+}
+
+#[test]
+fn a_watch_cut_in_the_middle_loses_nothing() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "watch", "nth": 1}, "do": {"drop_watch": 1}}]));
+        let scope = Follow { resource: a.resource.clone(), namespace: None, select: Select::default() };
+        let mut following = cluster.follow(vec![scope]).await.unwrap();
+        let soon = |seconds| Some(Span::from_secs(seconds).after(cluster.clock().now()));
+        assert_eq!(following.changed(soon(1)).await.unwrap(), Woke::Deadline);
+        for name in ["b", "c", "d"] {
+            cluster.create(&a.resource, None, config_map(name, json!({}))).await.unwrap();
+        }
+        while following.items(0).count() < 4 {
+            assert_eq!(following.changed(soon(60)).await.unwrap(), Woke::Changed);
+        }
+        assert_eq!((count(&cluster, Verb::List), count(&cluster, Verb::Watch)), (1, 2));
+    });
+}
+
+#[test]
+fn what_a_plan_may_not_read_is_unknown() {
+    run(async {
+        let mut sim = empty();
+        let body = config_map("a", json!({}));
+        sim.handle(&lockgate_sim::request::Request::post("/api/v1/namespaces/default/configmaps", &body));
+        let live = Cluster::stand_in(sim, Options::new(RunId::generate()));
+        let fail = json!({"fail": {"code": 403, "message": "secrets is forbidden"}});
+        break_it(&live, json!([{"match": {"kind": "Secret"}, "do": fail}]));
+        break_it(&live, json!([{"match": {"kind": "ConfigMap", "nth": 1}, "do": {"fail": {"code": 503}}}]));
+        let plan = live.planning();
+        let secret = plan.target(&ObjectRef::new("secret", "s"), None).await.unwrap();
+        for _ in 0..2 {
+            let error = plan.get(&secret).await.unwrap_err();
+            assert_eq!((error.reason, error.causes[0].as_str()), (Reason::Forbidden, "secrets is forbidden"));
+        }
+        assert_eq!(plan.unknowns(), ["secrets in namespace `default`: secrets is forbidden"]);
+        let map = plan.target(&ObjectRef::new("cm", "a"), None).await.unwrap();
+        plan.get(&map).await.unwrap();
+        let wire: Vec<_> = plan.requests().into_iter().filter(|request| !request.dry).map(|request| request.status).collect();
+        assert_eq!(wire, [Some(403), Some(503), Some(200)], "a refusal stands, a busy server is asked again");
+    });
+}

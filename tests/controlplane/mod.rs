@@ -1,0 +1,84 @@
+//! A real control plane under test: Kubernetes' own servers on loopback, with KWOK in the place of the kubelets.
+//!
+//! `tests/controlplane/build` makes the programs. Where they are not built the cases are reported as ignored, with the reason;
+//! `LOCKGATE_REQUIRE=controlplane` makes that a failure.
+
+mod audit;
+mod binaries;
+mod command;
+mod fixture;
+mod identity;
+
+mod normalise;
+mod plane;
+mod process;
+mod recording;
+mod simulated;
+mod trials;
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use lockgate::run::End;
+
+use binaries::Binaries;
+
+/// What a part of the harness gives, or what went wrong in words for the person who reads the test's output.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// A case that needs the programs.
+type Real = fn(&Binaries) -> Outcome;
+
+/// All the cases, by name.
+pub(crate) fn cases() -> Vec<Trial> {
+    let real: [(&str, Real); 9] = [
+        ("clean_run", trials::clean_run),
+        ("clean_end_state", trials::clean_end_state),
+        ("completion_is_noticed", trials::completion_is_noticed),
+        ("no_polling", trials::no_polling),
+        ("trap_with_consent", trials::trap_with_consent),
+        ("trap_declined", trials::trap_declined),
+        ("plan_writes_nothing", trials::plan_writes_nothing),
+        ("forbidden", trials::forbidden),
+        ("server_restarts", trials::server_restarts),
+    ];
+    let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
+    cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));
+    for (name, fixture, consent, end) in [
+        ("clean", trials::CLEAN, false, End::Succeeded),
+        ("trap", trials::TRAP, true, End::Succeeded),
+        ("trap-moment", trials::TRAP, false, End::Parked),
+    ] {
+        cases.push(Trial::test(format!("recorded::{name}::the_simulated_cluster_agrees"), move || {
+            let state = simulated::state_after(fixture, trials::IMAGE, consent, end)?;
+            Ok(recording::compare_simulated(name, &state)?)
+        }));
+        let alterations = move || Ok(recording::alterations_are_noticed(name)?);
+        cases.push(Trial::test(format!("recorded::{name}::alterations_are_noticed"), alterations));
+    }
+    cases
+}
+
+fn needs_binaries(name: &str, case: Real) -> Trial {
+    Trial::ignorable_test(format!("controlplane::{name}"), move || match found() {
+        Ok(binaries) => {
+            // One control plane at a time: two would compete for the cores, and times are measured.
+            static TURN: Mutex<()> = Mutex::new(());
+            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            case(binaries)?;
+            Ok(Completion::Completed)
+        }
+        Err(reason) if is_required("controlplane") => Err(Failed::from(reason)),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+fn found() -> &'static Result<Binaries, String> {
+    static FOUND: OnceLock<Result<Binaries, String>> = OnceLock::new();
+    FOUND.get_or_init(Binaries::find)
+}
+
+/// Whether whoever runs the tests has installed this component and does not accept that it is missing.
+fn is_required(component: &str) -> bool {
+    std::env::var("LOCKGATE_REQUIRE").is_ok_and(|list| list.split(',').any(|required| required == component))
+}

@@ -1,0 +1,307 @@
+//! One real control plane: etcd, API server, controllers, scheduler and KWOK in the place of the kubelets.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Outcome;
+use super::audit::{self, Request};
+use super::binaries::Binaries;
+use super::identity;
+use super::process::{Process, Watchdog};
+
+/// How long the servers may take to come up on a busy machine with two cores.
+const START: Duration = Duration::from_secs(120);
+
+/// A running control plane on loopback; dropping it ends every process and removes its folder.
+///
+/// Fields are dropped in this order: first the processes, newest first, then the watchdog, then the folder.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    others: Vec<Process>,
+    apiserver: Option<Process>,
+    etcd: Process,
+    watchdog: Watchdog,
+    binaries: Binaries,
+    ports: Ports,
+    folder: TempDir,
+}
+
+/// How long pods take. The document of the stages has these times as words to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// From being bound to a node to being ready.
+    pub(crate) ready: Duration,
+    /// From being deleted to being gone.
+    pub(crate) gone: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { ready: Duration::from_millis(300), gone: Duration::from_millis(500) }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    etcd: u16,
+    peers: u16,
+    api: u16,
+    controllers: u16,
+    scheduler: u16,
+}
+
+impl ControlPlane {
+    /// Starts one and waits until the server is ready and KWOK and the controllers can do their work.
+    ///
+    /// # Errors
+    /// What did not start, with the end of its log.
+    pub(crate) fn start(binaries: &Binaries, pace: Pace) -> Outcome<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("lockgate-controlplane-").tempdir().map_err(|error| format!("making a folder: {error}"))?;
+        let path = folder.path();
+        let ports = Ports::free()?;
+        identity::write(path, ports.api)?;
+        let stages = include_str!("stages.yaml")
+            .replace("READY_MILLISECONDS", &pace.ready.as_millis().to_string())
+            .replace("GONE_MILLISECONDS", &pace.gone.as_millis().to_string());
+        for (name, text) in [("stages.yaml", stages.as_str()), ("audit.yaml", include_str!("audit.yaml"))] {
+            std::fs::write(path.join(name), text).map_err(|error| format!("writing {name}: {error}"))?;
+        }
+        let mut watchdog = Watchdog::start(path)?;
+        let etcd = Process::start(&mut watchdog, path, &binaries.path("etcd"), &etcd_arguments(path, ports))?;
+        let apiserver = Some(Process::start(&mut watchdog, path, &binaries.path("kube-apiserver"), &apiserver_arguments(path, ports))?);
+        let mut plane = Self { others: Vec::new(), apiserver, etcd, watchdog, binaries: binaries.clone(), ports, folder };
+        plane.wait_ready()?;
+        for (program, arguments) in [
+            ("kube-controller-manager", controllers_arguments(plane.path(), ports)),
+            ("kube-scheduler", scheduler_arguments(plane.path(), ports)),
+            ("kwok", kwok_arguments(plane.path())),
+        ] {
+            let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
+            plane.others.push(process);
+        }
+        Ok(plane)
+    }
+
+    /// The folder with kubeconfigs, logs and certificates.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The kubeconfig of a user: `admin` (the tests themselves), `operator` (lockgate), `nobody` (no rights). Its only context is `real`.
+    pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.path().join(format!("{}.kubeconfig", identity::file_name(user)))
+    }
+
+    /// Runs kubectl as `admin` and gives what it prints.
+    ///
+    /// # Errors
+    /// kubectl failed: its arguments and what it said.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Outcome<String> {
+        let output = self.kubectl_raw(arguments)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    fn kubectl_raw(&self, arguments: &[&str]) -> Outcome<Output> {
+        Command::new(self.binaries.path("kubectl"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig("admin"))
+            .args(arguments)
+            // The user's own settings and cache must not matter.
+            .env("HOME", self.path())
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("starting kubectl: {error}"))
+    }
+
+    /// The objects of one kind, parsed.
+    ///
+    /// # Errors
+    /// kubectl failed or its output is not a list.
+    pub(crate) fn list(&self, namespace: Option<&str>, kind: &str) -> Outcome<Vec<Value>> {
+        let mut arguments = vec!["get", kind, "-o", "json"];
+        if let Some(namespace) = namespace {
+            arguments.extend(["-n", namespace]);
+        }
+        let text = self.kubectl(&arguments)?;
+        let mut list: Value = serde_json::from_str(&text).map_err(|error| format!("list of {kind}: {error}"))?;
+        match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Err(format!("list of {kind} has no items")),
+        }
+    }
+
+    /// Applies the documents of a YAML file, namespaces first as they stand in the file.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::kubectl`].
+    pub(crate) fn apply(&self, yaml: &str) -> Outcome {
+        let path = self.path().join("apply.yaml");
+        std::fs::write(&path, yaml).map_err(|error| format!("writing {}: {error}", path.display()))?;
+        self.kubectl(&["apply", "--server-side", "-f", &path.to_string_lossy()]).map(drop)
+    }
+
+    /// What was asked of the server so far, without the control plane's own requests.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn audit(&self) -> Outcome<Vec<Request>> {
+        audit::read(&self.path().join("audit.log"))
+    }
+
+    /// Kills the API server, cutting every watch, and starts it again on the same port.
+    ///
+    /// # Errors
+    /// It did not come back.
+    pub(crate) fn restart_apiserver(&mut self) -> Outcome {
+        if let Some(process) = self.apiserver.take() {
+            process.kill(&mut self.watchdog)?;
+        }
+        let arguments = apiserver_arguments(self.path(), self.ports);
+        self.apiserver = Some(Process::start(&mut self.watchdog, self.folder.path(), &self.binaries.path("kube-apiserver"), &arguments)?);
+        self.wait_ready()
+    }
+
+    /// Asks again and again until it holds: the tests' own waiting, since nothing can be waited for before the server is there.
+    ///
+    /// # Errors
+    /// It did not hold in time: what was waited for and the last answer.
+    pub(crate) fn until(&self, what: &str, limit: Duration, mut holds: impl FnMut(&Self) -> Outcome<bool>) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let answer = holds(self);
+            if answer == Ok(true) {
+                return Ok(());
+            }
+            if start.elapsed() > limit {
+                let last = answer.err().map_or_else(String::new, |error| format!("; the last answer was: {error}"));
+                return Err(format!("{what}: not so after {} s{last}\n{}", limit.as_secs(), self.logs()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn wait_ready(&mut self) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let death = self.etcd.death().or_else(|| self.apiserver.as_mut().and_then(Process::death));
+            if let Some(death) = death {
+                return Err(death);
+            }
+            // `default` is made by the server after it says that it is ready; nothing can be created in it before.
+            if self.kubectl(&["get", "--raw", "/readyz"]).is_ok() && self.kubectl(&["get", "namespace", "default", "kube-system"]).is_ok() {
+                return Ok(());
+            }
+            if start.elapsed() > START {
+                return Err(format!("the API server is not ready after {} s\n{}", START.as_secs(), self.logs()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn logs(&self) -> String {
+        let mut text = String::new();
+        for process in self.others.iter().chain(self.apiserver.as_ref()).chain([&self.etcd]) {
+            // Writing to a string cannot fail.
+            writeln!(text, "{process:?} says:\n{}", process.last_words()).unwrap_or_default();
+        }
+        text
+    }
+}
+
+impl Ports {
+    /// Five ports that nobody uses. All are held until all are found, so that they differ.
+    fn free() -> Outcome<Self> {
+        let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let find = || -> std::io::Result<[u16; 5]> {
+            let held = [hold()?, hold()?, hold()?, hold()?, hold()?];
+            let mut ports = [0; 5];
+            for (port, listener) in ports.iter_mut().zip(&held) {
+                *port = listener.local_addr()?.port();
+            }
+            Ok(ports)
+        };
+        let [etcd, peers, api, controllers, scheduler] = find().map_err(|error| format!("finding free ports: {error}"))?;
+        Ok(Self { etcd, peers, api, controllers, scheduler })
+    }
+}
+
+fn etcd_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+    let (client, peer) = (format!("http://127.0.0.1:{}", ports.etcd), format!("http://127.0.0.1:{}", ports.peers));
+    vec![
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync=true".to_owned(),
+    ]
+}
+
+fn apiserver_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    vec![
+        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+        format!("--tls-cert-file={}", file("server.crt")),
+        format!("--tls-private-key-file={}", file("server.key")),
+        format!("--client-ca-file={}", file("ca.crt")),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.api),
+        "--authorization-mode=RBAC".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-key-file={}", file("accounts.pub")),
+        format!("--service-account-signing-key-file={}", file("accounts.key")),
+        // Pods then need no service account and get no token volume.
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        format!("--audit-policy-file={}", file("audit.yaml")),
+        format!("--audit-log-path={}", file("audit.log")),
+    ]
+}
+
+fn controllers_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", folder.join("controllers.kubeconfig").display()),
+        "--leader-elect=false".to_owned(),
+        format!("--service-account-private-key-file={}", folder.join("accounts.key").display()),
+        format!("--root-ca-file={}", folder.join("ca.crt").display()),
+        "--kube-api-qps=2000".to_owned(),
+        "--kube-api-burst=4000".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.controllers),
+    ]
+}
+
+fn scheduler_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", folder.join("system-kube-scheduler.kubeconfig").display()),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.scheduler),
+    ]
+}
+
+fn kwok_arguments(folder: &Path) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", folder.join("kubelets.kubeconfig").display()),
+        "--manage-all-nodes=true".to_owned(),
+        "--node-lease-duration-seconds=40".to_owned(),
+        // For nodes that come without an address: a pod without one would never count as an endpoint.
+        "--node-ip=10.9.0.1".to_owned(),
+        format!("--config={}", folder.join("stages.yaml").display()),
+    ]
+}

@@ -1,0 +1,203 @@
+//! The cases on the real control plane.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::Outcome;
+use super::audit::Request;
+use super::binaries::Binaries;
+use super::fixture::{self, RUNBOOK};
+use super::command::{self, Finished};
+use super::normalise::State;
+use super::plane::{ControlPlane, Pace};
+use super::recording;
+
+/// A patch release later than what the fixtures run.
+pub(crate) const IMAGE: &str = "image=registry.example/cce-plugin-pro/cce-cni:v1.8.4";
+
+/// The released chart's cluster: `Recreate`, three masters, three replicas.
+pub(crate) const CLEAN: &str = "cluster-recreate.yaml";
+
+/// The document's cluster: as many replicas as masters, rolling update, host ports.
+pub(crate) const TRAP: &str = "cluster.yaml";
+
+/// Completion of a rollout must be acted upon within this time. The goal is 50 ms; a busy machine is no failure.
+const NOTICED: Duration = Duration::from_secs(1);
+
+/// Everything that is looked at of one undisturbed run.
+#[derive(Debug)]
+struct Clean {
+    finished: Finished,
+    requests: Vec<Request>,
+    state: State,
+}
+
+/// The undisturbed run, made once for all the cases that look at it.
+fn clean(binaries: &Binaries) -> Outcome<&'static Clean> {
+    static RUN: OnceLock<Outcome<Clean>> = OnceLock::new();
+    RUN.get_or_init(|| run_clean(binaries, Pace::default())).as_ref().map_err(Clone::clone)
+}
+
+fn run_clean(binaries: &Binaries, pace: Pace) -> Outcome<Clean> {
+    let plane = ControlPlane::start(binaries, pace)?;
+    fixture::put(&plane, CLEAN)?;
+    let finished = command::run(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
+    let requests = plane.audit()?;
+    Ok(Clean { finished, requests, state: fixture::state_at_rest(&plane)? })
+}
+
+/// Only what the operator, that is lockgate, asked.
+fn asked(requests: &[Request]) -> Vec<&Request> {
+    requests.iter().filter(|request| request.user == "operator").collect()
+}
+
+/// The writes, as `verb resource/name`.
+fn writes(requests: &[Request]) -> Vec<String> {
+    let written = |request: &&&Request| !request.is_read();
+    let path = |request: &Request| request.uri.split('?').next().unwrap_or_default().to_owned();
+    asked(requests).iter().filter(written).map(|request| format!("{} {}", request.verb, path(request))).collect()
+}
+
+fn expect_writes(requests: &[Request], expected: &[&str]) -> Outcome {
+    let writes = writes(requests);
+    if writes == expected { Ok(()) } else { Err(format!("the writes were {writes:#?} instead of {expected:#?}")) }
+}
+
+const PATCH_AGENT: &str = "patch /apis/apps/v1/namespaces/kube-system/daemonsets/cce-cni-node-agent";
+const PATCH_IPAM: &str = "patch /apis/apps/v1/namespaces/kube-system/deployments/cce-eni-ipam";
+
+/// The runbook from the first to the last step on a real API server.
+pub(crate) fn clean_run(binaries: &Binaries) -> Outcome {
+    let clean = clean(binaries)?;
+    clean.finished.expect_code(0)?;
+    expect_writes(&clean.requests, &[PATCH_AGENT, PATCH_IPAM])?;
+    for request in asked(&clean.requests) {
+        if !request.user_agent.starts_with("lockgate/") {
+            return Err(format!("a request under another name: {request:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What it leaves behind is what is recorded, which the simulated cluster is compared with.
+pub(crate) fn clean_end_state(binaries: &Binaries) -> Outcome {
+    recording::compare_real("clean", &clean(binaries)?.state)
+}
+
+/// The end of a rollout is noticed when the server says so, not at the next look.
+pub(crate) fn completion_is_noticed(binaries: &Binaries) -> Outcome {
+    let requests = &clean(binaries)?.requests;
+    let next = requests
+        .iter()
+        .find(|request| request.user == "operator" && !request.is_read() && request.resource == "deployments")
+        .ok_or("the run never came to the deployment")?;
+    let complete = requests
+        .iter()
+        .filter(|request| request.user == "controllers" && request.resource == "daemonsets/status")
+        .map(|request| request.answered)
+        .filter(|answered| *answered <= next.received)
+        .max()
+        .ok_or("no status of the daemonset was written")?;
+    let took = Duration::from_micros(u64::try_from(next.received - complete).unwrap_or(0));
+    // The figure is wanted in the log of a green run too.
+    writeln!(std::io::stdout(), "from the completion of the agent's rollout to the next write: {took:?}").ok();
+    if took <= NOTICED { Ok(()) } else { Err(format!("the next write came {took:?} after the rollout was complete")) }
+}
+
+/// Slower pods make a longer run, not more requests.
+pub(crate) fn no_polling(binaries: &Binaries) -> Outcome {
+    let quick = counted(&clean(binaries)?.requests);
+    let slow = run_clean(binaries, Pace { ready: Duration::from_millis(2500), ..Pace::default() })?;
+    slow.finished.expect_code(0)?;
+    let slow = counted(&slow.requests);
+    if quick == slow { Ok(()) } else { Err(format!("requests with quick pods: {quick:#?}\nwith slow pods: {slow:#?}")) }
+}
+
+/// How often each thing was asked: verb, path and selectors, without what differs between two requests for the same.
+fn counted(requests: &[Request]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in asked(requests) {
+        let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
+        let scope: Vec<&str> = query.split('&').filter(|part| part.ends_with("Selector") || part.contains("Selector=")).collect();
+        *counts.entry(format!("{} {path} {}", request.verb, scope.join("&"))).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// The runbook through the trap of the document: a new pod that waits for a port which the old pods hold.
+pub(crate) fn trap_with_consent(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    let finished = command::run(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
+    finished.expect_code(0)?;
+    // The image, then to zero and back to the recorded count.
+    expect_writes(&plane.audit()?, &[PATCH_AGENT, PATCH_IPAM, PATCH_IPAM, PATCH_IPAM])?;
+    recording::compare_real("trap", &fixture::state_at_rest(&plane)?)
+}
+
+/// The same without consent: the run parks, and what the cluster says at that moment is recorded.
+pub(crate) fn trap_declined(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    // Without a plan nothing was shown, so nothing was consented to; and there is no terminal to ask at.
+    let finished = command::run(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes", "--no-plan"])?;
+    finished.expect_code(4)?;
+    expect_writes(&plane.audit()?, &[PATCH_AGENT, PATCH_IPAM])?;
+    recording::compare_real("trap-moment", &fixture::state_at_rest(&plane)?)
+}
+
+/// A plan only reads, also through the trap; and a user without rights is told so.
+pub(crate) fn plan_writes_nothing(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    let before = plane.list(Some("kube-system"), "deployments,daemonsets,replicasets,pods")?;
+    command::run(&plane, "operator", &["plan", RUNBOOK, IMAGE])?.expect_code(0)?;
+    let requests = plane.audit()?;
+    let asked = asked(&requests);
+    if asked.is_empty() {
+        return Err("the plan asked the server nothing".to_owned());
+    }
+    if let Some(request) = asked.iter().find(|request| !matches!(request.verb.as_str(), "get" | "list")) {
+        return Err(format!("the plan sent {request:?}"));
+    }
+    if let Some(request) = asked.iter().find(|request| request.resource.starts_with("secrets")) {
+        return Err(format!("the plan read secrets: {request:?}"));
+    }
+    let after = plane.list(Some("kube-system"), "deployments,daemonsets,replicasets,pods")?;
+    if before == after { Ok(()) } else { Err("objects have changed during the plan".to_owned()) }
+}
+
+/// A user without rights gets the server's own words and the exit code of a refusal.
+pub(crate) fn forbidden(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    for command in [&["plan", RUNBOOK, IMAGE][..], &["run", RUNBOOK, IMAGE, "--yes"]] {
+        let finished = command::run(&plane, "nobody", command)?;
+        finished.expect_code(5)?;
+        finished.expect_said("User \"nobody\" cannot")?;
+    }
+    let refused: Vec<Request> = plane.audit()?.into_iter().filter(|request| request.user == "nobody").collect();
+    match refused.iter().find(|request| !request.is_read()) {
+        Some(request) => Err(format!("a write was tried: {request:?}")),
+        None if refused.iter().any(|request| request.code == 403) => Ok(()),
+        None => Err(format!("the server refused nothing: {refused:?}")),
+    }
+}
+
+/// The API server dies in the middle of a wait and comes back: the wait goes on, and nothing is written twice.
+pub(crate) fn server_restarts(binaries: &Binaries) -> Outcome {
+    let mut plane = ControlPlane::start(binaries, Pace { ready: Duration::from_millis(2500), ..Pace::default() })?;
+    fixture::put(&plane, CLEAN)?;
+    let running = command::start(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
+    plane.until("the agent's rollout is being watched", Duration::from_secs(60), |plane| {
+        let requests = plane.audit()?;
+        let patched = requests.iter().position(|request| request.user == "operator" && request.verb == "patch");
+        let watched = |request: &Request| request.user == "operator" && request.verb == "watch" && request.resource == "daemonsets";
+        Ok(patched.is_some_and(|patched| requests[patched..].iter().any(watched)))
+    })?;
+    plane.restart_apiserver()?;
+    running.finish()?.expect_code(0)?;
+    expect_writes(&plane.audit()?, &[PATCH_AGENT, PATCH_IPAM])?;
+    recording::same(&clean(binaries)?.state, &fixture::state_at_rest(&plane)?, "undisturbed | disturbed")
+}

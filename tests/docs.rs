@@ -1,0 +1,85 @@
+//! What is generated is what is committed. `BLESS=1 cargo test docs` writes it again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockgate::report::{catalogue, reference, schema, types};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a generated file with the committed one, or writes it.
+pub(crate) fn generated(path: &Path, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        return;
+    }
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    if committed != text {
+        let line = committed.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or(committed.lines().count().min(text.lines().count()));
+        panic!(
+            "{} is stale at line {}: `BLESS=1 cargo test` writes it again\n  committed: {:?}\n  generated: {:?}",
+            path.strip_prefix(root()).unwrap_or(path).display(),
+            line + 1,
+            committed.lines().nth(line),
+            text.lines().nth(line)
+        );
+    }
+}
+
+#[test]
+fn the_type_definitions_are_fresh() {
+    generated(&root().join("stdlib/types/lockgate.d.luau"), &types::file());
+}
+
+#[test]
+fn the_reference_is_fresh() {
+    generated(&root().join("stdlib/reference.md"), &reference::page());
+}
+
+#[test]
+fn the_schemas_are_fresh() {
+    let folder = root().join("host/report/schema");
+    let schemas = schema::all();
+    for (name, schema) in &schemas {
+        generated(&folder.join(name), &format!("{schema:#}\n"));
+    }
+    let committed: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    for file in committed {
+        assert!(schemas.iter().any(|(name, _)| *name == file), "host/report/schema/{file} is no schema any more: delete it");
+    }
+}
+
+#[test]
+fn the_pages_of_the_runbooks_are_fresh() {
+    let runbooks = lockgate::cli::bundled().unwrap();
+    let folder = root().join("runbooks");
+    generated(&folder.join("README.md"), &catalogue::catalogue_page(&runbooks));
+    for runbook in &runbooks {
+        let own = folder.join(&runbook.name);
+        let transcript = fs::read_to_string(own.join("plan.txt")).ok();
+        generated(&own.join("README.md"), &catalogue::page(runbook, transcript.as_deref()));
+    }
+}
+
+/// The README's table of commands and the program's own are the same.
+#[test]
+fn the_readme_names_every_command_and_no_other() {
+    use clap::CommandFactory as _;
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let named: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `lockgate ")?.split([' ', '`']).next())
+        .collect();
+    let program = lockgate::cli::args::Cli::command();
+    let commands: Vec<&str> = program.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name()).collect();
+    for command in &commands {
+        assert!(named.contains(command), "README.md does not name `lockgate {command}`");
+    }
+    for name in named {
+        assert!(commands.contains(&name), "README.md names `lockgate {name}`, which is no command");
+    }
+}
