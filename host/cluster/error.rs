@@ -78,6 +78,9 @@ impl Trouble {
     pub(crate) fn into_error(self, call: &Call, server: &str) -> Error {
         let doing = call.doing();
         let write = call.act.verb.is_write();
+        if let Trouble::Error(error) = self {
+            return error;
+        }
         let lost = |what: String| {
             if write {
                 unreachable(format!("{doing}: {what}; whether the change was made is unknown")).details(json!({ "outcome": "unknown" }))

@@ -10,7 +10,7 @@ use mlua::{Function, MultiValue, Table, Value as LuaValue};
 use super::engine::{Compiled, Engine};
 use super::error::{broken, fault};
 use super::require::{Cache, Modules, Shelves};
-use super::session::{Mode, Session, while_loading};
+use super::session::{Mode, Session, read_while_loading};
 use super::{declare, requires, sandbox};
 use crate::base::{Error, Result, Value, did_you_mean};
 use crate::cluster::Access;
@@ -132,7 +132,7 @@ impl LuaHost {
         for (name, table) in [("params", &params), ("state", &state)] {
             words.raw_set(name, table.clone())?;
             // Replaced by `Loaded::open` when functions are called.
-            let guard = core.function(lua, name, move |_, _, _| Err(while_loading(name)))?;
+            let guard = core.function(lua, name, move |_, _, _| Err(read_while_loading(name)))?;
             let meta = lua.create_table()?;
             meta.raw_set("__index", guard.clone())?;
             meta.raw_set("__newindex", guard)?;

@@ -90,6 +90,12 @@ pub(crate) fn while_loading(name: &str) -> Error {
         .hint("a file only declares when it loads: put the call into a function of a `check` or `step`")
 }
 
+/// The same for `params` and `state`.
+pub(crate) fn read_while_loading(name: &str) -> Error {
+    broken(format!("`{name}` is read while the file loads"))
+        .hint(format!("a file only declares when it loads: read `{name}` in a function of a `check` or `step`"))
+}
+
 fn refused(message: String) -> Error {
     Error::new(Kind::Runbook, Reason::Refused, message)
 }

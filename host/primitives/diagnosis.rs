@@ -160,6 +160,10 @@ fn pods_in_trouble(rollout: &Rollout, nodes: &BTreeMap<String, Arc<Json>>) -> Op
         let on: BTreeSet<String> = group.iter().map(|(pod, _)| view::text(pod, "/spec/nodeName").to_owned()).collect();
         diagnosis.nodes = on.into_iter().filter(|name| !name.is_empty()).collect();
     }
+    // A pod of a DaemonSet is known by its node: its name says nothing to the person who has to look there.
+    if rollout.shape == Shape::DaemonSet && (1..=3).contains(&diagnosis.nodes.len()) {
+        diagnosis.message.push_str(&format!(" on {} {}", verb(diagnosis.nodes.len(), "node", "nodes"), diagnosis.nodes.join(", ")));
+    }
     Some(diagnosis)
 }
 

@@ -49,7 +49,7 @@ pub static WORDS: &[Word] = &[
         fields: &[
             must("title", "string", "What it is, as a heading."),
             must("summary", "string", "What it does, in a sentence or two."),
-            may("impact", IMPACT, "What users of the cluster notice. Default: `none`."),
+            must("impact", IMPACT, "What users of the cluster notice."),
             may("source", "string", "The document it follows."),
             may("namespace", "string", "The namespace of references that name none."),
             may("versions", "string", "The versions it is written for, for people."),

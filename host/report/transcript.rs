@@ -4,7 +4,7 @@
 use super::escape;
 use super::paint::Paint;
 use crate::base::diff::Change;
-use crate::base::{Error, Span};
+use crate::base::{Error, Kind, Span};
 use crate::primitives::registry::plural;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, Verdict, What};
 
@@ -187,6 +187,7 @@ impl Transcript {
         match end {
             StepEnd::Done { .. } => {}
             StepEnd::Skipped { why } => self.fact(out, "skipped", why, None),
+            StepEnd::Failed { error } if error.kind == Kind::Cancelled => self.failure("stopped", error, out),
             StepEnd::Failed { error } => self.failure("failed", error, out),
             StepEnd::Unknown { why } => self.fact(out, "unknown", why, Some(Known::Unknown)),
         }
@@ -251,9 +252,10 @@ impl Transcript {
 
     fn verdict(&self, summary: &Summary) -> String {
         let paint = self.paint;
-        let writes = match summary.writes {
-            0 => "no writes".to_owned(),
-            count => format!("{} to {}", plural(count, "write"), plural(summary.objects.len(), "object")),
+        let count = format!("{} to {}", plural(summary.writes, "write"), plural(summary.objects.len(), "object"));
+        let (writes, after) = match summary.writes {
+            0 => ("no writes".to_owned(), "before any write".to_owned()),
+            _ => (count.clone(), format!("after {count}")),
         };
         let undo = match (summary.writes, summary.invertible) {
             (0, _) => String::new(),
@@ -272,11 +274,11 @@ impl Transcript {
                 format!("{}: {writes}{}{predicted}{undo}", paint.good("done"), self.time(summary.took))
             }
             (_, End::NotNeeded) => format!("{}: the checks hold and there is nothing to do", paint.good("nothing to do")),
-            (What::Plan, End::Failed) => format!("{} after {writes}", paint.bad("would fail")),
-            (What::Run, End::Failed) => format!("{} after {writes}", paint.bad("failed")),
-            (_, End::Parked) => format!("{} after {writes}; nothing was cleaned up", paint.warn("stopped")),
-            (_, End::Interrupted) => format!("{} after {writes}; nothing was cleaned up", paint.warn("interrupted")),
-            (_, End::Unknown) => format!("{} how it goes on after {writes}", paint.warn("unknown")),
+            (What::Plan, End::Failed) => format!("{} {after}", paint.bad("would fail")),
+            (What::Run, End::Failed) => format!("{} {after}", paint.bad("failed")),
+            (_, End::Parked) => format!("{} {after}; nothing was cleaned up", paint.warn("stopped")),
+            (_, End::Interrupted) => format!("{} {after}; nothing was cleaned up", paint.warn("interrupted")),
+            (_, End::Unknown) => format!("{}: the plan cannot be followed to its end; {writes} so far", paint.warn("unknown")),
         }
     }
 }

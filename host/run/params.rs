@@ -65,6 +65,8 @@ pub fn resolve(runbook: &Runbook, given: &Given, matches: &mut Matcher<'_>) -> R
         let value = match word.or_else(|| from_file.get(&decl.name).cloned()) {
             Some(value) => typed(decl, value, matches)?,
             None => match &decl.default {
+                // A default that names a file is read like a word that does.
+                Some(default) if decl.ty == ParamType::Manifests => typed(decl, default.clone(), matches)?,
                 Some(default) => default.clone(),
                 None => {
                     if decl.required() {

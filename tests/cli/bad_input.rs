@@ -113,10 +113,10 @@ fn step(name: &str, body: &str, code: i32) {
 #[test]
 fn calls() {
     step("verb-unknown", "wait_rolout(\"deployment/web\")", 1);
-    step("verb-wrong-type", "scale(\"deployment/web\", \"three\")", 2);
-    step("verb-unknown-option", "wait_rollout(\"deployment/web\", { stal = \"1m\" })", 2);
+    step("verb-wrong-type", "scale(\"deployment/web\", \"three\")", 1);
+    step("verb-unknown-option", "wait_rollout(\"deployment/web\", { stal = \"1m\" })", 1);
     step("object-missing", "get(\"deployment/wbe\")", 1);
-    step("kind-unknown", "get(\"deploymnt/web\")", 2);
+    step("kind-unknown", "get(\"deploymnt/web\")", 1);
     step("container-missing", "set_image(\"deployment/web\", { wbe = \"registry.example/web:v2\" })", 1);
     step("raised", "error(\"not today\")", 1);
     let check = Host::with_runbook(&format!(

@@ -7,3 +7,4 @@ mod output;
 mod runs;
 mod servers;
 mod support;
+mod terminal;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A runbook's head: the namespace of the fixture [`CLUSTER`].
-pub(super) const HEAD: &str = "runbook { title = \"T\", summary = \"S.\", namespace = \"shop\" }\n";
+pub(super) const HEAD: &str = "runbook { title = \"T\", summary = \"S.\", impact = \"none\", namespace = \"shop\" }\n";
 
 /// A cluster with one node and a deployment `web` of two pods in `shop`.
 pub(super) const CLUSTER: &str = r#"apiVersion: v1

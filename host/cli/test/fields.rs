@@ -13,8 +13,6 @@ const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture"
 
 /// A scenario, ready to be played.
 pub(super) struct Scenario {
-    /// Its name, a sentence.
-    pub(super) name: String,
     /// The fixture beside the runbook.
     pub(super) fixture: String,
     /// The parameters of the run.
@@ -59,7 +57,6 @@ impl Scenario {
             wrong(raw, "expect", "it has no `expect`").hint("write `expect = function(run) run:succeeds() end`")
         })?;
         Ok(Scenario {
-            name: raw.name.clone(),
             fixture: text(raw, "fixture")?.unwrap_or_else(|| "cluster.yaml".to_owned()),
             params: params(raw)?,
             given: function(raw, "given")?,

@@ -149,8 +149,8 @@ impl Faults {
                 continue;
             }
             counted.seen += 1;
-            let due = when.nth.is_none_or(|nth| nth == counted.seen)
-                && when.every.is_none_or(|every| every > 0 && counted.seen % every == 0);
+            let due =
+                when.nth.is_none_or(|nth| nth == counted.seen) && when.every.is_none_or(|every| every > 0 && counted.seen % every == 0);
             if due && decided.is_none() {
                 counted.fired += 1;
                 decided = Some(counted.rule.action.clone());

@@ -51,13 +51,7 @@ pub(crate) fn delete(store: &mut Store, key: &Key, now: Timestamp) -> Result<(),
 }
 
 /// Deletes an object as the API server does. With `dry_run` nothing changes.
-pub(crate) fn delete_with(
-    store: &mut Store,
-    key: &Key,
-    options: &Options,
-    now: Timestamp,
-    dry_run: bool,
-) -> Result<Outcome, Status> {
+pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: Timestamp, dry_run: bool) -> Result<Outcome, Status> {
     let Some(before) = store.get(key).cloned() else {
         return Err(Status::not_found(key.kind, &key.name));
     };
@@ -92,13 +86,7 @@ pub(crate) fn delete_with(
 }
 
 /// A namespace goes when it is empty; until then it takes nothing new.
-fn delete_namespace(
-    store: &mut Store,
-    key: &Key,
-    before: &Value,
-    now: Timestamp,
-    dry_run: bool,
-) -> Result<Outcome, Status> {
+fn delete_namespace(store: &mut Store, key: &Key, before: &Value, now: Timestamp, dry_run: bool) -> Result<Outcome, Status> {
     if matches!(key.name.as_str(), "default" | "kube-public" | "kube-system") {
         return Err(Status::forbidden(key.kind, &key.name, "this namespace may not be deleted"));
     }
@@ -339,9 +327,8 @@ fn namespace_content_gone(store: &mut Store, gone: &Key) {
 }
 
 fn remove_empty_namespace(store: &mut Store, key: &Key) {
-    let going = store.get(key).is_some_and(|object| {
-        view::is_terminating(object) && view::list(object, &["metadata", "finalizers"]).is_empty()
-    });
+    let going =
+        store.get(key).is_some_and(|object| view::is_terminating(object) && view::list(object, &["metadata", "finalizers"]).is_empty());
     if going && namespace_is_empty(store, &key.name) {
         store.remove(key);
     }

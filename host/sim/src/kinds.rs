@@ -233,10 +233,7 @@ const FOREIGN_RESOURCES: &[(&str, &str, &str)] = &[
 const FOREIGN_SUBRESOURCES: &[(&str, &[&str])] = &[
     ("namespaces", &["finalize"]),
     ("nodes", &["proxy"]),
-    (
-        "pods",
-        &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize"],
-    ),
+    ("pods", &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize"]),
     ("services", &["proxy"]),
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! [`Cluster::handle`](cluster::Cluster::handle) answers the requests that a client sends to an API server; controllers, a
 //! scheduler and kubelets carry on what was written, in virtual time. There is no IO, no thread and no wall clock in here:
-//! equal seed and equal requests give equal answers, byte by byte.
+//! Equal seed and equal requests give equal answers, byte by byte.
 //!
 //! What is not modelled is refused by name with a `501` (see [`kinds`]); it is never guessed.
 
@@ -14,8 +14,8 @@ mod engine;
 pub mod faults;
 pub mod fixture;
 mod gc;
-mod kubelet;
 pub mod kinds;
+mod kubelet;
 pub mod model;
 pub mod patch;
 pub mod quantity;
@@ -34,3 +34,8 @@ pub use crate::engine::Scope;
 pub use crate::request::{Body, Method, Request, Response, WatchId};
 pub use crate::store::{Change, Key, Store};
 pub use crate::watch::WatchPoll;
+
+/// The code of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

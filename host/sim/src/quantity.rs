@@ -37,9 +37,7 @@ pub enum QuantityError {
 impl fmt::Display for QuantityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => {
-                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-            }
+            Self::Malformed => "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
             Self::OutOfRange => "the quantity is out of range",
         })
     }
@@ -47,18 +45,8 @@ impl fmt::Display for QuantityError {
 
 impl std::error::Error for QuantityError {}
 
-const DECIMAL: [(&str, i32); 10] = [
-    ("n", -9),
-    ("u", -6),
-    ("m", -3),
-    ("", 0),
-    ("k", 3),
-    ("M", 6),
-    ("G", 9),
-    ("T", 12),
-    ("P", 15),
-    ("E", 18),
-];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
 impl Quantity {
@@ -316,6 +304,39 @@ mod tests {
         }
         assert_eq!((q("1Gi") + q("512Mi")).to_string(), "1536Mi");
         assert_eq!((q("1") - q("300m")).to_string(), "700m");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn order_follows_the_amounts(a in -1_000_000_i64..1_000_000, b in -1_000_000_i64..1_000_000, i in 0..16_usize, j in 0..16_usize) {
+            let all: Vec<(&str, f64)> = DECIMAL.iter().map(|(s, p)| (*s, 10_f64.powi(*p)))
+                .chain(BINARY.iter().map(|(s, p)| (*s, 2_f64.powi(*p as i32)))).collect();
+            let (x, y) = (q(&format!("{a}{}", all[i].0)), q(&format!("{b}{}", all[j].0)));
+            let (f, g) = (a as f64 * all[i].1, b as f64 * all[j].1);
+            // Floats this far apart cannot have been brought together by rounding.
+            if (f - g).abs() > 1e-6 * f.abs().max(g.abs()) {
+                proptest::prop_assert_eq!(x.cmp(&y), f.partial_cmp(&g).unwrap());
+            }
+            proptest::prop_assert_eq!(x + y - y, x);
+        }
+
+        #[test]
+        fn printing_and_reading_are_inverse(a: i32, i in 0..10_usize) {
+            let x = Quantity { nano: i128::from(a) * 10_i128.pow((DECIMAL[i].1 + 9).unsigned_abs()), format: Format::DecimalSi };
+            proptest::prop_assert_eq!(q(&x.to_string()), x);
+            let e = Quantity { format: Format::DecimalExponent, ..x };
+            proptest::prop_assert_eq!(q(&e.to_string()), x);
+            let whole = Quantity { nano: i128::from(a) * NANO, format: Format::BinarySi };
+            proptest::prop_assert_eq!(q(&whole.to_string()), whole);
+            proptest::prop_assert_eq!(whole.to_string(), q(&whole.to_string()).to_string());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+.0-9eEKMGTPEimunk]{0,60}|\\PC{0,8}") {
+            if let Ok(x) = text.parse::<Quantity>() {
+                proptest::prop_assert_eq!(q(&x.to_string()).value(), x.value());
+            }
+        }
     }
 
     #[test]

@@ -109,8 +109,7 @@ impl LabelSelector {
             requirements.push(Requirement { key: key.clone(), operator: Operator::In, values: vec![value.to_owned()] });
         }
         for expression in view::list(value, &["matchExpressions"]) {
-            let values: Vec<String> =
-                view::list(expression, &["values"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let values: Vec<String> = view::list(expression, &["values"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
             let name = view::text(expression, &["operator"]);
             let operator = match name {
                 "In" => Operator::In,
@@ -220,13 +219,9 @@ fn requirement(part: &str) -> Result<Requirement, SelectorError> {
     if let Some(key) = part.strip_prefix('!') {
         return make(key, Operator::DoesNotExist, Vec::new());
     }
-    for (token, operator) in [
-        ("!=", Operator::NotIn),
-        ("==", Operator::In),
-        ("=", Operator::In),
-        (">", Operator::GreaterThan),
-        ("<", Operator::LessThan),
-    ] {
+    for (token, operator) in
+        [("!=", Operator::NotIn), ("==", Operator::In), ("=", Operator::In), (">", Operator::GreaterThan), ("<", Operator::LessThan)]
+    {
         let Some((key, value)) = part.split_once(token) else { continue };
         if matches!(token, ">" | "<") && value.trim().parse::<i64>().is_err() {
             return Err(SelectorError(format!("for 'Gt', 'Lt' operators, the value must be an integer: {:?}", value.trim())));
@@ -423,8 +418,20 @@ mod tests {
     fn every_operator_selects() {
         let web = json!({"app": "web", "tier": "front", "n": "5"});
         for yes in [
-            "", "app", "app=web", "app==web", "app!=db", "!zone", "app in (web, db)", "app notin (db)", "zone notin (a)", "zone!=a",
-            "n>4", "n<6", "app=web,tier in (front,back),!zone", " app = web ",
+            "",
+            "app",
+            "app=web",
+            "app==web",
+            "app!=db",
+            "!zone",
+            "app in (web, db)",
+            "app notin (db)",
+            "zone notin (a)",
+            "zone!=a",
+            "n>4",
+            "n<6",
+            "app=web,tier in (front,back),!zone",
+            " app = web ",
         ] {
             assert!(selects(yes, web.clone()), "{yes}");
         }
@@ -436,7 +443,23 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for wrong in ["a,", ",a", "a,,b", "a in", "a in (b", "a in b)", "a like (b)", "a in (b) c", "a=b=c", "a>x", "a b", "!", "=b", "a=!b", "a in ((b))"] {
+        for wrong in [
+            "a,",
+            ",a",
+            "a,,b",
+            "a in",
+            "a in (b",
+            "a in b)",
+            "a like (b)",
+            "a in (b) c",
+            "a=b=c",
+            "a>x",
+            "a b",
+            "!",
+            "=b",
+            "a=!b",
+            "a in ((b))",
+        ] {
             assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -463,10 +486,7 @@ mod tests {
         let wrong = FieldSelector::parse(kinds::POD, "spec.image=x").unwrap_err();
         assert_eq!((wrong.code(), wrong.message()), (400, "field label not supported: spec.image"));
         let wrong = FieldSelector::parse(kinds::DEPLOYMENT, "spec.replicas=1").unwrap_err();
-        assert_eq!(
-            wrong.message(),
-            r#""spec.replicas" is not a known field selector: only "metadata.name", "metadata.namespace""#
-        );
+        assert_eq!(wrong.message(), r#""spec.replicas" is not a known field selector: only "metadata.name", "metadata.namespace""#);
         assert_eq!(FieldSelector::parse(kinds::POD, "nonsense").unwrap_err().code(), 400);
         assert_eq!(FieldSelector::parse(kinds::POD, "metadata.name=p").unwrap().name(), Some("p"));
     }

@@ -84,11 +84,7 @@ impl Status {
     pub fn from_value(value: Value) -> Self {
         let is_status = value.get("kind").and_then(Value::as_str) == Some("Status");
         let code = value.get("code").and_then(Value::as_u64).filter(|code| (400..600).contains(code));
-        if is_status && code.is_some() {
-            Self(Box::new(value))
-        } else {
-            Self::internal(format!("not a Status: {value}"))
-        }
+        if is_status && code.is_some() { Self(Box::new(value)) } else { Self::internal(format!("not a Status: {value}")) }
     }
 
     /// 404: the object does not exist.
@@ -121,11 +117,7 @@ impl Status {
     /// 409 with the server's text for a stale `resourceVersion`.
     #[must_use]
     pub fn modified(kind: &Kind, name: &str) -> Self {
-        Self::conflict(
-            kind,
-            name,
-            "the object has been modified; please apply your changes to the latest version and try again",
-        )
+        Self::conflict(kind, name, "the object has been modified; please apply your changes to the latest version and try again")
     }
 
     /// 422: the object is invalid for these causes.
@@ -136,8 +128,7 @@ impl Status {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let list: Vec<Value> =
-            causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
+        let list: Vec<Value> = causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
         let details = json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": list});
         Self::new(422, "Invalid", format!("{} {name:?} is invalid: {text}", kind.group_kind()), without_empty(details))
     }
@@ -153,11 +144,8 @@ impl Status {
     #[must_use]
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
         let resource = kind.group_resource();
-        let message = if name.is_empty() {
-            format!("{resource} is forbidden: {why}")
-        } else {
-            format!("{resource} {name:?} is forbidden: {why}")
-        };
+        let message =
+            if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} {name:?} is forbidden: {why}") };
         Self::new(403, "Forbidden", message, details(kind, name))
     }
 
@@ -176,8 +164,7 @@ impl Status {
     /// 415: a body of a type that is not accepted.
     #[must_use]
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "));
+        let message = format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "));
         Self::new(415, "UnsupportedMediaType", message, Value::Null)
     }
 
@@ -288,10 +275,7 @@ mod tests {
         assert_eq!(one.message(), r#"Deployment.apps "x" is invalid: spec.selector: Required value"#);
         let two = [Cause::required("a", ""), Cause::invalid("b", &json!(-1), "must be greater than or equal to 0")];
         let two = Status::invalid(kinds::POD, "x", &two);
-        assert_eq!(
-            two.message(),
-            r#"Pod "x" is invalid: [a: Required value, b: Invalid value: -1: must be greater than or equal to 0]"#
-        );
+        assert_eq!(two.message(), r#"Pod "x" is invalid: [a: Required value, b: Invalid value: -1: must be greater than or equal to 0]"#);
         assert_eq!(two.as_value()["details"]["causes"][1]["field"], "b");
         assert_eq!(two.as_value()["details"]["kind"], "Pod");
     }

@@ -111,11 +111,7 @@ impl Store {
     }
 
     /// Objects of a kind in one namespace or, with `None`, everywhere; by namespace and name.
-    pub fn list<'a>(
-        &'a self,
-        kind: &'static Kind,
-        namespace: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
+    pub fn list<'a>(&'a self, kind: &'static Kind, namespace: Option<&str>) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
         let within = namespace.filter(|_| kind.namespaced).map(str::to_owned);
         let from = Key { kind, namespace: within.clone().unwrap_or_default(), name: String::new() };
         self.objects
@@ -343,8 +339,7 @@ impl Store {
                 undone.entry(&change.key).or_insert(change.before.as_ref());
             }
         }
-        let mut found: BTreeMap<&Key, &Arc<Value>> =
-            self.list(kind, namespace).filter(|(key, _)| !undone.contains_key(key)).collect();
+        let mut found: BTreeMap<&Key, &Arc<Value>> = self.list(kind, namespace).filter(|(key, _)| !undone.contains_key(key)).collect();
         found.extend(undone.into_iter().filter_map(|(key, before)| before.map(|object| (key, object))));
         Some(found.into_iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect())
     }

@@ -217,8 +217,8 @@ impl Watch {
 
     /// What a change means for this watch: an object that begins to be selected is added, one that ceases to be is deleted.
     fn event_of(&self, change: &Change) -> Option<Value> {
-        let here = self.call.kind.is(change.key.kind)
-            && self.call.namespace.as_ref().is_none_or(|namespace| *namespace == change.key.namespace);
+        let here =
+            self.call.kind.is(change.key.kind) && self.call.namespace.as_ref().is_none_or(|namespace| *namespace == change.key.namespace);
         if !here {
             return None;
         }

@@ -74,10 +74,7 @@ pub(super) fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
     }
     let given = view::name(object);
     if !given.is_empty() && given != call.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({})",
-            call.name
-        )));
+        return Err(Status::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({})", call.name)));
     }
     view::set(object, &["metadata", "name"], call.name.as_str());
     Ok(())

@@ -12,7 +12,7 @@ mod write;
 use jiff::Timestamp;
 
 pub(crate) use self::path::{Call, Target, Verb};
-pub(crate) use self::read::{Listing, ListOptions};
+pub(crate) use self::read::{ListOptions, Listing};
 use crate::request::{Request, Response};
 use crate::status::Status;
 use crate::store::Store;
@@ -54,9 +54,7 @@ fn dry_run(request: &Request) -> Result<bool, Status> {
                 return Err(Status::new(
                     422,
                     "Invalid",
-                    format!(
-                        "Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: {other:?}: supported values: \"All\""
-                    ),
+                    format!("Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: {other:?}: supported values: \"All\""),
                     serde_json::Value::Null,
                 ));
             }

@@ -59,14 +59,14 @@ impl ListOptions {
     /// Reads the options of a list or watch from its query.
     pub(crate) fn parse(call: &Call, request: &Request) -> Result<Self, Status> {
         let labels = request.query("labelSelector").unwrap_or_default();
-        let labels = LabelSelector::parse(labels)
-            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels = LabelSelector::parse(labels).map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
         let fields = FieldSelector::parse(call.kind, request.query("fieldSelector").unwrap_or_default())?;
         let number = |name: &str| match request.query(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
-                Status::bad_request(format!("invalid query parameter {name}={text:?}: it is not a whole number"))
-            }),
+            Some(text) => text
+                .parse::<u64>()
+                .map(Some)
+                .map_err(|_| Status::bad_request(format!("invalid query parameter {name}={text:?}: it is not a whole number"))),
         };
         let limit = number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
         let rv = number("resourceVersion")?;
@@ -113,7 +113,12 @@ impl ListOptions {
 
 /// 422 for the options of a list.
 pub(crate) fn invalid_options(why: &str) -> Status {
-    Status::new(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"), json!({"group": "meta.k8s.io", "kind": "ListOptions"}))
+    Status::new(
+        422,
+        "Invalid",
+        format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"),
+        json!({"group": "meta.k8s.io", "kind": "ListOptions"}),
+    )
 }
 
 /// 504 for a resource version that is still to come.
@@ -166,12 +171,7 @@ impl Listing {
         Ok(Self::page(rv, rest.map(|(key, object)| (key, object)), options, options.limit))
     }
 
-    fn page<'a>(
-        rv: u64,
-        all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>,
-        options: &ListOptions,
-        limit: usize,
-    ) -> Self {
+    fn page<'a>(rv: u64, all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>, options: &ListOptions, limit: usize) -> Self {
         let mut selected = all.filter(|(_, object)| options.selects(object));
         let mut listing = Self { rv, objects: Vec::new(), proceed: None, remaining: None };
         let mut last = None;

@@ -252,10 +252,7 @@ mod tests {
         assert_eq!(d["apiVersion"], "apps/v1");
         assert_eq!(d["metadata"], json!({"name": "d"}));
         let spec = &d["spec"];
-        assert_eq!(
-            spec["strategy"],
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
-        );
+        assert_eq!(spec["strategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}));
         assert_eq!([&spec["replicas"], &spec["revisionHistoryLimit"], &spec["progressDeadlineSeconds"]], [1, 10, 600]);
         // Host ports are filled in on pods, not in templates.
         assert_eq!(

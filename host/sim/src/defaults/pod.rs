@@ -64,9 +64,8 @@ fn tolerate_lost_nodes(spec: &mut Fields) {
     }
     let Some(list) = spec.get_mut("tolerations").and_then(Value::as_array_mut) else { return };
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        let tolerated = list.iter().any(|t| {
-            ["", key].contains(&view::text(t, &["key"])) && ["", "NoExecute"].contains(&view::text(t, &["effect"]))
-        });
+        let tolerated =
+            list.iter().any(|t| ["", key].contains(&view::text(t, &["key"])) && ["", "NoExecute"].contains(&view::text(t, &["effect"])));
         if !tolerated {
             list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
         }
@@ -177,9 +176,8 @@ pub(super) fn quality_of_service(pod: &Value) -> &'static str {
     let amount = |container: &Value, side: &str, name: &str| amount(container, side, name).filter(|q| !q.is_zero());
     let names = ["cpu", "memory"];
     let asks = |c: &Value| names.iter().any(|n| amount(c, "requests", n).is_some() || amount(c, "limits", n).is_some());
-    let fixed = |c: &Value| {
-        names.iter().all(|n| amount(c, "limits", n).is_some_and(|limit| amount(c, "requests", n).is_none_or(|r| r == limit)))
-    };
+    let fixed =
+        |c: &Value| names.iter().all(|n| amount(c, "limits", n).is_some_and(|limit| amount(c, "requests", n).is_none_or(|r| r == limit)));
     if !containers().any(asks) {
         "BestEffort"
     } else if containers().all(fixed) {
@@ -237,7 +235,8 @@ mod tests {
 
     #[test]
     fn quality_of_service_follows_requests_and_limits() {
-        let qos = |resources: Value| defaulted(json!({"containers": [{"image": "a:1", "resources": resources}]}))["status"]["qosClass"].clone();
+        let qos =
+            |resources: Value| defaulted(json!({"containers": [{"image": "a:1", "resources": resources}]}))["status"]["qosClass"].clone();
         assert_eq!(qos(json!({})), "BestEffort");
         assert_eq!(qos(json!({"requests": {"cpu": "1"}})), "Burstable");
         assert_eq!(qos(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");

@@ -56,31 +56,18 @@ static POD_STATUS: Schema = Schema(&[
     ("hostIPs", Merge::Keyed("ip", &PLAIN)),
     ("resourceClaimStatuses", Merge::Keyed("name", &PLAIN)),
 ]);
-static NODE_STATUS: Schema =
-    Schema(&[("conditions", Merge::Keyed("type", &PLAIN)), ("addresses", Merge::Keyed("type", &PLAIN))]);
+static NODE_STATUS: Schema = Schema(&[("conditions", Merge::Keyed("type", &PLAIN)), ("addresses", Merge::Keyed("type", &PLAIN))]);
 static NODE_SPEC: Schema = Schema(&[("podCIDRs", Merge::Set)]);
 static SERVICE_SPEC: Schema = Schema(&[("ports", Merge::Keyed("port", &PLAIN))]);
 
-static POD: Schema = Schema(&[
-    ("metadata", Merge::Object(&METADATA)),
-    ("spec", Merge::Object(&POD_SPEC)),
-    ("status", Merge::Object(&POD_STATUS)),
-]);
-static NODE: Schema = Schema(&[
-    ("metadata", Merge::Object(&METADATA)),
-    ("spec", Merge::Object(&NODE_SPEC)),
-    ("status", Merge::Object(&NODE_STATUS)),
-]);
-static SERVICE: Schema = Schema(&[
-    ("metadata", Merge::Object(&METADATA)),
-    ("spec", Merge::Object(&SERVICE_SPEC)),
-    ("status", Merge::Object(&CONDITIONS)),
-]);
-static WORKLOAD: Schema = Schema(&[
-    ("metadata", Merge::Object(&METADATA)),
-    ("spec", Merge::Object(&WORKLOAD_SPEC)),
-    ("status", Merge::Object(&CONDITIONS)),
-]);
+static POD: Schema =
+    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&POD_SPEC)), ("status", Merge::Object(&POD_STATUS))]);
+static NODE: Schema =
+    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&NODE_SPEC)), ("status", Merge::Object(&NODE_STATUS))]);
+static SERVICE: Schema =
+    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&SERVICE_SPEC)), ("status", Merge::Object(&CONDITIONS))]);
+static WORKLOAD: Schema =
+    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&WORKLOAD_SPEC)), ("status", Merge::Object(&CONDITIONS))]);
 static OTHER: Schema = Schema(&[("metadata", Merge::Object(&METADATA)), ("status", Merge::Object(&CONDITIONS))]);
 
 impl Schema {
@@ -259,13 +246,7 @@ fn merge_list(original: &mut Vec<Value>, patch: Vec<Value>, rule: Option<Merge>)
     }
 }
 
-fn merge_keyed(
-    original: &mut Vec<Value>,
-    patch: Vec<Value>,
-    key: &str,
-    schema: &Schema,
-    rule: Option<Merge>,
-) -> Result<(), String> {
+fn merge_keyed(original: &mut Vec<Value>, patch: Vec<Value>, key: &str, schema: &Schema, rule: Option<Merge>) -> Result<(), String> {
     let (mut items, mut replace) = (Vec::new(), false);
     for item in patch {
         let Value::Object(fields) = item else { return Err("lists of different types cannot be merged".to_owned()) };
@@ -332,10 +313,7 @@ fn without_directives(value: Value) -> Option<Value> {
             let kept = fields
                 .into_iter()
                 .filter(|(key, value)| {
-                    !value.is_null()
-                        && key != RETAIN_KEYS
-                        && !key.starts_with(ELEMENT_ORDER)
-                        && !key.starts_with(DELETE_PRIMITIVES)
+                    !value.is_null() && key != RETAIN_KEYS && !key.starts_with(ELEMENT_ORDER) && !key.starts_with(DELETE_PRIMITIVES)
                 })
                 .filter_map(|(key, value)| without_directives(value).map(|value| (key, value)));
             Some(Value::Object(kept.collect()))

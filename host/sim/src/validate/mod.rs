@@ -108,8 +108,7 @@ fn finish(kind: &Kind, object: &Value, causes: &[Cause]) -> Result<(), Status> {
 /// Whether a name fits the kind.
 fn name_text(kind: &Kind, name: &str) -> Option<&'static str> {
     let label = matches!(kind.kind, "Namespace" | "Service");
-    let (longest, too_long) =
-        if label { (63, "must be no more than 63 characters") } else { (253, "must be no more than 253 characters") };
+    let (longest, too_long) = if label { (63, "must be no more than 63 characters") } else { (253, "must be no more than 253 characters") };
     if name.len() > longest {
         return Some(too_long);
     }
@@ -312,7 +311,9 @@ fn address(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
 
 fn data(object: &Value, causes: &mut Vec<Cause>) {
     for (key, _) in view::at(object, &["data"]).and_then(Value::as_object).into_iter().flatten() {
-        let fits = key.len() <= 253 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !matches!(key.as_str(), "" | "." | "..");
+        let fits = key.len() <= 253
+            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && !matches!(key.as_str(), "" | "." | "..");
         if !fits {
             let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  \
                 or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";

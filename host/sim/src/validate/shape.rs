@@ -33,14 +33,19 @@ const METADATA: &[(&str, Type)] = &[
     ("labels", Texts),
     ("annotations", Texts),
     ("finalizers", TextList),
-    ("ownerReferences", List("OwnerReference", &[("apiVersion", Text), ("kind", Text), ("name", Text), ("uid", Text), ("controller", Bool), ("blockOwnerDeletion", Bool)])),
+    (
+        "ownerReferences",
+        List(
+            "OwnerReference",
+            &[("apiVersion", Text), ("kind", Text), ("name", Text), ("uid", Text), ("controller", Bool), ("blockOwnerDeletion", Bool)],
+        ),
+    ),
 ];
 const SELECTOR: &[(&str, Type)] = &[
     ("matchLabels", Texts),
     ("matchExpressions", List("LabelSelectorRequirement", &[("key", Text), ("operator", Text), ("values", TextList)])),
 ];
-const PORT: &[(&str, Type)] =
-    &[("name", Text), ("containerPort", Int32), ("hostPort", Int32), ("hostIP", Text), ("protocol", Text)];
+const PORT: &[(&str, Type)] = &[("name", Text), ("containerPort", Int32), ("hostPort", Int32), ("hostIP", Text), ("protocol", Text)];
 const PROBE: &[(&str, Type)] = &[
     ("initialDelaySeconds", Int32),
     ("timeoutSeconds", Int32),
@@ -64,8 +69,7 @@ const CONTAINER: &[(&str, Type)] = &[
     ("startupProbe", Object("Probe", PROBE)),
     ("restartPolicy", Text),
 ];
-const TOLERATION: &[(&str, Type)] =
-    &[("key", Text), ("operator", Text), ("value", Text), ("effect", Text), ("tolerationSeconds", Int64)];
+const TOLERATION: &[(&str, Type)] = &[("key", Text), ("operator", Text), ("value", Text), ("effect", Text), ("tolerationSeconds", Int64)];
 const POD_SPEC: &[(&str, Type)] = &[
     ("containers", List("Container", CONTAINER)),
     ("initContainers", List("Container", CONTAINER)),
@@ -116,13 +120,8 @@ const NODE_SPEC: &[(&str, Type)] = &[("unschedulable", Bool), ("podCIDR", Text),
 const NODE_STATUS: &[(&str, Type)] = &[("capacity", Amounts), ("allocatable", Amounts), ("nodeInfo", Object("NodeSystemInfo", &[]))];
 const BUDGET_SPEC: &[(&str, Type)] =
     &[("minAvailable", IntOrText), ("maxUnavailable", IntOrText), ("selector", Object("LabelSelector", SELECTOR))];
-const LEASE_SPEC: &[(&str, Type)] = &[
-    ("holderIdentity", Text),
-    ("leaseDurationSeconds", Int32),
-    ("leaseTransitions", Int32),
-    ("acquireTime", Text),
-    ("renewTime", Text),
-];
+const LEASE_SPEC: &[(&str, Type)] =
+    &[("holderIdentity", Text), ("leaseDurationSeconds", Int32), ("leaseTransitions", Int32), ("acquireTime", Text), ("renewTime", Text)];
 const SCALER_SPEC: &[(&str, Type)] = &[
     ("minReplicas", Int32),
     ("maxReplicas", Int32),
@@ -136,19 +135,12 @@ const POD: &[(&str, Type)] = &[
     ("spec", Object("PodSpec", POD_SPEC)),
     ("status", Object("PodStatus", &[("phase", Text), ("conditions", List("PodCondition", &[]))])),
 ];
-const WORKLOAD: &[(&str, Type)] = &[
-    ("metadata", Object("ObjectMeta", METADATA)),
-    ("spec", Object("Spec", WORKLOAD_SPEC)),
-    ("status", Object("Status", &[])),
-];
+const WORKLOAD: &[(&str, Type)] =
+    &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("Spec", WORKLOAD_SPEC)), ("status", Object("Status", &[]))];
 const SERVICE: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("ServiceSpec", SERVICE_SPEC))];
-const NODE: &[(&str, Type)] = &[
-    ("metadata", Object("ObjectMeta", METADATA)),
-    ("spec", Object("NodeSpec", NODE_SPEC)),
-    ("status", Object("NodeStatus", NODE_STATUS)),
-];
-const BUDGET: &[(&str, Type)] =
-    &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("PodDisruptionBudgetSpec", BUDGET_SPEC))];
+const NODE: &[(&str, Type)] =
+    &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("NodeSpec", NODE_SPEC)), ("status", Object("NodeStatus", NODE_STATUS))];
+const BUDGET: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("PodDisruptionBudgetSpec", BUDGET_SPEC))];
 const LEASE: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("LeaseSpec", LEASE_SPEC))];
 const SCALER: &[(&str, Type)] =
     &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("HorizontalPodAutoscalerSpec", SCALER_SPEC))];

@@ -45,10 +45,7 @@ fn names_are_checked() {
 #[test]
 fn selectors_and_templates_fit_together() {
     let text = refusal(kinds::DEPLOYMENT, with(&["spec", "template", "metadata", "labels", "app"], json!("db")));
-    assert_eq!(
-        text,
-        r#"spec.template.metadata.labels: Invalid value: {"app":"db"}: `selector` does not match template `labels`"#
-    );
+    assert_eq!(text, r#"spec.template.metadata.labels: Invalid value: {"app":"db"}: `selector` does not match template `labels`"#);
     let mut object = deployment();
     view::remove(&mut object, &["spec", "selector"]);
     assert!(refusal(kinds::DEPLOYMENT, object).starts_with("[spec.selector: Required value, spec.template.metadata.labels: "));
@@ -91,10 +88,19 @@ fn containers_are_checked() {
     for (value, text) in [
         (json!([]), format!("{at}: Required value")),
         (json!([{"name": "a", "image": ""}]), format!("{at}[0].image: Required value")),
-        (json!([{"name": "a", "image": " a"}]), format!("{at}[0].image: Invalid value: \" a\": must not have leading or trailing whitespace")),
+        (
+            json!([{"name": "a", "image": " a"}]),
+            format!("{at}[0].image: Invalid value: \" a\": must not have leading or trailing whitespace"),
+        ),
         (json!([{"name": "a", "image": "a"}, {"name": "a", "image": "b"}]), format!("{at}[1].name: Duplicate value: \"a\"")),
-        (json!([{"name": "a", "image": "a", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]), format!("{at}[0].volumeMounts[0].name: Not found: \"v\"")),
-        (json!([{"name": "a", "image": "a", "ports": [{"containerPort": 70000}]}]), format!("{at}[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive")),
+        (
+            json!([{"name": "a", "image": "a", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]),
+            format!("{at}[0].volumeMounts[0].name: Not found: \"v\""),
+        ),
+        (
+            json!([{"name": "a", "image": "a", "ports": [{"containerPort": 70000}]}]),
+            format!("{at}[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"),
+        ),
         (
             json!([{"name": "a", "image": "a", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}]),
             format!("{at}[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
@@ -118,16 +124,30 @@ fn some_fields_never_change() {
     let refused = pod(json!({"containers": [{"name": "a", "image": "a:1"}], "nodeName": "n"}));
     assert!(update(kinds::POD, &before, &refused).unwrap_err().message().contains("pod updates may not change fields other than"));
     let service = |ip: &str| json!({"metadata": {"name": "s"}, "spec": {"type": "ClusterIP", "clusterIP": ip}});
-    assert!(update(kinds::SERVICE, &service("10.96.0.9"), &service("10.96.0.8")).unwrap_err().message().contains("may not change once set"));
+    assert!(
+        update(kinds::SERVICE, &service("10.96.0.9"), &service("10.96.0.8")).unwrap_err().message().contains("may not change once set")
+    );
 }
 
 #[test]
 fn wrong_types_are_named() {
     for (path, value, text) in [
         (&["spec", "replicas"][..], json!("two"), "json: cannot unmarshal string into Go struct field Spec.spec.replicas of type int32"),
-        (&["metadata", "labels"], json!({"a": 1}), "json: cannot unmarshal number 1 into Go struct field ObjectMeta.metadata.labels of type string"),
-        (&["spec", "template", "spec", "containers"], json!({}), "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
-        (&["spec", "template", "spec", "hostNetwork"], json!("true"), "json: cannot unmarshal string into Go struct field PodSpec.spec.template.spec.hostNetwork of type bool"),
+        (
+            &["metadata", "labels"],
+            json!({"a": 1}),
+            "json: cannot unmarshal number 1 into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
+        (
+            &["spec", "template", "spec", "containers"],
+            json!({}),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+        ),
+        (
+            &["spec", "template", "spec", "hostNetwork"],
+            json!("true"),
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.template.spec.hostNetwork of type bool",
+        ),
         (&["spec"], json!([]), "json: cannot unmarshal array into Go struct field Spec.spec of type Spec"),
     ] {
         assert_eq!(shape(kinds::DEPLOYMENT, &with(path, value)), Err(text.to_owned()));

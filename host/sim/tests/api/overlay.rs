@@ -1,0 +1,104 @@
+//! A cluster that knows only what was loaded, and copies of clusters.
+
+use lockgate_sim::{Cluster, Options, Request, Scope, kinds};
+use serde_json::{Value, json};
+
+use crate::support::{Api, DEPLOYMENTS, MAPS, MERGE, names};
+
+fn partial() -> Api {
+    Api(Cluster::new(Options { partial: true, ..Options::default() }))
+}
+
+fn scope(kind: &'static lockgate_sim::kinds::Kind, namespace: Option<&str>) -> Scope {
+    Scope { kind, namespace: namespace.map(str::to_owned) }
+}
+
+fn live(name: &str, version: u64) -> Value {
+    json!({"metadata": {"name": name, "namespace": "x", "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
+        "creationTimestamp": "2000-01-01T00:00:00Z", "managedFields": [{"manager": "m"}]}, "data": {"a": "live"}})
+}
+
+#[test]
+fn loaded_objects_keep_their_identity() {
+    let mut api = partial();
+    let request = Request::get(&format!("{MAPS}/a"));
+    let wanted = scope(kinds::CONFIG_MAP, Some("x"));
+    assert_eq!(api.0.scopes(&request), std::slice::from_ref(&wanted));
+    assert!(!api.0.is_loaded(&wanted));
+    api.0.load(wanted.clone(), vec![live("a", 500), live("b", 400)]);
+    assert!(api.0.is_loaded(&wanted));
+    assert!(!api.0.is_loaded(&scope(kinds::CONFIG_MAP, Some("y"))));
+    let a = api.get(&format!("{MAPS}/a"));
+    assert_eq!(
+        (&a["kind"], &a["metadata"]["uid"], &a["metadata"]["resourceVersion"]),
+        (&json!("ConfigMap"), &json!("uid-a"), &json!("500"))
+    );
+    assert_eq!(a["metadata"].get("managedFields"), None);
+    let changed = api.patch(&format!("{MAPS}/b"), &json!({"data": {"a": "here"}}));
+    assert_eq!(changed["metadata"]["resourceVersion"], "501");
+}
+
+#[test]
+fn what_was_changed_here_survives_a_wider_load() {
+    let mut api = partial();
+    api.0.load(scope(kinds::CONFIG_MAP, Some("x")), vec![live("a", 1), live("b", 2)]);
+    api.patch(&format!("{MAPS}/a"), &json!({"data": {"a": "here"}}));
+    api.ok(&Request::delete(&format!("{MAPS}/b")));
+    let mut elsewhere = live("c", 9);
+    elsewhere["metadata"]["namespace"] = "y".into();
+    api.0.load(scope(kinds::CONFIG_MAP, None), vec![live("a", 1), live("b", 2), elsewhere]);
+    assert_eq!(names(&api.get("/api/v1/configmaps")), ["a", "c"]);
+    assert_eq!(api.get(&format!("{MAPS}/a"))["data"]["a"], "here");
+    assert!(api.0.is_loaded(&scope(kinds::CONFIG_MAP, Some("z"))));
+}
+
+#[test]
+fn requests_name_what_they_touch() {
+    let api = partial();
+    let kinds_of = |request: &Request| -> Vec<String> {
+        let scopes = api.0.scopes(request).into_iter();
+        scopes.map(|s| format!("{}@{}", s.kind.kind, s.namespace.unwrap_or_default())).collect()
+    };
+    assert_eq!(kinds_of(&Request::get("/api/v1/pods")), ["Pod@"]);
+    assert_eq!(kinds_of(&Request::post(MAPS, &json!({}))), ["ConfigMap@x", "Namespace@"]);
+    assert_eq!(kinds_of(&Request::delete(&format!("{DEPLOYMENTS}/d"))), ["Deployment@x", "Pod@x", "ReplicaSet@x"]);
+    assert!(kinds_of(&Request::delete("/api/v1/namespaces/x")).contains(&"Secret@x".to_owned()));
+    assert_eq!(kinds_of(&Request::get("/version")), [""; 0]);
+    assert_eq!(kinds_of(&Request::get("/apis/example.com/v1/things")), [""; 0]);
+}
+
+#[test]
+fn a_refused_scope_answers_with_its_status() {
+    let mut api = partial();
+    let forbidden = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
+        "message": "secrets is forbidden: nobody may list them"});
+    api.0.load_refused(scope(kinds::SECRET, Some("x")), forbidden.clone());
+    api.0.load_refused(scope(kinds::NAMESPACE, None), forbidden);
+    let secrets = "/api/v1/namespaces/x/secrets";
+    for request in [
+        Request::get(secrets),
+        Request::get(&format!("{secrets}/a")),
+        Request::patch(&format!("{secrets}/a"), MERGE, &json!({})),
+        Request::delete(&format!("{secrets}/a")),
+    ] {
+        assert_eq!(api.fails(&request).2, "secrets is forbidden: nobody may list them");
+    }
+    // What is created on top can be read, and a namespace that cannot be seen is taken to exist.
+    api.ok(&Request::post(secrets, &json!({"metadata": {"name": "a"}, "stringData": {"k": "v"}})));
+    assert_eq!(api.get(&format!("{secrets}/a"))["data"]["k"], "dg==");
+}
+
+#[test]
+fn forks_go_their_own_ways() {
+    let mut api = Api::new();
+    api.map("a", json!({}));
+    let mut fork = Api(api.0.fork());
+    assert_eq!(fork.0.store().rv(), api.0.store().rv());
+    fork.patch(&format!("{MAPS}/a"), &json!({"data": {"a": "fork"}}));
+    assert_eq!(api.get(&format!("{MAPS}/a"))["data"]["a"], "1");
+    // Both go on from the same seed state.
+    let (here, there) = (api.map("b", json!({})), fork.map("b", json!({})));
+    assert_eq!(here["metadata"]["uid"], there["metadata"]["uid"]);
+    fork.advance(60);
+    assert_ne!(fork.0.now(), api.0.now());
+}

@@ -1,0 +1,62 @@
+//! What the server says about itself, what it refuses, and its log.
+
+use lockgate_sim::{Body, Cluster, Options, Request};
+use serde_json::json;
+
+use crate::support::{Api, MAPS, deployment};
+
+#[test]
+fn health_and_version() {
+    let mut api = Api(Cluster::new(Options { version: "v1.33.2".into(), ..Options::default() }));
+    for path in ["/readyz", "/livez", "/healthz", "/readyz/ping"] {
+        assert_eq!(api.0.handle(&Request::get(path)).body, Body::Text("ok".into()), "{path}");
+    }
+    let version = api.get("/version");
+    assert_eq!((version["gitVersion"].as_str(), version["minor"].as_str()), (Some("v1.33.2"), Some("33")));
+    assert_eq!(api.get("/apis/apps/v1")["kind"], "APIResourceList");
+    assert_eq!(Options::default().start.to_string(), "2001-02-03T04:05:06Z");
+}
+
+#[test]
+fn what_is_not_modelled_is_named() {
+    let mut api = Api::new();
+    for (path, what) in [
+        ("/apis/apps/v1/namespaces/x/statefulsets", "statefulsets.apps"),
+        ("/api/v1/namespaces/x/serviceaccounts/default", "serviceaccounts"),
+        ("/apis/batch/v1/namespaces/x/jobs", "jobs.batch"),
+        ("/apis/rbac.authorization.k8s.io/v1", "group rbac.authorization.k8s.io"),
+        ("/api/v1/namespaces/x/pods/p/exec", "pods/exec"),
+    ] {
+        let (code, reason, message) = api.fails(&Request::get(path));
+        assert_eq!((code, reason.as_str(), message), (501, "NotImplemented", format!("simulator: not modelled: {what}")));
+    }
+    let (code, reason, message) = api.fails(&Request::get("/apis/example.com/v1/things"));
+    assert_eq!((code, reason.as_str(), message.as_str()), (404, "NotFound", "the server could not find the requested resource"));
+}
+
+#[test]
+fn the_log_tells_who_did_what() {
+    let mut api = Api::new();
+    let mut request = Request::post(MAPS, &json!({"metadata": {"name": "a"}}));
+    request.user_agent = "lockgate/0.1 (linux)".into();
+    api.ok(&request);
+    let log = api.0.event_log();
+    assert_eq!(
+        log[log.len() - 2..],
+        ["2001-02-03T04:05:06Z REQUEST create configmap/x 201 rv=3 lockgate", "2001-02-03T04:05:06Z ADDED configmap/x/a rv=3 lockgate"]
+    );
+}
+
+#[test]
+fn equal_inputs_give_equal_logs() {
+    let run = |seed: u64| {
+        let mut api = Api(Cluster::new(Options { seed, ..Options::default() }));
+        api.ok(&Request::post("/api/v1/namespaces", &json!({"metadata": {"name": "x"}})));
+        api.ok(&Request::post(MAPS, &json!({"metadata": {"generateName": "a-"}})));
+        api.ok(&Request::post("/apis/apps/v1/namespaces/x/deployments", &deployment("d")));
+        api.advance(100);
+        (api.0.event_log().to_vec(), api.get(MAPS))
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).1, run(2).1);
+}
