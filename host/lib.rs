@@ -8,7 +8,7 @@
 //! 4. [`run`] and [`lua`]: one run of one runbook, and the language it is written in. `run` does not know Lua: it defines the
 //!    trait that `lua` implements.
 //! 5. [`report`]: what happened, for people and machines; and everything generated from the table of verbs.
-//! 6. [`cli`]: one file a command.
+//! 6. [`cli`]: one file a command; [`repl`]: the prompt.
 //!
 //! The simulated cluster is a crate of its own, `lockgate-sim`, beneath `cluster`; it imports nothing from here.
 //! `host/README.md` follows one run from the command line to the API and back.
@@ -18,5 +18,6 @@ pub mod cli;
 pub mod cluster;
 pub mod lua;
 pub mod primitives;
+pub mod repl;
 pub mod report;
 pub mod run;

@@ -18,7 +18,8 @@ pub(crate) fn generated(path: &Path, text: &str) {
     }
     let committed = fs::read_to_string(path).unwrap_or_default();
     if committed != text {
-        let line = committed.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or(committed.lines().count().min(text.lines().count()));
+        let line =
+            committed.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap_or(committed.lines().count().min(text.lines().count()));
         panic!(
             "{} is stale at line {}: `BLESS=1 cargo test` writes it again\n  committed: {:?}\n  generated: {:?}",
             path.strip_prefix(root()).unwrap_or(path).display(),
@@ -46,8 +47,7 @@ fn the_schemas_are_fresh() {
     for (name, schema) in &schemas {
         generated(&folder.join(name), &format!("{schema:#}\n"));
     }
-    let committed: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let committed: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     for file in committed {
         assert!(schemas.iter().any(|(name, _)| *name == file), "host/report/schema/{file} is no schema any more: delete it");
     }
@@ -70,12 +70,10 @@ fn the_pages_of_the_runbooks_are_fresh() {
 fn the_readme_names_every_command_and_no_other() {
     use clap::CommandFactory as _;
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let named: Vec<&str> = readme
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `lockgate ")?.split([' ', '`']).next())
-        .collect();
+    let named: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `lockgate ")?.split([' ', '`']).next()).collect();
     let program = lockgate::cli::args::Cli::command();
-    let commands: Vec<&str> = program.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name()).collect();
+    let commands: Vec<&str> =
+        program.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name()).collect();
     for command in &commands {
         assert!(named.contains(command), "README.md does not name `lockgate {command}`");
     }

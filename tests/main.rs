@@ -1,10 +1,13 @@
 //! The ordinary tests, in one binary. `tests/README.md` says what belongs where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails like the test itself")]
 
 mod cli;
 mod cluster;
 mod docs;
 mod layers;
+mod lua;
 mod primitives;
+mod repl;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -67,10 +70,7 @@ fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) {
         let Some(name) = declared.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else { continue };
         let candidates = match path_attribute.take() {
             Some(path) => vec![(file.parent().unwrap().join(path), folder.join(name))],
-            None => vec![
-                (folder.join(format!("{name}.rs")), folder.join(name)),
-                (folder.join(name).join("mod.rs"), folder.join(name)),
-            ],
+            None => vec![(folder.join(format!("{name}.rs")), folder.join(name)), (folder.join(name).join("mod.rs"), folder.join(name))],
         };
         if let Some((file, folder)) = candidates.into_iter().find(|(file, _)| file.is_file()) {
             reach(&file, &folder, reached);

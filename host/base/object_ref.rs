@@ -68,7 +68,7 @@ impl ObjectRef {
         if let Some(namespace) = namespace {
             check_label("namespace", namespace).map_err(wrong)?;
         }
-        check_name(kind, name).map_err(wrong)?;
+        check_name_of(kind, name).map_err(wrong)?;
         Ok(ObjectRef {
             kind: kind.to_owned(),
             group: group.map(str::to_owned),
@@ -85,7 +85,7 @@ impl ObjectRef {
         if text.contains('/') {
             return ObjectRef::parse(text);
         }
-        check_name("node", text).map_err(|why| Error::usage(format!("`{text}`: {why}")))?;
+        check_name_of("node", text).map_err(|why| Error::usage(format!("`{text}`: {why}")))?;
         Ok(ObjectRef::new("node", text))
     }
 
@@ -111,8 +111,16 @@ impl ObjectRef {
     }
 }
 
+/// Whether a text can be the name of an object or namespace.
+///
+/// # Errors
+/// A usage error that says what is wrong with it.
+pub fn check_name(name: &str) -> Result<()> {
+    check_subdomain("name", name).map_err(Error::usage)
+}
+
 /// Most names are DNS subdomains; those of RBAC may hold anything that is one part of a path.
-fn check_name(kind: &str, name: &str) -> Result<(), String> {
+fn check_name_of(kind: &str, name: &str) -> Result<(), String> {
     let kind = kind.to_ascii_lowercase();
     if kind.starts_with("role") || kind.starts_with("clusterrole") {
         let good = !name.is_empty() && name != "." && name != ".." && !name.contains('%');

@@ -38,6 +38,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Plan, ask, then do it
     Run(RunArgs),
+    /// A prompt with the verbs of runbooks, on a copy of the cluster; writes nothing
+    Repl(ReplArgs),
     /// Run the scenarios of runbooks and the tests that each gets for free
     Test(TestArgs),
     /// Print Luau type definitions of everything a runbook may name, for editors
@@ -156,6 +158,17 @@ pub struct RunArgs {
     /// Run without a plan; nothing is consented to beforehand
     #[arg(long)]
     pub no_plan: bool,
+}
+
+/// `lockgate repl`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplArgs {
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Look for modules in this folder too (can be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub modules: Vec<PathBuf>,
 }
 
 /// `lockgate test`.

@@ -8,6 +8,7 @@ mod list;
 mod live;
 mod plan;
 mod prompt;
+mod repl;
 mod run;
 mod setting;
 mod show;
@@ -70,6 +71,7 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
         Command::Show(args) => show::show(args, screen),
         Command::Plan(args) => plan::plan(args, screen),
         Command::Run(args) => run::run(args, screen),
+        Command::Repl(args) => repl::repl(args, screen),
         Command::Test(args) => test::test(args, screen),
         Command::Types => words::types(screen),
         Command::Completions(args) => words::completions(*args, screen),
@@ -97,6 +99,6 @@ fn format(command: &Command) -> Format {
         Command::Plan(args) => args.output.output,
         Command::Run(args) => args.plan.output.output,
         Command::Test(args) => args.output.output,
-        Command::Types | Command::Completions(_) => Format::Text,
+        Command::Repl(_) | Command::Types | Command::Completions(_) => Format::Text,
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     let voice = Voice::Person { operator: prompter, consented };
     let summary = run::run(setting.script.as_mut(), &setting.cluster, &setting.runbook, &setting.params, voice, live.clone());
     live.borrow_mut().finish()?;
-    tell(&summary, &again(&args.plan), screen);
+    tell(&summary, &again(&args.plan, &setting.runbook), screen);
     Ok(summary.exit_code)
 }
 

@@ -11,6 +11,7 @@ use crate::base::Result;
 use crate::cluster::{Cancel, Cluster};
 use crate::report::{Screen, Transcript};
 use crate::run::params_file::ParamFile;
+use crate::run::runbook::ParamType;
 use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Summary, What};
 
 /// A runbook on a cluster, ready to be planned or run.
@@ -54,10 +55,13 @@ impl Setting {
     /// # Errors
     /// What could not be shown. How the plan ended is in its summary.
     pub(super) fn plan(&mut self, shown: Option<(Rc<Screen>, Format)>) -> Result<(Summary, Vec<Record>)> {
-        let view = Rc::new(RefCell::new(Kept { kept: Vec::new(), live: shown.map(|(screen, format)| {
-            let paint = screen.paint;
-            Live::new(screen, format, What::Plan, Transcript::new(paint))
-        }) }));
+        let view = Rc::new(RefCell::new(Kept {
+            kept: Vec::new(),
+            live: shown.map(|(screen, format)| {
+                let paint = screen.paint;
+                Live::new(screen, format, What::Plan, Transcript::new(paint))
+            }),
+        }));
         let summary = run::plan(self.script.as_mut(), &self.cluster, &self.runbook, &self.params, view.clone());
         let mut view = view.borrow_mut();
         if let Some(live) = &mut view.live {
@@ -82,11 +86,16 @@ impl Sink for Kept {
     }
 }
 
-/// The command that starts a run again, as one would type it.
+/// The command that starts a run again, as one would type it; secrets are left for the person to fill in.
 #[must_use]
-pub(super) fn again(args: &PlanArgs) -> String {
+pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
     let mut words = vec!["lockgate".to_owned(), "run".to_owned(), args.runbook.runbook.clone()];
-    words.extend(args.params.params.iter().cloned());
+    let secret =
+        |name: &str| runbook.params.iter().any(|decl| decl.name == name && decl.ty == ParamType::Secret);
+    words.extend(args.params.params.iter().map(|word| match word.split_once('=') {
+        Some((name, _)) if secret(name) => format!("{name}=…"),
+        _ => word.clone(),
+    }));
     let path = |path: &Path| path.display().to_string();
     let TargetArgs { context, kubeconfig, sandbox } = &args.target;
     let flags = [

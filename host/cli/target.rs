@@ -46,11 +46,8 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
 pub(super) fn sandbox(name: &str, label: &str, text: &str, cancel: &Cancel) -> Result<Cluster> {
     let simulation = SimOptions::default();
     let (start, seed) = (simulation.start, simulation.seed);
-    let sim = Fixture::parse(label, text)
-        .and_then(|fixture| fixture.cluster(simulation))
-        .map_err(|error| broken(label, text, &error))?;
-    let options =
-        Options { cancel: cancel.clone(), name: Some(name.to_owned()), ..Options::new(RunId::simulated(start, seed)) };
+    let sim = Fixture::parse(label, text).and_then(|fixture| fixture.cluster(simulation)).map_err(|error| broken(label, text, &error))?;
+    let options = Options { cancel: cancel.clone(), name: Some(name.to_owned()), ..Options::new(RunId::simulated(start, seed)) };
     Ok(Cluster::simulated(sim, options))
 }
 

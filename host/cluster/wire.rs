@@ -165,6 +165,8 @@ impl Wire {
         // A server that never answered is more likely a wrong address than a restart: say so at once.
         let known = self.contacted.load(Ordering::Relaxed);
         match trouble {
+            // Whoever follows objects tries again by itself, and tells people what it waits for.
+            _ if call.act.verb == Verb::Watch => None,
             Trouble::Connect(_) if !known => None,
             _ if !call.act.verb.is_write() => Some(asked),
             Trouble::Connect(_) | Trouble::Status { code: 429, .. } if call.idempotent => Some(asked),
@@ -239,9 +241,9 @@ pub(crate) fn may_recover(error: &Error) -> bool {
     }
 }
 
-/// The pause before try number `failures` of something that is tried without end: 1 s doubling to 30 s.
+/// The pause before try number `failures` of something that is tried without end: 250 ms doubling to 15 s.
 pub(crate) fn back_off(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.clamp(1, 6).saturating_sub(1)).min(Duration::from_secs(30))
+    Duration::from_millis(250 << failures.clamp(1, 8).saturating_sub(1)).min(Duration::from_secs(15))
 }
 
 #[cfg(test)]

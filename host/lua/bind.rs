@@ -12,12 +12,15 @@ use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 use serde_json::{Map, Value as Json};
 
 use super::engine::Core;
-use super::error::{broken, fault};
+use super::error::{broken, fault, kind};
 use super::session::{Mode, Session, while_loading};
 use super::stack;
 use crate::base::{Error, Kind, Reason, Result, Value};
-use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done};
+use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done, Effect};
 use crate::run::{Call, Scene};
+
+/// What telling the operator something costs, in turns; each byte costs one more.
+const NOTE: u64 = 1_000;
 
 /// Adds every verb to the words of every file; `helm.list` becomes `list` in the table `helm`.
 pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> {
@@ -60,7 +63,13 @@ fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: 
         places: stack::places(core, lua, Some(definition.name)),
     };
     let result = perform(core, &session, scene, definition, arguments, &made, &questions);
-    core.brake.refill();
+    // Telling is not working: a loop that only tells is a loop without end.
+    if definition.effect == Effect::Tell {
+        let told: usize = made.arguments.iter().map(|told| told.as_str().map_or(0, str::len)).sum();
+        core.brake.spend(NOTE + told as u64);
+    } else {
+        core.brake.refill();
+    }
     match result {
         Ok(done) => {
             let value = core.convert.write(lua, &done.value, true).map_err(fault)?;
@@ -116,13 +125,13 @@ fn drive(
     mut verb: LocalBoxFuture<'static, Result<Done>>,
 ) -> Result<Done> {
     enum Step {
-        Done(Result<Done>),
+        Done(Box<Result<Done>>),
         Asked(Question),
     }
     loop {
         let step = runtime.block_on(poll_fn(|context| {
             if let Poll::Ready(result) = verb.as_mut().poll(context) {
-                return Poll::Ready(Step::Done(result));
+                return Poll::Ready(Step::Done(Box::new(result)));
             }
             match questions.0.borrow_mut().pop() {
                 Some(question) => Poll::Ready(Step::Asked(question)),
@@ -130,7 +139,7 @@ fn drive(
             }
         }));
         match step {
-            Step::Done(result) => return result,
+            Step::Done(result) => return *result,
             Step::Asked(question) => {
                 let answer = core.call_values(&question.function, &question.arguments);
                 if question.reply.send(answer).is_err() {
@@ -235,7 +244,7 @@ fn options(name: &str, value: &LuaValue, convert: &dyn Fn(&LuaValue, String) -> 
         LuaValue::Nil => return Ok(BTreeMap::new()),
         LuaValue::Table(table) => table,
         other => {
-            return Err(broken(format!("`{name}`: the options must be a table, got a {}", other.type_name()))
+            return Err(broken(format!("`{name}`: the options must be a table, got a {}", kind(other)))
                 .hint(format!("options stand last: `{name}(…, {{ timeout = \"5m\" }})`")));
         }
     };

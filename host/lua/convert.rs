@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mlua::{AnyUserData, Lua, Table, UserData, Value as LuaValue};
 use serde_json::{Map, Number, Value as Json};
 
-use super::error::broken;
+use super::error::{broken, kind};
 use super::values;
 use crate::base::{Error, Object, Result, Value};
 
@@ -150,7 +150,8 @@ impl Reading<'_> {
         Ok(match value {
             LuaValue::Nil => Value::Nil,
             LuaValue::Boolean(value) => Value::Json(Json::Bool(*value)),
-            LuaValue::Integer(number) => Value::Json(Json::Number((*number).into())),
+            // Every number of Luau is a float; the binding calls the whole ones integers.
+            LuaValue::Integer(number) => Value::Json(Json::Number(self.number(*number as f64, guide)?)),
             LuaValue::Number(number) => Value::Json(Json::Number(self.number(*number, guide)?)),
             LuaValue::String(text) => match text.to_str() {
                 Ok(text) => Value::Json(Json::String(text.to_owned())),
@@ -164,7 +165,7 @@ impl Reading<'_> {
             },
             LuaValue::Function(_) => return Err(self.wrong("a function")),
             LuaValue::Thread(_) => return Err(self.wrong("a coroutine")),
-            other => return Err(self.wrong(&format!("a {}", other.type_name()))),
+            other => return Err(self.wrong(&format!("a {}", kind(other)))),
         })
     }
 
@@ -176,8 +177,9 @@ impl Reading<'_> {
         }
         if number.fract() == 0.0 {
             if number.abs() > EXACT {
-                return Err(self.wrong(&format!("the number {number}, which Lua cannot hold exactly"))
-                    .hint("whole numbers are exact up to 2^53; change other fields of the object that was read, and leave this one alone"));
+                return Err(self.wrong(&format!("the number {number}, which Lua cannot hold exactly")).hint(
+                    "whole numbers are exact up to 2^53; change other fields of the object that was read, and leave this one alone",
+                ));
             }
             return Ok(Number::from(number as i64));
         }
@@ -197,9 +199,7 @@ impl Reading<'_> {
         let read = self.entries(table, original.as_deref().or(guide));
         self.above.pop();
         match (read?, original) {
-            (Value::Json(current), Some(original)) => {
-                Ok(Value::Object(Object { current: current.into(), original: Some(original) }))
-            }
+            (Value::Json(current), Some(original)) => Ok(Value::Object(Object { current: current.into(), original: Some(original) })),
             (value, Some(_)) => {
                 let typed = self.typed_in(&value);
                 Err(self.wrong(&format!("an object with a typed value in it{typed}")).hint("write `tostring(value)` into objects"))
@@ -271,7 +271,8 @@ impl Reading<'_> {
         let mut list = Vec::with_capacity(items.len());
         for (expected, (place, item)) in (1..).zip(items) {
             if place != expected {
-                return Err(self.wrong(&format!("a list with a hole: [{expected}] is nil and [{place}] is not"))
+                return Err(self
+                    .wrong(&format!("a list with a hole: [{expected}] is nil and [{place}] is not"))
                     .hint("write `null` for an entry without a value"));
             }
             let guide = counterpart(guide, place, &item);
@@ -320,7 +321,7 @@ fn key_text(key: &LuaValue) -> String {
         LuaValue::Integer(number) => format!("[{number}]: a list begins at [1]"),
         LuaValue::Number(number) => format!("[{number}]: keys are names or places from 1"),
         LuaValue::Boolean(value) => format!("[{value}]: keys are names or places from 1"),
-        other => format!("that is a {}: keys are names or places from 1", other.type_name()),
+        other => format!("that is a {}: keys are names or places from 1", kind(other)),
     }
 }
 

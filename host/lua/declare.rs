@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 
 use super::engine::Core;
-use super::error::{broken, fault, one};
+use super::error::{broken, fault, kind, one};
 use super::fields::{Fields, Plain};
 use super::stack;
 use super::values;
@@ -110,8 +110,8 @@ impl Declared {
     /// Refuses a word that was left without its braces.
     pub(crate) fn finish(&self) -> Result<()> {
         let Some(open) = self.open.first() else { return Ok(()) };
-        let mut error = broken(format!("`{} \"{}\"` has no body", open.word, open.id))
-            .hint(format!("write `{} \"{}\" {{ … }}`", open.word, open.id));
+        let mut error =
+            broken(format!("`{} \"{}\"` has no body", open.word, open.id)).hint(format!("write `{} \"{}\" {{ … }}`", open.word, open.id));
         error.places.push(open.place.clone());
         Err(error)
     }
@@ -125,7 +125,7 @@ fn braces<'a>(word: &str, argument: Option<&'a LuaValue>, example: &str) -> Resu
     match argument {
         Some(LuaValue::Table(table)) => Ok(table),
         other => {
-            let got = other.map_or("nothing", LuaValue::type_name);
+            let got = other.map_or("nothing", kind);
             Err(broken(format!("`{word}` takes a table in braces, got {got}")).hint(format!("write `{example}`")))
         }
     }
@@ -134,7 +134,9 @@ fn braces<'a>(word: &str, argument: Option<&'a LuaValue>, example: &str) -> Resu
 fn check_id(word: &str, id: &str) -> Result<()> {
     let extra = if word == "param" { '_' } else { '-' };
     let good = id.starts_with(|first: char| first.is_ascii_lowercase() || (word != "param" && first.is_ascii_digit()))
-        && id.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_' || character == extra);
+        && id
+            .chars()
+            .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_' || character == extra);
     if good {
         return Ok(());
     }
@@ -319,22 +321,23 @@ fn coverage(core: &Core, document: &str, table: &Table, place: &Place) -> Result
                 .hint("write line numbers as text: `[\"12-14\"] = \"step ipam\"`"));
         };
         let key = key.to_string_lossy();
-        let at = super::fields::field_place(core, place, &key);
+        // Looked for only when it is needed: a table has a hundred entries.
+        let at = || super::fields::field_place(core, place, &key);
         let (from, to) = range(&key).ok_or_else(|| {
-            at_place(broken(format!("`{what}`: `{key}` is no line and no range of lines")), &at).hint("write `\"12\"` or `\"12-14\"`")
+            at_place(broken(format!("`{what}`: `{key}` is no line and no range of lines")), &at()).hint("write `\"12\"` or `\"12-14\"`")
         })?;
         let by = match &value {
             LuaValue::String(part) => CoveredBy::Part(part.to_string_lossy()),
             LuaValue::Table(waived) => match waived.raw_get::<Option<String>>(WAIVED).ok().flatten() {
                 Some(reason) if !reason.trim().is_empty() => CoveredBy::Waived(reason),
-                _ => return Err(at_place(broken(format!("`{what}`: `{key}` is waived without a reason")), &at)),
+                _ => return Err(at_place(broken(format!("`{what}`: `{key}` is waived without a reason")), &at())),
             },
             other => {
-                let error = broken(format!("`{what}`: `{key}` must be a text or `waived \"reason\"`, got a {}", other.type_name()));
-                return Err(at_place(error, &at));
+                let error = broken(format!("`{what}`: `{key}` must be a text or `waived \"reason\"`, got a {}", kind(other)));
+                return Err(at_place(error, &at()));
             }
         };
-        entries.push(CoverageEntry { key, from, to, by });
+        entries.push(CoverageEntry { key: key.clone(), from, to, by });
     }
     entries.sort_by_key(|entry| (entry.from, entry.to));
     Ok(Coverage { document: document.to_owned(), entries, place: place.clone() })

@@ -131,6 +131,10 @@ impl Engine {
         if text.len() > limit {
             return Err(error::broken(format!("`{file}` is too large: {} bytes, at most {limit}", text.len())));
         }
+        // The compiler takes a NUL for the end of the text.
+        if text.contains('\0') {
+            return Err(error::broken(format!("`{file}` is not a text file")).hint("a runbook is written in Luau"));
+        }
         self.core.texts.borrow_mut().insert(file.to_owned(), text.clone());
         let code = Compiler::new().compile(text.as_bytes()).map_err(|error| error::syntax(file, text, &error))?;
         Ok(Compiled { file: file.to_owned(), code: code.into() })
@@ -309,4 +313,3 @@ impl Core {
         mlua::Error::external(Raised(error))
     }
 }
-

@@ -119,7 +119,7 @@ impl Core {
             LuaValue::String(text) => self.read_text(&text.to_string_lossy()),
             LuaValue::Nil => Error::new(Kind::Runbook, Reason::CheckFailed, "an error without a message"),
             other => {
-                let text = plain_text(other).unwrap_or_else(|| format!("an error that is a {}", other.type_name()));
+                let text = plain_text(other).unwrap_or_else(|| format!("an error that is a {}", kind(other)));
                 Error::new(Kind::Runbook, Reason::CheckFailed, text)
             }
         }
@@ -209,7 +209,7 @@ pub(crate) fn host_functions(core: &Rc<Core>, lua: &Lua, host: &Table) -> mlua::
     let raise = core.function(lua, "error", |core, lua, arguments| {
         let message = arguments.front().and_then(plain_text).unwrap_or_else(|| "an error without a message".to_owned());
         let above = match arguments.get(1) {
-            Some(LuaValue::Number(level)) if *level > 1.0 => *level as usize - 1,
+            Some(LuaValue::Integer(level)) => usize::try_from(level.saturating_sub(1)).unwrap_or(0),
             _ => 0,
         };
         let mut error = Error::new(Kind::Runbook, Reason::CheckFailed, message);
@@ -232,11 +232,12 @@ pub(crate) fn handler(core: &Rc<Core>, lua: &Lua) -> mlua::Result<Function> {
         if error.is_stop() {
             core.brake.halt(error.clone());
         }
-        let here = stack::places(&core, lua, quoted(&error.message).as_deref());
         // A text carries at most the one place in it; the stack says who called.
-        let better = error.places.len() <= 1 && here.first().map(|place| place.line) == error.places.first().map(|place| place.line);
-        if error.places.is_empty() || better {
-            error.places = here;
+        if error.places.is_empty() || matches!(value, LuaValue::String(_)) {
+            let here = stack::places(&core, lua, quoted(&error.message).as_deref());
+            if !here.is_empty() {
+                error.places = here;
+            }
         }
         core.keep(error);
         Ok(())
@@ -249,9 +250,6 @@ pub(crate) fn syntax(file: &str, text: &str, error: &mlua::Error) -> Error {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    if text.contains('\0') {
-        return broken(format!("`{file}` is not a text file")).hint("a runbook is written in Luau: see `lockgate new`");
-    }
     let said = first_line(&said);
     let rest = said.trim_start_matches(':');
     let (line, message) = match rest.split_once(": ").map(|(line, message)| (line.parse::<u32>(), message)) {
@@ -260,19 +258,33 @@ pub(crate) fn syntax(file: &str, text: &str, error: &mlua::Error) -> Error {
     };
     let mut error = broken(format!("syntax error: {}", lower_first(message)));
     let source = text.lines().nth(line.saturating_sub(1) as usize).map(str::to_owned);
-    let token = message.rsplit_once("got ").map(|(_, token)| token.trim_matches(['\'', '"', ' ', ',']).to_owned());
+    let token = message.rsplit_once("got ").map(|(_, token)| quoted(token).unwrap_or_else(|| token.to_owned()));
     let at = source.as_deref().zip(token.as_deref()).and_then(|(source, token)| {
         source.find(token).filter(|_| !token.is_empty()).map(|at| (source[..at].chars().count() + 1, token.chars().count()))
     });
     error.places.push(crate::base::Place {
         file: file.to_owned(),
         line,
-        column: at.and_then(|(column, _)| u32::try_from(column).ok()),
+        // The compiler knows the line only; where it names no word, the line's first one is as near as can be.
+        column: at
+            .map(|(column, _)| column)
+            .or(source.as_deref().map(|text| text.len() - text.trim_start().len() + 1))
+            .and_then(|at| u32::try_from(at).ok()),
         length: at.and_then(|(_, length)| u32::try_from(length).ok()),
         source,
         function: None,
     });
     error
+}
+
+/// What people call a value's type.
+pub(crate) fn kind(value: &LuaValue) -> &'static str {
+    match value {
+        LuaValue::Integer(_) => "number",
+        LuaValue::LightUserData(_) => "null",
+        LuaValue::Thread(_) => "coroutine",
+        other => other.type_name(),
+    }
 }
 
 /// Splits `file:12: message`.

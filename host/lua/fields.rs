@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlua::{Function, Table, Value as LuaValue};
 
 use super::engine::Core;
-use super::error::{broken, fault};
+use super::error::{broken, fault, kind};
 use super::stack;
 use crate::base::{Error, Place, Result, Value, did_you_mean};
 use crate::primitives::registry::list;
@@ -94,7 +94,7 @@ impl<'a> Fields<'a> {
     }
 
     fn mismatch(&self, field: &str, wanted: &str, got: &LuaValue) -> Error {
-        self.wrong(field, &format!("must be {wanted}, got a {}", got.type_name()))
+        self.wrong(field, &format!("must be {wanted}, got a {}", kind(got)))
     }
 
     pub(crate) fn text(&mut self, field: &str) -> Result<Option<String>> {
@@ -116,9 +116,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn scalar(&mut self, field: &str) -> Result<Option<String>> {
         match self.get(field)? {
             None => Ok(None),
-            Some(value @ (LuaValue::String(_) | LuaValue::Number(_) | LuaValue::UserData(_) | LuaValue::Boolean(_))) => {
-                value.to_string().map(Some).map_err(fault)
-            }
+            Some(
+                value @ (LuaValue::String(_) | LuaValue::Number(_) | LuaValue::Integer(_) | LuaValue::UserData(_) | LuaValue::Boolean(_)),
+            ) => value.to_string().map(Some).map_err(fault),
             Some(other) => Err(self.mismatch(field, "a text as one would type it", &other)),
         }
     }

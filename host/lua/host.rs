@@ -8,7 +8,7 @@ use std::rc::Rc;
 use mlua::{Function, MultiValue, Table, Value as LuaValue};
 
 use super::engine::{Compiled, Engine};
-use super::error::{broken, fault};
+use super::error::{broken, fault, kind};
 use super::require::{Cache, Modules, Shelves};
 use super::session::{Mode, Session, read_while_loading};
 use super::{declare, requires, sandbox};
@@ -97,8 +97,10 @@ impl LuaHost {
         let modules = Modules::new(&self.engine, &self.shelves, &self.modules);
         let (environment, words) = self.environment(&declared, &modules).map_err(fault)?;
         let chunk = self.engine.instantiate(&compiled, &environment)?;
-        self.engine.work(&session, &chunk, MultiValue::new())?;
+        let ran = self.engine.work(&session, &chunk, MultiValue::new());
+        // Taken in any case: the words of the environment would keep its own functions alive.
         let declared = std::mem::take(&mut *declared.borrow_mut());
+        ran?;
         declared.finish()?;
         let Some((header, _)) = declared.header else {
             return Err(broken(format!("`{}` declares no `runbook`", self.source.file))
@@ -118,11 +120,7 @@ impl LuaHost {
     }
 
     /// The environment of the runbook's own file.
-    fn environment(
-        &self,
-        declared: &Rc<RefCell<declare::Declared>>,
-        modules: &Rc<Modules>,
-    ) -> mlua::Result<(Table, FileWords)> {
+    fn environment(&self, declared: &Rc<RefCell<declare::Declared>>, modules: &Rc<Modules>) -> mlua::Result<(Table, FileWords)> {
         let (lua, core) = (self.engine.lua(), self.engine.core());
         let words = lua.create_table()?;
         declare::add(core, lua, &words, declared)?;
@@ -172,7 +170,7 @@ impl Loaded {
         for pair in self.words.state.pairs::<LuaValue, LuaValue>() {
             let (key, value) = pair.map_err(fault)?;
             let LuaValue::String(name) = &key else {
-                return Err(broken(format!("`state` has a key that is a {}", key.type_name())).hint("its keys are names"));
+                return Err(broken(format!("`state` has a key that is a {}", kind(&key))).hint("its keys are names"));
             };
             let name = name.to_string_lossy();
             let value = core.convert.read(lua, &value).map_err(|mut error| {
@@ -228,10 +226,8 @@ impl Script for LuaHost {
 
     fn call(&mut self, callback: CallbackId, arguments: Vec<Value>) -> Result<Returned> {
         let loaded = self.entered.as_ref().ok_or_else(|| Error::internal("a function is called before its file was entered"))?;
-        let function = loaded
-            .functions
-            .get(&callback)
-            .ok_or_else(|| Error::internal(format!("the runbook has no function for {callback:?}")))?;
+        let function =
+            loaded.functions.get(&callback).ok_or_else(|| Error::internal(format!("the runbook has no function for {callback:?}")))?;
         let (lua, core) = (self.engine.lua(), self.engine.core());
         loaded.session.set_mode(Mode::Call(callback.phase));
         loaded.session.not_needed.borrow_mut().take();

@@ -93,6 +93,11 @@ impl Brake {
         self.left.set(self.limits.turns);
     }
 
+    /// Uses up some of the allowance at once.
+    pub(crate) fn spend(&self, turns: u64) {
+        self.left.set(self.left.get().saturating_sub(turns));
+    }
+
     /// Ready for the next piece of work, which this switch stops.
     pub(crate) fn release(&self, cancel: Option<Cancel>) {
         self.halted.set(false);

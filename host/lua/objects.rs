@@ -74,7 +74,10 @@ impl Objects {
         }
         for (name, method) in &object.methods {
             let (own, method, path) = (table.clone(), method.clone(), format!("{}:{name}", object.name));
-            table.raw_set(name.as_str(), core.function(lua, name, move |core, lua, arguments| call(core, lua, &own, &path, &method, arguments))?)?;
+            table.raw_set(
+                name.as_str(),
+                core.function(lua, name, move |core, lua, arguments| call(core, lua, &own, &path, &method, arguments))?,
+            )?;
         }
         let (owner, names) = (object.name.clone(), object.methods.keys().cloned().collect::<Vec<_>>());
         let unknown = core.function(lua, "", move |core, lua, arguments| Err(unknown(core, lua, &owner, &names, &arguments)))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mlua::{MultiValue, Table, Value as LuaValue};
 
 use super::engine::Engine;
-use super::error::fault;
+use super::error::{fault, kind};
 use super::require::{Modules, Shelves};
 use super::sandbox;
 use super::session::{Mode, Session};
@@ -109,7 +109,7 @@ impl Prompt {
     fn shown(&self, value: &LuaValue) -> Value {
         match self.engine.core().convert.read(self.engine.lua(), value) {
             Ok(value) => value,
-            Err(error) => Value::from(format!("({} that {})", value.type_name(), error.message)),
+            Err(error) => Value::from(format!("({} that {})", kind(value), error.message)),
         }
     }
 
@@ -126,10 +126,14 @@ impl Prompt {
     #[must_use]
     pub fn fields(&self, name: &str) -> Vec<String> {
         let Ok(LuaValue::Table(table)) = self.environment.raw_get::<LuaValue>(name) else { return Vec::new() };
-        let mut names: Vec<String> = table.pairs::<LuaValue, LuaValue>().filter_map(|pair| pair.ok()).filter_map(|(key, _)| match key {
-            LuaValue::String(key) => Some(key.to_string_lossy()),
-            _ => None,
-        }).collect();
+        let mut names: Vec<String> = table
+            .pairs::<LuaValue, LuaValue>()
+            .filter_map(|pair| pair.ok())
+            .filter_map(|(key, _)| match key {
+                LuaValue::String(key) => Some(key.to_string_lossy()),
+                _ => None,
+            })
+            .collect();
         names.sort();
         names
     }

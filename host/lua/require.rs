@@ -112,7 +112,8 @@ impl Modules {
         core.notice(&error);
         let mut error = core.read_error(lua, &LuaValue::Error(Box::new(error)));
         for place in stack::places(core, lua, Some("require")) {
-            if !error.places.contains(&place) {
+            let known = error.places.iter().any(|other| other.file == place.file && other.line == place.line);
+            if !known {
                 error.places.push(place);
             }
         }

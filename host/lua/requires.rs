@@ -14,9 +14,7 @@ pub(crate) fn check(file: &str, text: &str) -> Result<()> {
     let first = text.lines().next().unwrap_or_default();
     let Some(line) = first.trim_start_matches('\u{feff}').strip_prefix("---").map(str::trim_start) else { return Ok(()) };
     let Some(wanted) = line.strip_prefix("@requires") else { return Ok(()) };
-    let unreadable = || {
-        at(file, first, broken(format!("`{}` cannot be read", first.trim()))).hint("write `--- @requires lockgate >= 0.1`")
-    };
+    let unreadable = || at(file, first, broken(format!("`{}` cannot be read", first.trim()))).hint("write `--- @requires lockgate >= 0.1`");
     let wanted = wanted.trim().strip_prefix("lockgate").map(str::trim).and_then(|rest| rest.strip_prefix(">="));
     let wanted = wanted.and_then(|text| Version::parse(text.trim()).ok()).ok_or_else(unreadable)?;
     let own = Version::parse(OWN)?;
@@ -38,7 +36,9 @@ mod tests {
 
     #[test]
     fn only_a_later_version_is_refused() {
-        for good in ["", "-- a comment", "--- @requires lockgate >= 0.1", "--- @requires lockgate >= 0.1.0\nlocal x", "---@requires lockgate>=0.0"] {
+        for good in
+            ["", "-- a comment", "--- @requires lockgate >= 0.1", "--- @requires lockgate >= 0.1.0\nlocal x", "---@requires lockgate>=0.0"]
+        {
             assert!(check("a.luau", good).is_ok(), "{good}");
         }
         let error = check("a.luau", "--- @requires lockgate >= 99.1\n").unwrap_err();

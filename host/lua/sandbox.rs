@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as LuaValue};
 
 use super::engine::Core;
-use super::error::{self, broken, fault, one};
+use super::error::{self, broken, fault, kind, one};
 use super::{bind, words};
 use crate::base::{Error, did_you_mean};
 
@@ -132,7 +132,8 @@ fn unknown(core: &Core, name: &str) -> Error {
         return broken(format!("`{name}` is not known to this version of lockgate"));
     }
     if words::DECLARATIONS.contains(&name) || name == "params" || name == "state" {
-        return broken(format!("there is no `{name}` here")).hint("declarations, `params` and `state` belong to the runbook's own file: give a module what it needs as an argument");
+        return broken(format!("there is no `{name}` here"))
+            .hint("declarations, `params` and `state` belong to the runbook's own file: give a module what it needs as an argument");
     }
     let error = broken(format!("nothing is called `{name}`"));
     let known = known_names(core);
@@ -174,11 +175,9 @@ fn bytes(arguments: &MultiValue, place: usize, function: &str) -> Result<Vec<u8>
     match arguments.get(place) {
         Some(LuaValue::String(text)) => Ok(text.as_bytes().to_vec()),
         Some(LuaValue::Number(number)) => Ok(number.to_string().into_bytes()),
-        Some(LuaValue::UserData(data)) => {
-            LuaValue::UserData(data.clone()).to_string().map(String::into_bytes).map_err(fault)
-        }
+        Some(value @ (LuaValue::Integer(_) | LuaValue::UserData(_))) => value.to_string().map(String::into_bytes).map_err(fault),
         other => {
-            let got = other.map_or("nothing".to_owned(), |value| format!("a {}", value.type_name()));
+            let got = other.map_or("nothing".to_owned(), |value| format!("a {}", kind(value)));
             Err(broken(format!("`{function}` needs a string as argument {}, got {got}", place + 1)))
         }
     }
@@ -191,7 +190,7 @@ fn find(arguments: &MultiValue) -> Result<MultiValue, Error> {
         Some(LuaValue::Number(init)) => *init,
         Some(LuaValue::Integer(init)) => *init as f64,
         None | Some(LuaValue::Nil) => 1.0,
-        Some(other) => return Err(broken(format!("`find` needs a number as argument 3, got a {}", other.type_name()))),
+        Some(other) => return Err(broken(format!("`find` needs a number as argument 3, got a {}", kind(other)))),
     };
     let length = text.len() as f64;
     let start = if init < 0.0 { (length + init).max(0.0) } else { (init - 1.0).max(0.0) };

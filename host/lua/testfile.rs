@@ -99,9 +99,10 @@ impl TestFile {
         })();
         let chunk = engine.instantiate(&compiled, &environment.map_err(fault)?)?;
         let session = Session::new(Mode::Load, None);
-        engine.work(&session, &chunk, MultiValue::new())?;
+        let ran = engine.work(&session, &chunk, MultiValue::new());
         session.set_mode(Mode::Scenario);
         let declared = std::mem::take(&mut *declared.borrow_mut());
+        ran?;
         if let Some((name, place)) = declared.open.into_iter().next() {
             let mut error = broken(format!("`scenario \"{name}\"` has no body"));
             error.places.push(place);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use mlua::{AnyUserData, FromLua, Lua, MetaMethod, UserData, UserDataFields, UserDataMethods, Value as LuaValue};
 
-use super::error::{Raised, broken};
+use super::error::{Raised, broken, kind};
 use crate::base::{Error, Image, Quantity, Result, Span, Typed, Value, Version, did_you_mean};
 use crate::primitives::Arg;
 use crate::primitives::registry::list;
@@ -68,15 +68,16 @@ fn compare<T: Held>(left: &LuaValue, right: &LuaValue) -> mlua::Result<Ordering>
     let (Some(left), Some(right)) = (held::<T>(left), held::<T>(right)) else {
         return Err(raise(broken(format!("a {} compares with its own type only", T::NAME))));
     };
-    left.order(&right)
-        .ok_or_else(|| raise(broken(format!("two {}s have no order", T::NAME)).hint("compare what they hold, for example their `.version`")))
+    left.order(&right).ok_or_else(|| {
+        raise(broken(format!("two {}s have no order", T::NAME)).hint("compare what they hold, for example their `.version`"))
+    })
 }
 
 /// One side of `..`.
 fn printed(value: &LuaValue) -> mlua::Result<String> {
     match value {
         LuaValue::Nil | LuaValue::Boolean(_) | LuaValue::Table(_) | LuaValue::Function(_) => {
-            Err(raise(broken(format!("cannot join text with a {}", value.type_name()))))
+            Err(raise(broken(format!("cannot join text with a {}", kind(value)))))
         }
         other => other.to_string(),
     }
@@ -87,10 +88,12 @@ fn argument<T: Held>(lua: &Lua, method: &str, value: LuaValue) -> mlua::Result<T
     let given = match &value {
         LuaValue::UserData(data) => unwrap(data).map(Value::Typed),
         LuaValue::String(text) => Some(Value::from(text.to_string_lossy())),
-        LuaValue::Number(_) => f64::from_lua(value.clone(), lua).ok().and_then(serde_json::Number::from_f64).map(|n| Value::Json(n.into())),
+        LuaValue::Number(_) | LuaValue::Integer(_) => {
+            f64::from_lua(value.clone(), lua).ok().and_then(serde_json::Number::from_f64).map(|n| Value::Json(n.into()))
+        }
         _ => None,
     };
-    let wrong = || broken(format!("`{method}` needs {}, got a {}", T::TYPE.text, value.type_name()));
+    let wrong = || broken(format!("`{method}` needs {}, got a {}", T::TYPE.text, kind(&value)));
     let given = given.ok_or_else(|| raise(wrong()))?;
     T::from_arg(Arg::Value(given)).map_err(|error| raise(broken(format!("`{method}`: the argument {}", error.message))))
 }
@@ -108,12 +111,8 @@ impl Held for Version {
         fields.add_field_method_get("pre", |_, this| Ok(this.0.pre.clone()));
     }
     fn methods<M: UserDataMethods<Holder<Self>>>(methods: &mut M) {
-        methods.add_method("is_patch_of", |lua, this, other: LuaValue| {
-            Ok(this.0.is_patch_of(&argument(lua, "is_patch_of", other)?))
-        });
-        methods.add_method("same_minor", |lua, this, other: LuaValue| {
-            Ok(this.0.same_minor(&argument(lua, "same_minor", other)?))
-        });
+        methods.add_method("is_patch_of", |lua, this, other: LuaValue| Ok(this.0.is_patch_of(&argument(lua, "is_patch_of", other)?)));
+        methods.add_method("same_minor", |lua, this, other: LuaValue| Ok(this.0.same_minor(&argument(lua, "same_minor", other)?)));
     }
 }
 
@@ -133,7 +132,6 @@ impl Held for Image {
         });
     }
 }
-
 
 macro_rules! plain {
     ($type:ident, $name:literal) => {

@@ -1,11 +1,12 @@
 //! Words of the language that need no cluster: `ensure`, `not_needed`, typed values, and help with JSON.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value as LuaValue};
 
 use super::engine::Core;
-use super::error::{broken, fault, one};
+use super::error::{broken, fault, kind, one};
 use super::session::Mode;
 use super::values;
 use crate::base::{Error, Kind, Reason, Result, Value, did_you_mean};
@@ -15,8 +16,7 @@ use crate::run::Phase;
 pub(crate) const DECLARATIONS: &[&str] = &["runbook", "param", "check", "step", "coverage", "waived"];
 
 /// The words of every file that are not verbs, for tests of the reference and for completion.
-pub const WORDS: &[&str] =
-    &["ensure", "not_needed", "version", "image", "duration", "quantity", "array", "object", "null", "at", "merge"];
+pub const WORDS: &[&str] = &["ensure", "not_needed", "version", "image", "duration", "quantity", "array", "object", "null", "at", "merge"];
 
 /// Adds the words of every file.
 pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> {
@@ -50,8 +50,8 @@ fn message(word: &str, place: usize, arguments: &MultiValue) -> Result<Option<St
     match arguments.get(place) {
         None | Some(LuaValue::Nil) => Ok(None),
         Some(LuaValue::String(text)) => Ok(Some(text.to_string_lossy())),
-        Some(value @ (LuaValue::Number(_) | LuaValue::UserData(_))) => value.to_string().map(Some).map_err(fault),
-        Some(other) => Err(broken(format!("`{word}` needs a text as argument {}, got a {}", place + 1, other.type_name()))),
+        Some(value @ (LuaValue::Number(_) | LuaValue::Integer(_) | LuaValue::UserData(_))) => value.to_string().map(Some).map_err(fault),
+        Some(other) => Err(broken(format!("`{word}` needs a text as argument {}, got a {}", place + 1, kind(other)))),
     }
 }
 
@@ -136,20 +136,18 @@ fn merge(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> {
 }
 
 /// The entries of a table, when it is a map.
-fn entries(value: Value) -> std::result::Result<std::collections::BTreeMap<String, Value>, Value> {
+fn entries(value: Value) -> std::result::Result<BTreeMap<String, Value>, Box<Value>> {
     match value {
         Value::Map(entries) => Ok(entries),
-        Value::Json(serde_json::Value::Object(entries)) => {
-            Ok(entries.into_iter().map(|(key, value)| (key, Value::Json(value))).collect())
-        }
+        Value::Json(serde_json::Value::Object(entries)) => Ok(entries.into_iter().map(|(key, value)| (key, Value::Json(value))).collect()),
         Value::Object(object) => entries(Value::Json(std::sync::Arc::unwrap_or_clone(object.current))),
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 
 fn merged(below: Value, above: Value) -> Value {
     match entries(above) {
-        Err(above) => above,
+        Err(above) => *above,
         Ok(above) => {
             let mut result = entries(below).unwrap_or_default();
             for (key, value) in above {

@@ -161,8 +161,10 @@ fn pods_in_trouble(rollout: &Rollout, nodes: &BTreeMap<String, Arc<Json>>) -> Op
         diagnosis.nodes = on.into_iter().filter(|name| !name.is_empty()).collect();
     }
     // A pod of a DaemonSet is known by its node: its name says nothing to the person who has to look there.
-    if rollout.shape == Shape::DaemonSet && (1..=3).contains(&diagnosis.nodes.len()) {
-        diagnosis.message.push_str(&format!(" on {} {}", verb(diagnosis.nodes.len(), "node", "nodes"), diagnosis.nodes.join(", ")));
+    let names: Vec<String> = diagnosis.nodes.iter().map(|name| format!("`{name}`")).collect();
+    let told = names.iter().any(|name| diagnosis.message.contains(name));
+    if rollout.shape == Shape::DaemonSet && (1..=3).contains(&names.len()) && !told {
+        diagnosis.message.push_str(&format!(" on {} {}", verb(names.len(), "node", "nodes"), and(&names)));
     }
     Some(diagnosis)
 }

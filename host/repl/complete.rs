@@ -4,7 +4,7 @@ use crate::primitives::registry::{Definition, Param};
 use crate::primitives::types::{Completes, Type};
 
 /// What completion may ask about the session and its cluster.
-pub trait Source {
+pub(super) trait Source {
     /// Verbs and words of the language.
     fn definitions(&self) -> Vec<&'static Definition>;
     /// Names that the session has assigned.
@@ -19,11 +19,11 @@ pub trait Source {
 
 /// What can be inserted from `start` (a byte index of the line) on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completion {
+pub(super) struct Completion {
     /// Where the replaced text begins.
-    pub start: usize,
+    pub(super) start: usize,
     /// The candidates, sorted.
-    pub candidates: Vec<String>,
+    pub(super) candidates: Vec<String>,
 }
 
 /// An open bracket left of the cursor.
@@ -48,8 +48,8 @@ struct Scan {
 }
 
 /// Completes at byte `position` of `line`.
-#[must_use]
-pub fn complete(line: &str, position: usize, source: &dyn Source) -> Completion {
+
+pub(super) fn complete(line: &str, position: usize, source: &dyn Source) -> Completion {
     let before = line.get(..position).unwrap_or(line);
     if let Some(rest) = before.strip_prefix('?') {
         let names = source.definitions().into_iter().map(|definition| definition.name.to_owned());
@@ -75,8 +75,8 @@ pub fn complete(line: &str, position: usize, source: &dyn Source) -> Completion 
 }
 
 /// The signature of the call that the cursor is in, for the hint line.
-#[must_use]
-pub fn call_at(line: &str, position: usize) -> Option<String> {
+
+pub(super) fn call_at(line: &str, position: usize) -> Option<String> {
     let before = line.get(..position)?;
     scan(before).open.into_iter().rev().find_map(|open| match open {
         Open::Call { name, .. } => Some(name),

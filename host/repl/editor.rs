@@ -20,7 +20,7 @@ use crate::base::{Error, Result};
 
 /// What the editor tells or asks the session.
 #[derive(Debug)]
-pub enum Message {
+pub(super) enum Message {
     /// A finished entry; the editor waits for the next [`Prompt`].
     Line(String),
     /// Ctrl-C at the prompt: the line was cleared.
@@ -38,11 +38,11 @@ pub enum Message {
 }
 
 /// The prompt for the next line; dropping the sender ends the editor.
-pub type Prompt = String;
+pub(super) type Prompt = String;
 
 /// A running editor.
 #[derive(Debug)]
-pub struct Terminal {
+pub(super) struct Terminal {
     prompts: Option<Sender<Prompt>>,
     messages: Receiver<Message>,
     thread: Option<JoinHandle<()>>,
@@ -53,7 +53,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(history: Option<PathBuf>) -> Result<Self> {
+    pub(super) fn start(history: Option<PathBuf>) -> Result<Self> {
         let (prompts, prompt_receiver) = mpsc::channel();
         let (sender, messages) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -64,13 +64,13 @@ impl Terminal {
     }
 
     /// Shows a prompt. Messages about this line follow until [`Message::Line`] or an end.
-    pub fn prompt(&self, prompt: &str) -> bool {
+    pub(super) fn prompt(&self, prompt: &str) -> bool {
         self.prompts.as_ref().is_some_and(|prompts| prompts.send(prompt.to_owned()).is_ok())
     }
 
     /// The next message; [`Message::End`] when the editor is gone.
-    #[must_use]
-    pub fn next(&self) -> Message {
+    
+    pub(super) fn next(&self) -> Message {
         self.messages.recv().unwrap_or(Message::End)
     }
 }

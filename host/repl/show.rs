@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value as Json;
 
-use crate::base::{Object, Result, Error, Span, Timestamp, Value};
+use crate::base::{Error, Object, Result, Span, Timestamp, Value};
+use crate::report::Paint;
+use crate::report::table::columns as columns_of;
 
 /// A column of a kind's table: its heading, and what it shows of an object.
 type Column = (&'static str, fn(&Json, Timestamp) -> String);
@@ -14,7 +15,7 @@ type Column = (&'static str, fn(&Json, Timestamp) -> String);
 ///
 /// # Errors
 /// When a value cannot be written as YAML.
-pub fn show(value: &Value, now: Timestamp) -> Result<String> {
+pub(super) fn show(value: &Value, now: Timestamp) -> Result<String> {
     match value {
         Value::Nil => Ok(String::new()),
         Value::Json(Json::String(text)) => Ok(text.clone()),
@@ -61,21 +62,18 @@ fn table(objects: &[Arc<Json>], now: Timestamp) -> String {
     let columns = columns(kind);
     let namespace = |object: &Json| text(object, "/metadata/namespace");
     let several = objects.iter().any(|object| objects.first().is_some_and(|first| namespace(first) != namespace(object)));
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    let mut heading: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut headings: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     if several {
-        heading.insert(0, "NAMESPACE".to_owned());
+        headings.insert(0, "NAMESPACE");
     }
-    table.set_header(heading);
-    for object in objects {
-        let mut row: Vec<String> = columns.iter().map(|(_, cell)| cell(object, now)).collect();
-        if several {
-            row.insert(0, namespace(object));
-        }
-        table.add_row(row);
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    let rows: Vec<Vec<String>> = objects
+        .iter()
+        .map(|object| {
+            let own = columns.iter().map(|(_, cell)| cell(object, now));
+            several.then(|| namespace(object)).into_iter().chain(own).collect()
+        })
+        .collect();
+    columns_of(&headings, &rows, Paint::plain()).trim_end().to_owned()
 }
 
 /// The columns of a kind, after those that operators know from their other tools.

@@ -22,12 +22,8 @@ pub fn show(runbook: &Runbook, file: &str, paint: Paint) -> String {
     let header = &runbook.header;
     let mut out = format!("{}\n{}\n\n", paint.strong(&header.title), escape::lines(&header.summary));
     let mut facts = vec![("name", runbook.name.clone()), ("file", file.to_owned()), ("impact", header.impact.as_str().to_owned())];
-    let optional = [
-        ("source", &header.source),
-        ("namespace", &header.namespace),
-        ("versions", &header.versions),
-        ("duration", &header.duration),
-    ];
+    let optional =
+        [("source", &header.source), ("namespace", &header.namespace), ("versions", &header.versions), ("duration", &header.duration)];
     facts.extend(optional.into_iter().filter_map(|(name, value)| value.clone().map(|value| (name, value))));
     for (name, value) in &facts {
         out.push_str(&format!("{name:<10} {}\n", escape::line(value)));
@@ -154,12 +150,9 @@ pub fn page(runbook: &Runbook, transcript: Option<&str>) -> String {
     let header = &runbook.header;
     let mut out = format!("# {}\n\n{}\n\n", header.title, header.summary.trim());
     out.push_str(&format!("- Impact: {}\n", header.impact.as_str()));
-    for (name, value) in [
-        ("Source", &header.source),
-        ("Namespace", &header.namespace),
-        ("Versions", &header.versions),
-        ("Duration", &header.duration),
-    ] {
+    for (name, value) in
+        [("Source", &header.source), ("Namespace", &header.namespace), ("Versions", &header.versions), ("Duration", &header.duration)]
+    {
         if let Some(value) = value {
             out.push_str(&format!("- {name}: {value}\n"));
         }

@@ -118,12 +118,9 @@ pub static WORDS: &[Word] = &[
     },
 ];
 
-/// Names that are values rather than functions.
+/// Other names that a file has: name, Luau type, meaning.
 pub static VALUES: &[(&str, &str, &str)] = &[
+    ("waived", "(reason: string) -> Waived", "In a `coverage` table: says why lines of the document are not covered."),
     ("params", "{ [string]: any }", "The parameters, typed. Read from functions only."),
-    (
-        "state",
-        "{ [string]: any }",
-        "What steps hand on to each other: JSON and typed values. It is kept when a step has ended well.",
-    ),
+    ("state", "{ [string]: any }", "What steps hand on to each other: JSON and typed values. It is kept when a step has ended well."),
 ];

@@ -81,7 +81,7 @@ fn cut(source: &str, column: usize) -> (String, Option<usize>) {
     let before: String = source.chars().take(column.saturating_sub(1)).collect();
     let offset = escape::line(&before).chars().count();
     let shown = escape::line(source).into_owned();
-    let skip = if offset + 20 > WIDTH { offset + 20 - WIDTH } else { 0 };
+    let skip = (offset + 20).saturating_sub(WIDTH);
     let caret = (column > 0).then_some(offset - skip);
     if skip == 0 && shown.chars().count() <= WIDTH {
         return (shown, caret);

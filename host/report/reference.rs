@@ -2,6 +2,7 @@
 
 use super::catalogue::generated;
 use super::declarations::{VALUES, WORDS, Word};
+use super::types::is_value;
 use crate::base::Reason;
 use crate::primitives::{self, Definition, Effect, Param};
 
@@ -73,14 +74,19 @@ fn declaration(word: &Word) -> String {
 /// The entry of one verb; also what the prompt shows for `?verb`.
 #[must_use]
 pub fn verb(definition: &Definition) -> String {
-    let mut out = format!("\n### `{}`\n\n{}\n", definition.signature(), doc(definition.doc));
-    let rows: Vec<String> =
-        definition.params.iter().map(|param| row(param, !param.ty.optional)).chain(definition.options.iter().map(|option| row(option, false))).collect();
+    let signature = if is_value(definition) { definition.name.to_owned() } else { definition.signature() };
+    let mut out = format!("\n### `{signature}`\n\n{}\n", doc(definition.doc));
+    let rows: Vec<String> = definition
+        .params
+        .iter()
+        .map(|param| row(param, !param.ty.optional))
+        .chain(definition.options.iter().map(|option| row(option, false)))
+        .collect();
     if !rows.is_empty() {
         out.push_str("\n| argument | type | |\n|---|---|---|\n");
         out.push_str(&rows.concat());
     }
-    if !definition.returns_doc.is_empty() {
+    if !is_value(definition) && definition.returns != "()" {
         out.push_str(&format!("\nGives `{}`: {}.\n", definition.returns, definition.returns_doc.trim_end_matches('.')));
     }
     if !definition.needs.is_empty() {

@@ -254,10 +254,7 @@ fn impact() -> Json {
 }
 
 fn list() -> Json {
-    let item = object(
-        json!({ "name": text(), "title": text(), "summary": text(), "impact": impact(), "parameters": texts() }),
-        json!({}),
-    );
+    let item = object(json!({ "name": text(), "title": text(), "summary": text(), "impact": impact(), "parameters": texts() }), json!({}));
     document(LIST, "What `lockgate list -o json` prints", &["runbooks"], json!({ "runbooks": list_of(item) }))
 }
 

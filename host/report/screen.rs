@@ -150,12 +150,10 @@ impl Screen {
         self.rest();
         self.data.borrow_mut().write("");
         match &self.data.borrow().state {
-            State::Broken(error) => Err(Error::new(
-                Kind::Internal,
-                Reason::Unsupported,
-                "writing to standard output: the output is not complete",
-            )
-            .cause(plain(error))),
+            State::Broken(error) => {
+                Err(Error::new(Kind::Internal, Reason::Unsupported, "writing to standard output: the output is not complete")
+                    .cause(plain(error)))
+            }
             State::Open | State::Closed => Ok(()),
         }
     }

@@ -9,8 +9,7 @@ pub fn columns(headings: &[&str], rows: &[Vec<String>], paint: Paint) -> String 
     if rows.is_empty() {
         return String::new();
     }
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| escape::line(cell).into_owned()).collect()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| escape::line(cell).into_owned()).collect()).collect();
     let width = |place: usize| {
         let cells = rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count());
         cells.chain(headings.get(place).map(|heading| heading.chars().count())).max().unwrap_or(0)

@@ -8,6 +8,8 @@ use crate::base::{Error, Kind, Span};
 use crate::primitives::registry::plural;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, Verdict, What};
 
+/// Lines are broken between words here, whatever the terminal's width: a transcript is compared and reviewed.
+const WIDTH: usize = 120;
 /// Width of the verb column: the longest verb and two spaces.
 const VERB: usize = 9;
 /// Titles are padded up to here.
@@ -112,15 +114,14 @@ impl Transcript {
     /// A line of the first column.
     fn row(&self, out: &mut String, head: &str, text: &str) {
         let width = self.head;
-        out.push_str(&format!("{head:<width$}{}\n", escape::line(text)));
+        out.push_str(&format!("{head:<width$}{}\n", hanging(&escape::line(text), width)));
     }
 
     /// A line of a step, or of a check: verb, text, how it is known; further lines of the text below the first.
     fn fact(&self, out: &mut String, verb: &str, text: &str, known: Option<Known>) {
         let margin = " ".repeat(self.head);
         let known = known.map(|known| self.known(known)).unwrap_or_default();
-        let indent = format!("\n{margin}{}", " ".repeat(VERB));
-        let text = escape::lines(text.trim_end()).replace('\n', &indent);
+        let text = hanging(&escape::lines(text.trim_end()), self.head + VERB);
         let line = format!("{margin}{}{text}{known}", self.paint.strong(format!("{verb:<VERB$}")));
         out.push_str(line.trim_end());
         out.push('\n');
@@ -128,7 +129,8 @@ impl Transcript {
 
     /// A line beneath a fact.
     fn detail(&self, out: &mut String, text: &str) {
-        out.push_str(&format!("{}{}\n", " ".repeat(self.head + VERB), escape::line(text)));
+        let margin = self.head + VERB;
+        out.push_str(&format!("{}{}\n", " ".repeat(margin), hanging(&escape::line(text), margin)));
     }
 
     /// How a line is known; said in a plan only, where it is not the same for all.
@@ -166,7 +168,7 @@ impl Transcript {
         out.push_str(&format!("{head:<width$}{shown:<title$}  {word}{beside}{known}\n"));
         if let Some(detail) = detail.filter(|detail| !short(&detail)) {
             let indent = " ".repeat(width);
-            out.push_str(&format!("{indent}{}\n", escape::lines(&detail).replace('\n', &format!("\n{indent}"))));
+            out.push_str(&format!("{indent}{}\n", hanging(&escape::lines(&detail), width)));
         }
         if let Verdict::Failed { error } | Verdict::Unknown { error } = verdict {
             self.told(error, width, out);
@@ -209,7 +211,7 @@ impl Transcript {
     fn told(&mut self, error: &Error, margin: usize, out: &mut String) {
         let indent = " ".repeat(margin);
         for text in std::iter::once(&error.message).chain(&error.causes) {
-            out.push_str(&format!("{indent}{}\n", escape::lines(text).replace('\n', &format!("\n{indent}"))));
+            out.push_str(&format!("{indent}{}\n", hanging(&escape::lines(text), margin)));
         }
         self.error_shown = Some(error.clone());
     }
@@ -281,6 +283,31 @@ impl Transcript {
             (_, End::Unknown) => format!("{}: the plan cannot be followed to its end; {writes} so far", paint.warn("unknown")),
         }
     }
+}
+
+/// Breaks lines between words so that they fit behind a margin of this width; all but the first are indented by it. A word that
+/// does not fit is left whole.
+fn hanging(text: &str, margin: usize) -> String {
+    let room = WIDTH.saturating_sub(margin);
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.split('\n') {
+        if line.chars().count() <= room {
+            lines.push(line.to_owned());
+            continue;
+        }
+        let mut current = String::new();
+        for word in line.split(' ') {
+            if !current.is_empty() && current.chars().count() + 1 + word.chars().count() > room {
+                lines.push(std::mem::take(&mut current));
+            }
+            if !current.is_empty() {
+                current.push(' ');
+            }
+            current.push_str(word);
+        }
+        lines.push(current);
+    }
+    lines.join(&format!("\n{}", " ".repeat(margin)))
 }
 
 /// The field of a change as people call it: the container for its image, `replicas` for `spec.replicas`.

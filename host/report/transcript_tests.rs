@@ -40,12 +40,7 @@ fn patch() -> Event {
 }
 
 fn waited() -> Event {
-    Event::Waited {
-        what: "rollout of deployment/web".into(),
-        state: "2/2 pods".into(),
-        took: Span::from_secs(71),
-        known: Known::Modelled,
-    }
+    Event::Waited { what: "rollout of deployment/web".into(), state: "2/2 pods".into(), took: Span::from_secs(71), known: Known::Modelled }
 }
 
 fn summary(end: End, exit_code: u8) -> Summary {
@@ -65,11 +60,8 @@ fn summary(end: End, exit_code: u8) -> Summary {
 }
 
 fn text(events: Vec<Event>) -> String {
-    let records: Vec<Record> = events
-        .into_iter()
-        .enumerate()
-        .map(|(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, event })
-        .collect();
+    let records: Vec<Record> =
+        events.into_iter().enumerate().map(|(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, event }).collect();
     Transcript::text(&records)
 }
 
@@ -164,11 +156,19 @@ fn colour_adds_nothing_but_colour() {
         out + rest
     };
     let mut painted = Transcript::new(Paint::always());
-    let records: Vec<Record> = events(What::Plan)
-        .into_iter()
-        .map(|event| Record { seq: 1, at: Timestamp::UNIX_EPOCH, event })
-        .collect();
+    let records: Vec<Record> = events(What::Plan).into_iter().map(|event| Record { seq: 1, at: Timestamp::UNIX_EPOCH, event }).collect();
     let shown: String = records.iter().map(|record| painted.lines(record)).collect();
     assert!(shown.contains('\u{1b}'));
     assert_eq!(coloured(&shown), text(events(What::Plan)));
+}
+
+#[test]
+fn long_lines_are_broken_between_words() {
+    let text = hanging(&"word ".repeat(60), 20);
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(20))), "{text}");
+    assert_eq!(text.split_whitespace().count(), 60);
+    assert_eq!(hanging("a\nb", 3), "a\n   b");
+    let long = "x".repeat(200);
+    assert_eq!(hanging(&long, 10), long);
 }

@@ -116,7 +116,7 @@ fn fields(fields: &[Field]) -> String {
 /// A type that may be absent; what is more than one word is put in parentheses.
 fn optional(luau: &str) -> String {
     let simple = luau.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || (luau.starts_with('{') && luau.ends_with('}'));
-    if luau.ends_with('?') {
+    if luau == "any" || (luau.ends_with('?') && !luau.contains("->")) {
         luau.to_owned()
     } else if simple {
         format!("{luau}?")
@@ -139,6 +139,9 @@ fn typed(param: &Param) -> String {
 }
 
 fn verb(definition: &Definition) -> String {
+    if is_value(definition) {
+        return format!("{}declare {}: any\n", doc(definition.doc.iter().copied()), definition.name);
+    }
     let mut params: Vec<String> = definition.params.iter().map(|param| format!("{}: {}", param.name, typed(param))).collect();
     if !definition.options.is_empty() {
         let options: Vec<String> =
@@ -147,6 +150,11 @@ fn verb(definition: &Definition) -> String {
     }
     let returns = if definition.returns.is_empty() { "()" } else { definition.returns };
     format!("{}declare function {}({}): {returns}\n", doc(definition.doc.iter().copied()), definition.name, params.join(", "))
+}
+
+/// Whether the word is a value rather than a function: `null`.
+pub(super) fn is_value(definition: &Definition) -> bool {
+    definition.returns == definition.name
 }
 
 #[cfg(test)]
@@ -160,13 +168,17 @@ mod tests {
         assert_eq!(optional("{ string }"), "{ string }?");
         assert_eq!(optional("Version | string"), "(Version | string)?");
         assert_eq!(optional("() -> string"), "(() -> string)?");
+        assert_eq!(optional("() -> string?"), "(() -> string?)?");
+        assert_eq!(optional("any"), "any");
     }
 
     #[test]
     fn every_verb_and_every_word_is_declared() {
         let file = file();
-        for name in primitives::ALL.iter().map(|definition| definition.name).chain(WORDS.iter().map(|word| word.name)) {
+        let functions = primitives::ALL.iter().filter(|definition| !is_value(definition));
+        for name in functions.map(|definition| definition.name).chain(WORDS.iter().map(|word| word.name)) {
             assert!(file.contains(&format!("declare function {name}(")), "{name}");
         }
+        assert!(file.contains("declare null: any"));
     }
 }

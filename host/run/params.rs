@@ -98,8 +98,7 @@ fn needs(runbook: &Runbook, missing: &[&ParamDecl]) -> Error {
     for decl in missing {
         error = error.cause(format!("`{}` is {}: {}", decl.name, decl.ty.text(), decl.doc));
     }
-    let examples: Vec<String> =
-        missing.iter().map(|decl| format!("{}={}", decl.name, decl.example.as_deref().unwrap_or("…"))).collect();
+    let examples: Vec<String> = missing.iter().map(|decl| format!("{}={}", decl.name, decl.example.as_deref().unwrap_or("…"))).collect();
     error.hint(format!("for example `{}`", examples.join(" ")))
 }
 
@@ -151,9 +150,7 @@ fn of_type(decl: &ParamDecl, value: &Value) -> Result<Value> {
             Value::Typed(Typed::Quantity(text.parse::<Quantity>().map_err(|error| Error::usage(error.to_string()))?))
         }
         ParamType::Duration => match value {
-            Value::Json(Json::Number(seconds)) => {
-                Value::Typed(Typed::Duration(Span::from_secs_f64(seconds.as_f64().unwrap_or_default())))
-            }
+            Value::Json(Json::Number(seconds)) => Value::Typed(Typed::Duration(Span::from_secs_f64(seconds.as_f64().unwrap_or_default()))),
             _ => Value::Typed(Typed::Duration(Span::parse(&text()?)?)),
         },
         ParamType::Choice => choice(decl, text()?)?,

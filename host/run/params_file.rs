@@ -40,14 +40,12 @@ impl ParamFile {
             return Ok(BTreeMap::new());
         }
         let parse = |plain_lists: bool| {
-            serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| {
-                Entries { decls, plain_lists }.deserialize(deserializer)
-            })
+            serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| Entries { decls, plain_lists }.deserialize(deserializer))
         };
         // A list of scalars keeps their text; only one that holds tables is read as JSON.
-        parse(true).or_else(|_| parse(false)).map_err(|error| {
-            yaml_error(&format!("reading the parameters in `{}`", self.label), &self.label, &self.text, &error)
-        })
+        parse(true)
+            .or_else(|_| parse(false))
+            .map_err(|error| yaml_error(&format!("reading the parameters in `{}`", self.label), &self.label, &self.text, &error))
     }
 }
 
@@ -184,12 +182,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<BTreeMap<String, Value>> {
-        let decls = [
-            decl("to", ParamType::Version),
-            decl("on", ParamType::Boolean),
-            decl("tags", ParamType::List),
-            decl("values", ParamType::Map),
-        ];
+        let decls =
+            [decl("to", ParamType::Version), decl("on", ParamType::Boolean), decl("tags", ParamType::List), decl("values", ParamType::Map)];
         ParamFile { label: "p.yaml".into(), text: text.into() }.read(&decls)
     }
 

@@ -135,15 +135,16 @@ impl Runner<'_> {
         let result = self.script.call(CallbackId { owner, phase }, arguments);
         self.cluster.set_access(Access::ReadOnly);
         // A script may have caught the interruption of a call; it is one all the same.
-        if result.is_ok() { self.cluster.cancel().check()? }
+        if result.is_ok() {
+            self.cluster.cancel().check()?
+        }
         result
     }
 
     fn enter(&mut self) -> Result<()> {
         self.cluster.set_access(Access::Load);
         let cx = Cx { cluster: self.cluster.clone(), talk: self.session.clone() };
-        let scene =
-            Scene { params: self.params.clone(), state: self.state.clone(), cx, calls: self.session.clone() };
+        let scene = Scene { params: self.params.clone(), state: self.state.clone(), cx, calls: self.session.clone() };
         self.script.enter(scene)
     }
 
@@ -255,9 +256,7 @@ impl Runner<'_> {
         }
         let (end, stop) = match self.leave(done) {
             Ok(end) => (end, None),
-            Err(error) if self.is_unknown(&error) => {
-                (StepEnd::Unknown { why: error.to_string() }, Some(Stop::Unknown(error)))
-            }
+            Err(error) if self.is_unknown(&error) => (StepEnd::Unknown { why: error.to_string() }, Some(Stop::Unknown(error))),
             Err(error) => (StepEnd::Failed { error: error.clone() }, Some(Stop::Error(within(error, "step", &decl.id)))),
         };
         let took = Span::between(started, self.session.now());
@@ -273,7 +272,11 @@ impl Runner<'_> {
                 let returned = self.call(Owner::Step(place), Phase::Title, Vec::new())?;
                 returned.value(0).as_text().ok_or_else(|| {
                     let given = returned.value(0).kind_name();
-                    Error::new(Kind::Runbook, Reason::Usage, format!("the title of step `{}` must be a text, got {given}", self.runbook.steps[place].id))
+                    Error::new(
+                        Kind::Runbook,
+                        Reason::Usage,
+                        format!("the title of step `{}` must be a text, got {given}", self.runbook.steps[place].id),
+                    )
                 })?
             }
         };
@@ -310,12 +313,8 @@ impl Runner<'_> {
                 self.attempt(place, Phase::Run).map_err(|(_, error)| error)?;
                 Ok(StepEnd::Done { recovered: true })
             }
-            other => Err(Error::new(
-                Kind::Runbook,
-                Reason::Usage,
-                format!("`recover` of step `{step}` returned {}", other.kind_name()),
-            )
-            .hint("return `false` to decline, nothing to have `verify` judge, or \"again\"")),
+            other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("`recover` of step `{step}` returned {}", other.kind_name()))
+                .hint("return `false` to decline, nothing to have `verify` judge, or \"again\"")),
         }
     }
 
@@ -403,9 +402,7 @@ fn within(mut error: Error, noun: &str, id: &str) -> Error {
 /// The reason why `when` says no; `None` when it says yes.
 fn skipped(returned: &Returned) -> Option<String> {
     match returned.value(0) {
-        Value::Nil | Value::Json(Json::Bool(false)) => {
-            Some(returned.value(1).as_text().unwrap_or_else(|| "its `when` says no".to_owned()))
-        }
+        Value::Nil | Value::Json(Json::Bool(false)) => Some(returned.value(1).as_text().unwrap_or_else(|| "its `when` says no".to_owned())),
         _ => None,
     }
 }

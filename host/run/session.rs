@@ -158,7 +158,10 @@ impl Session {
         for request in requests.iter().skip(self.sent.get()) {
             let done = request.status.is_some_and(|status| (200..300).contains(&status));
             if request.verb.is_write() && done {
-                let kind = request.resource.split('.').next().unwrap_or_default();
+                let kinds = self.cluster.known_kinds();
+                let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
+                let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
+                let kind = known.map_or(plural, |kind| &kind.singular);
                 self.wrote(&Wrote {
                     verb: request.verb.as_str().to_owned(),
                     target: format!("{kind}/{}", request.name.as_deref().unwrap_or_default()),

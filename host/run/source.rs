@@ -82,12 +82,7 @@ impl Source {
         FILES.iter().find_map(|file| {
             let path = dir.path().join(file);
             let text = dir.get_file(&path)?.contents_utf8()?;
-            Some(Source {
-                name: name.to_owned(),
-                file: path.display().to_string(),
-                text: text.into(),
-                beside: Beside::Bundled(dir),
-            })
+            Some(Source { name: name.to_owned(), file: path.display().to_string(), text: text.into(), beside: Beside::Bundled(dir) })
         })
     }
 
@@ -115,14 +110,10 @@ impl Source {
     /// When there is none, or it cannot be read as text.
     pub fn on_disk(path: &Path) -> Result<Source> {
         let file = if path.is_dir() {
-            FILES
-                .iter()
-                .map(|file| path.join(file))
-                .find(|file| file.is_file())
-                .ok_or_else(|| {
-                    Error::usage(format!("the folder `{}` holds no `runbook.luau`", tidy(path)))
-                        .hint("a runbook is a folder with a `runbook.luau`, or a file of its own")
-                })?
+            FILES.iter().map(|file| path.join(file)).find(|file| file.is_file()).ok_or_else(|| {
+                Error::usage(format!("the folder `{}` holds no `runbook.luau`", tidy(path)))
+                    .hint("a runbook is a folder with a `runbook.luau`, or a file of its own")
+            })?
         } else {
             path.to_path_buf()
         };

@@ -119,9 +119,7 @@ fn calls() {
     step("kind-unknown", "get(\"deploymnt/web\")", 1);
     step("container-missing", "set_image(\"deployment/web\", { wbe = \"registry.example/web:v2\" })", 1);
     step("raised", "error(\"not today\")", 1);
-    let check = Host::with_runbook(&format!(
-        "{HEAD}check \"c\" {{ title = \"C\", run = function() scale(\"deployment/web\", 0) end }}\n"
-    ));
+    let check = Host::with_runbook(&format!("{HEAD}check \"c\" {{ title = \"C\", run = function() scale(\"deployment/web\", 0) end }}\n"));
     check.run(&["plan", "r", "--sandbox"]).exits(1).golden("write-in-check");
 }
 

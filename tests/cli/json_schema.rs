@@ -12,7 +12,9 @@ fn fault(schema: &Json, value: &Json, at: &str) -> Option<String> {
             "const" => (rule != value).then(|| format!("{at}: {value} is not {rule}")),
             "enum" => (!rule.as_array()?.contains(value)).then(|| format!("{at}: {value} is none of {rule}")),
             "type" => {
-                let types: Vec<&str> = rule.as_array().map_or_else(|| vec![rule.as_str().unwrap()], |types| types.iter().map(|ty| ty.as_str().unwrap()).collect());
+                let types: Vec<&str> = rule
+                    .as_array()
+                    .map_or_else(|| vec![rule.as_str().unwrap()], |types| types.iter().map(|ty| ty.as_str().unwrap()).collect());
                 (!types.iter().any(|ty| is(value, ty))).then(|| format!("{at}: {value} is no {rule}"))
             }
             "minimum" => value.as_f64().filter(|number| *number < rule.as_f64().unwrap()).map(|number| format!("{at}: {number}")),
@@ -26,9 +28,21 @@ fn fault(schema: &Json, value: &Json, at: &str) -> Option<String> {
             }
             "additionalProperties" => {
                 let known = schema["properties"].as_object()?;
-                value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !known.contains_key(*name)).map(|name| format!("{at}: `{name}` is not in the schema"))
+                value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name)
+                    .find(|name| !known.contains_key(*name))
+                    .map(|name| format!("{at}: `{name}` is not in the schema"))
             }
-            "items" => value.as_array().into_iter().flatten().enumerate().filter_map(|(place, item)| fault(rule, item, &format!("{at}[{place}]"))).next(),
+            "items" => value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .filter_map(|(place, item)| fault(rule, item, &format!("{at}[{place}]")))
+                .next(),
             "oneOf" => {
                 let faults: Vec<Option<String>> = rule.as_array()?.iter().map(|case| fault(case, value, at)).collect();
                 let fits = faults.iter().filter(|fault| fault.is_none()).count();
@@ -117,7 +131,8 @@ fn every_line_of_a_run_fits() {
 
 #[test]
 fn the_test_of_the_schemas_sees_faults() {
-    let schema = serde_json::json!({ "type": "object", "required": ["a"], "additionalProperties": false, "properties": { "a": { "enum": ["x"] } } });
+    let schema =
+        serde_json::json!({ "type": "object", "required": ["a"], "additionalProperties": false, "properties": { "a": { "enum": ["x"] } } });
     assert_eq!(fault(&schema, &serde_json::json!({ "a": "x" }), "$"), None);
     for wrong in [serde_json::json!({}), serde_json::json!({ "a": "y" }), serde_json::json!({ "a": "x", "b": 1 }), serde_json::json!([])] {
         assert!(fault(&schema, &wrong, "$").is_some(), "{wrong}");

@@ -22,7 +22,9 @@ fn a_plan_that_would_fail_is_not_run() {
 
 #[test]
 fn parameters_come_from_files_too() {
-    let host = Host::with_runbook(MOVE).file("p.yaml", "image: registry.example/web:v1.2.9\n").file("p.json", "{\"image\": \"registry.example/web:v1.2.8\"}");
+    let host = Host::with_runbook(MOVE)
+        .file("p.yaml", "image: registry.example/web:v1.2.9\n")
+        .file("p.json", "{\"image\": \"registry.example/web:v1.2.8\"}");
     host.run(&["plan", "r", "--params", "p.yaml", "--sandbox"]).exits(0).shows("v1.2.3 -> v1.2.9");
     host.run(&["plan", "r", "--params", "p.json", "--sandbox"]).exits(0).shows("v1.2.3 -> v1.2.8");
     host.run(&["plan", "r", "--params", "p.json", IMAGE, "--sandbox"]).exits(0).shows("v1.2.3 -> v1.2.4");
@@ -140,4 +142,26 @@ fn text_of_the_runbook_cannot_move_the_cursor() {
     let host = Host::with_runbook(&format!("{HEAD}step \"a\" {{ title = \"A\", run = function() note(\"a\\27[2Jb\") end }}\n"));
     let said = host.run(&["plan", "r", "--sandbox"]).exits(0).shows("a\\u{1b}[2Jb");
     assert!(!said.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn a_write_whose_call_fails_is_named() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"a\" {{ title = \"A\", run = function()\n \
+         scale(\"deployment/web\", 0, {{ wait = \"gone\", timeout = \"500ms\" }})\n end }}\n"
+    ));
+    host.run(&["plan", "r", "--sandbox"]).exits(1).shows("patch    deployment/web").shows("would fail after 1 write to 1 object");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}param \"key\" {{ type = \"secret\", doc = \"A key.\" }}\n\
+         step \"a\" {{ title = \"A\", run = function() confirm(\"Now?\") end }}\n"
+    ));
+    for format in ["text", "json"] {
+        let said = host.run(&["run", "r", "key=hunter2", "--sandbox", "--no-plan", "--yes", "-o", format]).exits(4);
+        assert!(!said.stdout.contains("hunter2") && !said.stderr.contains("hunter2"), "{}", said.transcript());
+        said.tells("key=…");
+    }
 }

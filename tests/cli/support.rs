@@ -1,7 +1,6 @@
 //! A folder with files, and the real binary run in it.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,13 +52,12 @@ step "web" {
 pub(super) struct Host {
     folder: TempDir,
     env: Vec<(String, String)>,
-    stdin: Option<String>,
 }
 
 impl Host {
     /// An empty folder.
     pub(super) fn new() -> Host {
-        Host { folder: TempDir::new().unwrap(), env: Vec::new(), stdin: None }
+        Host { folder: TempDir::new().unwrap(), env: Vec::new() }
     }
 
     /// A folder with this runbook in `r/`, and [`CLUSTER`] beside it.
@@ -105,14 +103,7 @@ impl Host {
     pub(super) fn run(&self, words: &[&str]) -> Said {
         let mut command = self.command(words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        if self.stdin.is_some() {
-            command.stdin(Stdio::piped());
-        }
-        let mut child = command.spawn().unwrap();
-        if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
-            stdin.write_all(text.as_bytes()).unwrap();
-        }
-        let output = child.wait_with_output().unwrap();
+        let output = command.output().unwrap();
         Said {
             words: words.join(" "),
             code: output.status.code(),

@@ -62,7 +62,7 @@ fn a_json_patch_on_an_object_without_annotations_keeps_to_what_was_read() {
             sim.handle(&lockgate_sim::request::Request::post("/api/v1/namespaces/default/configmaps", &body));
         });
         let bare = target(&cluster, "cm/bare").await;
-        assert_eq!(stamp(&*cluster.get(&bare).await.unwrap()), "");
+        assert_eq!(stamp(&cluster.get(&bare).await.unwrap()), "");
         let patch = json!([{"op": "replace", "path": "/data/k", "value": "2"}]);
         let patched = cluster.patch(&bare, PatchType::Json, patch, None).await.unwrap();
         assert_eq!(stamp(&patched), format!("{}/1/1", cluster.run()));

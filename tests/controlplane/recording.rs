@@ -30,6 +30,7 @@ pub(crate) fn compare_real(name: &str, state: &State) -> Outcome {
     if std::env::var_os("BLESS").is_some() {
         let path = path(name);
         let text = serde_json::to_string_pretty(state).map_err(|error| format!("{name}: {error}"))?;
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| format!("{}: {error}", path.display()))?;
         std::fs::write(&path, text + "\n").map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
     compare(name, &read(name)?, state, "recorded | real")

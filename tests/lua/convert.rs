@@ -147,7 +147,9 @@ fn the_original_is_known_by_the_very_table_only() {
     assert!(through("return table.clone(o)").unwrap_err().message.contains("Lua cannot hold exactly"), "a clone has no original");
     let Value::Map(parts) = through("return { o = o, v = version(\"1.2\") }").unwrap() else { panic!("no map") };
     assert!(matches!(&parts["o"], Value::Object(object) if object.original.is_some()));
-    let Value::Json(copied) = through("local c = {}; for k, v in pairs(o.containers[1]) do if k ~= \"uid\" then c[k] = v end end; return c").unwrap() else {
+    let Value::Json(copied) =
+        through("local c = {}; for k, v in pairs(o.containers[1]) do if k ~= \"uid\" then c[k] = v end end; return c").unwrap()
+    else {
         panic!("a copy has no original")
     };
     assert_eq!(copied, json!({ "name": "a", "args": [] }));

@@ -50,7 +50,9 @@ fn a_whole_file_becomes_plain_data() {
 #[test]
 fn every_function_can_be_called_by_its_place() {
     let mut book = Book::on(&engine(), WHOLE);
-    for (phase, expected) in [(Phase::Run, json!(1)), (Phase::Verify, json!(2)), (Phase::Recover, json!("again")), (Phase::Title, json!("dynamic"))] {
+    for (phase, expected) in
+        [(Phase::Run, json!(1)), (Phase::Verify, json!(2)), (Phase::Recover, json!("again")), (Phase::Title, json!("dynamic"))]
+    {
         let returned = book.call(Owner::Step(0), phase, vec![]).unwrap();
         assert_eq!(returned.value(0).clone().into_json(), expected, "{phase:?}");
     }
@@ -61,7 +63,9 @@ fn every_function_can_be_called_by_its_place() {
 
 #[test]
 fn not_needed_belongs_to_checks() {
-    let text = format!("{HEADER}check \"c\" {{ title = \"c\", run = function() not_needed(`all run {{version(\"1.2\")}}`) end }}\nstep \"s\" {{ title = \"s\", run = function() not_needed(\"x\") end }}");
+    let text = format!(
+        "{HEADER}check \"c\" {{ title = \"c\", run = function() not_needed(`all run {{version(\"1.2\")}}`) end }}\nstep \"s\" {{ title = \"s\", run = function() not_needed(\"x\") end }}"
+    );
     let mut book = Book::on(&engine(), &text);
     let returned = book.call(Owner::Check(0), Phase::Check, vec![]).unwrap();
     assert_eq!(returned.not_needed.as_deref(), Some("all run 1.2"));
@@ -77,23 +81,68 @@ const WRONG: &[(&str, &str, &str, u32)] = &[
     ("step \"X y\" { }", "`X y` cannot be the name of a step", "names have small letters, digits, `-` and `_`", 2),
     ("param \"a-b\" { }", "`a-b` cannot be the name of a param", "names have small letters, digits and `_`", 2),
     ("step \"x\" { title = \"t\" }", "`step \"x\"` has no `run`", "write `run = function() … end`", 2),
-    ("step \"x\" {\n  title = \"t\",\n  run = 3,\n}", "`step \"x\"`: `run` must be a function, got a number", "write `run = function() … end`", 4),
+    (
+        "step \"x\" {\n  title = \"t\",\n  run = 3,\n}",
+        "`step \"x\"`: `run` must be a function, got a number",
+        "write `run = function() … end`",
+        4,
+    ),
     ("step \"x\" { run = function() end }", "`step \"x\"` has no `title`", "", 2),
     ("step \"x\" {\n  titel = \"t\",\n}", "`step \"x\"` has no field `titel`", "did you mean `title`?", 3),
     ("step \"x\" { title = \"t\", run = print, each = { \"a\" } }", "`step \"x\"`: `each` is not known to this version of lockgate", "", 2),
-    ("check \"x\" { title = \"t\", run = print, at = \"begin\" }", "`check \"x\"`: `at` must be one of `start` and `always`, got `begin`", "", 2),
-    ("check \"x\" { title = \"t\", run = print }\ncheck \"x\" { title = \"t\", run = print }", "`check \"x\"` is declared twice", "it is declared in line 2 already", 3),
+    (
+        "check \"x\" { title = \"t\", run = print, at = \"begin\" }",
+        "`check \"x\"`: `at` must be one of `start` and `always`, got `begin`",
+        "",
+        2,
+    ),
+    (
+        "check \"x\" { title = \"t\", run = print }\ncheck \"x\" { title = \"t\", run = print }",
+        "`check \"x\"` is declared twice",
+        "it is declared in line 2 already",
+        3,
+    ),
     ("param \"x\" { type = \"imge\", doc = \"d\" }", "`param \"x\"`: `type` must be one of", "did you mean `image`?", 2),
     ("param \"x\" { type = \"image\" }", "`param \"x\"` has no `doc`", "", 2),
     ("param \"x\" { type = \"integer\", doc = \"d\", default = \"3\" }", "`param \"x\"`: `default` must be a whole number, got `3`", "", 2),
-    ("param \"x\" { type = \"integer\", doc = \"d\", default = 1.5 }", "`param \"x\"`: `default` must be a whole number, got a number", "", 2),
+    (
+        "param \"x\" { type = \"integer\", doc = \"d\", default = 1.5 }",
+        "`param \"x\"`: `default` must be a whole number, got a number",
+        "",
+        2,
+    ),
     ("param \"x\" { type = \"version\", doc = \"d\", default = \"one\" }", "`param \"x\"`: `default` must be a version", "", 2),
     ("param \"x\" { type = \"choice\", doc = \"d\" }", "`param \"x\"`: `choices` has no `choices`", "", 2),
-    ("param \"x\" { type = \"choice\", doc = \"d\", choices = { \"a\" }, default = \"b\" }", "`param \"x\"`: `default` must be one of its choices, got `b`", "", 2),
-    ("param \"x\" { type = \"string\", doc = \"d\", optional = \"yes\" }", "`param \"x\"`: `optional` must be true or false, got a string", "", 2),
-    ("runbook { title = \"T\", summary = \"S.\", impact = \"none\" }", "`runbook` is declared twice", "it is declared in line 1 already", 2),
-    ("coverage \"002\" { [\"x\"] = \"step a\" }", "`coverage \"002\"`: `x` is no line and no range of lines", "write `\"12\"` or `\"12-14\"`", 2),
-    ("coverage \"002\" { [\"9-3\"] = \"step a\" }", "`coverage \"002\"`: `9-3` is no line and no range of lines", "write `\"12\"` or `\"12-14\"`", 2),
+    (
+        "param \"x\" { type = \"choice\", doc = \"d\", choices = { \"a\" }, default = \"b\" }",
+        "`param \"x\"`: `default` must be one of its choices, got `b`",
+        "",
+        2,
+    ),
+    (
+        "param \"x\" { type = \"string\", doc = \"d\", optional = \"yes\" }",
+        "`param \"x\"`: `optional` must be true or false, got a string",
+        "",
+        2,
+    ),
+    (
+        "runbook { title = \"T\", summary = \"S.\", impact = \"none\" }",
+        "`runbook` is declared twice",
+        "it is declared in line 1 already",
+        2,
+    ),
+    (
+        "coverage \"002\" { [\"x\"] = \"step a\" }",
+        "`coverage \"002\"`: `x` is no line and no range of lines",
+        "write `\"12\"` or `\"12-14\"`",
+        2,
+    ),
+    (
+        "coverage \"002\" { [\"9-3\"] = \"step a\" }",
+        "`coverage \"002\"`: `9-3` is no line and no range of lines",
+        "write `\"12\"` or `\"12-14\"`",
+        2,
+    ),
     ("coverage \"002\" { [\"9\"] = waived \" \" }", "`coverage \"002\"`: `9` is waived without a reason", "", 2),
     ("group \"g\" { }", "`group` is not known to this version of lockgate", "", 2),
 ];

@@ -20,8 +20,19 @@ fn a_caught_error_is_a_table_with_a_reason() {
     assert_eq!(
         seen,
         json!([
-            false, "runbook", "skew", "too old", "too old", "usage", "attempt to index nil with 'x'", "plain", "check_failed",
-            "quota", 1, false, "deep"
+            false,
+            "runbook",
+            "skew",
+            "too old",
+            "too old",
+            "usage",
+            "attempt to index nil with 'x'",
+            "plain",
+            "check_failed",
+            "quota",
+            1,
+            false,
+            "deep"
         ])
     );
 }
@@ -36,7 +47,9 @@ fn an_error_table_can_be_raised_again_and_keeps_its_place() {
 
 #[test]
 fn a_table_of_ones_own_becomes_an_error_too() {
-    let error = error("error({ reason = \"quota\", message = \"no room\", hint = \"ask for more\", object = \"namespace/shop\", details = { n = 1 } })");
+    let error = error(
+        "error({ reason = \"quota\", message = \"no room\", hint = \"ask for more\", object = \"namespace/shop\", details = { n = 1 } })",
+    );
     assert_eq!((error.kind, error.reason, error.message.as_str()), (Kind::Runbook, Reason::Quota, "no room"));
     assert_eq!((error.hint.as_deref(), error.object.as_deref()), (Some("ask for more"), Some("namespace/shop")));
     assert_eq!(error.details, json!({ "n": 1 }));
@@ -45,7 +58,9 @@ fn a_table_of_ones_own_becomes_an_error_too() {
 
 #[test]
 fn error_and_assert_name_their_callers() {
-    let text = format!("{HEADER}local function need(x)\n  assert(x, \"x is needed\")\nend\nstep \"s\" {{ title = \"s\", run = function()\n  need(nil)\nend }}");
+    let text = format!(
+        "{HEADER}local function need(x)\n  assert(x, \"x is needed\")\nend\nstep \"s\" {{ title = \"s\", run = function()\n  need(nil)\nend }}"
+    );
     let error = Book::on(&engine(), &text).call(Owner::Step(0), Phase::Run, vec![]).unwrap_err();
     assert_eq!(error.message, "x is needed");
     let lines: Vec<u32> = error.places.iter().map(|place| place.line).collect();
@@ -77,7 +92,9 @@ fn a_syntax_error_has_line_excerpt_and_caret() {
     assert!(error.message.starts_with("syntax error: expected"), "{error}");
     let place = &error.places[0];
     assert_eq!((place.file.as_str(), place.line, place.source.as_deref()), ("book.luau", 3, Some("  summary = \"y\",")));
-    assert_eq!((place.column, place.length), (Some(3), Some(7)));
+    assert_eq!((place.column, place.length), (Some(3), None));
+    let named = load_error("local x = = 1");
+    assert_eq!((named.places[0].column, named.places[0].length), (Some(9), Some(1)));
     let binary = load_error("\u{0}\u{1}ELF");
     assert_eq!(binary.message, "`book.luau` is not a text file");
     let unfinished = load_error("local x = function()\n");
@@ -149,4 +166,10 @@ step \"c\" {{ title = \"c\", run = function() params.to = 1 end }}"
     assert!(book.call(Owner::Step(2), Phase::Run, vec![]).is_err());
     let early = load_error(&format!("{HEADER}local to = params.to"));
     assert_eq!(early.message, "`params` is read while the file loads");
+}
+
+#[test]
+fn a_call_over_several_lines_points_at_its_verb() {
+    let error = error("local x = 1\nget(\n  \"configmap/none\",\n  {\n    namespace = \"default\",\n  }\n)");
+    assert_eq!((error.places[0].line, error.places[0].column, error.places[0].length), (4, Some(1), Some(3)), "{:?}", error.places);
 }

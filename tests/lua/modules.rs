@@ -90,10 +90,7 @@ fn what_is_wrong_with_a_module_is_said() {
 
 #[test]
 fn modules_start_anew_with_every_load() {
-    let own = folder(&[
-        ("runbook.luau", &runbook("local m = require \"m\"", "m.n += 1; return m.n")),
-        ("m.luau", "return { n = 0 }"),
-    ]);
+    let own = folder(&[("runbook.luau", &runbook("local m = require \"m\"", "m.n += 1; return m.n")), ("m.luau", "return { n = 0 }")]);
     let mut book = Book::of(&engine(), Source::on_disk(own.path()).unwrap());
     for _ in 0..2 {
         assert_eq!(book.call(Owner::Step(0), Phase::Run, vec![]).unwrap().value(0).clone().into_json(), json!(1));

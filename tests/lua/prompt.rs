@@ -37,7 +37,10 @@ fn assigned_names_live_and_locals_die() {
     prompt.eval("seen = { a = 1, b = 2 }").unwrap();
     prompt.eval("function twice(x) return x * 2 end").unwrap();
     assert_eq!(values(prompt.eval("twice(seen.b)").unwrap()), [json!(4)]);
-    assert_eq!((prompt.names(), prompt.fields("seen")), (vec!["seen".to_owned(), "twice".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(
+        (prompt.names(), prompt.fields("seen")),
+        (vec!["seen".to_owned(), "twice".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+    );
     prompt.eval("local gone = 1").unwrap();
     assert_eq!(prompt.eval("gone").unwrap_err().message, "nothing is called `gone`");
     assert_eq!(prompt.eval("get = 1").unwrap_err().message, "`get` is a word of lockgate and cannot be replaced");
@@ -61,7 +64,10 @@ fn an_error_points_into_the_line_as_it_was_typed() {
     let prompt = prompt();
     let error = prompt.eval("get(\"configmap/none\")").unwrap_err();
     let place = &error.places[0];
-    assert_eq!((place.file.as_str(), place.line, place.column, place.source.as_deref()), ("prompt", 1, Some(1), Some("get(\"configmap/none\")")));
+    assert_eq!(
+        (place.file.as_str(), place.line, place.column, place.source.as_deref()),
+        ("prompt", 1, Some(1), Some("get(\"configmap/none\")"))
+    );
     assert!(prompt.eval("1").is_ok());
 }
 

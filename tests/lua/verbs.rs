@@ -60,7 +60,11 @@ fn wrong_arguments_are_named_and_are_the_runbooks_fault() {
         ("get()", "`get`: argument `ref`", ""),
         ("get(\"configmap/x\", { missing = true })", "`get` has no option `missing`", "did you mean `missing_ok`?"),
         ("get(\"configmap/x\", { missing_ok = 3 })", "`get`: option `missing_ok` must be true or false, got a number", ""),
-        ("get(\"configmap/x\", \"kube-system\")", "`get`: the options must be a table, got a string", "options stand last: `get(…, { timeout = \"5m\" })`"),
+        (
+            "get(\"configmap/x\", \"kube-system\")",
+            "`get`: the options must be a table, got a string",
+            "options stand last: `get(…, { timeout = \"5m\" })`",
+        ),
         ("get(\"configmap/x\", { 1 })", "`get`: the options must have names: `{ name = value }`", ""),
         ("get(\"configmap/x\", {}, 3)", "`get` takes", ""),
         ("scale(\"deployment/x\", { print })", "`scale`: argument `replicas` holds a function at `[1]`", ""),
@@ -94,9 +98,9 @@ fn verbs_work_in_coroutines_comparators_and_callbacks() {
          local sorted = { 2, 1 }
          table.sort(sorted, function(a, b) name(); return a < b end)
          local meta = setmetatable({}, { __index = function() return name() end })
-         return { wrapped(), wrapped(), sorted[1], (\"x\"):gsub(\"x\", name), meta.anything }",
+         return { wrapped(), wrapped(), sorted[1], ((\"x\"):gsub(\"x\", name)), meta.anything }",
     );
-    assert_eq!(seen, json!(["nasty", "nasty", 1, "nasty", 1, "nasty"][..].to_vec()));
+    assert_eq!(seen, json!(["nasty", "nasty", 1, "nasty", "nasty"]));
 }
 
 #[test]
@@ -118,7 +122,9 @@ fn a_function_that_a_verb_calls_may_call_verbs() {
 
 #[test]
 fn calls_are_told_with_their_places() {
-    let text = format!("{HEADER}local function look()\n  return exists(\"configmap/nasty\")\nend\nstep \"s\" {{ title = \"s\", run = function()\n  return look()\nend }}");
+    let text = format!(
+        "{HEADER}local function look()\n  return exists(\"configmap/nasty\")\nend\nstep \"s\" {{ title = \"s\", run = function()\n  return look()\nend }}"
+    );
     let mut book = Book::on(&engine(), &text);
     assert_eq!(book.call(Owner::Step(0), Phase::Run, vec![]).unwrap().value(0).clone().into_json(), json!(true));
     let calls = book.ears.calls.borrow();
@@ -138,7 +144,8 @@ fn print_is_a_note() {
 
 #[test]
 fn ctrl_c_ends_a_script_at_the_next_turn_and_is_not_caught() {
-    let text = format!("{HEADER}step \"s\" {{ title = \"s\", run = function() while true do pcall(function() while true do end end) end end }}");
+    let text =
+        format!("{HEADER}step \"s\" {{ title = \"s\", run = function() while true do pcall(function() while true do end end) end end }}");
     let mut book = Book::on(&engine(), &text);
     book.cluster.cancel().press();
     let error = book.call(Owner::Step(0), Phase::Run, vec![]).unwrap_err();
@@ -153,7 +160,11 @@ fn ctrl_c_ends_a_script_at_the_next_turn_and_is_not_caught() {
 fn every_word_of_the_table_that_has_no_function_is_a_word_of_the_language() {
     for definition in lockgate::primitives::ALL {
         if definition.call.is_none() {
-            assert!(lockgate::lua::WORDS.contains(&definition.name) || definition.name == "print", "`{}` is not implemented", definition.name);
+            assert!(
+                lockgate::lua::WORDS.contains(&definition.name) || definition.name == "print",
+                "`{}` is not implemented",
+                definition.name
+            );
         }
         let there = value(&format!("return {} ~= nil", definition.name));
         assert_eq!(there, json!(true), "{}", definition.name);

@@ -1,5 +1,7 @@
 //! The verbs on a simulated cluster, called as a script calls them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod read;
 mod revisions;
 mod scale;

@@ -29,6 +29,8 @@ pub(super) struct Scenario {
     pub(super) faults: Vec<Rule>,
     /// Looks at the outcome.
     pub(super) expect: TestFunction,
+    /// As it was written, for places.
+    raw: RawScenario,
 }
 
 /// An error at a field of a scenario.
@@ -65,7 +67,13 @@ impl Scenario {
             answers: answers(raw)?,
             faults: faults(raw)?,
             expect,
+            raw: raw.clone(),
         })
+    }
+
+    /// An error at one of its fields.
+    pub(super) fn wrong(&self, field: &str, message: impl std::fmt::Display) -> Error {
+        wrong(&self.raw, field, message)
     }
 }
 

@@ -7,6 +7,8 @@ mod free;
 mod names;
 mod play;
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value as Json, json};
 
 use super::args::{Format, TestArgs};
@@ -17,9 +19,12 @@ use crate::primitives::registry::plural;
 use crate::report::json as report;
 use crate::report::{Screen, excerpt};
 use crate::run::Source;
+use crate::run::source::{FILES, unreadable};
 
 /// The file of scenarios beside a runbook.
 const SCENARIOS: &str = "test.luau";
+/// The test that there is when the file of scenarios does not load: it fails.
+const SCENARIOS_LOAD: &str = "its scenarios load";
 
 /// One test of a runbook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,25 +106,29 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     let sources: Vec<Source> = if args.runbooks.is_empty() {
         Source::bundled_names().iter().filter_map(|name| Source::bundled(name)).collect()
     } else {
-        args.runbooks.iter().map(|word| find::runbook(word)).collect::<Result<_>>()?
+        args.runbooks.iter().map(|word| named(word)).collect::<Result<Vec<_>>>()?.concat()
     };
     if !args.documents.is_empty() {
         return documents(args, &sources, screen);
     }
     let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
     let (mut results, mut passed, mut failed) = (Vec::new(), 0, 0);
-    for source in &sources {
-        for test in tests(source)? {
-            let outcome = one(source, &test, bless);
-            if outcome.is_ok() { passed += 1 } else { failed += 1 }
-            if args.output.output == Format::Text {
-                let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
-                screen.data(&format!("{word}  {}  {test}", source.name));
-                if let Err(error) = &outcome {
-                    screen.data(&excerpt::error(error, screen.paint));
-                }
+    let mut take = |source: &Source, test: &str, outcome: Result<()>| {
+        if outcome.is_ok() { passed += 1 } else { failed += 1 }
+        if args.output.output == Format::Text {
+            let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
+            screen.data(&format!("{word}  {}  {test}", source.name));
+            if let Err(error) = &outcome {
+                screen.data(&excerpt::error(error, screen.paint));
             }
-            results.push(result(source, &test, outcome));
+        }
+        results.push(result(source, test, outcome));
+    };
+    for source in &sources {
+        match tests(source) {
+            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless))),
+            // The tests of the other runbooks are run all the same.
+            Err(error) => take(source, SCENARIOS_LOAD, Err(error)),
         }
     }
     match args.output.output {
@@ -131,8 +140,25 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     Ok(u8::from(failed > 0))
 }
 
-fn result(source: &Source, test: &Test, outcome: Result<()>) -> Json {
-    let mut entry = json!({ "runbook": source.name, "name": test.to_string(), "result": if outcome.is_ok() { "ok" } else { "failed" } });
+/// The runbooks that a word means: one, or those in the folders of a folder. The scenarios of a runbook stand for it.
+fn named(word: &str) -> Result<Vec<Source>> {
+    let path = Path::new(word);
+    if path.file_name().is_some_and(|name| name == SCENARIOS) {
+        return Ok(vec![Source::on_disk(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")))?]);
+    }
+    let one = find::runbook(word);
+    if one.is_ok() || !path.is_dir() {
+        return one.map(|source| vec![source]);
+    }
+    let inner = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+    let mut inner: Vec<PathBuf> = inner.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    inner.sort();
+    let sources: Vec<Source> = inner.iter().filter(|path| FILES.iter().any(|file| path.join(file).is_file())).map(|path| Source::on_disk(path)).collect::<Result<_>>()?;
+    if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }
+}
+
+fn result(source: &Source, test: &str, outcome: Result<()>) -> Json {
+    let mut entry = json!({ "runbook": source.name, "name": test, "result": if outcome.is_ok() { "ok" } else { "failed" } });
     if let Err(error) = outcome {
         entry["error"] = json!(error);
     }

@@ -1,7 +1,9 @@
 //! Plays a scenario: fixture, `given`, plan, `drift`, run with faults and timed changes, `expect`.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::LocalBoxFuture;
 
@@ -13,7 +15,8 @@ use crate::cli::{host, target};
 use crate::cluster::{Cancel, Cluster, Simulation};
 use crate::lua::{Engine, Given, TestFile, TestFunction};
 use crate::primitives::AskOptions;
-use crate::run::{self, Confirmation, End, Operator, Record, Source, Summary, Voice};
+use crate::primitives::registry::plural;
+use crate::run::{self, Confirmation, End, Operator, Record, Source, Voice};
 
 /// After so much virtual time a cluster counts as settled, even when something in it never comes to rest.
 const LONGEST_SETTLE: Span = Span::from_secs(3600);
@@ -49,6 +52,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
     let plan = run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
     let ran = matches!(plan.end, End::Succeeded | End::Unknown);
+    let (asked, made): (Rc<RefCell<BTreeSet<usize>>>, Made) = Default::default();
     let summary = if ran {
         change(&scenario.drift)?;
         for rule in &scenario.faults {
@@ -56,12 +60,12 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
         }
         records.borrow_mut().clear();
         let timed = timed(file, scenario, &namespace)?;
-        let tasks = start(&runtime, &cluster, &simulation, timed);
+        let tasks = start(&runtime, &cluster, &simulation, timed, &made);
         let engine = Engine::of_thread()?;
         let consented = plan.confirmations.iter().filter(|asked| answer(&engine, &scenario.answers, &asked.question).is_none());
         let voice = Voice::Person {
             consented: consented.cloned().collect(),
-            operator: Rc::new(Answers { engine: engine.clone(), answers: scenario.answers.clone() }),
+            operator: Rc::new(Answers { engine: engine.clone(), answers: scenario.answers.clone(), asked: asked.clone() }),
         };
         let summary = run::run(script.as_mut(), &cluster, &runbook, &params, voice, records.clone());
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -70,18 +74,47 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
         // As on the command line: a plan that would fail, or finds nothing to do, is not run.
         plan
     };
-    judge(file, scenario, Outcome { summary, records: records.take(), cluster, simulation, before, namespace, ran })
+    let fired = simulation.with(|sim| sim.faults_mut().fired());
+    judge(file, scenario, Outcome { summary, records: records.take(), cluster, simulation, before, namespace, ran })?;
+    nothing_in_vain(scenario, &asked.borrow(), &fired, made)
+}
+
+/// What came of the changes of `at`, by their place: `None` until their time has come.
+type Made = Arc<Mutex<Vec<Option<Result<()>>>>>;
+
+/// A scenario that prepares what never comes to pass does not test what it says.
+fn nothing_in_vain(scenario: &Scenario, asked: &BTreeSet<usize>, fired: &[u64], made: Made) -> Result<()> {
+    let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut made = made.into_iter();
+    for (span, _) in &scenario.at {
+        match made.next().flatten() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(scenario.wrong("at", format!("the change at {span} failed")).cause(error.to_string())),
+            None => return Err(scenario.wrong("at", format!("the change at {span} was never made: there was no run, or it was over"))),
+        }
+    }
+    if let Some((_, (pattern, _))) = scenario.answers.iter().enumerate().find(|(place, _)| !asked.contains(place)) {
+        return Err(scenario.wrong("answers", format!("no question with `{pattern}` was asked")));
+    }
+    // Rules of `given` and `drift` come before those of `faults`.
+    let own = fired.len().saturating_sub(scenario.faults.len());
+    let idle = (0..scenario.faults.len()).find(|place| fired.get(own + place).is_none_or(|count| *count == 0));
+    match idle {
+        Some(place) => Err(scenario.wrong("faults", format!("rule {} of `faults` met no request", place + 1))),
+        None => Ok(()),
+    }
 }
 
 fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
-    let told = describe(&outcome.summary);
+    let told = describe(&outcome);
     let object = expect::object(Rc::new(outcome));
     file.call(&scenario.expect, &[Given::Object(object)]).map(|_| ()).map_err(|error| error.cause(told))
 }
 
 /// How a run ended, for the message of an expectation that was not met.
-fn describe(summary: &Summary) -> String {
-    let end = format!("the run ended as {:?} after {} with {} writes", summary.end, summary.took, summary.writes).to_lowercase();
+fn describe(outcome: &Outcome) -> String {
+    let (what, summary) = (if outcome.ran { "run" } else { "plan" }, &outcome.summary);
+    let end = format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, plural(summary.writes, "write")).to_lowercase();
     match &summary.error {
         Some(error) => format!("{end}: {error}"),
         None => end,
@@ -119,48 +152,59 @@ fn start(
     cluster: &Cluster,
     simulation: &Simulation,
     timed: Vec<(Span, Vec<Change>)>,
+    made: &Made,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let begin: Timestamp = cluster.clock().now();
+    made.lock().unwrap_or_else(PoisonError::into_inner).resize_with(timed.len(), || None);
     timed
         .into_iter()
-        .map(|(span, changes)| {
-            let (clock, simulation) = (cluster.clock().join(), simulation.clone());
+        .enumerate()
+        .map(|(place, (span, changes))| {
+            let (clock, simulation, made) = (cluster.clock().join(), simulation.clone(), made.clone());
             runtime.spawn(async move {
                 if clock.park(Some(span.after(begin))).await.is_err() {
                     return;
                 }
-                simulation.with(|sim| {
-                    for change in &changes {
-                        if let Err(error) = change(sim) {
-                            tracing::error!(%error, "a timed change of a scenario failed");
-                        }
-                    }
-                });
+                let outcome = simulation.with(|sim| changes.iter().try_for_each(|change| change(sim)));
+                if let Some(slot) = made.lock().unwrap_or_else(PoisonError::into_inner).get_mut(place) {
+                    *slot = Some(outcome);
+                }
             })
         })
         .collect()
 }
 
-/// The answer whose pattern is in the question, or matches it.
-fn answer(engine: &Engine, answers: &[(String, String)], question: &str) -> Option<String> {
+/// The answer whose pattern is in the question, or matches it, with its place.
+fn answer(engine: &Engine, answers: &[(String, String)], question: &str) -> Option<(usize, String)> {
     let matches = |pattern: &str| question.contains(pattern) || engine.matches(&format!(".*{pattern}.*"), question).unwrap_or(false);
-    answers.iter().find(|(pattern, _)| matches(pattern)).map(|(_, answer)| answer.clone())
+    let place = answers.iter().position(|(pattern, _)| matches(pattern))?;
+    Some((place, answers.get(place)?.1.clone()))
 }
 
 /// The operator of a scenario: answers what it was told to answer, and is nobody for the rest.
 struct Answers {
     engine: Engine,
     answers: Vec<(String, String)>,
+    /// The answers that were given, by place.
+    asked: Rc<RefCell<BTreeSet<usize>>>,
+}
+
+impl Answers {
+    fn to(&self, question: &str) -> Option<String> {
+        let (place, answer) = answer(&self.engine, &self.answers, question)?;
+        self.asked.borrow_mut().insert(place);
+        Some(answer)
+    }
 }
 
 impl Operator for Answers {
     fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
-        let answer = answer(&self.engine, &self.answers, &question.question);
+        let answer = self.to(&question.question);
         Box::pin(async move { Ok(answer.map(|answer| matches!(answer.as_str(), "yes" | "y" | "true"))) })
     }
 
     fn ask<'a>(&'a self, question: &'a Confirmation, _: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
-        let answer = answer(&self.engine, &self.answers, &question.question);
+        let answer = self.to(&question.question);
         Box::pin(async move { Ok(answer) })
     }
 }

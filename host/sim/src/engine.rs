@@ -13,8 +13,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(crate) use self::index::Index;
 use self::events::EventIndex;
+pub(crate) use self::events::Said;
+pub(crate) use self::index::Index;
 use crate::kinds::{self, Kind};
 use crate::kubelet::Kubelets;
 use crate::model::Models;
@@ -526,8 +527,12 @@ impl Ctx<'_> {
 
     /// Records an event about an object. The same event again raises its count.
     pub(crate) fn event(&mut self, about: &Value, severity: &str, reason: &str, message: &str) -> Result<(), Status> {
-        let now = self.engine.now;
-        self.engine.events.record(self.store, about, self.actor, (severity, reason, message), now)?;
+        self.say(about, Said { severity, reason, message, part: "" })
+    }
+
+    /// Records an event about an object or a part of it.
+    pub(crate) fn say(&mut self, about: &Value, said: Said<'_>) -> Result<(), Status> {
+        self.engine.events.record(self.store, about, self.actor, said, self.engine.now)?;
         self.engine.absorb(self.store, self.actor);
         Ok(())
     }

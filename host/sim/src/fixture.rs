@@ -230,10 +230,7 @@ mod tests {
             error(&format!("{POD}---\napiVersion: apps/v1\nkind: deployment\nmetadata: {{name: x}}\n")),
             "c.yaml:6: unknown kind `deployment` of `apps/v1`; did you mean `Deployment` of `apps/v1`?"
         );
-        assert_eq!(
-            error("\n\napiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\n"),
-            "c.yaml:3: simulator: not modelled: Job.batch"
-        );
+        assert_eq!(error("\n\napiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\n"), "c.yaml:3: simulator: not modelled: Job.batch");
         assert_eq!(error("kind: Pod\n"), "c.yaml:1: the object has no `apiVersion`");
         assert_eq!(error("- 1\n"), "c.yaml:1: a Kubernetes object is expected here, not a list");
         assert_eq!(

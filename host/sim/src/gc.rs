@@ -69,6 +69,15 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
     let shortens = terminating && options.grace.is_some() && grace < was;
     let ends_now = if terminating { was == 0 || (shortens && grace == 0) } else { grace == 0 };
     if ends_now && !held {
+        if key.kind.is(kinds::POD) {
+            // What the server answers with: a pod that was given no time.
+            if !terminating {
+                mark(&mut object, now);
+                let generation = view::generation(&object) + 1;
+                view::set(&mut object, &["metadata", "generation"], generation);
+            }
+            view::set(&mut object, &["metadata", "deletionGracePeriodSeconds"], 0);
+        }
         if !dry_run {
             store.remove(key);
         }
@@ -91,9 +100,7 @@ fn delete_namespace(store: &mut Store, key: &Key, before: &Value, now: Timestamp
         return Err(Status::forbidden(key.kind, &key.name, "this namespace may not be deleted"));
     }
     if view::is_terminating(before) {
-        let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will \
-            automatically be purged by the system.";
-        return Err(Status::conflict(key.kind, &key.name, why));
+        return Ok(Outcome::Pending(before.clone()));
     }
     let mut object = before.clone();
     mark(&mut object, now);
@@ -103,7 +110,7 @@ fn delete_namespace(store: &mut Store, key: &Key, before: &Value, now: Timestamp
 }
 
 fn preconditions(key: &Key, object: &Value, options: &Options) -> Result<(), Status> {
-    let fail = |why: String| Err(Status::conflict(key.kind, &key.name, &why));
+    let fail = |why: String| Err(Status::precondition(key.kind, &key.name, &why));
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != view::uid(object)) {
         return fail(format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and \
@@ -336,7 +343,16 @@ fn remove_empty_namespace(store: &mut Store, key: &Key) {
 
 /// Reads `DeleteOptions` from a body and the query.
 pub(crate) fn options(body: &Value, query: impl Fn(&str) -> Option<String>) -> Result<Options, Status> {
-    let wrong = |field: &str| Status::bad_request(format!("DeleteOptions: {field} is of the wrong type"));
+    let wrong = |field: &str| {
+        let (found, go) = match view::at(body, &field.split('.').collect::<Vec<_>>()) {
+            Some(Value::String(_)) => ("string", if field.starts_with("grace") { "int64" } else { "bool" }),
+            Some(Value::Number(_)) => ("number", if field.starts_with("orphan") { "bool" } else { "string" }),
+            Some(Value::Bool(_)) => ("bool", "string"),
+            Some(Value::Array(_)) => ("array", "string"),
+            _ => ("object", "string"),
+        };
+        Status::bad_request(format!("json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {go}"))
+    };
     let grace = match (body.get("gracePeriodSeconds"), query("gracePeriodSeconds")) {
         (Some(Value::Null) | None, None) => None,
         (Some(Value::Null) | None, Some(text)) => Some(text.parse().map_err(|_| wrong("gracePeriodSeconds"))?),
@@ -370,8 +386,5 @@ pub(crate) fn options(body: &Value, query: impl Fn(&str) -> Option<String>) -> R
 
 fn bad_policy(given: &str) -> Status {
     let cause = Cause::not_supported("propagationPolicy", &given.into(), &["Foreground", "Background", "Orphan", "nil"]);
-    let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
-    let details = serde_json::json!({"group": "meta.k8s.io", "kind": "DeleteOptions",
-        "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
-    Status::new(422, "Invalid", message, details)
+    Status::invalid_options("DeleteOptions", &cause)
 }

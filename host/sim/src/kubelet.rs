@@ -9,8 +9,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use self::container::{Container, State, World};
-use crate::engine::{Ctx, Work};
+use self::container::{Container, State, Told, World};
+use crate::engine::{Ctx, Said, Work};
 use crate::kinds;
 use crate::status::Status;
 use crate::store::Key;
@@ -36,6 +36,8 @@ struct Run {
     started: Timestamp,
     /// When a deletion is done.
     stops: Option<Timestamp>,
+    /// Resource version of the pod when nothing was left to do, and when something is next.
+    rested: Option<(String, Option<Timestamp>)>,
 }
 
 impl Kubelets {
@@ -77,10 +79,12 @@ pub(crate) fn is_settled(pod: &Value) -> bool {
 /// Carries one pod on.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(pod) = ctx.get(key) else { return Ok(()) };
-    let node_key =
-        Key { kind: kinds::NODE, namespace: String::new(), name: view::text(&pod, &["spec", "nodeName"]).to_owned() };
+    let node_key = Key { kind: kinds::NODE, namespace: String::new(), name: view::text(&pod, &["spec", "nodeName"]).to_owned() };
     // What was loaded at rest stays as it was written: ids and times included.
     if is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
+        return Ok(());
+    }
+    if rests(ctx, key, &pod) {
         return Ok(());
     }
     // Without its kubelet nothing happens to a pod, its deletion included.
@@ -101,6 +105,19 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     outcome
 }
 
+/// Whether nothing is due and the pod is as it was left: mostly after the kubelet's own write. The timer is set again.
+fn rests(ctx: &mut Ctx<'_>, key: &Key, pod: &Value) -> bool {
+    let run = ctx.engine.kubelets.pods.get(view::uid(pod));
+    let Some((version, due)) = run.and_then(|run| run.rested.as_ref()) else { return false };
+    if version != view::text(pod, &["metadata", "resourceVersion"]) || due.is_some_and(|due| due <= ctx.now()) {
+        return false;
+    }
+    if let Some(due) = *due {
+        ctx.engine.wake_at(Work::Kubelet(key.clone()), due);
+    }
+    true
+}
+
 /// Takes over a pod: a new one from the beginning, a known one as its status says.
 fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
     let known = view::text(pod, &["status", "podIP"]);
@@ -112,43 +129,33 @@ fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
         known.to_owned()
     };
     let started = view::time(pod, &["status", "startTime"]).unwrap_or_else(|| ctx.now());
-    Run { containers: Container::all_of(pod), ip, started, stops: None }
+    Run { containers: Container::all_of(pod), ip, started, stops: None, rested: None }
 }
 
-fn carry_on(
-    ctx: &mut Ctx<'_>,
-    key: &Key,
-    pod: &Arc<Value>,
-    node: &Value,
-    run: &mut Run,
-    owners: &[String],
-) -> Result<(), Status> {
+fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
     let now = ctx.now();
     let mut events = Vec::new();
     if !matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed") {
         let engine = &mut *ctx.engine;
-        let mut world = World {
-            now,
-            models: &engine.models,
-            images: &mut engine.kubelets.images,
-            pod,
-            owners,
-            events: &mut events,
-        };
+        let mut world = World { now, models: &engine.models, images: &mut engine.kubelets.images, pod, owners, events: &mut events };
         step(&mut run.containers, &mut world);
     }
-    for (severity, reason, message) in events {
-        ctx.event(pod, severity, reason, &message)?;
+    for Told { severity, reason, message, part } in &events {
+        ctx.say(pod, Said { severity, reason, message, part })?;
     }
     let status = render::status(pod, node, &run.containers, &run.ip, run.started, now);
-    if view::at(pod, &["status"]) != Some(&status) {
+    let written = if view::at(pod, &["status"]) == Some(&status) {
+        Arc::clone(pod)
+    } else {
         let mut next = (**pod).clone();
         view::set(&mut next, &["status"], status);
-        ctx.update(key, next)?;
-    }
-    if let Some(at) = run.containers.iter().filter_map(|c| c.due(now)).min() {
+        ctx.update(key, next)?
+    };
+    let due = run.containers.iter().filter_map(|c| c.due(now)).min();
+    if let Some(at) = due {
         ctx.engine.wake_at(Work::Kubelet(key.clone()), at);
     }
+    run.rested = Some((view::text(&written, &["metadata", "resourceVersion"]).to_owned(), due));
     Ok(())
 }
 
@@ -181,10 +188,11 @@ fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, run: &mut Run, owners: &[
             let (mut slowest, mut names) = (SignedDuration::ZERO, Vec::new());
             for container in running {
                 slowest = slowest.max(ctx.engine.models.stop_time(&container.image));
-                names.push(container.name.clone());
+                names.push((container.name.clone(), container.part()));
             }
-            for name in names {
-                ctx.event(pod, "Normal", "Killing", &format!("Stopping container {name}"))?;
+            for (name, part) in names {
+                let message = format!("Stopping container {name}");
+                ctx.say(pod, Said { severity: "Normal", reason: "Killing", message: &message, part: &part })?;
             }
             let stops = view::later(now, slowest.min(grace));
             run.stops = Some(stops);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
-use serde::de::{self, Deserializer};
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 use serde_json::{Map, Value};
 
 /// Time to pull an image that is not on the node yet.
@@ -139,9 +139,8 @@ impl PodMatch {
     pub fn matches(&self, pod: &Value, owners: &[String]) -> bool {
         let text = |path: &[&str]| crate::view::text(pod, path).to_owned();
         let labels = crate::view::labels(pod);
-        let label_is = |(key, want): (&String, &String)| {
-            labels.and_then(|l: &Map<String, Value>| l.get(key)).and_then(Value::as_str) == Some(want)
-        };
+        let label_is =
+            |(key, want): (&String, &String)| labels.and_then(|l: &Map<String, Value>| l.get(key)).and_then(Value::as_str) == Some(want);
         self.namespace.as_ref().is_none_or(|ns| *ns == text(&["metadata", "namespace"]))
             && self.name.as_ref().is_none_or(|n| glob(n, &text(&["metadata", "name"])))
             && self.node.as_ref().is_none_or(|n| *n == text(&["spec", "nodeName"]))
@@ -255,9 +254,7 @@ impl Models {
     }
 
     pub(crate) fn readiness(&self, image: &str, pod: &Value, owners: &[String]) -> Readiness {
-        self.of_pod(pod, owners, |m| m.ready)
-            .or_else(|| self.of_image(image, |m| m.ready))
-            .unwrap_or(Readiness::After(DEFAULT_READY))
+        self.of_pod(pod, owners, |m| m.ready).or_else(|| self.of_image(image, |m| m.ready)).unwrap_or(Readiness::After(DEFAULT_READY))
     }
 
     pub(crate) fn crash(&self, image: &str, pod: &Value, owners: &[String]) -> Option<Crash> {

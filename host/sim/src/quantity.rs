@@ -328,7 +328,6 @@ mod tests {
             proptest::prop_assert_eq!(q(&e.to_string()), x);
             let whole = Quantity { nano: i128::from(a) * NANO, format: Format::BinarySi };
             proptest::prop_assert_eq!(q(&whole.to_string()), whole);
-            proptest::prop_assert_eq!(whole.to_string(), q(&whole.to_string()).to_string());
         }
 
         #[test]

@@ -10,7 +10,7 @@ pub(crate) mod taints;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use self::filters::{Filters, Rejection};
 pub(crate) use self::needs::Needs;
@@ -31,14 +31,14 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     }
     if !view::list(&pod, &["spec", "schedulingGates"]).is_empty() {
         let text = "Scheduling is blocked due to non-empty scheduling gates";
-        return set_condition(ctx, key, &pod, "False", Some(("SchedulingGated", text))).map(drop);
+        return set_condition(ctx, key, (*pod).clone(), "False", Some(("SchedulingGated", text))).map(drop);
     }
     let nodes: Vec<Arc<Value>> = ctx.store.list(kinds::NODE, None).map(|(_, node)| Arc::clone(node)).collect();
     match place(ctx, &pod, &nodes) {
         Ok(node) => bind(ctx, key, &pod, &node),
         Err(message) => {
             ctx.engine.unschedulable.insert(key.clone());
-            set_condition(ctx, key, &pod, "False", Some(("Unschedulable", &message)))?;
+            set_condition(ctx, key, (*pod).clone(), "False", Some(("Unschedulable", &message)))?;
             ctx.event(&pod, "Warning", "FailedScheduling", &message)
         }
     }
@@ -69,36 +69,29 @@ fn place(ctx: &mut Ctx<'_>, pod: &Value, nodes: &[Arc<Value>]) -> Result<String,
 fn bind(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &str) -> Result<(), Status> {
     let mut bound = (**pod).clone();
     view::set(&mut bound, &["spec", "nodeName"], node);
-    let bound = set_condition(ctx, key, &bound, "True", None)?;
+    let bound = set_condition(ctx, key, bound, "True", None)?;
     let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
     ctx.event(&bound, "Normal", "Scheduled", &text)
 }
 
 /// Writes the pod with this `PodScheduled` condition; the transition time stays while the status does.
-fn set_condition(
-    ctx: &mut Ctx<'_>,
-    key: &Key,
-    pod: &Value,
-    status: &str,
-    why: Option<(&str, &str)>,
-) -> Result<Arc<Value>, Status> {
-    let mut next = pod.clone();
-    let old = view::condition(pod, "PodScheduled").filter(|old| view::text(old, &["status"]) == status);
+fn set_condition(ctx: &mut Ctx<'_>, key: &Key, mut pod: Value, status: &str, why: Option<(&str, &str)>) -> Result<Arc<Value>, Status> {
+    let old = view::condition(&pod, "PodScheduled").filter(|old| view::text(old, &["status"]) == status);
     let since = old.map_or_else(|| view::stamp(ctx.now()), |old| view::text(old, &["lastTransitionTime"]).to_owned());
-    let mut condition =
-        json!({"type": "PodScheduled", "status": status, "lastProbeTime": null, "lastTransitionTime": since});
-    if view::generation(pod) > 0 {
-        view::set(&mut condition, &["observedGeneration"], view::generation(pod));
+    let mut condition = json!({"type": "PodScheduled", "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+    // Only the verdict that no node fits carries the generation that was looked at.
+    if view::generation(&pod) > 0 && matches!(why, Some(("Unschedulable", _))) {
+        view::set(&mut condition, &["observedGeneration"], view::generation(&pod));
     }
     if let Some((reason, message)) = why {
         view::set(&mut condition, &["reason"], reason);
         view::set(&mut condition, &["message"], message);
     }
-    if let Some(conditions) = view::list_mut(&mut next, &["status", "conditions"]) {
+    if let Some(conditions) = view::list_mut(&mut pod, &["status", "conditions"]) {
         conditions.retain(|c| view::text(c, &["type"]) != "PodScheduled");
         conditions.push(condition);
     }
-    ctx.update_in_generation(key, next)
+    ctx.update_in_generation(key, pod)
 }
 
 /// The message of the real scheduler: reasons counted and sorted as text, then what preemption would not achieve.
@@ -131,10 +124,8 @@ mod tests {
 
     #[test]
     fn the_message_is_the_real_schedulers() {
-        let rejected = |reasons: &[&'static str], resolvable| Rejection {
-            reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(),
-            resolvable,
-        };
+        let rejected =
+            |reasons: &[&'static str], resolvable| Rejection { reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(), resolvable };
         let ports = || rejected(&["node(s) didn't have free ports for the requested pod ports"], true);
         let other = || rejected(&["node(s) didn't match Pod's node affinity/selector"], false);
         assert_eq!(

@@ -228,6 +228,10 @@ fn requirement(part: &str) -> Result<Requirement, SelectorError> {
         }
         return make(key, operator, vec![value.trim().to_owned()]);
     }
+    let mut words = part.split_whitespace();
+    if let (Some(_), Some(found)) = (words.next(), words.next()) {
+        return Err(SelectorError(format!("found '{found}', expected: in, notin, =, ==, !=, gt, lt")));
+    }
     make(part, Operator::Exists, Vec::new())
 }
 

@@ -133,11 +133,27 @@ impl Status {
         Self::new(422, "Invalid", format!("{} {name:?} is invalid: {text}", kind.group_kind()), without_empty(details))
     }
 
-    /// 422: the request as a whole cannot be processed, for example a JSON patch whose `test` fails.
+    /// 422: the request as a whole cannot be processed, for example a JSON patch whose `test` fails. The server does not say why.
     #[must_use]
-    pub fn unprocessable(why: &str) -> Self {
-        let details = json!({"causes": [{"reason": "UnexpectedServerResponse", "message": why}]});
-        Self::new(422, "Invalid", "the server rejected our request due to an error in our request", details)
+    pub fn unprocessable() -> Self {
+        Self::new(422, "Invalid", "the server rejected our request due to an error in our request", json!({}))
+    }
+
+    /// 422: the options of a request are invalid. The kind is one of `metav1`, for example `ListOptions`.
+    #[must_use]
+    pub fn invalid_options(kind: &str, cause: &Cause) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        let causes = json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
+        Self::new(422, "Invalid", message, json!({"group": "meta.k8s.io", "kind": kind, "causes": causes}))
+    }
+
+    /// 422: what a patch makes of an object cannot be decoded.
+    #[must_use]
+    pub fn invalid_patch(patched: &Value, why: &str) -> Self {
+        let cause = Cause::invalid("patch", &patched.to_string().into(), why);
+        let message = format!(" \"\" is invalid: patch: {}", cause.message);
+        let causes = json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
+        Self::new(422, "Invalid", message, json!({"causes": causes}))
     }
 
     /// 403: not allowed.
@@ -153,6 +169,14 @@ impl Status {
     #[must_use]
     pub fn too_many_requests(message: &str, retry_after_seconds: u32) -> Self {
         Self::new(429, "TooManyRequests", message, json!({"retryAfterSeconds": retry_after_seconds}))
+    }
+
+    /// 409: a precondition of a deletion does not hold. The server names the kind here, not the resource.
+    #[must_use]
+    pub fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.group_kind());
+        let details = json!({"name": name, "group": kind.group, "kind": kind.kind});
+        Self::new(409, "Conflict", message, without_empty(details))
     }
 
     /// 400: the request makes no sense.

@@ -189,16 +189,15 @@ pub(crate) fn selects(selector: Option<&Value>, labels: Option<&Map<String, Valu
         .and_then(Value::as_object)
         .is_none_or(|want| want.iter().all(|(key, value)| actual(key) == value.as_str()));
     equal
-        && list(selector, &["matchExpressions"]).iter().all(|e| {
-            requirement_holds(text(e, &["operator"]), list(e, &["values"]), actual(text(e, &["key"])))
-        })
+        && list(selector, &["matchExpressions"])
+            .iter()
+            .all(|e| requirement_holds(text(e, &["operator"]), list(e, &["values"]), actual(text(e, &["key"]))))
 }
 
 /// Whether a `LabelSelector` is absent or empty.
 pub(crate) fn selector_is_empty(selector: Option<&Value>) -> bool {
     selector.is_none_or(|s| {
-        at(s, &["matchLabels"]).and_then(Value::as_object).is_none_or(Map::is_empty)
-            && list(s, &["matchExpressions"]).is_empty()
+        at(s, &["matchLabels"]).and_then(Value::as_object).is_none_or(Map::is_empty) && list(s, &["matchExpressions"]).is_empty()
     })
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::api::{Call, ListOptions, Listing};
+use crate::api::{Call, ListOptions, Listing, too_new};
 use crate::request::{Request, WatchId};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::{Change, Store, with_rv};
 use crate::view;
 
@@ -64,7 +64,7 @@ impl Watches {
         let flag = |name: &str| request.query(name).is_some_and(|v| matches!(v, "" | "true" | "1"));
         let bookmarks = flag("allowWatchBookmarks");
         let initial = flag("sendInitialEvents");
-        check_initial(request, initial, bookmarks)?;
+        check_initial(request, initial)?;
         let timeout = match request.query("timeoutSeconds").filter(|text| !text.is_empty()) {
             None => DEFAULT_TIMEOUT,
             Some(text) => {
@@ -124,18 +124,16 @@ impl Watches {
     }
 }
 
-fn check_initial(request: &Request, initial: bool, bookmarks: bool) -> Result<(), Status> {
+fn check_initial(request: &Request, initial: bool) -> Result<(), Status> {
     let matching = request.query("resourceVersionMatch").unwrap_or_default();
     let wrong = if initial && matching != "NotOlderThan" {
-        "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    } else if initial && !bookmarks {
-        "allowWatchBookmarks: Forbidden: sendInitialEvents requires allowWatchBookmarks"
+        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
     } else if !matching.is_empty() && request.query("sendInitialEvents").is_none() {
-        "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
     } else {
         return Ok(());
     };
-    Err(Status::new(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {wrong}"), Value::Null))
+    Err(Status::invalid_options("ListOptions", &Cause::forbidden("resourceVersionMatch", wrong)))
 }
 
 impl Watch {
@@ -144,12 +142,7 @@ impl Watch {
         let known = self.options.rv.filter(|rv| *rv > 0);
         if let Some(rv) = known.filter(|_| !initial) {
             if rv > store.rv() {
-                return Err(Status::new(
-                    504,
-                    "Timeout",
-                    format!("Timeout: Too large resource version: {rv}, current: {}", store.rv()),
-                    json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}),
-                ));
+                return Err(too_new(rv, store.rv()));
             }
             self.cursor = rv;
             return Ok(());
@@ -157,7 +150,7 @@ impl Watch {
         let listing = Listing::of(store, &self.call, &self.options)?;
         self.cursor = listing.rv;
         self.queue.extend(listing.objects.iter().map(|object| event("ADDED", (**object).clone())));
-        if initial {
+        if initial && self.bookmarks {
             let mut end = self.bookmark(listing.rv);
             view::set(&mut end, &["object", "metadata", "annotations", "k8s.io/initial-events-end"], "true");
             self.queue.push_back(end);

@@ -25,14 +25,23 @@ pub(super) fn json(request: &Request) -> Result<Value, Status> {
 
 /// Reads an object and checks that it is what the path says: kind, version, name and namespace.
 pub(super) fn object(call: &Call, request: &Request) -> Result<Value, Status> {
-    let mut object = json(request)?;
-    if object.is_null() {
-        return Err(Status::bad_request("the body of the request is empty"));
-    }
+    let unrecognized = |why: &str| {
+        let kind = call.kind.kind;
+        Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}")))
+    };
+    let mut object = match json(request) {
+        Ok(Value::Null) if request.body.is_empty() => return unrecognized("the body is empty"),
+        Ok(Value::Null) => serde_json::json!({}),
+        Err(status) if status.code() == 400 => return unrecognized(status.message()),
+        outcome => outcome?,
+    };
     if !object.is_object() {
-        return Err(Status::bad_request("the body of the request is not an object"));
+        return unrecognized("the body is not an object");
     }
     check_type(call, &object)?;
+    if !call.name.is_empty() && object.get("metadata").is_none_or(Value::is_object) {
+        check_named(call, &object)?;
+    }
     place(call, &mut object)?;
     Ok(object)
 }
@@ -54,6 +63,15 @@ pub(super) fn check_type(call: &Call, object: &Value) -> Result<(), Status> {
         )));
     }
     Ok(())
+}
+
+/// Refuses the body of a PUT that does not say its name.
+pub(super) fn check_named(call: &Call, object: &Value) -> Result<(), Status> {
+    if !view::name(object).is_empty() {
+        return Ok(());
+    }
+    let name = &call.name;
+    Err(Status::bad_request(format!("the name of the object ({name} based on URL) was undeterminable: name must be provided")))
 }
 
 /// Fills in name and namespace from the path, and refuses others.

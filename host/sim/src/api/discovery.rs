@@ -31,7 +31,9 @@ pub(crate) fn version(git_version: &str) -> Value {
     let mut numbers = git_version.trim_start_matches('v').split('.');
     let major = numbers.next().unwrap_or_default();
     let minor = numbers.next().unwrap_or_default();
+    let oldest = minor.parse::<u32>().unwrap_or(0).saturating_sub(1).to_string();
     json!({
+        "emulationMajor": major, "emulationMinor": minor, "minCompatibilityMajor": major, "minCompatibilityMinor": oldest,
         "major": major, "minor": minor, "gitVersion": git_version, "gitCommit": "simulator", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "go1.26", "compiler": "gc", "platform": "linux/amd64",
     })
@@ -57,8 +59,13 @@ fn group(name: &str) -> Value {
 fn resources(group: &str, version: &str) -> Value {
     let kinds = kinds::ALL.iter().filter(|kind| kind.group == group && kind.version == version);
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
-        "resources": kinds.flat_map(|kind| resource(kind)).collect::<Vec<_>>()})
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version,
+        "resources": kinds.flat_map(|kind| resource(kind)).collect::<Vec<_>>()});
+    // The core group leaves it out on a real server.
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    list
 }
 
 fn resource(kind: &Kind) -> Vec<Value> {

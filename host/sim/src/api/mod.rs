@@ -12,9 +12,9 @@ mod write;
 use jiff::Timestamp;
 
 pub(crate) use self::path::{Call, Target, Verb};
-pub(crate) use self::read::{ListOptions, Listing};
-use crate::request::{Request, Response};
-use crate::status::Status;
+pub(crate) use self::read::{ListOptions, Listing, too_new};
+use crate::request::{Method, Request, Response};
+use crate::status::{Cause, Status};
 use crate::store::Store;
 
 /// What the API server works with while it answers one request.
@@ -45,20 +45,22 @@ pub(crate) fn allocate(store: &mut Store, service: &mut serde_json::Value) -> Re
 
 /// Whether the request is a rehearsal; what is neither empty nor `All` is refused.
 fn dry_run(request: &Request) -> Result<bool, Status> {
-    let mut dry = false;
-    for (_, value) in request.query.iter().filter(|(name, _)| name == "dryRun") {
-        match value.as_str() {
-            "" => {}
-            "All" => dry = true,
-            other => {
-                return Err(Status::new(
-                    422,
-                    "Invalid",
-                    format!("Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: {other:?}: supported values: \"All\""),
-                    serde_json::Value::Null,
-                ));
-            }
-        }
+    let given: Vec<&str> = request.query.iter().filter(|(name, _)| name == "dryRun").map(|(_, value)| value.as_str()).collect();
+    let given: Vec<&str> = given.into_iter().filter(|value| !value.is_empty()).collect();
+    check_dry_run(&given, request.method)?;
+    Ok(!given.is_empty())
+}
+
+/// Refuses what is not `All`.
+fn check_dry_run(given: &[&str], method: Method) -> Result<(), Status> {
+    if given.iter().all(|value| *value == "All") {
+        return Ok(());
     }
-    Ok(dry)
+    let kind = match method {
+        Method::Post | Method::Get => "CreateOptions",
+        Method::Put => "UpdateOptions",
+        Method::Patch => "PatchOptions",
+        Method::Delete => "DeleteOptions",
+    };
+    Err(Status::invalid_options(kind, &Cause::not_supported("dryRun", &given.into(), &["All"])))
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Cx, scale};
+use super::{Call, Cx, Verb, scale};
 use crate::request::{Request, Response};
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::{Key, Store};
 use crate::view;
 
@@ -61,38 +61,32 @@ impl ListOptions {
         let labels = request.query("labelSelector").unwrap_or_default();
         let labels = LabelSelector::parse(labels).map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
         let fields = FieldSelector::parse(call.kind, request.query("fieldSelector").unwrap_or_default())?;
-        let number = |name: &str| match request.query(name) {
-            None | Some("") => Ok(None),
-            Some(text) => text
-                .parse::<u64>()
-                .map(Some)
-                .map_err(|_| Status::bad_request(format!("invalid query parameter {name}={text:?}: it is not a whole number"))),
+        let limit = match request.query("limit").unwrap_or_default() {
+            "" => 0,
+            text => text.parse::<u32>().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?
+                as usize,
         };
-        let limit = number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
-        let rv = number("resourceVersion")?;
+        let rv = match request.query("resourceVersion").unwrap_or_default() {
+            "" => None,
+            text => Some(text.parse::<u64>().map_err(|_| {
+                Status::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+                     invalid syntax"
+                ))
+            })?),
+        };
         let proceed = match request.query("continue").filter(|text| !text.is_empty()) {
             None => None,
             Some(text) => {
                 let token = Token::decode(text);
-                Some(token.ok_or_else(|| Status::bad_request(format!("continue key is not valid: {text:?}")))?)
+                let wrong = || Status::bad_request(format!("invalid continue token: continue key is not valid: {text:?}"));
+                Some(token.ok_or_else(wrong)?)
             }
         };
         if proceed.is_some() && rv.is_some_and(|rv| rv > 0) {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
-        let exact = match request.query("resourceVersionMatch").unwrap_or_default() {
-            "" | "NotOlderThan" => false,
-            "Exact" if rv.is_some_and(|rv| rv > 0) => true,
-            "Exact" => {
-                let why = r#"resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0""#;
-                return Err(invalid_options(why));
-            }
-            other => {
-                return Err(invalid_options(&format!(
-                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-                )));
-            }
-        };
+        let exact = exact(request, rv, call.verb == Verb::Watch)?;
         Ok(Self { labels, fields, limit, proceed, rv, exact })
     }
 
@@ -111,14 +105,22 @@ impl ListOptions {
     }
 }
 
-/// 422 for the options of a list.
-pub(crate) fn invalid_options(why: &str) -> Status {
-    Status::new(
-        422,
-        "Invalid",
-        format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"),
-        json!({"group": "meta.k8s.io", "kind": "ListOptions"}),
-    )
+/// Whether a list asks for exactly one resource version.
+fn exact(request: &Request, rv: Option<u64>, watch: bool) -> Result<bool, Status> {
+    let field = "resourceVersionMatch";
+    let refuse = |cause: &Cause| Err(Status::invalid_options("ListOptions", cause));
+    match (request.query(field).unwrap_or_default(), rv) {
+        ("", _) => Ok(false),
+        // What a watch may ask for is checked where it is opened.
+        (_, _) if watch => Ok(false),
+        ("NotOlderThan" | "Exact", None) => {
+            refuse(&Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        }
+        ("NotOlderThan", _) => Ok(false),
+        ("Exact", Some(0)) => refuse(&Cause::forbidden(field, r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#)),
+        ("Exact", _) => Ok(true),
+        (other, _) => refuse(&Cause::not_supported(field, &other.into(), &["Exact", "NotOlderThan", ""])),
+    }
 }
 
 /// 504 for a resource version that is still to come.

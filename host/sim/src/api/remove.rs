@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::read::Listing;
-use super::{Call, Cx, ListOptions, body, dry_run};
+use super::{Call, Cx, ListOptions, body, check_dry_run, dry_run};
 use crate::gc::{self, Outcome};
-use crate::request::{Request, Response};
+use crate::request::{Method, Request, Response};
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -52,11 +52,8 @@ fn options(request: &Request) -> Result<(gc::Options, bool), Status> {
     if !content.is_null() && !content.is_object() {
         return Err(Status::bad_request("DeleteOptions is not an object"));
     }
-    let in_body = match content.get("dryRun") {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(list)) if list.iter().all(|v| v.as_str() == Some("All")) => !list.is_empty(),
-        Some(_) => return Err(Status::bad_request("DeleteOptions: dryRun must be a list of \"All\"")),
-    };
+    let listed = view::list(&content, &["dryRun"]);
+    check_dry_run(&listed.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>(), Method::Delete)?;
     let options = gc::options(&content, |name| request.query(name).map(str::to_owned))?;
-    Ok((options, in_body || dry_run(request)?))
+    Ok((options, !listed.is_empty() || dry_run(request)?))
 }

@@ -27,6 +27,20 @@ pub(super) fn of(object: &Value) -> Value {
     })
 }
 
+/// Checks that the replicas of a scale are a number. The error is worded like the server's decoder.
+pub(super) fn check(scale: &Value) -> Result<(), String> {
+    let go = "into Go struct field ScaleSpec.spec.replicas of type int32";
+    match view::at(scale, &["spec", "replicas"]) {
+        None | Some(Value::Null) => Ok(()),
+        Some(value) if value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+        Some(Value::Number(number)) => Err(format!("json: cannot unmarshal number {number} {go}")),
+        Some(Value::String(_)) => Err(format!("json: cannot unmarshal string {go}")),
+        Some(Value::Bool(_)) => Err(format!("json: cannot unmarshal bool {go}")),
+        Some(Value::Array(_)) => Err(format!("json: cannot unmarshal array {go}")),
+        Some(Value::Object(_)) => Err(format!("json: cannot unmarshal object {go}")),
+    }
+}
+
 /// The workload with the replicas of a scale. The scale's resource version, when it has one, must still be current.
 pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
     let name = view::name(object);
@@ -36,18 +50,8 @@ pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
             "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
         Err(Status::new(422, "Invalid", message, details))
     };
-    let replicas = match view::at(scale, &["spec", "replicas"]) {
-        None | Some(Value::Null) => 0,
-        Some(value) => match value.as_i64().filter(|n| i32::try_from(*n).is_ok()) {
-            Some(number) => number,
-            None => {
-                return Err(Status::bad_request(format!(
-                    "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field \
-                     ScaleSpec.spec.replicas of type int32"
-                )));
-            }
-        },
-    };
+    check(scale).map_err(|why| Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {why}")))?;
+    let replicas = view::count(scale, &["spec", "replicas"]);
     if replicas < 0 {
         return invalid(Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
     }
@@ -57,7 +61,7 @@ pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
     }
     let uid = view::uid(scale);
     if !uid.is_empty() && uid != view::uid(object) {
-        return Err(Status::conflict(kind, name, &super::write::uid_text(uid, view::uid(object))));
+        return Err(super::write::other_uid(kind, uid, object));
     }
     let mut object = object.clone();
     view::set(&mut object, &["spec", "replicas"], replicas);

@@ -61,6 +61,7 @@ pub(super) fn update(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<
     let dry_run = dry_run(request)?;
     if call.subresource == "scale" {
         let scale = body::json(request)?;
+        body::check_named(call, &scale)?;
         let before = current(cx, call)?;
         let after = scale::apply(call.kind, &before, &scale)?;
         return Ok(Response::json(200, Arc::new(scale::of(&*store(cx, call, &before, after, dry_run)?))));
@@ -76,7 +77,9 @@ pub(super) fn update(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<
     };
     if matches!(call.kind.kind, "Lease" | "PodDisruptionBudget") && view::text(&object, &["metadata", "resourceVersion"]).is_empty() {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(Status::invalid(call.kind, &call.name, &[cause]));
+        // The server names the resource here, not the kind.
+        let resource = Kind { kind: call.kind.plural, ..*call.kind };
+        return Err(Status::invalid(&resource, &call.name, &[cause]));
     }
     Ok(Response::json(200, store(cx, call, &before, object, dry_run)?))
 }
@@ -88,19 +91,22 @@ pub(super) fn patch(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<R
     let before = current(cx, call)?;
     if call.subresource == "scale" {
         let patched = patch::apply(kind, call.kind, &scale::of(&before), &request.body)?;
+        scale::check(&patched).map_err(|why| Status::invalid_patch(&patched, &why))?;
         let after = scale::apply(call.kind, &before, &patched)?;
         return Ok(Response::json(200, Arc::new(scale::of(&*store(cx, call, &before, after, dry_run)?))));
     }
     let mut after = patch::apply(kind, call.kind, &before, &request.body)?;
     if !after.is_object() {
-        return Err(Status::unprocessable("the patched document is not an object"));
+        return Err(Status::unprocessable());
     }
-    body::check_type(call, &after)?;
+    body::check_type(call, &after).map_err(|status| Status::invalid_patch(&after, status.message()))?;
     body::place(call, &mut after)?;
-    validate::shape(call.kind, &after).map_err(|why| {
-        let message = format!(" \"\" is invalid: patch: Invalid value: {}: {why}", Value::from(after.to_string()));
-        Status::new(422, "Invalid", message, json!({"causes": [{"reason": "FieldValueInvalid", "field": "patch", "message": why}]}))
-    })?;
+    validate::shape(call.kind, &after).map_err(|why| Status::invalid_patch(&after, &why))?;
+    let uid = view::uid(&after);
+    if !uid.is_empty() && uid != view::uid(&before) {
+        let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+        return Err(Status::invalid(call.kind, &call.name, &[cause]));
+    }
     Ok(Response::json(200, store(cx, call, &before, after, dry_run)?))
 }
 
@@ -108,31 +114,44 @@ fn current(cx: &Cx<'_>, call: &Call) -> Result<Arc<Value>, Status> {
     cx.store.get(&call.key()).cloned().ok_or_else(|| Status::not_found(call.kind, &call.name))
 }
 
-/// The conflict text of a write that names another uid.
-pub(super) fn uid_text(given: &str, actual: &str) -> String {
-    format!("Precondition failed: UID in precondition: {given}, UID in object meta: {actual}")
+/// 409 for a write that names another uid than the object has.
+pub(super) fn other_uid(kind: &Kind, given: &str, object: &Value) -> Status {
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {given}, UID in object meta: {}",
+        kind.plural,
+        view::namespace(object),
+        view::name(object),
+        view::uid(object)
+    );
+    Status::conflict(kind, view::name(object), &why)
 }
 
 /// Stores the wanted state over the current one, as far as the path may change it.
 fn store(cx: &mut Cx<'_>, call: &Call, before: &Arc<Value>, wanted: Value, dry_run: bool) -> Result<Arc<Value>, Status> {
     let uid = view::uid(&wanted);
     if !uid.is_empty() && uid != view::uid(before) {
-        return Err(Status::conflict(call.kind, &call.name, &uid_text(uid, view::uid(before))));
+        return Err(other_uid(call.kind, uid, before));
     }
     let status_only = call.subresource == "status";
-    let mut after = if status_only { with_status(before, &wanted) } else { wanted };
+    let mut after = if status_only { with_status(call.kind, before, &wanted) } else { wanted };
     defaults::apply(call.kind, &mut after);
     if !status_only {
+        if !view::is_terminating(before) && view::is_terminating(&after) {
+            let given = view::at(&after, &["metadata", "deletionTimestamp"]).cloned().unwrap_or_default();
+            let cause = Cause::invalid("metadata.deletionTimestamp", &given, "field is immutable");
+            return Err(Status::invalid(call.kind, &call.name, &[cause]));
+        }
         keep_system_fields(call.kind, before, &mut after);
-        validate::create(call.kind, &after)?;
         validate::update(call.kind, before, &after)?;
     }
     let bumps = |kind: &Kind, before: &Value, after: &Value| !status_only && bumps(kind, before, after);
     cx.store.update_with(&call.key(), after, bumps, dry_run)
 }
 
-/// The object with another status; the resource version is kept for the check.
-fn with_status(before: &Value, wanted: &Value) -> Value {
+/// The object with another status. Annotations come along, and labels too except for a Deployment; the resource version is kept
+/// for the check.
+fn with_status(kind: &Kind, before: &Value, wanted: &Value) -> Value {
     let mut after = before.clone();
     match wanted.get("status") {
         Some(status) => view::set(&mut after, &["status"], status.clone()),
@@ -140,8 +159,11 @@ fn with_status(before: &Value, wanted: &Value) -> Value {
             view::remove(&mut after, &["status"]);
         }
     }
-    if let Some(rv) = view::at(wanted, &["metadata", "resourceVersion"]) {
-        view::set(&mut after, &["metadata", "resourceVersion"], rv.clone());
+    for field in ["annotations", "labels", "resourceVersion"] {
+        let value = view::at(wanted, &["metadata", field]).filter(|_| field != "labels" || kind.kind != "Deployment");
+        if let Some(value) = value {
+            view::set(&mut after, &["metadata", field], value.clone());
+        }
     }
     after
 }

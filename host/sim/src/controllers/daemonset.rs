@@ -8,7 +8,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::pods::KeyedPod;
 use super::{owner_reference, pods, template};
@@ -46,8 +46,7 @@ impl View {
     /// Whether the pod is of the current revision.
     fn is_updated(&self, pod: &Value) -> bool {
         let generation = view::annotation(&self.set, GENERATION_ANNOTATION);
-        view::label(pod, REVISION_HASH) == self.hash
-            || generation.is_some_and(|g| view::label(pod, TEMPLATE_GENERATION) == g)
+        view::label(pod, REVISION_HASH) == self.hash || generation.is_some_and(|g| view::label(pod, TEMPLATE_GENERATION) == g)
     }
 }
 
@@ -74,25 +73,42 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let revisions = history::revise(ctx, &set)?;
     let set = mark_generation(ctx, key, set, revisions.is_next)?;
     let mut seen = look(ctx, key, set, revisions.current_hash().to_owned())?;
-    manage(ctx, &seen)?;
-    seen.pods = claim(ctx, &seen.set)?;
+    refresh(ctx, &mut seen, manage)?;
     if view::text(&seen.set, &["spec", "updateStrategy", "type"]) != "OnDelete" {
-        update::rolling(ctx, &seen)?;
-        seen.pods = claim(ctx, &seen.set)?;
+        refresh(ctx, &mut seen, update::rolling)?;
     }
     history::clean_up(ctx, &seen, &revisions)?;
     status::write(ctx, &seen)
 }
 
+/// Takes a step and looks at the pods again when it changed anything.
+fn refresh(ctx: &mut Ctx<'_>, seen: &mut View, step: impl Fn(&mut Ctx<'_>, &View) -> Result<(), Status>) -> Result<(), Status> {
+    let before = ctx.store.rv();
+    step(ctx, seen)?;
+    if ctx.store.rv() != before {
+        seen.pods = claim(ctx, &seen.set)?;
+    }
+    Ok(())
+}
+
 /// Counts changes of the template in the annotation that older clients read.
 fn mark_generation(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, next: bool) -> Result<Arc<Value>, Status> {
-    let former = view::annotation(&set, GENERATION_ANNOTATION).and_then(|g| g.parse::<u64>().ok());
-    if former.is_some() && !next {
+    let generation = template_generation(&set, next);
+    if view::annotation(&set, GENERATION_ANNOTATION) == Some(&generation) {
         return Ok(set);
     }
     let mut marked = (*set).clone();
-    view::set(&mut marked, &["metadata", "annotations", GENERATION_ANNOTATION], (former.unwrap_or(0) + 1).to_string());
+    view::set(&mut marked, &["metadata", "annotations", GENERATION_ANNOTATION], generation);
     ctx.update(key, marked)
+}
+
+/// The number of the template: one more than the annotation says when the template is another one than before.
+fn template_generation(set: &Value, next: bool) -> String {
+    let former = view::annotation(set, GENERATION_ANNOTATION).and_then(|g| g.parse::<u64>().ok());
+    match former {
+        Some(former) if !next => former.to_string(),
+        former => (former.unwrap_or(0) + 1).to_string(),
+    }
 }
 
 fn look(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, hash: String) -> Result<View, Status> {
@@ -181,12 +197,8 @@ fn create(ctx: &mut Ctx<'_>, seen: &View, node: &str) -> Result<(), Status> {
     view::set(&mut pod, &["metadata", "labels", TEMPLATE_GENERATION], generation);
     nodes::pin(&mut pod, node);
     match ctx.create(kinds::POD, pod) {
-        Ok(pod) => {
-            ctx.event(&seen.set, "Normal", "SuccessfulCreate", &format!("Created pod: {}", view::name(&pod)))
-        }
-        Err(refused) => {
-            ctx.event(&seen.set, "Warning", "FailedCreate", &format!("Error creating: {}", refused.message()))
-        }
+        Ok(pod) => ctx.event(&seen.set, "Normal", "SuccessfulCreate", &format!("Created pod: {}", view::name(&pod))),
+        Err(refused) => ctx.event(&seen.set, "Warning", "FailedCreate", &format!("Error creating: {}", refused.message())),
     }
 }
 

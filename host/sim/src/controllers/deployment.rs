@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::deployment_status::{self as status, Condition};
 use super::template::{self, POD_TEMPLATE_HASH};
@@ -74,11 +74,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         }
         return status::sync(ctx, &seen);
     }
-    if fenceposts::is_rolling(&seen.deployment) {
-        rollout::rolling(ctx, &mut seen)
-    } else {
-        rollout::recreate(ctx, &mut seen)
-    }
+    if fenceposts::is_rolling(&seen.deployment) { rollout::rolling(ctx, &mut seen) } else { rollout::recreate(ctx, &mut seen) }
 }
 
 /// The ReplicaSets that the Deployment controls, oldest first. Matching orphans are adopted.
@@ -86,9 +82,7 @@ fn replica_sets(ctx: &mut Ctx<'_>, deployment: &Arc<Value>) -> Result<Vec<Set>, 
     let selector = view::at(deployment, &["spec", "selector"]);
     let mut sets = ctx.owned(kinds::REPLICA_SET, view::uid(deployment));
     for (key, set) in ctx.orphans(kinds::REPLICA_SET, view::namespace(deployment)) {
-        let adopt = !view::is_terminating(deployment)
-            && !view::is_terminating(&set)
-            && view::selects(selector, view::labels(&set));
+        let adopt = !view::is_terminating(deployment) && !view::is_terminating(&set) && view::selects(selector, view::labels(&set));
         if adopt {
             let mut adopted = (*set).clone();
             if let Some(owners) = view::list_mut(&mut adopted, &["metadata", "ownerReferences"]) {

@@ -12,9 +12,7 @@ use crate::view;
 /// Whether the Deployment was scaled since its active ReplicaSets were last scaled.
 pub(crate) fn is_scaling_event(seen: &View) -> bool {
     let wanted = replicas(&seen.deployment);
-    seen.all()
-        .filter(|(_, set)| replicas(set) > 0)
-        .any(|(_, set)| revisions::desired(set).is_some_and(|desired| desired != wanted))
+    seen.all().filter(|(_, set)| replicas(set) > 0).any(|(_, set)| revisions::desired(set).is_some_and(|desired| desired != wanted))
 }
 
 /// Sets the size of one ReplicaSet; true when it was different. `set` becomes what was stored.
@@ -58,8 +56,7 @@ pub(crate) fn scale(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<(), Status> {
         return Ok(());
     }
     let surge = fenceposts::resolve(&deployment).surge;
-    let mut active: Vec<&mut Set> =
-        seen.old.iter_mut().chain(seen.new.as_mut()).filter(|(_, set)| replicas(set) > 0).collect();
+    let mut active: Vec<&mut Set> = seen.old.iter_mut().chain(seen.new.as_mut()).filter(|(_, set)| replicas(set) > 0).collect();
     let total: i64 = active.iter().map(|(_, set)| replicas(set)).sum();
     let allowed = if wanted > 0 { wanted + surge } else { 0 };
     let to_add = allowed - total;
@@ -132,9 +129,7 @@ fn active_or_latest(seen: &mut View) -> Option<&mut Set> {
 fn is_saturated(seen: &View) -> bool {
     let wanted = replicas(&seen.deployment);
     seen.new.as_ref().is_some_and(|(_, set)| {
-        revisions::desired(set) == Some(wanted)
-            && replicas(set) == wanted
-            && view::count(set, &["status", "availableReplicas"]) == wanted
+        revisions::desired(set) == Some(wanted) && replicas(set) == wanted && view::count(set, &["status", "availableReplicas"]) == wanted
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::deployment::View;
 use super::fenceposts;
@@ -88,7 +88,8 @@ pub(crate) fn sync_paused(ctx: &mut Ctx<'_>, key: &Key, deployment: Arc<Value>) 
     ctx.update(key, told)
 }
 
-/// The Deployment with counters and `Available` as its ReplicaSets report them.
+/// Counters and `Available` as the ReplicaSets report them, with what of the Deployment is needed to judge them: most passes
+/// change nothing, and copying templates for that is slow.
 fn counted(seen: &View, now: Timestamp) -> Value {
     let deployment = &seen.deployment;
     let of_new = |field: &str| seen.new.as_ref().map_or(0, |(_, set)| view::count(set, &["status", field]));
@@ -113,8 +114,12 @@ fn counted(seen: &View, now: Timestamp) -> Value {
             status.insert(field.to_owned(), kept.clone());
         }
     }
-    let mut counted = (**deployment).clone();
-    view::set(&mut counted, &["status"], status);
+    let mut counted = json!({"metadata": {"generation": view::generation(deployment)}, "spec": {}, "status": status});
+    for field in ["replicas", "progressDeadlineSeconds"] {
+        if let Some(number) = view::int(deployment, &["spec", field]) {
+            view::set(&mut counted, &["spec", field], number);
+        }
+    }
     let least = fenceposts::replicas(deployment) - fenceposts::resolve(deployment).unavailable;
     let condition = if available >= least {
         ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
@@ -129,7 +134,18 @@ fn counted(seen: &View, now: Timestamp) -> Value {
 /// Writes counters and availability; progress is not judged (paused, scaled or being deleted).
 pub(crate) fn sync(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
     let counted = counted(seen, ctx.now());
-    ctx.update(&seen.key, counted).map(drop)
+    write(ctx, seen, counted).map(drop)
+}
+
+/// Writes the status when it differs; whether it did.
+fn write(ctx: &mut Ctx<'_>, seen: &View, mut counted: Value) -> Result<bool, Status> {
+    let Some(status) = view::remove(&mut counted, &["status"]) else { return Ok(false) };
+    if view::at(&seen.deployment, &["status"]) == Some(&status) {
+        return Ok(false);
+    }
+    let mut next = (*seen.deployment).clone();
+    view::set(&mut next, &["status"], status);
+    ctx.update(&seen.key, next).map(|_| true)
 }
 
 /// Writes the whole status and sets the timer for the deadline.
@@ -145,18 +161,17 @@ pub(crate) fn sync_rollout(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status>
         Some(failure) => put_failure(&mut next, &failure, now),
         None => drop_condition(&mut next, "ReplicaFailure"),
     }
-    if view::at(&next, &["status"]) == view::at(&seen.deployment, &["status"]) {
+    if !write(ctx, seen, next)? {
         wait_for_deadline(ctx, seen);
-        return Ok(());
     }
-    ctx.update(&seen.key, next).map(drop)
+    Ok(())
 }
 
 fn judge_progress(next: &mut Value, seen: &View, now: Timestamp) {
     let current = view::condition(&seen.deployment, "Progressing").cloned();
     let of = |field: &str| view::count(next, &["status", field]);
-    let settled = of("replicas") == of("updatedReplicas")
-        && current.as_ref().is_some_and(|c| view::text(c, &["reason"]) == "NewReplicaSetAvailable");
+    let settled =
+        of("replicas") == of("updatedReplicas") && current.as_ref().is_some_and(|c| view::text(c, &["reason"]) == "NewReplicaSetAvailable");
     if settled {
         return;
     }
@@ -239,9 +254,8 @@ fn replica_failure(seen: &View) -> Option<Value> {
 }
 
 fn put_failure(deployment: &mut Value, failure: &Value, now: Timestamp) {
-    let same = view::condition(deployment, "ReplicaFailure").is_some_and(|old| {
-        ["status", "reason"].iter().all(|field| view::text(old, &[field]) == view::text(failure, &[field]))
-    });
+    let same = view::condition(deployment, "ReplicaFailure")
+        .is_some_and(|old| ["status", "reason"].iter().all(|field| view::text(old, &[field]) == view::text(failure, &[field])));
     if same {
         return;
     }

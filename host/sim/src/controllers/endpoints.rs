@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::{owner_reference, pods};
 use crate::engine::Ctx;
@@ -12,6 +12,7 @@ use crate::store::Key;
 use crate::view;
 
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Whether a Service selects a pod. Without a selector it selects none: its endpoints are somebody else's.
 pub(crate) fn selects(service: &Value, pod: &Value) -> bool {
@@ -28,15 +29,17 @@ struct Backend {
     node: String,
     target: Value,
     ready: bool,
+    /// Ready, whether or not it is going away.
+    serving: bool,
     terminating: bool,
 }
 
 /// Brings Endpoints and EndpointSlice of a Service up to date.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let endpoints = Key { kind: kinds::ENDPOINTS, ..key.clone() };
-    let slice = Key { kind: kinds::ENDPOINT_SLICE, ..key.clone() };
+    let mut slices = slices_of(ctx, key);
     let Some(service) = ctx.get(key) else {
-        for key in [endpoints, slice] {
+        for key in slices.into_iter().chain([endpoints]) {
             if ctx.get(&key).is_some_and(|object| is_ours(&object)) {
                 ctx.remove(&key);
             }
@@ -56,7 +59,20 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let backends: Vec<Backend> = chosen.iter().filter_map(|pod| backend(&service, pod)).collect();
     let first = chosen.first().map(|pod| &**pod);
     write(ctx, &endpoints, endpoints_of(&service, &ports(&service, first, false), &backends))?;
-    write(ctx, &slice, slice_of(&service, &ports(&service, first, true), &backends))
+    let wanted = slice_of(&service, &ports(&service, first, true), &backends);
+    match slices.pop() {
+        Some(slice) => write(ctx, &slice, wanted),
+        None => ctx.create(kinds::ENDPOINT_SLICE, wanted).map(drop),
+    }
+}
+
+/// The slices of a Service: their names are generated, a label says whose they are.
+fn slices_of(ctx: &Ctx<'_>, service: &Key) -> Vec<Key> {
+    ctx.store
+        .list(kinds::ENDPOINT_SLICE, Some(&service.namespace))
+        .filter(|(_, slice)| is_ours(slice) && view::label(slice, SERVICE_NAME) == service.name)
+        .map(|(key, _)| key.clone())
+        .collect()
 }
 
 fn is_ours(object: &Value) -> bool {
@@ -76,6 +92,7 @@ fn backend(service: &Value, pod: &Value) -> Option<Backend> {
         node: view::text(pod, &["spec", "nodeName"]).to_owned(),
         target: json!({"kind": "Pod", "namespace": view::namespace(pod), "name": view::name(pod), "uid": view::uid(pod)}),
         ready: always || (pods::is_ready(pod) && !terminating),
+        serving: always || pods::is_ready(pod),
         terminating,
     })
 }
@@ -139,17 +156,18 @@ fn endpoints_of(service: &Value, ports: &[Value], backends: &[Backend]) -> Value
 
 fn slice_of(service: &Value, ports: &[Value], backends: &[Backend]) -> Value {
     let mut object = head(service, kinds::ENDPOINT_SLICE, ("endpointslice.kubernetes.io/managed-by", MANAGED_BY));
-    view::set(&mut object, &["metadata", "labels", "kubernetes.io/service-name"], view::name(service));
+    view::remove(&mut object, &["metadata", "name"]);
+    view::set(&mut object, &["metadata", "generateName"], format!("{}-", view::name(service)));
+    view::set(&mut object, &["metadata", "labels", SERVICE_NAME], view::name(service));
     view::set(&mut object, &["metadata", "ownerReferences"], vec![owner_reference(service)]);
     view::set(&mut object, &["addressType"], "IPv4");
     view::set(&mut object, &["ports"], ports.to_vec());
     let endpoints: Vec<Value> = backends
         .iter()
         .map(|b| {
-            let serving = b.ready || b.terminating;
             json!({
                 "addresses": [b.ip], "nodeName": b.node, "targetRef": b.target,
-                "conditions": {"ready": b.ready, "serving": serving, "terminating": b.terminating},
+                "conditions": {"ready": b.ready, "serving": b.serving, "terminating": b.terminating},
             })
         })
         .collect();

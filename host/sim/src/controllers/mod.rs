@@ -14,7 +14,7 @@ mod revisions;
 mod rollout;
 mod template;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::engine::Work;
 use crate::kinds;
@@ -35,11 +35,7 @@ pub(crate) fn work_of(key: Key) -> Option<Work> {
 pub(crate) fn owner_work(object: &Value) -> Option<Work> {
     let owner = view::controller_of(object)?;
     let kind = kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"]))?;
-    let key = Key {
-        kind,
-        namespace: view::namespace(object).to_owned(),
-        name: view::text(owner, &["name"]).to_owned(),
-    };
+    let key = Key { kind, namespace: view::namespace(object).to_owned(), name: view::text(owner, &["name"]).to_owned() };
     work_of(key)
 }
 

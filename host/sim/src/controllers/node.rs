@@ -1,6 +1,6 @@
 //! Nodes: the status that a kubelet registers, and the taints that follow from state.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::engine::Ctx;
 use crate::status::Status;
@@ -30,7 +30,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         ("node.kubernetes.io/not-ready", ready.as_deref() == Some("False")),
         ("node.kubernetes.io/unreachable", ready.as_deref() == Some("Unknown")),
     ] {
-        set_taint(&mut next, taint, wanted);
+        set_taint(&mut next, taint, wanted, &view::stamp(ctx.now()));
     }
     ctx.update(key, next).map(drop)
 }
@@ -38,11 +38,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
 /// Fills in what a kubelet reports and a fixture may leave out: a `Ready` condition, capacity, an address, versions, labels.
 pub(crate) fn register(node: &mut Value, now: &str) {
     let name = view::name(node).to_owned();
-    for (label, value) in [
-        ("kubernetes.io/hostname", name.as_str()),
-        ("kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", "amd64"),
-    ] {
+    for (label, value) in [("kubernetes.io/hostname", name.as_str()), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")] {
         if view::label(node, label).is_empty() {
             view::set(node, &["metadata", "labels", label], value);
         }
@@ -90,7 +86,7 @@ fn address(name: &str) -> String {
     format!("10.0.{}.{}", hash >> 8 & 0xff, (hash & 0xff) % 254 + 1)
 }
 
-fn set_taint(node: &mut Value, key: &str, wanted: bool) {
+fn set_taint(node: &mut Value, key: &str, wanted: bool, now: &str) {
     let is_it = |taint: &Value| view::text(taint, &["key"]) == key && view::text(taint, &["effect"]) == "NoSchedule";
     let there = view::list(node, &["spec", "taints"]).iter().any(is_it);
     if there == wanted {
@@ -99,7 +95,7 @@ fn set_taint(node: &mut Value, key: &str, wanted: bool) {
     if let Some(taints) = view::list_mut(node, &["spec", "taints"]) {
         taints.retain(|taint| !is_it(taint));
         if wanted {
-            taints.push(json!({"key": key, "effect": "NoSchedule"}));
+            taints.push(json!({"key": key, "effect": "NoSchedule", "timeAdded": now}));
         }
         if taints.is_empty() {
             view::remove(node, &["spec", "taints"]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::fenceposts::replicas;
 use super::pods::{self, KeyedPod};
@@ -106,9 +106,8 @@ fn write_status(
     let now = ctx.now();
     let min_ready = view::count(&set, &["spec", "minReadySeconds"]);
     let labels = view::at(&set, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
-    let has_all_labels = |pod: &Value| {
-        labels.is_none_or(|want| want.iter().all(|(k, v)| view::labels(pod).and_then(|l| l.get(k)) == Some(v)))
-    };
+    let has_all_labels =
+        |pod: &Value| labels.is_none_or(|want| want.iter().all(|(k, v)| view::labels(pod).and_then(|l| l.get(k)) == Some(v)));
     let count = |what: &dyn Fn(&Value) -> bool| active.iter().filter(|(_, pod)| what(pod)).count();
     let mut status = Map::new();
     status.insert("replicas".to_owned(), active.len().into());

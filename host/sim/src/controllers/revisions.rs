@@ -13,14 +13,8 @@ const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 /// The server shortens the list of former revisions to so many characters.
 const HISTORY_CHARACTERS: usize = 2000;
 /// Annotations of a Deployment that its ReplicaSets do not take over.
-const NOT_COPIED: &[&str] = &[
-    "kubectl.kubernetes.io/last-applied-configuration",
-    REVISION,
-    HISTORY,
-    DESIRED,
-    MAXIMUM,
-    "deprecated.deployment.rollback.to",
-];
+const NOT_COPIED: &[&str] =
+    &["kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAXIMUM, "deprecated.deployment.rollback.to"];
 
 /// The revision of a ReplicaSet; 0 when it has none.
 pub(crate) fn of(set: &Value) -> i64 {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::deployment::{clean_up, revise, Set, View};
+use super::deployment::{Set, View, clean_up, revise};
 use super::deployment_scale::resize;
 use super::deployment_status as status;
 use super::fenceposts::{self, replicas};
@@ -98,13 +98,7 @@ fn scale_down_old(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<bool, Status> {
 }
 
 /// Takes up to `budget` pods from ReplicaSets in their order, from each at most `most`; returns how many.
-fn take_from(
-    ctx: &mut Ctx<'_>,
-    deployment: &Value,
-    sets: &mut [Set],
-    budget: i64,
-    most: impl Fn(&Value) -> i64,
-) -> Result<i64, Status> {
+fn take_from(ctx: &mut Ctx<'_>, deployment: &Value, sets: &mut [Set], budget: i64, most: impl Fn(&Value) -> i64) -> Result<i64, Status> {
     let mut taken = 0;
     for set in sets {
         let size = replicas(&set.1);

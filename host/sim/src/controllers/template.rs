@@ -8,38 +8,35 @@ use crate::view;
 /// Label with the hash of a Deployment's template.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// Whether two pod templates are equal, but for the label with the hash. Never compare hashes: those of a real server
-/// cannot be computed outside of it.
+/// Whether two pod templates are equal, but for the label with the hash and the directive of a patch. Never compare hashes:
+/// those of a real server cannot be computed outside of it.
 pub(crate) fn equal(a: &Value, b: &Value) -> bool {
-    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
-    let rest = |m: &Map<String, Value>| m.keys().filter(|k| *k != "metadata").count();
-    a.get("spec") == b.get("spec")
-        && rest(a) == rest(b)
-        && a.iter().filter(|(k, _)| *k != "metadata").all(|(k, v)| b.get(k) == Some(v))
-        && metadata_equal(a.get("metadata"), b.get("metadata"))
+    let same = |a: Option<&Value>, b: Option<&Value>, field: &str| match field {
+        "metadata" => members_equal(a, b, &|a, b, field| match field {
+            "labels" => members_equal(a, b, &|a, b, label| label == POD_TEMPLATE_HASH || a == b),
+            _ => a == b || (says_nothing(a) && says_nothing(b)),
+        }),
+        "$patch" => true,
+        _ => a == b || (says_nothing(a) && says_nothing(b)),
+    };
+    members_equal(Some(a), Some(b), &same)
 }
 
-fn metadata_equal(a: Option<&Value>, b: Option<&Value>) -> bool {
-    let fields = |m: Option<&Value>| -> Vec<(String, Value)> {
-        let Some(map) = m.and_then(Value::as_object) else { return Vec::new() };
-        let mut fields: Vec<(String, Value)> = map
-            .iter()
-            .map(|(key, value)| {
-                let mut value = value.clone();
-                if key == "labels"
-                    && let Some(labels) = value.as_object_mut()
-                {
-                    labels.remove(POD_TEMPLATE_HASH);
-                }
-                (key.clone(), value)
-            })
-            // `creationTimestamp: null` and empty maps are ways to say nothing.
-            .filter(|(_, value)| !value.is_null() && value.as_object().is_none_or(|m| !m.is_empty()))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        fields
-    };
-    a == b || fields(a) == fields(b)
+/// `creationTimestamp: null`, empty maps and absent fields are ways to say nothing.
+fn says_nothing(value: Option<&Value>) -> bool {
+    value.is_none_or(|v| v.is_null() || v.as_object().is_some_and(Map::is_empty))
+}
+
+/// Whether two values of a field are the same.
+type Same<'a> = dyn Fn(Option<&Value>, Option<&Value>, &str) -> bool + 'a;
+
+/// Compares two objects member by member.
+fn members_equal(a: Option<&Value>, b: Option<&Value>, same: &Same<'_>) -> bool {
+    let empty = Map::new();
+    let a = a.and_then(Value::as_object).unwrap_or(&empty);
+    let b = b.and_then(Value::as_object).unwrap_or(&empty);
+    a.iter().all(|(key, value)| same(Some(value), b.get(key), key))
+        && b.iter().filter(|(key, _)| !a.contains_key(*key)).all(|(key, value)| same(None, Some(value), key))
 }
 
 /// A short hash of a value in the alphabet of generated names. It does not depend on the order of keys.

@@ -14,9 +14,13 @@ type Fields = Map<String, Value>;
 
 /// Fills in the defaults of a kind and drops what is empty. Applying it again changes nothing.
 pub fn apply(kind: &'static Kind, object: &mut Value) {
-    // Raw data and the explicit nulls of events are kept as they are.
+    // Raw data and the explicit nulls of events and statuses are kept as they are.
     if !kind.is(kinds::CONTROLLER_REVISION) && !kind.is(kinds::EVENT) {
+        let status = view::remove(object, &["status"]);
         drop_nulls(object);
+        if let Some(status) = status.filter(|status| !status.is_null()) {
+            view::set(object, &["status"], status);
+        }
     }
     let Some(fields) = object.as_object_mut() else { return };
     fields.insert("apiVersion".into(), kind.api_version().into());
@@ -35,6 +39,8 @@ pub fn apply(kind: &'static Kind, object: &mut Value) {
         "EndpointSlice" => endpoint_slice(fields),
         "Endpoints" => endpoints(fields),
         "HorizontalPodAutoscaler" => autoscaler(fields),
+        "Event" => event(fields),
+        "Node" => node(fields),
         _ => {}
     }
 }
@@ -50,7 +56,7 @@ pub fn reset_for_create(kind: &'static Kind, object: &mut Value) {
         "Pod" => json!({"phase": "Pending", "qosClass": pod::quality_of_service(object)}),
         "Service" => json!({"loadBalancer": {}}),
         "Namespace" => json!({"phase": "Active"}),
-        "HorizontalPodAutoscaler" => json!({"desiredReplicas": 0}),
+        "HorizontalPodAutoscaler" => json!({"currentMetrics": null, "desiredReplicas": 0}),
         "PodDisruptionBudget" => {
             json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0})
         }
@@ -174,6 +180,13 @@ fn service(fields: &mut Fields) {
     }
     if kind != "ExternalName" {
         fill(spec, "internalTrafficPolicy", "Cluster");
+        let headless = spec.get("clusterIP").and_then(Value::as_str) == Some("None");
+        let selects = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
+        // Without a selector nobody knows the families of what is behind a headless service.
+        if headless && !selects {
+            fill(spec, "ipFamilies", json!(["IPv4", "IPv6"]));
+            fill(spec, "ipFamilyPolicy", "RequireDualStack");
+        }
         fill(spec, "ipFamilies", json!(["IPv4"]));
         fill(spec, "ipFamilyPolicy", "SingleStack");
     }
@@ -220,6 +233,25 @@ fn endpoint_slice(fields: &mut Fields) {
     for port in each(fields, "ports") {
         port.entry("name").or_insert_with(|| "".into());
         fill(port, "protocol", "TCP");
+    }
+    each(fields, "endpoints").for_each(|endpoint| fill(endpoint, "conditions", json!({})));
+}
+
+/// Events show these fields also when they are empty.
+fn event(fields: &mut Fields) {
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        fields.entry(time).or_insert(Value::Null);
+    }
+    for text in ["reportingComponent", "reportingInstance"] {
+        fields.entry(text).or_insert_with(|| "".into());
+    }
+    fields.entry("source").or_insert_with(|| json!({}));
+}
+
+fn node(fields: &mut Fields) {
+    let Some(spec) = section(fields, "spec") else { return };
+    if let Some(range) = spec.get("podCIDR").cloned() {
+        fill(spec, "podCIDRs", json!([range]));
     }
 }
 

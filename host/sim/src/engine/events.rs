@@ -3,37 +3,46 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::kinds;
 use crate::status::Status;
 use crate::store::{Key, Store};
 use crate::view;
 
-/// Which event stands for which (object, reason, message).
+/// What an event says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'a> {
+    /// `Normal` or `Warning`.
+    pub(crate) severity: &'a str,
+    /// The reason, one word.
+    pub(crate) reason: &'a str,
+    /// The sentence.
+    pub(crate) message: &'a str,
+    /// The part of the object that is meant, such as `spec.containers{web}`; empty for the whole.
+    pub(crate) part: &'a str,
+}
+
+/// Which event stands for which (object, reason, message, part).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventIndex {
-    known: BTreeMap<(String, String, String), Key>,
+    known: BTreeMap<(String, String, String, String), Key>,
     recorded: u64,
 }
 
 impl EventIndex {
-    /// Records one event: severity (`Normal` or `Warning`), reason, message.
+    /// Records one event of a component about an object.
     pub(crate) fn record(
         &mut self,
         store: &mut Store,
         about: &Value,
         component: &str,
-        (severity, reason, message): (&str, &str, &str),
+        said: Said<'_>,
         now: Timestamp,
     ) -> Result<(), Status> {
-        let id = (view::uid(about).to_owned(), reason.to_owned(), message.to_owned());
-        let stamp = view::stamp(now);
+        let id = (view::uid(about).to_owned(), said.reason.to_owned(), said.message.to_owned(), said.part.to_owned());
         if let Some((key, event)) = self.known.get(&id).and_then(|key| store.get(key).map(|e| (key.clone(), e))) {
-            let mut event = (**event).clone();
-            let count = view::count(&event, &["count"]) + 1;
-            view::set(&mut event, &["count"], count);
-            view::set(&mut event, &["lastTimestamp"], stamp);
+            let event = again((**event).clone(), now);
             store.update(&key, event)?;
             return Ok(());
         }
@@ -42,12 +51,7 @@ impl EventIndex {
         let namespace = Some(view::namespace(about)).filter(|n| !n.is_empty()).unwrap_or("default");
         // A real server appends the nanosecond; a running number keeps names unique and repeatable.
         let name = format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + self.recorded);
-        let source = match component {
-            "kubelet" => json!({"component": component, "host": view::text(about, &["spec", "nodeName"])}),
-            "scheduler" => json!({"component": "default-scheduler"}),
-            other => json!({"component": other}),
-        };
-        let event = json!({
+        let mut event = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": {
@@ -55,12 +59,74 @@ impl EventIndex {
                 "name": view::name(about), "namespace": view::namespace(about), "uid": view::uid(about),
                 "resourceVersion": view::text(about, &["metadata", "resourceVersion"]),
             },
-            "type": severity, "reason": reason, "message": message, "count": 1,
-            "firstTimestamp": stamp, "lastTimestamp": stamp, "eventTime": null,
-            "source": source, "reportingComponent": view::text(&source, &["component"]), "reportingInstance": "",
+            "type": said.severity, "reason": said.reason, "message": said.message,
         });
+        if !said.part.is_empty() {
+            view::set(&mut event, &["involvedObject", "fieldPath"], said.part);
+        }
+        let fields = match component {
+            "scheduler" => new_style(said.reason, now),
+            other => old_style(other, view::text(about, &["spec", "nodeName"]), now),
+        };
+        if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
+            event.extend(fields);
+        }
         self.known.insert(id, Key { kind: kinds::EVENT, namespace: namespace.to_owned(), name });
         store.create(kinds::EVENT, event, now)?;
         Ok(())
+    }
+}
+
+/// The scheduler records through the newer API: an exact time, an action, no count.
+fn new_style(reason: &str, now: Timestamp) -> Value {
+    let action = if reason == "Scheduled" { "Binding" } else { "Scheduling" };
+    json!({
+        "eventTime": micro(now), "firstTimestamp": null, "lastTimestamp": null, "action": action, "source": {},
+        "reportingComponent": "default-scheduler", "reportingInstance": "default-scheduler-sim",
+    })
+}
+
+/// All others count and name themselves as the source, kubelets with their node.
+fn old_style(component: &str, node: &str, now: Timestamp) -> Value {
+    let stamp = view::stamp(now);
+    let mut source = json!({"component": component});
+    if component == "kubelet" {
+        view::set(&mut source, &["host"], node);
+    }
+    json!({
+        "eventTime": null, "firstTimestamp": stamp, "lastTimestamp": stamp, "count": 1, "source": source,
+        "reportingComponent": component, "reportingInstance": if component == "kubelet" { node } else { "" },
+    })
+}
+
+/// The event once more: a count, or a series in the newer form.
+fn again(mut event: Value, now: Timestamp) -> Value {
+    if view::text(&event, &["eventTime"]).is_empty() {
+        let count = view::count(&event, &["count"]) + 1;
+        view::set(&mut event, &["count"], count);
+        view::set(&mut event, &["lastTimestamp"], view::stamp(now));
+    } else {
+        let count = view::int(&event, &["series", "count"]).unwrap_or(1) + 1;
+        view::set(&mut event, &["series"], json!({"count": count, "lastObservedTime": micro(now)}));
+    }
+    event
+}
+
+/// A time with microseconds, as the API prints it.
+fn micro(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newer_form_has_exact_times_and_series() {
+        let now: Timestamp = "2001-02-03T04:05:06Z".parse().unwrap();
+        assert_eq!(micro(now), "2001-02-03T04:05:06.000000Z");
+        let twice = again(again(new_style("FailedScheduling", now), now), now);
+        assert_eq!(twice["series"]["count"], 3);
+        assert_eq!(again(old_style("kubelet", "n1", now), now)["count"], 2);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::model::{Models, Readiness, DEFAULT_CRASH_AFTER};
+use crate::model::{DEFAULT_CRASH_AFTER, Models, Readiness};
 use crate::view;
 
 /// First delay after a failure; it doubles each time.
@@ -64,6 +64,15 @@ pub(super) struct Container {
     crashes: u32,
 }
 
+/// An event that a container causes.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) severity: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    pub(super) part: String,
+}
+
 /// What containers see of the world, and where they report to.
 pub(super) struct World<'a> {
     pub(super) now: Timestamp,
@@ -71,16 +80,12 @@ pub(super) struct World<'a> {
     pub(super) images: &'a mut BTreeMap<(String, String), Timestamp>,
     pub(super) pod: &'a Value,
     pub(super) owners: &'a [String],
-    pub(super) events: &'a mut Vec<(&'static str, &'static str, String)>,
+    pub(super) events: &'a mut Vec<Told>,
 }
 
 impl World<'_> {
     fn image_key(&self, image: &str) -> (String, String) {
         (view::text(self.pod, &["spec", "nodeName"]).to_owned(), image.to_owned())
-    }
-
-    fn event(&mut self, severity: &'static str, reason: &'static str, message: String) {
-        self.events.push((severity, reason, message));
     }
 }
 
@@ -164,6 +169,16 @@ impl Container {
         candidates.into_iter().flatten().filter(|at| *at > now).min()
     }
 
+    /// The container as a part of its pod, in the words of the API.
+    pub(super) fn part(&self) -> String {
+        let list = if self.is_init { "initContainers" } else { "containers" };
+        format!("spec.{list}{{{}}}", self.name)
+    }
+
+    fn tell(&self, world: &mut World<'_>, severity: &'static str, reason: &'static str, message: String) {
+        world.events.push(Told { severity, reason, message, part: self.part() });
+    }
+
     /// Does everything that is due.
     pub(super) fn advance(&mut self, world: &mut World<'_>) {
         while let Some(next) = self.next(world) {
@@ -199,10 +214,10 @@ impl Container {
                 return State::Pulling { until: at };
             }
             let text = format!("Container image \"{}\" already present on machine and can be accessed by the pod", self.image);
-            world.event("Normal", "Pulled", text);
+            self.tell(world, "Normal", "Pulled", text);
             return self.starting(world);
         }
-        world.event("Normal", "Pulling", format!("Pulling image \"{}\"", self.image));
+        self.tell(world, "Normal", "Pulling", format!("Pulling image \"{}\"", self.image));
         if world.models.pull_fails(&self.image) {
             return State::Pulling { until: view::later(world.now, REFUSAL) };
         }
@@ -215,7 +230,7 @@ impl Container {
         let key = world.image_key(&self.image);
         if world.images.contains_key(&key) {
             let text = format!("Successfully pulled image \"{}\" in {}", self.image, took(world.models.pull_time(&self.image)));
-            world.event("Normal", "Pulled", text);
+            self.tell(world, "Normal", "Pulled", text);
             return self.starting(world);
         }
         if !world.models.pull_fails(&self.image) {
@@ -225,9 +240,10 @@ impl Container {
         let delay = back_off(self.failed_pulls);
         self.failed_pulls += 1;
         let text = format!("Failed to pull image \"{}\": {}", self.image, refusal(&self.image));
-        world.event("Warning", "Failed", text);
-        world.event("Warning", "Failed", "Error: ErrImagePull".to_owned());
-        world.event("Normal", "BackOff", format!("Back-off pulling image \"{}\"", self.image));
+        self.tell(world, "Warning", "Failed", text);
+        self.tell(world, "Warning", "Failed", "Error: ErrImagePull".to_owned());
+        self.tell(world, "Normal", "BackOff", format!("Back-off pulling image \"{}\"", self.image));
+        self.tell(world, "Warning", "Failed", "Error: ImagePullBackOff".to_owned());
         State::PullFailed { since: world.now, retry: view::later(world.now, delay) }
     }
 
@@ -240,8 +256,8 @@ impl Container {
 
     fn start(&mut self, world: &mut World<'_>) -> State {
         let now = world.now;
-        world.event("Normal", "Created", format!("Container created: {}", self.name));
-        world.event("Normal", "Started", format!("Container started: {}", self.name));
+        self.tell(world, "Normal", "Created", "Container created".to_owned());
+        self.tell(world, "Normal", "Started", "Container started".to_owned());
         let crash = world.models.crash(&self.image, world.pod, world.owners);
         if let Some(crash) = crash.filter(|c| c.times.is_none_or(|times| self.restarts < times)) {
             let after = crash.after.map_or(DEFAULT_CRASH_AFTER, |span| span.0);
@@ -282,7 +298,7 @@ impl Container {
         if self.crashes > 0 {
             let (pod, uid) = (view::name(world.pod), view::uid(world.pod));
             let place = format!("{pod}_{}({uid})", view::namespace(world.pod));
-            world.event("Warning", "BackOff", format!("Back-off restarting failed container {} in pod {place}", self.name));
+            self.tell(world, "Warning", "BackOff", format!("Back-off restarting failed container {} in pod {place}", self.name));
         }
         self.crashes += 1;
         State::BackOff { exit, restart: view::later(world.now, delay), delay }

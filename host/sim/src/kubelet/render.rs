@@ -1,23 +1,16 @@
 //! The status of a pod as its kubelet writes it.
 
 use jiff::Timestamp;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::container::{refusal, Container, Exit, State, SHOWN};
+use super::container::{Container, Exit, SHOWN, State, refusal};
 use crate::view;
 
 /// Fields of a status that are not the kubelet's.
 const KEPT: &[&str] = &["qosClass", "nominatedNodeName", "ephemeralContainerStatuses", "resize"];
 
 /// The whole status. Conditions that did not change keep their transition time, those of others are kept.
-pub(super) fn status(
-    pod: &Value,
-    node: &Value,
-    containers: &[Container],
-    ip: &str,
-    started: Timestamp,
-    now: Timestamp,
-) -> Value {
+pub(super) fn status(pod: &Value, node: &Value, containers: &[Container], ip: &str, started: Timestamp, now: Timestamp) -> Value {
     let mut status = Map::new();
     for field in KEPT {
         if let Some(value) = view::at(pod, &["status", field]) {
@@ -69,16 +62,12 @@ fn phase(pod: &Value, containers: &[Container]) -> &'static str {
     if main().all(|c| code(c).is_some()) && main().next().is_some() {
         return if main().all(|c| code(c) == Some(0)) { "Succeeded" } else { "Failed" };
     }
-    let begun = |c: &Container| {
-        matches!(c.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || c.last.is_some()
-    };
+    let begun = |c: &Container| matches!(c.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || c.last.is_some();
     if containers.iter().all(|c| c.is_initialized() && begun(c)) { "Running" } else { "Pending" }
 }
 
 fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Value> {
-    let names = |pick: &dyn Fn(&&Container) -> bool| -> Vec<&str> {
-        containers.iter().filter(pick).map(|c| c.name.as_str()).collect()
-    };
+    let names = |pick: &dyn Fn(&&Container) -> bool| -> Vec<&str> { containers.iter().filter(pick).map(|c| c.name.as_str()).collect() };
     let uninitialized = names(&|c| !c.is_initialized());
     let unready = names(&|c| !c.is_init && !c.is_ready());
     let sandbox = containers.iter().any(|c| !matches!(c.state, State::Waiting));
@@ -93,19 +82,18 @@ fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Valu
     } else if gates.is_empty() {
         None
     } else {
-        let quoted: Vec<String> = gates.iter().map(|g| format!("corresponding condition of pod readiness gate \"{g}\" does not exist.")).collect();
+        let quoted: Vec<String> =
+            gates.iter().map(|g| format!("corresponding condition of pod readiness gate \"{g}\" does not exist.")).collect();
         Some(("ReadinessGatesNotReady", quoted.join(", ")))
     };
-    let incomplete =
-        || ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", uninitialized.join(" ")));
+    let incomplete = || ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", uninitialized.join(" ")));
     let own = [
         ("PodReadyToStartContainers", sandbox, None),
         ("Initialized", uninitialized.is_empty(), (!uninitialized.is_empty()).then(incomplete)),
         ("Ready", ready.is_none(), ready),
         ("ContainersReady", unready.is_empty(), if unready.is_empty() { None } else { not_ready() }),
     ];
-    let mut conditions: Vec<Value> =
-        own.into_iter().map(|(kind, holds, why)| condition(pod, kind, holds, why, now)).collect();
+    let mut conditions: Vec<Value> = own.into_iter().map(|(kind, holds, why)| condition(pod, kind, holds, why, now)).collect();
     let foreign = view::list(pod, &["status", "conditions"])
         .iter()
         .filter(|c| !["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"].contains(&view::text(c, &["type"])));

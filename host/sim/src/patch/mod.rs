@@ -22,10 +22,6 @@ pub enum PatchKind {
 }
 
 impl PatchKind {
-    /// The content types that are understood.
-    pub const ACCEPTED: [&'static str; 3] =
-        ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
-
     /// The kind of a content type; parameters such as the charset are ignored.
     ///
     /// # Errors
@@ -38,7 +34,7 @@ impl PatchKind {
             "application/apply-patch+yaml" | "application/apply-patch+json" | "application/apply-patch+cbor" => {
                 Err(Status::not_modelled("server-side apply (application/apply-patch)"))
             }
-            _ => Err(Status::unsupported_media_type(&Self::ACCEPTED)),
+            _ => Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", serde_json::json!({}))),
         }
     }
 }
@@ -46,11 +42,17 @@ impl PatchKind {
 /// Applies a patch to an object of a kind.
 ///
 /// # Errors
-/// 400 for what is no patch of this form, 422 for one that does not fit the object.
+/// 400 for what is no patch of this form, 422 for a JSON patch that does not fit the object, 500 for a strategic merge patch that
+/// does not (as the server does).
 pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8]) -> Result<Value, Status> {
     let unreadable = |error: serde_json::Error| Status::bad_request(format!("error decoding patch: {error}"));
     if patch == PatchKind::Json {
-        let operations: json_patch::Patch = serde_json::from_slice(body).map_err(unreadable)?;
+        // A list of objects is a patch; one with operations that do not exist fits no object.
+        let document: Value = serde_json::from_slice(body).map_err(unreadable)?;
+        if !document.as_array().is_some_and(|list| list.iter().all(Value::is_object)) {
+            return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+        }
+        let operations: json_patch::Patch = serde_json::from_value(document).map_err(|_| Status::unprocessable())?;
         if operations.0.len() > MOST_OPERATIONS {
             let message = format!(
                 "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
@@ -59,7 +61,7 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
             return Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null));
         }
         let mut patched = object.clone();
-        json_patch::patch(&mut patched, &operations).map_err(|error| Status::unprocessable(&error.to_string()))?;
+        json_patch::patch(&mut patched, &operations).map_err(|_| Status::unprocessable())?;
         return Ok(patched);
     }
     let body: Value = serde_json::from_slice(body).map_err(unreadable)?;
@@ -68,7 +70,7 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
     }
     let mut patched = object.clone();
     match patch {
-        PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(Status::bad_request)?,
+        PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(|why| Status::new(500, "", why, Value::Null))?,
         PatchKind::Json | PatchKind::Merge => json_patch::merge(&mut patched, &body),
     }
     Ok(patched)

@@ -26,9 +26,7 @@ fn term_matches(term: &Value, node: &Value) -> bool {
     let (expressions, fields) = (view::list(term, &["matchExpressions"]), view::list(term, &["matchFields"]));
     let label = |key: &str| view::labels(node).and_then(|l| l.get(key)).and_then(Value::as_str);
     let field = |key: &str| (key == "metadata.name").then(|| view::name(node));
-    let holds = |e: &Value, actual: Option<&str>| {
-        view::requirement_holds(view::text(e, &["operator"]), view::list(e, &["values"]), actual)
-    };
+    let holds = |e: &Value, actual: Option<&str>| view::requirement_holds(view::text(e, &["operator"]), view::list(e, &["values"]), actual);
     !(expressions.is_empty() && fields.is_empty())
         && expressions.iter().all(|e| holds(e, label(view::text(e, &["key"]))))
         && fields.iter().all(|e| holds(e, field(view::text(e, &["key"]))))
@@ -48,9 +46,7 @@ pub(crate) fn pinned_nodes(pod: &Value) -> Option<Vec<&str>> {
     let mut nodes = Vec::new();
     for term in terms(pod)? {
         let fields = view::list(term, &["matchFields"]);
-        let by_name = fields.iter().find(|f| {
-            view::text(f, &["key"]) == "metadata.name" && view::text(f, &["operator"]) == "In"
-        })?;
+        let by_name = fields.iter().find(|f| view::text(f, &["key"]) == "metadata.name" && view::text(f, &["operator"]) == "In")?;
         nodes.extend(view::list(by_name, &["values"]).iter().filter_map(Value::as_str));
     }
     Some(nodes).filter(|nodes| !nodes.is_empty())

@@ -106,9 +106,7 @@ impl<'a> Filters<'a> {
         self.resources(node)?;
         for constraint in &self.spread {
             constraint.check(node).map_err(|violation| match violation {
-                Violation::NoDomain => {
-                    never("node(s) didn't match pod topology spread constraints (missing required label)")
-                }
+                Violation::NoDomain => never("node(s) didn't match pod topology spread constraints (missing required label)"),
                 Violation::Skew => not_now("node(s) didn't match pod topology spread constraints"),
             })?;
         }
@@ -146,11 +144,7 @@ impl<'a> Filters<'a> {
             reasons.push(Cow::Borrowed("Too many pods"));
         }
         for (name, wanted) in self.needs.requests.iter().filter(|(_, wanted)| **wanted > 0) {
-            let used: i128 = pods
-                .into_iter()
-                .flat_map(BTreeMap::values)
-                .map(|other| other.requests.get(name).copied().unwrap_or(0))
-                .sum();
+            let used: i128 = pods.into_iter().flat_map(BTreeMap::values).map(|other| other.requests.get(name).copied().unwrap_or(0)).sum();
             if used + wanted > allocatable(name) {
                 reasons.push(Cow::Owned(format!("Insufficient {name}")));
                 resolvable &= *wanted <= allocatable(name);

@@ -37,9 +37,9 @@ impl Needs {
     /// Whether two pods want the same port; an address of 0.0.0.0 stands for all addresses.
     pub(crate) fn ports_collide(&self, other: &Self) -> bool {
         let any = |ip: &str| ip.is_empty() || ip == "0.0.0.0";
-        self.ports.iter().any(|(protocol, ip, port)| {
-            other.ports.iter().any(|(p, i, n)| p == protocol && n == port && (i == ip || any(i) || any(ip)))
-        })
+        self.ports
+            .iter()
+            .any(|(protocol, ip, port)| other.ports.iter().any(|(p, i, n)| p == protocol && n == port && (i == ip || any(i) || any(ip))))
     }
 }
 
@@ -60,9 +60,8 @@ fn requests(pod: &Value) -> BTreeMap<String, i128> {
     };
     let mut total: BTreeMap<String, i128> = BTreeMap::new();
     let mut add = |part: Vec<(String, i128)>| part.into_iter().for_each(|(name, n)| *total.entry(name).or_default() += n);
-    let (sidecars, inits): (Vec<&Value>, Vec<&Value>) = view::list(pod, &["spec", "initContainers"])
-        .iter()
-        .partition(|c| view::text(c, &["restartPolicy"]) == "Always");
+    let (sidecars, inits): (Vec<&Value>, Vec<&Value>) =
+        view::list(pod, &["spec", "initContainers"]).iter().partition(|c| view::text(c, &["restartPolicy"]) == "Always");
     view::list(pod, &["spec", "containers"]).iter().chain(sidecars).for_each(|c| add(of(c)));
     for (name, n) in inits.into_iter().flat_map(of) {
         let most = total.entry(name).or_default();
@@ -79,8 +78,7 @@ fn requests(pod: &Value) -> BTreeMap<String, i128> {
 /// stored before the server filled that in.
 fn ports(pod: &Value) -> Vec<HostPort> {
     let host_network = view::flag(pod, &["spec", "hostNetwork"]);
-    let sidecars =
-        view::list(pod, &["spec", "initContainers"]).iter().filter(|c| view::text(c, &["restartPolicy"]) == "Always");
+    let sidecars = view::list(pod, &["spec", "initContainers"]).iter().filter(|c| view::text(c, &["restartPolicy"]) == "Always");
     view::list(pod, &["spec", "containers"])
         .iter()
         .chain(sidecars)

@@ -13,12 +13,7 @@ use crate::view;
 const ASSUMED: [(&str, i128); 2] = [("cpu", 100), ("memory", 200 * 1024 * 1024 * 1000)];
 
 /// The best nodes; more than one when they are equal.
-pub(super) fn best<'a>(
-    used: &BTreeMap<String, BTreeMap<Key, Needs>>,
-    pod: &Value,
-    needs: &Needs,
-    nodes: &[&'a Value],
-) -> Vec<&'a Value> {
+pub(super) fn best<'a>(used: &BTreeMap<String, BTreeMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
     let siblings = |node: &Value| {
         let pods = used.get(view::name(node)).into_iter().flat_map(BTreeMap::values);
         pods.filter(|other| !needs.owner.is_empty() && other.owner == needs.owner).count()

@@ -54,9 +54,8 @@ impl Spread {
                 && all_keys.iter().all(|key| view::labels(node).is_some_and(|labels| labels.contains_key(*key)));
             let Some(domain) = affinity::topology(constraint, node).filter(|_| eligible) else { continue };
             let here = used.get(&key.name).into_iter().flat_map(BTreeMap::keys);
-            let count = here.filter(|other: &&Key| {
-                ctx.store.get(other).is_some_and(|other| !view::is_terminating(other) && matches(other))
-            });
+            let count =
+                here.filter(|other: &&Key| ctx.store.get(other).is_some_and(|other| !view::is_terminating(other) && matches(other)));
             *domains.entry(domain.to_owned()).or_default() += i64::try_from(count.count()).unwrap_or(i64::MAX);
         }
         let wanted = view::count(constraint, &["minDomains"]);
@@ -83,7 +82,6 @@ impl Spread {
 /// Whether a node counts: by default node affinity is honoured and taints are not.
 fn is_eligible(constraint: &Value, pod: &Value, node: &Value) -> bool {
     let affinity = view::text(constraint, &["nodeAffinityPolicy"]) == "Ignore" || affinity::node_matches(pod, node);
-    let taints = view::text(constraint, &["nodeTaintsPolicy"]) != "Honor"
-        || taints::tolerates_all(pod, node, &["NoSchedule", "NoExecute"]);
+    let taints = view::text(constraint, &["nodeTaintsPolicy"]) != "Honor" || taints::tolerates_all(pod, node, &["NoSchedule", "NoExecute"]);
     affinity && taints
 }

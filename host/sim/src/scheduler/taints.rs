@@ -26,7 +26,13 @@ fn tolerates(toleration: &Value, taint: &Value) -> bool {
         "" | "Equal" => value == taint_value,
         "Exists" => true,
         operator @ ("Gt" | "Lt") => match (taint_value.parse::<i64>(), value.parse::<i64>()) {
-            (Ok(taint), Ok(bound)) => if operator == "Gt" { taint > bound } else { taint < bound },
+            (Ok(taint), Ok(bound)) => {
+                if operator == "Gt" {
+                    taint > bound
+                } else {
+                    taint < bound
+                }
+            }
             _ => false,
         },
         _ => false,

@@ -36,39 +36,44 @@ pub fn shape(kind: &Kind, object: &Value) -> Result<(), String> {
 pub fn create(kind: &Kind, object: &Value) -> Result<(), Status> {
     let mut causes = Vec::new();
     metadata(kind, object, &mut causes);
-    match kind.kind {
-        "Pod" => pod::spec(view::at(object, &["spec"]), "spec", &mut causes),
-        "Deployment" => deployment(object, &mut causes),
-        "ReplicaSet" => {
-            counts(object, &["replicas", "minReadySeconds"], &mut causes);
-            selector(object, "deployment", &mut causes);
-            template(object, &mut causes);
-        }
-        "DaemonSet" => daemon_set(object, &mut causes),
-        "Service" => service(object, &mut causes),
-        "ConfigMap" | "Secret" => data(object, &mut causes),
-        "PodDisruptionBudget" => budget(object, &mut causes),
-        "HorizontalPodAutoscaler" => autoscaler(object, &mut causes),
-        _ => {}
+    content(kind, object, &mut causes);
+    if kind.kind == "Pod" {
+        pod::images(object, &mut causes);
     }
     finish(kind, object, &causes)
 }
 
-/// Checks what may not change.
+/// Checks everything behind the metadata.
+fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+    match kind.kind {
+        "Pod" => pod::spec(view::at(object, &["spec"]), "spec", causes),
+        "Deployment" => deployment(object, causes),
+        "ReplicaSet" => {
+            counts(object, &["replicas", "minReadySeconds"], causes);
+            selector(object, "deployment", causes);
+            template(object, causes);
+        }
+        "DaemonSet" => daemon_set(object, causes),
+        "Node" => taints(object, causes),
+        "Service" => service(object, causes),
+        "ConfigMap" | "Secret" => data(object, causes),
+        "PodDisruptionBudget" => budget(object, causes),
+        "HorizontalPodAutoscaler" => autoscaler(object, causes),
+        "Lease" => lease(object, causes),
+        "Event" => event(object, causes),
+        _ => {}
+    }
+}
+
+/// Checks a changed object: what may not change, and all that is checked when it is created.
 ///
 /// # Errors
 /// 422 with every cause.
 pub fn update(kind: &Kind, before: &Value, after: &Value) -> Result<(), Status> {
     let mut causes = Vec::new();
-    if view::is_terminating(before) {
-        let old = view::list(before, &["metadata", "finalizers"]);
-        let new = view::list(after, &["metadata", "finalizers"]).iter().filter(|f| !old.contains(f));
-        let new: Vec<&str> = new.filter_map(Value::as_str).collect();
-        if !new.is_empty() {
-            let why = format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new:?}}}");
-            causes.push(Cause::forbidden("metadata.finalizers", &why.replace("{[", "{").replace("]}", "}")));
-        }
-    }
+    metadata(kind, after, &mut causes);
+    new_finalizers(before, after, &mut causes);
+    content(kind, after, &mut causes);
     let mut fixed = |path: &[&str]| {
         let (old, new) = (view::at(before, path), view::at(after, path));
         if old != new {
@@ -97,6 +102,20 @@ pub fn update(kind: &Kind, before: &Value, after: &Value) -> Result<(), Status> 
     finish(kind, after, &causes)
 }
 
+/// An object that is being deleted takes no further finalizers.
+fn new_finalizers(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+    if !view::is_terminating(before) {
+        return;
+    }
+    let old = view::list(before, &["metadata", "finalizers"]);
+    let new = view::list(after, &["metadata", "finalizers"]).iter().filter(|f| !old.contains(f));
+    let new: Vec<String> = new.filter_map(Value::as_str).map(|name| format!("{name:?}")).collect();
+    if !new.is_empty() {
+        let why = "no new finalizers can be added if the object is being deleted, found new finalizers []string";
+        causes.push(Cause::forbidden("metadata.finalizers", &format!("{why}{{{}}}", new.join(", "))));
+    }
+}
+
 fn finish(kind: &Kind, object: &Value, causes: &[Cause]) -> Result<(), Status> {
     if causes.is_empty() {
         return Ok(());
@@ -112,6 +131,9 @@ fn name_text(kind: &Kind, name: &str) -> Option<&'static str> {
     if name.len() > longest {
         return Some(too_long);
     }
+    if label && name.contains('.') {
+        return Some("must not contain dots");
+    }
     let fits = if label { is_dns_label(name) } else { !name.is_empty() && name.split('.').all(is_dns_label) };
     (!fits).then_some(if label { LABEL_TEXT } else { SUBDOMAIN_TEXT })
 }
@@ -122,17 +144,32 @@ fn metadata(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::required("metadata.name", "name or generateName is required"));
     }
     // A base may end with what a whole name may not.
-    let checks = [("metadata.name", name), ("metadata.generateName", base.trim_end_matches(['-', '.']))];
-    for (field, value) in checks.into_iter().filter(|(_, value)| !value.is_empty()) {
-        if let Some(text) = name_text(kind, value) {
-            causes.push(Cause::invalid(field, &value.into(), text));
+    let checks = [("metadata.generateName", base, base.trim_end_matches(['-', '.'])), ("metadata.name", name, name)];
+    for (field, given, checked) in checks.into_iter().filter(|(_, _, checked)| !checked.is_empty()) {
+        if let Some(text) = name_text(kind, checked) {
+            causes.push(Cause::invalid(field, &given.into(), text));
         }
     }
+    finalizer_names(object, causes);
     labels(view::at(object, &["metadata", "labels"]), "metadata.labels", causes);
     for (key, _) in view::at(object, &["metadata", "annotations"]).and_then(Value::as_object).into_iter().flatten() {
         if let Err(error) = check_key(&key.to_ascii_lowercase()) {
             let detail = error.0.rsplit_once(": ").map_or(error.0.as_str(), |(_, detail)| detail);
             causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), detail));
+        }
+    }
+}
+
+fn finalizer_names(object: &Value, causes: &mut Vec<Cause>) {
+    let names = view::list(object, &["metadata", "finalizers"]).iter().enumerate();
+    for (at, name) in names.filter_map(|(at, name)| name.as_str().map(|name| (at, name))) {
+        if let Err(error) = check_key(name) {
+            let detail = error.0.rsplit_once("\": ").map_or(error.0.as_str(), |(_, detail)| detail);
+            causes.push(Cause::invalid("metadata.finalizers", &name.into(), detail));
+        }
+        if !name.contains('/') && !matches!(name, "foregroundDeletion" | "kubernetes" | "orphan") {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(format!("metadata.finalizers[{at}]"), &name.into(), why));
         }
     }
 }
@@ -172,7 +209,16 @@ fn selector(object: &Value, what: &str, causes: &mut Vec<Cause>) {
         return;
     }
     match LabelSelector::from_value(value) {
-        Err(_) => causes.push(Cause::invalid("spec.selector", value, "invalid label selector")),
+        Err(_) => {
+            for (at, expression) in view::list(value, &["matchExpressions"]).iter().enumerate() {
+                let operator = view::text(expression, &["operator"]);
+                if !matches!(operator, "In" | "NotIn" | "Exists" | "DoesNotExist") {
+                    let field = format!("spec.selector.matchExpressions[{at}].operator");
+                    causes.push(Cause::invalid(field, &operator.into(), "not a valid selector operator"));
+                }
+            }
+            causes.push(Cause::invalid("spec.selector", value, "invalid label selector"));
+        }
         Ok(selector) => {
             let labels = view::at(object, &["spec", "template", "metadata", "labels"]);
             if !selector.matches_labels(labels.and_then(Value::as_object)) {
@@ -206,14 +252,15 @@ fn deployment(object: &Value, causes: &mut Vec<Cause>) {
         "Recreate" => {}
         "RollingUpdate" => {
             let field = "spec.strategy.rollingUpdate";
-            let unavailable = int_or_percent(rolling, field, "maxUnavailable", true, causes);
-            let surge = int_or_percent(rolling, field, "maxSurge", false, causes);
+            let unavailable = int_or_percent(rolling, field, "maxUnavailable", causes);
+            let surge = int_or_percent(rolling, field, "maxSurge", causes);
             if unavailable == Some(0) && surge == Some(0) {
                 let value = rolling.and_then(|r| r.get("maxUnavailable")).cloned().unwrap_or(json!(0));
                 causes.push(Cause::invalid(format!("{field}.maxUnavailable"), &value, "may not be 0 when `maxSurge` is 0"));
             }
+            at_most_all(rolling, field, "maxUnavailable", causes);
         }
-        other => causes.push(Cause::not_supported("spec.strategy.type", &other.into(), &["Recreate", "RollingUpdate"])),
+        other => strategy_type("spec.strategy", other, &["Recreate", "RollingUpdate"], causes),
     }
     counts(object, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], causes);
     let deadline = view::count(object, &["spec", "progressDeadlineSeconds"]);
@@ -224,30 +271,76 @@ fn deployment(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 /// The number of an integer or a percentage; what is neither is a cause.
-fn int_or_percent(parent: Option<&Value>, field: &str, name: &str, at_most_all: bool, causes: &mut Vec<Cause>) -> Option<i64> {
+fn int_or_percent(parent: Option<&Value>, field: &str, name: &str, causes: &mut Vec<Cause>) -> Option<i64> {
     let value = parent?.get(name)?;
     let field = format!("{field}.{name}");
-    let number = match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => {
-            let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
-            let percent = digits.and_then(|d| d.parse::<i64>().ok());
-            if percent.is_none() {
-                let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex \
-                    used for validation is '[0-9]+%')";
-                causes.push(Cause::invalid(field.as_str(), value, why));
-            }
-            if at_most_all && percent.is_some_and(|p| p > 100) {
-                causes.push(Cause::invalid(field.as_str(), value, "must not be greater than 100%"));
-            }
-            percent
-        }
-        _ => None,
-    };
+    let number = number_of(value);
+    if value.is_string() && number.is_none() {
+        let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for \
+            validation is '[0-9]+%')";
+        causes.push(Cause::invalid(field.as_str(), value, why));
+    }
     if number.is_some_and(|n| n < 0) {
         causes.push(Cause::invalid(field, value, NOT_NEGATIVE));
     }
     number
+}
+
+/// The number of an integer or of a percentage.
+fn number_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => {
+            let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
+            digits.and_then(|digits| digits.parse().ok())
+        }
+        _ => None,
+    }
+}
+
+fn at_most_all(parent: Option<&Value>, field: &str, name: &str, causes: &mut Vec<Cause>) {
+    let value = parent.and_then(|parent| parent.get(name)).filter(|value| value.is_string());
+    if let Some(value) = value.filter(|value| number_of(value).is_some_and(|percent| percent > 100)) {
+        causes.push(Cause::invalid(format!("{field}.{name}"), value, "must not be greater than 100%"));
+    }
+}
+
+/// The server shows the whole strategy here, in the form of its own type.
+fn strategy_type(field: &str, given: &str, known: &[&str], causes: &mut Vec<Cause>) {
+    let list: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
+    let message = format!("Unsupported value: {{\"Type\":{given:?},\"RollingUpdate\":null}}: supported values: {}", list.join(", "));
+    causes.push(Cause { reason: "FieldValueNotSupported", field: field.to_owned(), message });
+}
+
+fn taints(object: &Value, causes: &mut Vec<Cause>) {
+    for (at, taint) in view::list(object, &["spec", "taints"]).iter().enumerate() {
+        let effect = view::text(taint, &["effect"]);
+        if view::text(taint, &["key"]).is_empty() {
+            causes.push(Cause::required(format!("metadata.taints[{at}].key"), ""));
+        }
+        let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        if effect.is_empty() {
+            causes.push(Cause::required(format!("metadata.taints[{at}].effect"), ""));
+        } else if !known.contains(&effect) {
+            causes.push(Cause::not_supported(format!("metadata.taints[{at}].effect"), &effect.into(), &known));
+        }
+    }
+}
+
+fn lease(object: &Value, causes: &mut Vec<Cause>) {
+    if let Some(seconds) = view::int(object, &["spec", "leaseDurationSeconds"]).filter(|n| *n <= 0) {
+        causes.push(Cause::invalid("spec.leaseDurationSeconds", &seconds.into(), "must be greater than 0"));
+    }
+    counts(object, &["leaseTransitions"], causes);
+}
+
+/// An event about a namespaced object lives in its namespace, one about a cluster-scoped object in `default`.
+fn event(object: &Value, causes: &mut Vec<Cause>) {
+    let about = view::text(object, &["involvedObject", "namespace"]);
+    let here = view::namespace(object);
+    if about != here && !(about.is_empty() && matches!(here, "default" | "kube-system")) {
+        causes.push(Cause::invalid("involvedObject.namespace", &about.into(), "does not match event.namespace"));
+    }
 }
 
 fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
@@ -258,8 +351,10 @@ fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
         "OnDelete" => {}
         "RollingUpdate" => {
             let (field, rolling) = ("spec.updateStrategy.rollingUpdate", view::at(object, &["spec", "updateStrategy", "rollingUpdate"]));
-            let unavailable = int_or_percent(rolling, field, "maxUnavailable", true, causes);
-            let surge = int_or_percent(rolling, field, "maxSurge", true, causes);
+            let unavailable = int_or_percent(rolling, field, "maxUnavailable", causes);
+            let surge = int_or_percent(rolling, field, "maxSurge", causes);
+            at_most_all(rolling, field, "maxUnavailable", causes);
+            at_most_all(rolling, field, "maxSurge", causes);
             match (unavailable, surge) {
                 (Some(0), Some(0)) => {
                     causes.push(Cause::required(format!("{field}.maxUnavailable"), "cannot be 0 when maxSurge is 0"));
@@ -271,7 +366,7 @@ fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
                 _ => {}
             }
         }
-        other => causes.push(Cause::not_supported("spec.updateStrategy.type", &other.into(), &["OnDelete", "RollingUpdate"])),
+        other => strategy_type("spec.updateStrategy", other, &["RollingUpdate", "OnDelete"], causes),
     }
     counts(object, &["revisionHistoryLimit"], causes);
 }
@@ -296,6 +391,9 @@ fn service(object: &Value, causes: &mut Vec<Cause>) {
         let number = view::count(port, &["port"]);
         if !(1..=65_535).contains(&number) {
             causes.push(Cause::invalid(format!("spec.ports[{at}].port"), &number.into(), pod::PORT_TEXT));
+        }
+        if let Some(target) = view::int(port, &["targetPort"]).filter(|n| !(1..=65_535).contains(n)) {
+            causes.push(Cause::invalid(format!("spec.ports[{at}].targetPort"), &target.into(), pod::PORT_TEXT));
         }
     }
 }
@@ -325,7 +423,8 @@ fn data(object: &Value, causes: &mut Vec<Cause>) {
 fn budget(object: &Value, causes: &mut Vec<Cause>) {
     let spec = view::at(object, &["spec"]);
     let both = ["minAvailable", "maxUnavailable"].map(|name| {
-        int_or_percent(spec, "spec", name, true, causes);
+        int_or_percent(spec, "spec", name, causes);
+        at_most_all(spec, "spec", name, causes);
         spec.is_some_and(|s| s.get(name).is_some())
     });
     if both == [true, true] {
@@ -335,16 +434,21 @@ fn budget(object: &Value, causes: &mut Vec<Cause>) {
 
 fn autoscaler(object: &Value, causes: &mut Vec<Cause>) {
     let most = view::count(object, &["spec", "maxReplicas"]);
-    let least = view::count(object, &["spec", "minReplicas"]);
     if most < 1 {
-        causes.push(Cause::invalid("spec.maxReplicas", &most.into(), "must be greater than 0"));
-    } else if least > most {
+        causes.push(Cause::required("spec.maxReplicas", "must be set and greater than 0"));
+    }
+    if view::count(object, &["spec", "minReplicas"]) > most {
         causes.push(Cause::invalid("spec.maxReplicas", &most.into(), "must be greater than or equal to `minReplicas`"));
     }
     for field in ["kind", "name"] {
         if view::text(object, &["spec", "scaleTargetRef", field]).is_empty() {
             causes.push(Cause::required(format!("spec.scaleTargetRef.{field}"), ""));
         }
+    }
+    let version = view::text(object, &["spec", "scaleTargetRef", "apiVersion"]);
+    if version.is_empty() {
+        let why = "apiVersion must specify API group";
+        causes.push(Cause::invalid("spec.scaleTargetRef.apiVersion", &version.into(), why));
     }
 }
 

@@ -36,11 +36,8 @@ pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
     }
     let policy = view::text(spec, &["restartPolicy"]);
     if !matches!(policy, "" | "Always" | "OnFailure" | "Never") {
-        let known = ["Always", "Never", "OnFailure"];
+        let known = ["Always", "OnFailure", "Never"];
         causes.push(Cause::not_supported(format!("{field}.restartPolicy"), &policy.into(), &known));
-    }
-    if let Some(grace) = view::int(spec, &["terminationGracePeriodSeconds"]).filter(|n| *n < 0) {
-        causes.push(Cause::invalid(format!("{field}.terminationGracePeriodSeconds"), &grace.into(), NOT_NEGATIVE));
     }
     for (at, toleration) in view::list(spec, &["tolerations"]).iter().enumerate() {
         let operator = view::text(toleration, &["operator"]);
@@ -75,8 +72,6 @@ fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, cau
     let image = view::text(one, &["image"]);
     if image.is_empty() {
         causes.push(Cause::required(format!("{field}.image"), ""));
-    } else if image.trim() != image {
-        causes.push(Cause::invalid(format!("{field}.image"), &image.into(), "must not have leading or trailing whitespace"));
     }
     let policy = view::text(one, &["imagePullPolicy"]);
     if !matches!(policy, "" | "Always" | "IfNotPresent" | "Never") {
@@ -148,6 +143,19 @@ fn quantity(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => text.parse().ok(),
         other => other.to_string().parse().ok(),
+    }
+}
+
+/// Checks what is checked on a pod but not in a template: the spelling of images.
+pub(super) fn images(pod: &Value, causes: &mut Vec<Cause>) {
+    for list in ["containers", "initContainers"] {
+        for (at, container) in view::list(pod, &["spec", list]).iter().enumerate() {
+            let image = view::text(container, &["image"]);
+            if image.trim() != image {
+                let why = "must not have leading or trailing whitespace";
+                causes.push(Cause::invalid(format!("spec.{list}[{at}].image"), &image.into(), why));
+            }
+        }
     }
 }
 

@@ -16,13 +16,15 @@ enum Type {
     Texts,
     /// A list of texts.
     TextList,
-    /// An object with a Go type name and its fields.
+    /// Texts in base64.
+    Bytes,
+    /// An object with a Go type name and its fields; `{}` in the name is the kind.
     Object(&'static str, &'static [(&'static str, Type)]),
     /// A list of such objects.
     List(&'static str, &'static [(&'static str, Type)]),
 }
 
-use Type::{Amounts, Bool, Int32, Int64, IntOrText, List, Object, Text, TextList, Texts};
+use Type::{Amounts, Bool, Bytes, Int32, Int64, IntOrText, List, Object, Text, TextList, Texts};
 
 const METADATA: &[(&str, Type)] = &[
     ("name", Text),
@@ -136,7 +138,7 @@ const POD: &[(&str, Type)] = &[
     ("status", Object("PodStatus", &[("phase", Text), ("conditions", List("PodCondition", &[]))])),
 ];
 const WORKLOAD: &[(&str, Type)] =
-    &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("Spec", WORKLOAD_SPEC)), ("status", Object("Status", &[]))];
+    &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("{}Spec", WORKLOAD_SPEC)), ("status", Object("{}Status", &[]))];
 const SERVICE: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("ServiceSpec", SERVICE_SPEC))];
 const NODE: &[(&str, Type)] =
     &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("NodeSpec", NODE_SPEC)), ("status", Object("NodeStatus", NODE_STATUS))];
@@ -144,14 +146,10 @@ const BUDGET: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), 
 const LEASE: &[(&str, Type)] = &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("LeaseSpec", LEASE_SPEC))];
 const SCALER: &[(&str, Type)] =
     &[("metadata", Object("ObjectMeta", METADATA)), ("spec", Object("HorizontalPodAutoscalerSpec", SCALER_SPEC))];
-const DATA: &[(&str, Type)] = &[
-    ("metadata", Object("ObjectMeta", METADATA)),
-    ("data", Texts),
-    ("stringData", Texts),
-    ("binaryData", Texts),
-    ("immutable", Bool),
-    ("type", Text),
-];
+const CONFIG_MAP: &[(&str, Type)] =
+    &[("metadata", Object("ObjectMeta", METADATA)), ("data", Texts), ("binaryData", Bytes), ("immutable", Bool)];
+const SECRET: &[(&str, Type)] =
+    &[("metadata", Object("ObjectMeta", METADATA)), ("data", Bytes), ("stringData", Texts), ("immutable", Bool), ("type", Text)];
 
 /// Checks an object. The error is worded like the server's decoder.
 pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), String> {
@@ -163,49 +161,67 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Result<(), String> {
         "PodDisruptionBudget" => BUDGET,
         "Lease" => LEASE,
         "HorizontalPodAutoscaler" => SCALER,
-        "ConfigMap" | "Secret" => DATA,
+        "ConfigMap" => CONFIG_MAP,
+        "Secret" => SECRET,
         _ => PLAIN,
     };
-    members(object, kind.kind, fields, "")
+    members(object, kind.kind, fields, "", kind.kind)
 }
 
-fn members(object: &Value, go: &str, fields: &[(&str, Type)], path: &str) -> Result<(), String> {
+fn members(object: &Value, go: &str, fields: &[(&str, Type)], path: &str, kind: &str) -> Result<(), String> {
     let Some(map) = object.as_object() else {
-        return Err(wrong(object, go, path, go));
+        return Err(format!("json: cannot unmarshal {} into Go value of type v1.{go}", json_type(object)));
     };
     for (name, wanted) in fields {
         let Some(value) = map.get(*name).filter(|value| !value.is_null()) else { continue };
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-        field(value, go, wanted, &path)?;
+        field(value, go, wanted, &path, kind)?;
     }
     Ok(())
 }
 
-fn field(value: &Value, go: &str, wanted: &Type, path: &str) -> Result<(), String> {
+fn field(value: &Value, go: &str, wanted: &Type, path: &str, kind: &str) -> Result<(), String> {
     let fits = |ok: bool, name: &str| if ok { Ok(()) } else { Err(wrong(value, go, path, name)) };
+    let text = |v: &Value| if v.is_string() || v.is_null() { Ok(()) } else { Err(wrong(v, go, path, "string")) };
+    let map = |name: &str| value.as_object().ok_or_else(|| wrong(value, go, path, name));
+    let list = |name: &str| value.as_array().ok_or_else(|| wrong(value, go, path, name));
     match wanted {
         Int32 => fits(value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()), "int32"),
         Int64 => fits(value.as_i64().is_some(), "int64"),
         Bool => fits(value.is_boolean(), "bool"),
         Text => fits(value.is_string(), "string"),
         IntOrText => fits(value.is_string() || value.as_i64().is_some(), "intstr.IntOrString"),
-        Texts => {
-            let map = value.as_object().ok_or_else(|| wrong(value, go, path, "map[string]string"))?;
-            map.values().filter(|v| !v.is_null()).try_for_each(|v| if v.is_string() { Ok(()) } else { Err(wrong(v, go, path, "string")) })
+        Texts => map("map[string]string")?.values().try_for_each(text),
+        TextList => list("[]string")?.iter().try_for_each(text),
+        Bytes => map("map[string][]uint8")?.values().try_for_each(|v| bytes(v, go, path)),
+        Amounts => map("v1.ResourceList")?.values().try_for_each(|v| amount(v, go, path)),
+        Object(name, fields) => {
+            let name = name.replace("{}", kind);
+            fits(value.is_object(), &format!("v1.{name}"))?;
+            members(value, &name, fields, path, kind)
         }
-        TextList => {
-            let list = value.as_array().ok_or_else(|| wrong(value, go, path, "[]string"))?;
-            list.iter().try_for_each(|v| if v.is_string() { Ok(()) } else { Err(wrong(v, go, path, "string")) })
-        }
-        Amounts => {
-            let map = value.as_object().ok_or_else(|| wrong(value, go, path, "v1.ResourceList"))?;
-            map.values().try_for_each(|v| amount(v, go, path))
-        }
-        Object(name, fields) => members(value, name, fields, path),
         List(name, fields) => {
-            let list = value.as_array().ok_or_else(|| wrong(value, go, path, &format!("[]v1.{name}")))?;
-            list.iter().filter(|v| !v.is_null()).try_for_each(|v| members(v, name, fields, path))
+            let list = list(&format!("[]v1.{name}"))?;
+            list.iter().filter(|v| !v.is_null()).try_for_each(|v| {
+                fits(v.is_object(), &format!("v1.{name}")).map_err(|_| wrong(v, go, path, &format!("v1.{name}")))?;
+                members(v, name, fields, path, kind)
+            })
         }
+    }
+}
+
+/// Checks standard base64 with padding; line breaks are allowed.
+fn bytes(value: &Value, go: &str, path: &str) -> Result<(), String> {
+    let Some(text) = value.as_str() else {
+        return if value.is_null() { Ok(()) } else { Err(wrong(value, go, path, "[]uint8")) };
+    };
+    let digits = text.trim_end_matches(['\n', '\r']).trim_end_matches('=');
+    let alphabet = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'\n' | b'\r');
+    let padded = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).count();
+    match digits.bytes().position(|b| !alphabet(b)) {
+        Some(at) => Err(format!("illegal base64 data at input byte {at}")),
+        None if padded % 4 != 0 => Err(format!("illegal base64 data at input byte {}", padded / 4 * 4)),
+        None => Ok(()),
     }
 }
 
@@ -218,14 +234,23 @@ fn amount(value: &Value, go: &str, path: &str) -> Result<(), String> {
     text.parse::<Quantity>().map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn wrong(value: &Value, go: &str, path: &str, wanted: &str) -> String {
-    let found = match value {
+/// The name of a JSON type as the decoder writes it.
+fn json_type(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
-        Value::Number(n) => return format!("json: cannot unmarshal number {n} into Go struct field {go}.{path} of type {wanted}"),
+        Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+fn wrong(value: &Value, go: &str, path: &str, wanted: &str) -> String {
+    let number = match value {
+        // A number that does not fit is named, one in a wrong place is not.
+        Value::Number(number) if wanted.starts_with("int") => format!(" {number}"),
+        _ => String::new(),
     };
-    format!("json: cannot unmarshal {found} into Go struct field {go}.{path} of type {wanted}")
+    format!("json: cannot unmarshal {}{number} into Go struct field {go}.{path} of type {wanted}", json_type(value))
 }

@@ -70,12 +70,20 @@ fn a_stale_version_is_a_conflict() {
     for request in [
         Request::put(&path, &created),
         Request::patch(&path, MERGE, &json!({"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]}})),
-        Request::put(&format!("{path}/scale"), &json!({"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 1}})),
+        Request::put(&format!("{path}/scale"), &json!({"metadata": {"name": "d", "resourceVersion": "1"}, "spec": {"replicas": 1}})),
     ] {
         assert_eq!(api.fails(&request), (409, "Conflict".to_owned(), text.to_owned()));
     }
     let other = json!({"metadata": {"uid": "00000000-0000-4000-8000-000000000000"}});
-    assert!(api.fails(&Request::patch(&path, MERGE, &other)).2.contains("Precondition failed: UID in precondition"));
+    assert!(
+        api.fails(&Request::patch(&path, MERGE, &other))
+            .2
+            .ends_with(r#"metadata.uid: Invalid value: "00000000-0000-4000-8000-000000000000": field is immutable"#)
+    );
+    let mut put = created.clone();
+    put["metadata"]["uid"] = other["metadata"]["uid"].clone();
+    put["metadata"]["resourceVersion"] = Value::Null;
+    assert!(api.fails(&Request::put(&path, &put)).2.contains("Precondition failed: UID in precondition"));
     // Without a version the last writer wins.
     let mut unversioned = created;
     unversioned["metadata"]["resourceVersion"] = Value::Null;
@@ -105,7 +113,12 @@ fn spec_and_status_are_isolated() {
     let body = json!({"status": {"phase": "Pending"}, "spec": {"unschedulable": false}, "metadata": {"labels": {"l": "v"}}});
     let node = api.patch("/api/v1/nodes/n/status", &body);
     assert_eq!((&node["status"]["phase"], &node["spec"]["unschedulable"]), (&json!("Pending"), &json!(true)));
-    assert_eq!(node["metadata"]["labels"].get("l"), None);
+    // Labels can be written with the status of a node, but not with that of a Deployment.
+    assert_eq!(node["metadata"]["labels"]["l"], "v");
+    api.ok(&Request::post(DEPLOYMENTS, &deployment("d")));
+    let body = json!({"metadata": {"labels": {"l": "v"}, "annotations": {"a": "v"}}});
+    let meta = api.patch(&format!("{DEPLOYMENTS}/d/status"), &body)["metadata"].clone();
+    assert_eq!((meta.get("labels"), &meta["annotations"]["a"], &meta["generation"]), (None, &json!("v"), &json!(1)));
 }
 
 #[test]
@@ -156,9 +169,14 @@ fn identity_cannot_be_changed() {
     let map = api.map("a", json!({}));
     let path = format!("{MAPS}/a");
     assert_eq!(api.fails(&Request::patch(&path, MERGE, &json!({"metadata": {"name": "b"}}))).0, 400);
-    let patched =
-        api.patch(&path, &json!({"metadata": {"creationTimestamp": null, "generation": 9, "deletionTimestamp": "2001-01-01T00:00:00Z"}}));
+    let patched = api.patch(&path, &json!({"metadata": {"creationTimestamp": null, "generation": 9}}));
     assert_eq!(patched, map);
+    let patch = json!({"metadata": {"deletionTimestamp": "2001-01-01T00:00:00Z"}});
+    assert!(
+        api.fails(&Request::patch(&path, MERGE, &patch))
+            .2
+            .ends_with("metadata.deletionTimestamp: Invalid value: \"2001-01-01T00:00:00Z\": field is immutable")
+    );
     api.ok(&Request::post(DEPLOYMENTS, &deployment("d")));
     let patch = json!([{"op": "replace", "path": "/spec/selector/matchLabels/app", "value": "other"},
         {"op": "replace", "path": "/spec/template/metadata/labels/app", "value": "other"}]);
@@ -181,7 +199,7 @@ fn services_get_addresses() {
     let port = api.ok(&Request::post(services, &b))["spec"]["ports"][0]["nodePort"].as_i64().unwrap();
     assert!((30_000..32_768).contains(&port), "{port}");
     // A service can be replaced without knowing its address.
-    let replaced = api.ok(&Request::put(&format!("{services}/a"), &json!({"spec": {"ports": [{"port": 81}]}})));
+    let replaced = api.ok(&Request::put(&format!("{services}/a"), &json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 81}]}})));
     assert_eq!(replaced["spec"]["clusterIP"], ip.as_str());
 }
 
@@ -189,14 +207,16 @@ fn services_get_addresses() {
 fn leases_need_a_version_and_can_be_put() {
     let mut api = Api::new();
     let path = "/apis/coordination.k8s.io/v1/namespaces/x/leases/l";
-    let body = json!({"spec": {"holderIdentity": "me"}});
+    let body = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}});
     let (code, lease) = api.send(&Request::put(path, &body));
     assert_eq!(code, 201);
     assert!(
         api.fails(&Request::put(path, &body)).2.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update")
     );
     api.ok(&Request::put(path, &lease));
-    assert_eq!(api.fails(&Request::put(&format!("{MAPS}/new"), &json!({}))).0, 404);
+    assert_eq!(api.fails(&Request::put(&format!("{MAPS}/new"), &json!({"metadata": {"name": "new"}}))).0, 404);
+    let (code, _, message) = api.fails(&Request::put(&format!("{MAPS}/new"), &json!({})));
+    assert_eq!((code, message.as_str()), (400, "the name of the object (new based on URL) was undeterminable: name must be provided"));
 }
 
 #[test]

@@ -52,6 +52,9 @@ fn without_a_version_the_present_comes_first() {
     assert_eq!(api.0.poll_watch(id), WatchPoll::Event(end));
     assert_eq!(api.fails(&Request::get(&format!("{MAPS}?watch=true&sendInitialEvents=true"))).0, 422);
     assert_eq!(api.fails(&Request::get(&format!("{MAPS}?watch=true&resourceVersionMatch=NotOlderThan"))).0, 422);
+    // Who takes no bookmarks is not told where the present ends.
+    let id = api.watch(&format!("{MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
+    assert_eq!(api.events(id), (vec!["ADDED a".to_owned()], false));
 }
 
 #[test]

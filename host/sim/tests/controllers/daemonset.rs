@@ -1,9 +1,9 @@
 //! DaemonSets.
 
 use lockgate_sim::model::PodMatch;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::support::{nodes, Sim};
+use crate::support::{Sim, nodes};
 
 fn agent(more: &str) -> String {
     format!(
@@ -104,8 +104,8 @@ fn percentages_round_up() {
 #[test]
 fn a_surge_never_leaves_a_node_without_a_pod() {
     let names = ["n1", "n2", "n3"];
-    let surge = agent("  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}")
-        .replace("hostNetwork: true", "hostNetwork: false");
+    let surge =
+        agent("  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}").replace("hostNetwork: true", "hostNetwork: false");
     let mut sim = Sim::new(&(nodes(&names) + &surge));
     sim.set_image("ds/agent", "shop/agent:v2");
     let mut most_pods = 0;
@@ -171,8 +171,7 @@ fn a_node_without_kubelet_holds_the_rollout_up() {
     assert_eq!(sim.images(), ["shop/agent:v1", "shop/agent:v2"]);
     let counted = counters(&mut sim);
     assert_eq!((counted[0], counted[2]), (3, 1), "{counted:?}");
-    let stuck: Vec<Value> =
-        sim.list("pod").into_iter().filter(|p| p["metadata"].get("deletionTimestamp").is_some()).collect();
+    let stuck: Vec<Value> = sim.list("pod").into_iter().filter(|p| p["metadata"].get("deletionTimestamp").is_some()).collect();
     assert_eq!(stuck.len(), 1);
     assert_eq!(stuck[0]["spec"]["nodeName"], "n02");
 }

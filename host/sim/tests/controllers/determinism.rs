@@ -1,6 +1,6 @@
 //! Equal seeds and inputs give equal logs, to the byte.
 
-use crate::support::{deployment, nodes, Sim};
+use crate::support::{Sim, deployment, nodes};
 
 fn run(seed: u64) -> Vec<String> {
     let mut sim = Sim::seeded(&(nodes(&["n1", "n2", "n3"]) + &deployment(5, "")), seed);

@@ -1,9 +1,9 @@
 //! What a fixture becomes.
 
-use lockgate_sim::fixture::Fixture;
 use lockgate_sim::Options;
+use lockgate_sim::fixture::Fixture;
 
-use crate::support::{deployment, nodes, Sim};
+use crate::support::{Sim, deployment, nodes};
 
 #[test]
 fn a_node_with_a_name_is_enough() {
@@ -71,9 +71,8 @@ fn what_the_server_refuses_is_named_with_its_line() {
 
 #[test]
 fn time_begins_after_everything_that_has_happened() {
-    let mut sim = Sim::new(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop, creationTimestamp: '2026-05-01T10:00:00Z'}\n",
-    );
+    let mut sim =
+        Sim::new("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop, creationTimestamp: '2026-05-01T10:00:00Z'}\n");
     assert!(sim.0.now() >= "2026-05-01T10:00:00Z".parse().unwrap());
     sim.go(1);
 }

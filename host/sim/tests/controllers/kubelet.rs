@@ -1,9 +1,9 @@
 //! Pods on their nodes.
 
 use lockgate_sim::model::{ImageModel, PodMatch, Span};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::support::{condition, deployment, nodes, Sim};
+use crate::support::{Sim, condition, deployment, nodes};
 
 fn one() -> Sim {
     Sim::new(&(nodes(&["n1"]) + &deployment(1, "")))

@@ -1,5 +1,7 @@
 //! The controllers, the scheduler and the kubelets, driven through requests and virtual time alone.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod daemonset;
 mod determinism;
 mod fixtures;

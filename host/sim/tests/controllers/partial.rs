@@ -4,7 +4,7 @@ use lockgate_sim::kinds::{self, Kind};
 use lockgate_sim::{Cluster, Options, Scope};
 use serde_json::Value;
 
-use crate::support::{condition, deployment, nodes, Sim};
+use crate::support::{Sim, condition, deployment, nodes};
 
 fn fixture() -> String {
     nodes(&["n1", "n2"]) + &deployment(2, "")

@@ -4,7 +4,7 @@ use lockgate_sim::model::PodMatch;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{deployment, nodes, Sim};
+use crate::support::{Sim, deployment, nodes};
 
 fn limit(total: i64, text: &str, up: bool) -> i64 {
     match text.strip_suffix('%') {

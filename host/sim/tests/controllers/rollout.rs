@@ -1,8 +1,8 @@
 //! Rollouts of Deployments.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::support::{condition, deployment, model, nodes, Sim};
+use crate::support::{Sim, condition, deployment, model, nodes};
 
 fn shop(replicas: i64, more: &str) -> Sim {
     Sim::new(&(nodes(&["n1", "n2", "n3"]) + &deployment(replicas, more)))
@@ -120,6 +120,83 @@ fn scaling_in_the_middle_of_a_rollout_is_proportional() {
     sim.scale("deploy/web", 0);
     sim.go(60);
     assert_eq!(sim.list("pod").len(), 0);
+}
+
+/// Sizes of the two ReplicaSets of a Deployment with their annotations, old one first.
+fn sets(sim: &mut Sim) -> Vec<(i64, String, String, String)> {
+    let mut all: Vec<_> = sim.list("rs");
+    all.sort_by_key(|rs| rs["spec"]["template"]["metadata"]["labels"].get("v").is_some());
+    all.iter()
+        .map(|rs| {
+            let note = |key: &str| {
+                let text = rs["metadata"]["annotations"][format!("deployment.kubernetes.io/{key}")].as_str();
+                text.unwrap_or_default().to_owned()
+            };
+            (rs["spec"]["replicas"].as_i64().unwrap(), note("revision"), note("desired-replicas"), note("max-replicas"))
+        })
+        .collect()
+}
+
+fn set(replicas: i64, revision: &str, desired: &str, most: &str) -> (i64, String, String, String) {
+    (replicas, revision.to_owned(), desired.to_owned(), most.to_owned())
+}
+
+/// Every number here was read off a Kubernetes 1.36.4 control plane that was given the same commands.
+#[test]
+fn a_long_story_goes_as_on_a_real_control_plane() {
+    let mut sim = shop(4, "");
+    let rolling = json!({"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}});
+    sim.patch("deploy/web", &json!({"spec": {"replicas": 10, "strategy": rolling}}));
+    sim.go(30);
+    assert_eq!(sets(&mut sim), [set(10, "1", "10", "13")]);
+    let broken = [("v".to_owned(), "2".to_owned())].into();
+    sim.0.models_mut().never_ready(lockgate_sim::model::PodMatch { labels: broken, ..Default::default() });
+    sim.patch("deploy/web", &json!({"spec": {"template": {"metadata": {"labels": {"v": "2"}}}}}));
+    sim.go(30);
+    assert_eq!(sim.counters("deploy/web"), [13, 5, 8, 8, 5]);
+    assert_eq!(sets(&mut sim), [set(8, "1", "10", "13"), set(5, "2", "10", "13")]);
+    sim.scale("deploy/web", 15);
+    sim.go(30);
+    assert_eq!(sim.counters("deploy/web"), [18, 7, 11, 11, 7]);
+    assert_eq!(sets(&mut sim), [set(11, "1", "15", "18"), set(7, "2", "15", "18")]);
+    let available = condition(&sim.get("deploy/web"), "Available");
+    assert_eq!(available.2, "Deployment does not have minimum availability.");
+    sim.patch("deploy/web", &json!({"spec": {"paused": true}}));
+    sim.scale("deploy/web", 6);
+    sim.go(30);
+    assert_eq!(sim.counters("deploy/web"), [9, 4, 5, 5, 4]);
+    assert_eq!(sets(&mut sim), [set(5, "1", "6", "9"), set(4, "2", "6", "9")]);
+    assert_eq!(condition(&sim.get("deploy/web"), "Progressing").1, "DeploymentPaused");
+    sim.patch("deploy/web", &json!({"spec": {"paused": null}}));
+    sim.go(30);
+    assert_eq!(sim.counters("deploy/web"), [9, 5, 4, 4, 5]);
+    sim.patch("deploy/web", &json!({"spec": {"template": {"metadata": {"labels": {"v": null}}}}}));
+    sim.go(60);
+    assert_eq!(sim.counters("deploy/web"), [6, 6, 6, 6, 0]);
+    assert_eq!(sets(&mut sim), [set(6, "3", "6", "9"), set(0, "2", "6", "9")]);
+    sim.scale("deploy/web", 0);
+    sim.go(30);
+    assert_eq!(sets(&mut sim), [set(0, "3", "0", "3"), set(0, "2", "6", "9")]);
+    let told: Vec<String> = sim.events("ScalingReplicaSet").iter().map(|text| text.replace("replica set web-", "")).collect();
+    let told: Vec<String> = told
+        .iter()
+        .map(|text| {
+            let (head, tail) = text.split_once(" from ").unwrap();
+            format!("{} {tail}", head.rsplit_once(' ').unwrap().0)
+        })
+        .collect();
+    let expected = [
+        "Scaled up 0 to 4",
+        "Scaled up 4 to 10",
+        "Scaled up 0 to 3",
+        "Scaled down 10 to 8",
+        "Scaled up 3 to 5",
+        "Scaled up 8 to 11",
+        "Scaled up 5 to 7",
+        "Scaled down 11 to 5",
+        "Scaled down 7 to 4",
+    ];
+    assert_eq!(told[..expected.len()], expected);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Where pods go.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::support::{condition, deployment, nodes, Sim};
+use crate::support::{Sim, condition, deployment, nodes};
 
 fn place(sim: &mut Sim, name: &str, spec: Value) -> (String, String) {
     let mut spec = spec;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::{Body, Cluster, Options, Request};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 pub(crate) struct Sim(pub(crate) Cluster);
 
@@ -112,8 +112,7 @@ impl Sim {
     /// Number of pods that are not being deleted, with the image of their first container.
     pub(crate) fn images(&mut self) -> Vec<String> {
         let pods = self.list("pod").into_iter().filter(|pod| pod["metadata"].get("deletionTimestamp").is_none());
-        let mut images: Vec<String> =
-            pods.map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()).collect();
+        let mut images: Vec<String> = pods.map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()).collect();
         images.sort();
         images
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{condition, Sim};
+use crate::support::{Sim, condition};
 
 const TRAP: &str = "
 apiVersion: v1
@@ -84,9 +84,8 @@ fn to_zero_and_back_heals_it() {
 
 #[test]
 fn a_pod_that_goes_away_slowly_keeps_its_port() {
-    let mut sim = Sim::new(&format!(
-        "{TRAP}---\napiVersion: lockgate.dev/v1\nkind: Model\nimages: [{{match: '*', stop: 20s, why: test}}]\n"
-    ));
+    let mut sim =
+        Sim::new(&format!("{TRAP}---\napiVersion: lockgate.dev/v1\nkind: Model\nimages: [{{match: '*', stop: 20s, why: test}}]\n"));
     sim.patch("deploy/ipam", &json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}}));
     sim.set_image("deploy/ipam", "registry.example/ipam:v1.8.4");
     sim.go(10);
@@ -100,17 +99,15 @@ fn a_pod_that_goes_away_slowly_keeps_its_port() {
 
 #[test]
 fn recreate_waits_until_every_old_pod_is_gone() {
-    let recreate = TRAP.replace("replicas: 2", "replicas: 3\n  strategy: {type: Recreate}").replace(
-        "metadata: {name: worker-1}",
-        "metadata: {name: worker-1, labels: {role: master}}",
-    );
+    let recreate = TRAP
+        .replace("replicas: 2", "replicas: 3\n  strategy: {type: Recreate}")
+        .replace("metadata: {name: worker-1}", "metadata: {name: worker-1, labels: {role: master}}");
     let mut sim = Sim::new(&recreate);
     assert_eq!(sim.counters("deploy/ipam"), [3, 3, 3, 3, 0]);
     sim.set_image("deploy/ipam", "registry.example/ipam:v1.8.4");
     sim.step_through(60, |sim| {
         let pods = sim.list("pod");
-        let mut images: Vec<&str> =
-            pods.iter().map(|p| p["spec"]["containers"][0]["image"].as_str().unwrap()).collect();
+        let mut images: Vec<&str> = pods.iter().map(|p| p["spec"]["containers"][0]["image"].as_str().unwrap()).collect();
         images.dedup();
         assert!(images.len() <= 1, "old and new pods together: {images:?}");
     });

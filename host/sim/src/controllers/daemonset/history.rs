@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use super::{patch_of, View, REVISION_HASH};
+use super::{GENERATION_ANNOTATION, REVISION_HASH, View, patch_of, template_generation};
 use crate::controllers::{owner_reference, template};
 use crate::engine::Ctx;
 use crate::kinds;
@@ -34,14 +34,14 @@ fn number(revision: &Value) -> i64 {
 
 /// Finds the revision of the current template by equality and gives it the highest number, or makes it.
 pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, Status> {
-    let wanted = patch_of(set);
+    let wanted = view::at(set, &["spec", "template"]).unwrap_or(&Value::Null);
     let all = ctx.owned(kinds::CONTROLLER_REVISION, view::uid(set));
     let newest = all.iter().map(|(_, r)| number(r)).max().unwrap_or(0);
-    let (mut equal, mut old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, r)| is_same(r, &wanted));
+    let (mut equal, mut old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, r)| is_same(r, wanted));
     equal.sort_by_key(|(_, r)| number(r));
     let Some((key, mut current)) = equal.pop() else {
         let is_next = !old.is_empty();
-        return Ok(Revisions { current: make(ctx, set, wanted, newest + 1)?, old, is_next });
+        return Ok(Revisions { current: make(ctx, set, patch_of(set), newest + 1)?, old, is_next });
     };
     let is_next = number(&current) < newest;
     if is_next {
@@ -53,15 +53,9 @@ pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, S
     Ok(Revisions { current: (key, current), old, is_next })
 }
 
-/// Whether a revision holds this patch. `$patch` is a directive and no content; absent and null mean the same.
+/// Whether a revision holds this template.
 fn is_same(revision: &Value, wanted: &Value) -> bool {
-    let content = |patch: &Value| {
-        let mut template = view::at(patch, &["spec", "template"]).cloned().unwrap_or_default();
-        view::remove(&mut template, &["$patch"]);
-        template
-    };
-    let data = view::at(revision, &["data"]).unwrap_or(&Value::Null);
-    data == wanted || template::equal(&content(data), &content(wanted))
+    view::at(revision, &["data", "spec", "template"]).is_some_and(|template| template::equal(template, wanted))
 }
 
 fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result<(Key, Arc<Value>), Status> {
@@ -89,6 +83,8 @@ fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result
         if let Some(annotations) = view::at(set, &["metadata", "annotations"]) {
             view::set(&mut revision, &["metadata", "annotations"], annotations.clone());
         }
+        let generation = template_generation(set, number > 1);
+        view::set(&mut revision, &["metadata", "annotations", GENERATION_ANNOTATION], generation);
         return ctx.create(kinds::CONTROLLER_REVISION, revision).map(|created| (key, created));
     }
 }
@@ -100,8 +96,7 @@ pub(super) fn clean_up(ctx: &mut Ctx<'_>, seen: &View, revisions: &Revisions) ->
         return Ok(());
     }
     let live: BTreeSet<&str> = seen.pods.values().flatten().map(|(_, pod)| view::label(pod, REVISION_HASH)).collect();
-    let mut idle: Vec<&(Key, Arc<Value>)> =
-        revisions.old.iter().filter(|(_, r)| !live.contains(view::label(r, REVISION_HASH))).collect();
+    let mut idle: Vec<&(Key, Arc<Value>)> = revisions.old.iter().filter(|(_, r)| !live.contains(view::label(r, REVISION_HASH))).collect();
     idle.sort_by_key(|(_, r)| number(r));
     let in_use = revisions.old.len() - idle.len();
     let excess = (idle.len() + in_use).saturating_sub(limit).min(idle.len());

@@ -1,6 +1,6 @@
 //! Which nodes want a pod of a DaemonSet, and how a pod is pinned to its node.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::scheduler::{affinity, taints};
 use crate::view;
@@ -100,9 +100,7 @@ mod tests {
     #[test]
     fn cordons_and_unready_nodes_still_want_a_pod() {
         let set = json!({"spec": {"template": {"spec": {}}}});
-        let tainted = |key: &str, effect: &str| {
-            json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": key, "effect": effect}]}})
-        };
+        let tainted = |key: &str, effect: &str| json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": key, "effect": effect}]}});
         let placement = Placement::of(&set);
         assert_eq!(placement.on(&tainted("node.kubernetes.io/unschedulable", "NoSchedule")), (true, true));
         assert_eq!(placement.on(&tainted("node.kubernetes.io/not-ready", "NoExecute")), (true, true));

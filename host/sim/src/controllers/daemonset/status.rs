@@ -25,12 +25,9 @@ pub(super) fn write(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
     }
     let wanted = seen.wanted.len() as u64;
     let mut status = Map::new();
-    for (field, number) in [
-        ("currentNumberScheduled", current),
-        ("desiredNumberScheduled", wanted),
-        ("numberMisscheduled", misplaced),
-        ("numberReady", ready),
-    ] {
+    for (field, number) in
+        [("currentNumberScheduled", current), ("desiredNumberScheduled", wanted), ("numberMisscheduled", misplaced), ("numberReady", ready)]
+    {
         status.insert(field.to_owned(), number.into());
     }
     for (field, number) in [

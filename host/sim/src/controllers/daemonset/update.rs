@@ -1,6 +1,6 @@
 //! The rolling update of a DaemonSet, node by node.
 
-use super::{create, delete, View};
+use super::{View, create, delete};
 use crate::controllers::pods::{self, KeyedPod};
 use crate::engine::Ctx;
 use crate::status::Status;

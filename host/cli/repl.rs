@@ -1,0 +1,40 @@
+//! `lockgate repl`: the same verbs, one line after the other, on a copy of the cluster.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::args::ReplArgs;
+use super::{Done, host, interrupt, target};
+use crate::base::{Error, Result};
+use crate::cluster::Cancel;
+use crate::repl;
+use crate::report::Screen;
+use crate::run::Source;
+
+/// The runbook whose fixture a bare `--sandbox` means, since there is no runbook here to ask.
+const EXAMPLE: &str = "cce-cni-v1-patch";
+
+/// Runs a session.
+///
+/// # Errors
+/// What was wrong with the target, or with the terminal. What a line raises is told, and the session goes on.
+pub(super) fn repl(args: &ReplArgs, screen: &Rc<Screen>) -> Done {
+    let runtime = host::runtime()?;
+    let cancel = Cancel::new();
+    let example = Source::bundled(EXAMPLE).ok_or_else(|| Error::internal(format!("the runbook `{EXAMPLE}` is not in the binary")))?;
+    let cluster = target::cluster(&runtime, &args.target, &example, &cancel)?;
+    interrupt::listen(&cancel)?;
+    let history = if std::io::stdin().is_terminal() { history()? } else { None };
+    repl::run(repl::Setting { cluster, cancel, runtime, screen: screen.clone(), modules: args.modules.clone(), history })
+}
+
+/// The history file, in the user's state folder; none where there is no such folder.
+fn history() -> Result<Option<PathBuf>> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let Some(state) = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state"))) else { return Ok(None) };
+    let folder = state.join("lockgate");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::usage(format!("cannot make `{}` for the history", folder.display())).cause(error.to_string()))?;
+    Ok(Some(folder.join("history")))
+}

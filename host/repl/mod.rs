@@ -1,0 +1,10 @@
+//! L5: the prompt. The editor (rustyline) has a thread of its own; the session owns Lua and a copy of the cluster.
+
+mod commands;
+mod complete;
+mod editor;
+mod reporter;
+mod session;
+mod show;
+
+pub use session::{Setting, run};

@@ -1,0 +1,86 @@
+//! What calls at the prompt say while they go: writes, waits, notes, and questions, which count as yes on a copy.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+use crate::base::{Error, Kind, Reason, Result};
+use crate::cluster::Cluster;
+use crate::primitives::{AskOptions, Done, Progress, Talk};
+use crate::report::{Screen, Transcript, escape};
+use crate::run::{Call, Calls, Event, Known, Record};
+
+/// Shows what happens as the transcript of a plan would.
+pub(super) struct Reporter {
+    screen: Rc<Screen>,
+    cluster: Cluster,
+    transcript: RefCell<Transcript>,
+    seq: Cell<u64>,
+}
+
+impl Reporter {
+    pub(super) fn new(screen: Rc<Screen>, cluster: Cluster) -> Reporter {
+        let transcript = RefCell::new(Transcript::new(screen.talk_paint));
+        Reporter { screen, cluster, transcript, seq: Cell::new(0) }
+    }
+
+    fn tell(&self, event: Event) {
+        self.seq.set(self.seq.get() + 1);
+        let record = Record { seq: self.seq.get(), at: self.cluster.clock().now(), event };
+        let lines = self.transcript.borrow_mut().lines(&record);
+        if !lines.is_empty() {
+            self.screen.talk(&lines);
+        }
+    }
+}
+
+impl Calls for Reporter {
+    fn begin(&self, _: &Call) -> Result<Option<Result<Done>>> {
+        self.cluster.cancel().check()?;
+        Ok(None)
+    }
+
+    fn end(&self, _: &Call, result: &Result<Done>) {
+        self.screen.rest();
+        if let Ok(Done { wrote: Some(wrote), .. }) = result {
+            self.tell(Event::Wrote {
+                verb: wrote.verb.clone(),
+                target: wrote.target.clone(),
+                changes: wrote.changes.clone(),
+                inverse: wrote.inverse.clone(),
+                known: Known::Modelled,
+            });
+        }
+    }
+}
+
+impl Talk for Reporter {
+    fn confirm<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        self.screen.talk(&format!("asks: {} (counts as yes: this is a copy)", escape::line(question)));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            options.default.clone().ok_or_else(|| {
+                Error::new(Kind::Cluster, Reason::Unmodelled, format!("`{question}` has no default to take on a copy"))
+                    .hint("give it one: `ask(question, { default = \"…\" })`")
+            })
+        })
+    }
+
+    fn note(&self, text: &str) {
+        self.screen.data(&escape::lines(text));
+    }
+
+    fn progress(&self, progress: Progress) {
+        match progress {
+            Progress::Waiting { what, state, .. } if self.screen.is_live() => {
+                self.screen.wait(&format!("waiting  {}: {}", escape::line(&what), escape::line(&state)));
+            }
+            Progress::Waiting { .. } => {}
+            Progress::Done { what, state, took } => self.tell(Event::Waited { what, state, took, known: Known::Modelled }),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The session behind the prompt: one line after the other, always on a copy of the cluster.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::runtime::Runtime;
+
+use super::commands::{self, Command};
+use super::complete::{self, Source};
+use super::editor::{Message, Terminal};
+use super::reporter::Reporter;
+use super::show;
+use crate::base::{Error, Result};
+use crate::cluster::{Access, Cancel, Cluster, Select};
+use crate::lua::{Engine, Evaluated, Prompt};
+use crate::primitives::{self, Cx, Definition};
+use crate::report::{Screen, escape, reference};
+use crate::run::{Params, Scene, State};
+
+/// What a session needs.
+pub struct Setting {
+    /// The cluster; the session works on its planning twin.
+    pub cluster: Cluster,
+    /// The switch that Ctrl-C presses during a call.
+    pub cancel: Cancel,
+    /// The runtime of this thread.
+    pub runtime: Rc<Runtime>,
+    /// Where things are printed.
+    pub screen: Rc<Screen>,
+    /// Folders of modules.
+    pub modules: Vec<PathBuf>,
+    /// The history file; `None` keeps none.
+    pub history: Option<PathBuf>,
+}
+
+/// A session.
+struct Session {
+    /// The copy that calls act on.
+    cluster: RefCell<Cluster>,
+    cancel: Cancel,
+    runtime: Rc<Runtime>,
+    screen: Rc<Screen>,
+    prompt: Prompt,
+}
+
+/// Runs a session to its end: Ctrl-D, `:quit`, or the end of the input. Gives the exit code.
+///
+/// # Errors
+/// When the terminal or the interpreter fails. What a line raises is told, and the session goes on.
+pub fn run(setting: Setting) -> Result<u8> {
+    let cluster = setting.cluster.planning();
+    cluster.set_access(Access::ReadWrite);
+    let engine = Engine::of_thread()?;
+    let scene = scene(&cluster, &setting.screen);
+    let session = Session {
+        prompt: Prompt::new(&engine, setting.runtime.clone(), scene, setting.modules)?,
+        cluster: RefCell::new(cluster),
+        cancel: setting.cancel,
+        runtime: setting.runtime,
+        screen: setting.screen,
+    };
+    session.screen.talk(&commands::banner(&session.cluster.borrow().label().name));
+    let terminal = Terminal::start(setting.history)?;
+    loop {
+        if !terminal.prompt(&session.prompt_text()) {
+            return Ok(0);
+        }
+        loop {
+            match terminal.next() {
+                Message::Line(line) => {
+                    if session.line(&line) {
+                        return Ok(0);
+                    }
+                    break;
+                }
+                Message::Interrupted => break,
+                Message::End => return Ok(0),
+                Message::Failed(why) => return Err(Error::internal("reading from the terminal").cause(why)),
+                question => session.answer(question),
+            }
+        }
+    }
+}
+
+fn scene(cluster: &Cluster, screen: &Rc<Screen>) -> Scene {
+    let reporter = Rc::new(Reporter::new(screen.clone(), cluster.clone()));
+    Scene {
+        params: Rc::new(Params::new()),
+        state: State::new(),
+        cx: Cx { cluster: cluster.clone(), talk: reporter.clone() },
+        calls: reporter,
+    }
+}
+
+impl Session {
+    fn prompt_text(&self) -> String {
+        let cluster = self.cluster.borrow();
+        let name = cluster.label().name;
+        match cluster.namespace() {
+            "default" => format!("{} (dry) > ", escape::line(&name)),
+            namespace => format!("{}/{} (dry) > ", escape::line(&name), escape::line(namespace)),
+        }
+    }
+
+    /// Runs a line; true ends the session.
+    fn line(&self, line: &str) -> bool {
+        let text = line.trim();
+        if text.is_empty() {
+            return false;
+        }
+        if let Some(verb) = text.strip_prefix('?') {
+            self.tell(commands::help(verb.trim()));
+            return false;
+        }
+        if text.starts_with(':') {
+            match commands::parse(text) {
+                Ok(Command::Quit) => return true,
+                Ok(Command::Help) => self.screen.data(&commands::overview()),
+                Ok(Command::Namespace(name)) => self.change_namespace(&name),
+                Err(error) => self.screen.error(&error),
+            }
+            return false;
+        }
+        self.evaluate(text);
+        false
+    }
+
+    fn tell(&self, text: Result<String>) {
+        match text {
+            Ok(text) => self.screen.data(&text),
+            Err(error) => self.screen.error(&error),
+        }
+    }
+
+    fn change_namespace(&self, name: &str) {
+        let changed = self.cluster.borrow().with_namespace(name);
+        self.prompt.set_scene(scene(&changed, &self.screen));
+        *self.cluster.borrow_mut() = changed;
+    }
+
+    fn evaluate(&self, text: &str) {
+        let outcome = self.prompt.eval(text);
+        self.screen.rest();
+        match outcome {
+            Ok(Evaluated::Values(values)) => {
+                let now = self.cluster.borrow().clock().now();
+                for value in &values {
+                    match show::show(value, now) {
+                        Ok(text) if text.is_empty() => {}
+                        Ok(text) => self.screen.data(&escape::lines(&text)),
+                        Err(error) => self.screen.error(&error),
+                    }
+                }
+            }
+            Ok(Evaluated::Incomplete) => self.screen.error(&Error::usage("the line is not complete")),
+            Err(error) => self.screen.error(&error),
+        }
+        // Ctrl-C ends the call, not the session.
+        self.cancel.reset();
+    }
+
+    /// Answers what the editor asks while a line is typed.
+    fn answer(&self, message: Message) {
+        // An editor that no longer listens needs no answer.
+        match message {
+            Message::Incomplete(text, reply) => drop(reply.send(self.prompt.incomplete(&text))),
+            Message::Complete(line, position, reply) => drop(reply.send(complete::complete(&line, position, self))),
+            Message::Signature(verb, reply) => drop(reply.send(primitives::find(&verb).map(Definition::signature))),
+            Message::Line(_) | Message::Interrupted | Message::End | Message::Failed(_) => {}
+        }
+    }
+}
+
+impl Source for Session {
+    fn definitions(&self) -> Vec<&'static Definition> {
+        commands::words()
+    }
+
+    fn session_names(&self) -> Vec<String> {
+        self.prompt.names()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let mut kinds: Vec<String> = self.cluster.borrow().known_kinds().iter().map(|kind| kind.singular.clone()).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    }
+
+    fn object_names(&self, kind: &str, namespace: Option<&str>) -> Vec<String> {
+        let cluster = self.cluster.borrow().clone();
+        let listed = self.runtime.block_on(async {
+            let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
+            let resource = cluster.resolve(kind, group).await?;
+            let namespace = resource.namespaced.then(|| namespace.unwrap_or(cluster.namespace()).to_owned());
+            cluster.list(&resource, namespace.as_deref(), &Select::default()).await
+        });
+        match listed {
+            Ok(listed) => listed.items.iter().filter_map(|item| Some(item["metadata"]["name"].as_str()?.to_owned())).collect(),
+            Err(error) => {
+                tracing::debug!(%error, kind, "nothing to complete");
+                Vec::new()
+            }
+        }
+    }
+
+    fn commands(&self) -> Vec<&'static str> {
+        commands::NAMES.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+/// The reference of one verb, for `?verb`.
+pub(super) fn reference_of(definition: &Definition) -> String {
+    reference::verb(definition)
+}
