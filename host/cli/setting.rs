@@ -90,8 +90,7 @@ impl Sink for Kept {
 #[must_use]
 pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
     let mut words = vec!["lockgate".to_owned(), "run".to_owned(), args.runbook.runbook.clone()];
-    let secret =
-        |name: &str| runbook.params.iter().any(|decl| decl.name == name && decl.ty == ParamType::Secret);
+    let secret = |name: &str| runbook.params.iter().any(|decl| decl.name == name && decl.ty == ParamType::Secret);
     words.extend(args.params.params.iter().map(|word| match word.split_once('=') {
         Some((name, _)) if secret(name) => format!("{name}=…"),
         _ => word.clone(),

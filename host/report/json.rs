@@ -21,7 +21,7 @@ pub const TEST: &str = "lockgate.dev/test/v1";
 /// The schema of what a command prints that failed before it had anything else to print.
 pub const ERROR: &str = "lockgate.dev/error/v1";
 
-/// A document with its schema as the first field, on several lines.
+/// A document that names its schema, on several lines.
 ///
 /// # Errors
 /// When the content is no JSON object.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::json::{ERROR, EVENT, LIST, PLAN, SHOW};
+use super::json::{ERROR, EVENT, LIST, PLAN, SHOW, TEST};
 use crate::base::{Kind, Reason};
 use crate::run::runbook::{Impact, ParamType};
 
@@ -16,6 +16,7 @@ pub fn all() -> Vec<(&'static str, Json)> {
         ("list.v1.json", list()),
         ("plan.v1.json", plan()),
         ("show.v1.json", show()),
+        ("test.v1.json", test()),
     ]
 }
 
@@ -288,4 +289,10 @@ fn show() -> Json {
             "checks": list_of(check), "steps": list_of(step), "coverage": list_of(table),
         }),
     )
+}
+
+fn test() -> Json {
+    let result = object(json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }), json!({ "error": error() }));
+    let properties = json!({ "tests": list_of(result), "passed": count(), "failed": count() });
+    document(TEST, "What `lockgate test -o json` prints", &["tests", "passed", "failed"], properties)
 }

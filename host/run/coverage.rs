@@ -136,14 +136,8 @@ mod tests {
     fn runbook(entries: Vec<(u32, u32, CoveredBy)>) -> (Runbook, Coverage) {
         let entries = entries.into_iter().map(|(from, to, by)| CoverageEntry { key: format!("{from}-{to}"), from, to, by }).collect();
         let table = Coverage { document: "002".into(), entries, place: Place::default() };
-        let runbook = Runbook {
-            name: "x".into(),
-            header: Header::default(),
-            params: vec![],
-            checks: vec![],
-            steps: vec![],
-            coverage: vec![],
-        };
+        let runbook =
+            Runbook { name: "x".into(), header: Header::default(), params: vec![], checks: vec![], steps: vec![], coverage: vec![] };
         (runbook, table)
     }
 

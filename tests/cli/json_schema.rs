@@ -99,6 +99,14 @@ fn documents_fit_their_schemas() {
 }
 
 #[test]
+fn the_results_of_tests_fit_theirs() {
+    let said = Host::with_runbook(MOVE).run(&["test", "r", "-o", "json"]).exits(1);
+    let tests = fits("test.v1.json", &said.stdout);
+    assert_eq!((&tests["passed"], &tests["failed"]), (&1.into(), &1.into()));
+    assert_eq!(tests["tests"][1]["error"]["reason"], "check_failed");
+}
+
+#[test]
 fn a_failed_plan_fits_too() {
     let words = ["plan", "r", "image=registry.example/web:v1.3.0", "--sandbox", "-o", "json"];
     let plan = fits("plan.v1.json", &Host::with_runbook(MOVE).run(&words).exits(1).stdout);

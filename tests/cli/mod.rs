@@ -5,6 +5,7 @@ mod commands;
 mod json_schema;
 mod output;
 mod runs;
+mod scenarios;
 mod servers;
 mod support;
 mod terminal;

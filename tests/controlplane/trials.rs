@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Outcome;
 use super::audit::Request;
 use super::binaries::Binaries;
-use super::fixture::{self, RUNBOOK};
 use super::command::{self, Finished};
+use super::fixture::{self, RUNBOOK};
 use super::normalise::State;
 use super::plane::{ControlPlane, Pace};
 use super::recording;
@@ -24,7 +24,7 @@ pub(crate) const CLEAN: &str = "cluster-recreate.yaml";
 pub(crate) const TRAP: &str = "cluster.yaml";
 
 /// Completion of a rollout must be acted upon within this time. The goal is 50 ms; a busy machine is no failure.
-const NOTICED: Duration = Duration::from_secs(1);
+const NOTICED: Duration = Duration::from_millis(500);
 
 /// Everything that is looked at of one undisturbed run.
 #[derive(Debug)]

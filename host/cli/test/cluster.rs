@@ -57,7 +57,9 @@ pub(super) fn object(hand: &Hand, namespace: &str) -> Methods {
     let (all, _) = with(hand);
     methods = methods.method("list", move |arguments, _| {
         let kind = kind(&text(&arguments, 0, "a kind")?, None)?;
-        all.look(|sim| Ok(Value::List(sim.store().list(kind, None).map(|(_, object)| Value::Object(Object::read(object.clone()))).collect())))
+        all.look(|sim| {
+            Ok(Value::List(sim.store().list(kind, None).map(|(_, object)| Value::Object(Object::read(object.clone()))).collect()))
+        })
     });
     let (apply, apply_ns) = with(hand);
     methods = methods.method("apply", move |arguments, _| {
@@ -129,10 +131,7 @@ fn models(mut methods: Methods, hand: &Hand, namespace: &str) -> Methods {
 }
 
 fn text(arguments: &[Value], place: usize, what: &str) -> Result<String> {
-    arguments
-        .get(place)
-        .and_then(Value::as_text)
-        .ok_or_else(|| wrong(format!("argument {} must be {what}", place + 1)))
+    arguments.get(place).and_then(Value::as_text).ok_or_else(|| wrong(format!("argument {} must be {what}", place + 1)))
 }
 
 fn json_at(arguments: &[Value], place: usize, what: &str) -> Result<Json> {

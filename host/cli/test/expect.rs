@@ -11,6 +11,7 @@ use super::play::is_given;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cluster::{Cluster, Simulation};
 use crate::lua::{ABSENT, Methods};
+use crate::primitives::registry::plural;
 use crate::report::Transcript;
 use crate::run::event::{StepEnd, Verdict};
 use crate::run::{End, Event, Record, Summary};
@@ -105,10 +106,7 @@ pub(super) fn object(outcome: Rc<Outcome>) -> Methods {
 }
 
 fn text(arguments: &[Value], place: usize, what: &str) -> Result<String> {
-    arguments
-        .get(place)
-        .and_then(Value::as_text)
-        .ok_or_else(|| wrong(format!("argument {} must be {what}", place + 1)))
+    arguments.get(place).and_then(Value::as_text).ok_or_else(|| wrong(format!("argument {} must be {what}", place + 1)))
 }
 
 /// `fails_step(id, { reason, kind, message })`, `fails_check(…)`: the message is a part of the real one.
@@ -144,9 +142,10 @@ fn fails(outcome: &Outcome, arguments: &[Value], what: &str) -> Result<Value> {
 fn recovers(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     let id = text(arguments, 0, "the id of a step")?;
     outcome.knows("step", &id)?;
-    let recovered = outcome.records.iter().any(
-        |record| matches!(&record.event, Event::StepFinished { step, end: StepEnd::Done { recovered: true }, .. } if step.id == id),
-    );
+    let recovered = outcome
+        .records
+        .iter()
+        .any(|record| matches!(&record.event, Event::StepFinished { step, end: StepEnd::Done { recovered: true }, .. } if step.id == id));
     if recovered { Ok(Value::Nil) } else { Err(unmet(format!("step `{id}` should recover, but did not"))) }
 }
 
@@ -173,6 +172,9 @@ fn writes_nothing(outcome: &Outcome, _: &[Value]) -> Result<Value> {
 }
 
 fn shown(acts: &[Act]) -> String {
+    if acts.is_empty() {
+        return "nothing".to_owned();
+    }
     acts.iter().map(|act| format!("`{act}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -186,8 +188,9 @@ fn did(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     if holds {
         return Ok(Value::Nil);
     }
-    let wanted = wanted.map_or("at least once".to_owned(), |wanted| format!("{wanted} times"));
-    Err(unmet(format!("the run should do `{act}` {wanted}, but did it {count} times; it did {}", shown(&acts))))
+    let wanted = wanted.map_or("at least once".to_owned(), |wanted| plural(usize::try_from(wanted).unwrap_or(usize::MAX), "time"));
+    let count = plural(count, "time");
+    Err(unmet(format!("the run should do `{act}` {wanted}, but did it {count}; the run did {}", shown(&acts))))
 }
 
 fn in_order(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {

@@ -55,9 +55,8 @@ impl Scenario {
                 });
             }
         }
-        let expect = function(raw, "expect")?.ok_or_else(|| {
-            wrong(raw, "expect", "it has no `expect`").hint("write `expect = function(run) run:succeeds() end`")
-        })?;
+        let expect = function(raw, "expect")?
+            .ok_or_else(|| wrong(raw, "expect", "it has no `expect`").hint("write `expect = function(run) run:succeeds() end`"))?;
         Ok(Scenario {
             fixture: text(raw, "fixture")?.unwrap_or_else(|| "cluster.yaml".to_owned()),
             params: params(raw)?,

@@ -52,12 +52,7 @@ impl std::fmt::Display for Test {
 
 fn scenarios(source: &Source) -> Result<Option<TestFile>> {
     let Some(text) = source.beside.read(SCENARIOS)? else { return Ok(None) };
-    let file = Source {
-        name: source.name.clone(),
-        file: source.beside.label(SCENARIOS),
-        text: text.into(),
-        beside: source.beside.clone(),
-    };
+    let file = Source { name: source.name.clone(), file: source.beside.label(SCENARIOS), text: text.into(), beside: source.beside.clone() };
     TestFile::load(&Engine::of_thread()?, &file).map(Some)
 }
 
@@ -114,7 +109,11 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
     let (mut results, mut passed, mut failed) = (Vec::new(), 0, 0);
     let mut take = |source: &Source, test: &str, outcome: Result<()>| {
-        if outcome.is_ok() { passed += 1 } else { failed += 1 }
+        if outcome.is_ok() {
+            passed += 1
+        } else {
+            failed += 1
+        }
         if args.output.output == Format::Text {
             let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
             screen.data(&format!("{word}  {}  {test}", source.name));
@@ -153,7 +152,11 @@ fn named(word: &str) -> Result<Vec<Source>> {
     let inner = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
     let mut inner: Vec<PathBuf> = inner.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
     inner.sort();
-    let sources: Vec<Source> = inner.iter().filter(|path| FILES.iter().any(|file| path.join(file).is_file())).map(|path| Source::on_disk(path)).collect::<Result<_>>()?;
+    let sources: Vec<Source> = inner
+        .iter()
+        .filter(|path| FILES.iter().any(|file| path.join(file).is_file()))
+        .map(|path| Source::on_disk(path))
+        .collect::<Result<_>>()?;
     if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }
 }
 
@@ -171,9 +174,8 @@ fn documents(args: &TestArgs, sources: &[Source], screen: &Screen) -> Done {
         return Err(Error::usage("`--document` goes with one runbook").hint("name its folder"));
     };
     for word in &args.documents {
-        let (number, file) = word
-            .split_once('=')
-            .ok_or_else(|| Error::usage(format!("`{word}` is no document")).hint("write `--document 002=FILE`"))?;
+        let (number, file) =
+            word.split_once('=').ok_or_else(|| Error::usage(format!("`{word}` is no document")).hint("write `--document 002=FILE`"))?;
         screen.data(&free::document(source, number, std::path::Path::new(file), args.bless)?);
     }
     Ok(0)

@@ -35,8 +35,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
         Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
     })?;
     let cluster = target::sandbox("sandbox", &source.beside.label(&scenario.fixture), &fixture, &cancel)?;
-    let simulation =
-        cluster.simulation().ok_or_else(|| Error::internal("the cluster of a scenario is not simulated"))?;
+    let simulation = cluster.simulation().ok_or_else(|| Error::internal("the cluster of a scenario is not simulated"))?;
     let namespace = runbook.header.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let change = |function: &Option<TestFunction>| -> Result<()> {
         if let Some(function) = function {
@@ -114,7 +113,8 @@ fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
 /// How a run ended, for the message of an expectation that was not met.
 fn describe(outcome: &Outcome) -> String {
     let (what, summary) = (if outcome.ran { "run" } else { "plan" }, &outcome.summary);
-    let end = format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, plural(summary.writes, "write")).to_lowercase();
+    let end =
+        format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, plural(summary.writes, "write")).to_lowercase();
     match &summary.error {
         Some(error) => format!("{end}: {error}"),
         None => end,

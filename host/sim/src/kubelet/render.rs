@@ -92,12 +92,13 @@ fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Valu
         ("Initialized", uninitialized.is_empty(), (!uninitialized.is_empty()).then(incomplete)),
         ("Ready", ready.is_none(), ready),
         ("ContainersReady", unready.is_empty(), if unready.is_empty() { None } else { not_ready() }),
+        // The kubelet writes the scheduler's verdict anew, with the generation that it has seen.
+        ("PodScheduled", true, None),
     ];
     let mut conditions: Vec<Value> = own.into_iter().map(|(kind, holds, why)| condition(pod, kind, holds, why, now)).collect();
-    let foreign = view::list(pod, &["status", "conditions"])
-        .iter()
-        .filter(|c| !["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"].contains(&view::text(c, &["type"])));
-    conditions.extend(foreign.cloned());
+    let known = |c: &&Value| !conditions.iter().any(|own| own.get("type") == c.get("type"));
+    let foreign: Vec<Value> = view::list(pod, &["status", "conditions"]).iter().filter(known).cloned().collect();
+    conditions.extend(foreign);
     conditions
 }
 

@@ -8,6 +8,7 @@ mod lists;
 mod objects;
 mod overlay;
 mod patches;
+mod recorded;
 mod server;
 mod support;
 mod watches;

@@ -1,0 +1,159 @@
+//! `lockgate test`: what it finds in a runbook, in scenarios, and in scenarios that are wrong themselves.
+
+use std::fs;
+
+use super::support::{Host, MOVE, Said};
+
+const NEW: &str = "registry.example/web:v1.2.4";
+
+/// A folder with [`MOVE`] and these scenarios.
+fn with_scenarios(text: &str) -> Host {
+    Host::with_runbook(MOVE).file("r/test.luau", text)
+}
+
+/// The outcome of one scenario, whose committed plan is written first.
+fn outcome(text: &str) -> Said {
+    let host = with_scenarios(text);
+    host.run(&["test", "r", "--bless"]);
+    host.run(&["test", "r"])
+}
+
+/// A scenario of the upgrade that succeeds, with this body of `expect`.
+fn expecting(body: &str) -> String {
+    format!("scenario \"s\" {{\n  params = {{ image = \"{NEW}\" }},\n  expect = function(run)\n    {body}\n  end,\n}}\n")
+}
+
+#[test]
+fn every_matcher_holds_when_it_is_true() {
+    let text = expecting(&format!(
+        "run:succeeds()\n run:did(\"patch deployment/web\", 1)\n run:did(\"delete deployment/web\", 0)\n \
+         run:in_order {{ \"patch deployment/shop/web\" }}\n run:shows(\"1.2.3 -> v1.2.4\")\n run:takes(\"1h\")\n \
+         run:leaves(\"deployment/web\", {{ images = {{ web = \"{NEW}\" }}, spec = {{ paused = absent }}, readyReplicas = 2 }})\n \
+         run:leaves(\"configmap/none\", absent)"
+    ));
+    outcome(&text).exits(0).shows("ok      r  s\n").shows("3 tests: 3 passed, 0 failed");
+}
+
+#[test]
+fn a_matcher_that_does_not_hold_says_what_was_and_where() {
+    for (body, found) in [
+        ("run:not_needed()", "should end as NotNeeded, but ended as Succeeded"),
+        ("run:fails_step(\"web\")", "step `web` should fail, but did not"),
+        ("run:fails_step(\"wbe\")", "step `wbe` was never begun"),
+        ("run:fails_check(\"patch-only\")", "check `patch-only` should fail, but did not"),
+        ("run:recovers(\"web\")", "step `web` should recover, but did not"),
+        ("run:parks(\"web\")", "should end as Parked"),
+        ("run:writes_nothing()", "nothing should be written, but the run did `patch deployment/shop/web`"),
+        ("run:did(\"patch deployment/web\", 2)", "2 times, but did it 1 time;"),
+        ("run:in_order { \"patch deployment/web\", \"patch deployment/web\" }", "was not done in this order"),
+        ("run:leaves(\"deployment/web\", { spec = { replicas = 3 } })", "`spec.replicas` should be 3, but is 2"),
+        ("run:leaves(\"deployment/web\", { spec = { replicas = absent } })", "`spec.replicas` should be absent, but is 2"),
+        ("run:leaves(\"deployment/web\", absent)", "should be gone"),
+        ("run:shows(\"no such words\")", "`no such words` is not in the transcript"),
+        ("run:takes(\"1ms\")", "should take less than 1ms"),
+    ] {
+        outcome(&expecting(body)).exits(1).shows("FAILED  r  s\n").shows(found).shows("r/test.luau:4").shows("1 failed");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_scenario_is_never_a_pass() {
+    let act = |act: &str| expecting(&format!("run:did(\"{act}\", 0)"));
+    let field = |field: &str| {
+        format!("scenario \"s\" {{\n  params = {{ image = \"{NEW}\" }},\n  {field},\n  expect = function(run) run:succeeds() end,\n}}\n")
+    };
+    for (text, found) in [
+        (act("patch deployment/wbe"), "can match nothing"),
+        (act("pacth deployment/web"), "did you mean `patch`?"),
+        (act("patch deploment/web"), "did you mean `deployment`?"),
+        (expecting("run:suceeds()"), "did you mean `succeeds`?"),
+        (field("drfit = function() end"), "did you mean `drift`?"),
+        (field("kill = { at = \"patch\" }"), "it has no field `kill`"),
+        (field("fixture = \"other.yaml\""), "there is no fixture `other.yaml`"),
+        (field("given = function(cluster) cluster:patch(\"deployment/none\", {}) end"), "the simulated cluster refused"),
+        (field("given = function(cluster) cluster:never_ready(\"deployment/web\", { nod = \"n1\" }) end"), "there is no option `nod`"),
+        (field("at = { [\"9h\"] = function(cluster) cluster:cordon(\"n1\") end }"), "the change at 9h was never made"),
+        (field("at = { [\"1s\"] = function(cluster) cluster:delete(\"configmap/none\") end }"), "the change at 1s failed"),
+        (field("at = { [\"1s\"] = function(cluster) cluster:get(\"node/n1\") end }"), "it cannot read it"),
+        (field("answers = { [\"Really\"] = \"yes\" }"), "no question with `Really` was asked"),
+        (field("faults = { { match = { kind = \"Secret\" }, [\"do\"] = { fail = { code = 500 } } } }"), "met no request"),
+        (field("faults = { { mtch = {} } }"), "`faults`"),
+        ("scenario \"s\" { params = {} }".to_owned(), "it has no `expect`"),
+        ("scenario \"s\" { expect = function(run) end, params = { image = \"UPPER\" } }".to_owned(), "image"),
+    ] {
+        outcome(&text).exits(1).shows("FAILED  r  s\n").shows(found);
+    }
+}
+
+#[test]
+fn scenarios_change_the_cluster_before_between_and_during() {
+    let text = format!(
+        "scenario \"given\" {{ params = {{ image = \"{NEW}\" }}, given = function(cluster) cluster:never_pulls(\"*:v1.2.4\") end,\n\
+         expect = function(run) run:fails_step(\"web\", {{ reason = \"image_pull\" }}) run:writes_nothing() end }}\n\
+         scenario \"drift\" {{ params = {{ image = \"{NEW}\" }}, drift = function(cluster) cluster:crashes(\"deployment/web\") end,\n\
+         expect = function(run) run:fails_step(\"web\", {{ reason = \"crash_loop\" }}) run:did(\"patch deployment/web\", 1) end }}\n\
+         scenario \"at\" {{ params = {{ image = \"{NEW}\" }}, at = {{ [\"1s\"] = function(cluster) cluster:delete(\"deployment/web\") end }},\n\
+         expect = function(run) run:fails_step(\"web\") run:leaves(\"deployment/web\", absent) end }}\n\
+         scenario \"fault\" {{ params = {{ image = \"{NEW}\" }}, faults = {{ {{ match = {{ verb = \"patch\" }}, [\"do\"] = {{ fail = {{ code = 403 }} }} }} }},\n\
+         expect = function(run) run:fails_step(\"web\", {{ kind = \"refused\" }}) run:writes_nothing() end }}\n\
+         scenario \"looks\" {{ params = {{ image = \"{NEW}\" }}, given = function(cluster)\n\
+           local web = cluster:get(\"deployment/web\")\n cluster:patch(web, {{ spec = {{ replicas = #cluster:list(\"nodes\") }} }}) end,\n\
+         expect = function(run) run:succeeds() run:leaves(\"deployment/web\", {{ spec = {{ replicas = 1 }} }}) end }}\n"
+    );
+    outcome(&text).exits(0).shows("7 tests: 7 passed");
+}
+
+#[test]
+fn the_committed_plan_is_compared_and_written() {
+    let host = Host::with_runbook(MOVE);
+    host.run(&["test", "r"]).exits(1).shows("FAILED  r  plans as committed").shows("there is no `r/plan.txt`");
+    host.run(&["test", "r", "--bless"]).exits(0).shows("2 tests: 2 passed");
+    let path = host.path().join("r/plan.txt");
+    let plan = fs::read_to_string(&path).unwrap();
+    assert!(plan.contains("would succeed"), "{plan}");
+    host.run(&["test", "r"]).exits(0);
+    fs::write(&path, plan.replace("Move web", "Move it")).unwrap();
+    host.run(&["test", "r"]).exits(1).shows("differs in line 1").shows("committed: ").shows("planned: ");
+    assert!(fs::read_to_string(&path).unwrap().contains("Move it"), "a comparison writes nothing");
+}
+
+#[test]
+fn a_document_is_answered_for_line_by_line() {
+    let covered = |entries: &str| format!("{MOVE}\ncoverage \"007\" {{ {entries} }}\n");
+    let complete = covered("[\"1\"] = waived \"heading\", [\"3-4\"] = \"step web verify\"");
+    let host = Host::with_runbook(&complete).file("doc.txt", "# Title\n\nfirst\nsecond\n");
+    host.run(&["test", "r", "--bless"]).exits(1).shows("there is no `coverage-007.lines`").shows("--document 007=FILE --bless");
+    host.run(&["test", "r", "--document", "007=doc.txt", "--bless"]).exits(0).shows("wrote coverage-007.lines: 3 lines with text");
+    host.run(&["test", "r"]).exits(0).shows("ok      r  answers for every line of its source");
+    host.run(&["test", "r", "--document", "007=doc.txt"]).exits(0).shows("document 007 is the one");
+
+    let host = host.file("doc.txt", "# Title\n\nfirst\nchanged\n").file("r/runbook.luau", &covered("[\"1-3\"] = \"step web run\""));
+    host.run(&["test", "r", "--document", "007=doc.txt"]).exits(1).tells("document 007 has changed in lines 4");
+    host.run(&["test", "r"]).exits(1).shows("nobody answers for lines 4").shows("r/runbook.luau:");
+}
+
+#[test]
+fn what_does_not_load_fails_and_the_rest_is_run() {
+    let host = Host::with_runbook(MOVE)
+        .file("all/a/runbook.luau", "step \"x\" {")
+        .file("all/b/runbook.luau", MOVE)
+        .file("all/b/test.luau", "scenario \"x\" { expect = function(run) ")
+        .file("all/c/runbook.luau", MOVE)
+        .file("all/no/notes.txt", "nothing");
+    let said = host.run(&["test", "all"]).exits(1);
+    let said = said.shows("FAILED  a  loads without a cluster").shows("FAILED  b  its scenarios load").shows("all/b/test.luau:1");
+    said.shows("ok      c  loads without a cluster").shows("3 tests: 1 passed, 2 failed");
+    host.run(&["test", "all/c/runbook.luau", "r"]).exits(1).shows("ok      c  loads").shows("ok      r  loads");
+    host.run(&["test", "all/no"]).exits(2).tells("holds no `runbook.luau`");
+    host.run(&["test", "cce-cni-v1-ptach"]).exits(2).tells("did you mean `cce-cni-v1-patch`?");
+    let host = with_scenarios(
+        "scenario \"s\" { expect = function(run) run:fails_check(\"patch-only\") end, params = { image = \"registry.example/web:v2.0.0\" } }",
+    );
+    host.run(&["test", "r/test.luau"]).shows("ok      r  s\n");
+}
+
+#[test]
+fn a_bundled_runbook_is_tested_without_its_folder() {
+    let said = Host::new().run(&["test", "cce-cni-v1-patch"]).exits(0);
+    said.shows("ok      cce-cni-v1-patch  answers for every line of its source").shows(", 0 failed");
+}
