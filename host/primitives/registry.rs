@@ -95,11 +95,8 @@ impl Definition {
             // A value, not a function.
             return self.name.to_owned();
         }
-        let mut parts: Vec<String> = self
-            .params
-            .iter()
-            .map(|param| if param.ty.optional { format!("{}?", param.name) } else { param.name.to_owned() })
-            .collect();
+        let mut parts: Vec<String> =
+            self.params.iter().map(|param| if param.ty.optional { format!("{}?", param.name) } else { param.name.to_owned() }).collect();
         if !self.options.is_empty() {
             let names: Vec<String> = self.options.iter().map(|option| format!("{}?", option.name)).collect();
             parts.push(format!("{{ {} }}", names.join(", ")));

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use super::registry::{Arg, Callback, list};
-use crate::base::{Image, Object, ObjectRef, Quantity, Reason, Span, Typed, Value, Version, did_you_mean};
 use crate::base::{Error, Result};
+use crate::base::{Image, Object, ObjectRef, Quantity, Reason, Span, Typed, Value, Version, did_you_mean};
 
 /// What an argument takes, for people and editors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,9 +208,7 @@ impl ArgType for KindName {
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
             Arg::Value(Value::Json(Json::String(text))) if !text.is_empty() && !text.contains('/') => Ok(KindName(text)),
-            Arg::Value(Value::Json(Json::String(text))) => {
-                Err(Error::usage(format!("must be {}, got `{text}`", Self::TYPE.text)))
-            }
+            Arg::Value(Value::Json(Json::String(text))) => Err(Error::usage(format!("must be {}, got `{text}`", Self::TYPE.text))),
             other => Err(mismatch::<Self>(&other)),
         }
     }
@@ -306,8 +304,7 @@ pub enum Condition {
 }
 
 impl ArgType for Condition {
-    const TYPE: Type =
-        Type::new("string | (Object?) -> (boolean, any?)", "a condition such as \"Ready\", or a function of the object");
+    const TYPE: Type = Type::new("string | (Object?) -> (boolean, any?)", "a condition such as \"Ready\", or a function of the object");
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
             Arg::Function(function) => Ok(Condition::Function(function)),

@@ -48,7 +48,6 @@ struct Scan {
 }
 
 /// Completes at byte `position` of `line`.
-
 pub(super) fn complete(line: &str, position: usize, source: &dyn Source) -> Completion {
     let before = line.get(..position).unwrap_or(line);
     if let Some(rest) = before.strip_prefix('?') {
@@ -75,7 +74,6 @@ pub(super) fn complete(line: &str, position: usize, source: &dyn Source) -> Comp
 }
 
 /// The signature of the call that the cursor is in, for the hint line.
-
 pub(super) fn call_at(line: &str, position: usize) -> Option<String> {
     let before = line.get(..position)?;
     scan(before).open.into_iter().rev().find_map(|open| match open {

@@ -69,7 +69,6 @@ impl Terminal {
     }
 
     /// The next message; [`Message::End`] when the editor is gone.
-    
     pub(super) fn next(&self) -> Message {
         self.messages.recv().unwrap_or(Message::End)
     }
