@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lockgate::report::{catalogue, reference, schema, types};
 
@@ -80,4 +81,50 @@ fn the_readme_names_every_command_and_no_other() {
     for name in named {
         assert!(commands.contains(&name), "README.md names `lockgate {name}`, which is no command");
     }
+}
+
+/// What stands between the first line that is `opening` and the next fence.
+fn block<'a>(text: &'a str, opening: &str) -> &'a str {
+    let start = text.find(opening).unwrap_or_else(|| panic!("README.md has no {opening}")) + opening.len() + 1;
+    &text[start..start + text[start..].find("```").unwrap()]
+}
+
+/// The README opens with what its first command really prints.
+#[test]
+fn the_readme_opens_with_its_own_transcript() {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let shown = block(&readme, "```console");
+    let (prompt, _) = shown.split_once('\n').unwrap();
+    let (_, words) = prompt.split_once(" -- ").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{prompt}: {}", String::from_utf8_lossy(&output.stderr));
+    let real = format!("{prompt}\n{}", String::from_utf8(output.stdout).unwrap());
+    generated(&path, &readme.replacen(shown, &real, 1));
+}
+
+/// The runbook that the README shows loads, and its plan succeeds on the fixture of the cluster that it is about.
+#[test]
+fn the_runbook_of_the_readme_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ipam.luau");
+    fs::write(&file, block(&readme, "```lua")).unwrap();
+    let fixture = root().join("runbooks/cce-cni-v1-patch/cluster.yaml");
+    let output = Command::new(env!("CARGO_BIN_EXE_lockgate"))
+        .arg("plan")
+        .arg(&file)
+        .arg("image=registry.example/cce-plugin-pro/cce-cni:v1.8.4")
+        .arg(format!("--sandbox={}", fixture.display()))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(shown.contains("would succeed: 3 writes"), "{shown}");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines < 250, "README.md has {lines} lines");
 }
