@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Span};
 use crate::report::{Screen, Transcript, escape, json};
 use crate::run::{Event, Record, Sink, What};
 
@@ -35,8 +35,9 @@ impl Live {
         self.fault.take().map_or(Ok(()), Err)
     }
 
-    /// Says what is waited for: a moving line on a terminal, else a line whenever it changes. A plan waits for nothing real.
-    fn waiting(&mut self, what: &str, state: &str) {
+    /// Says what is waited for and for how long: a moving line on a terminal, else a line whenever it changes. A plan waits for
+    /// nothing real.
+    fn waiting(&mut self, what: &str, state: &str, since: Span) {
         if self.what == What::Plan {
             return;
         }
@@ -44,7 +45,8 @@ impl Live {
         if self.screen.is_live() {
             self.screen.wait(&text);
         } else if self.waited.as_ref() != Some(&text) {
-            self.screen.talk(&text);
+            let since = if since.is_zero() { String::new() } else { format!(", for {}", since.rounded()) };
+            self.screen.talk(&format!("{text}{since}"));
         }
         self.waited = Some(text);
     }
@@ -65,7 +67,7 @@ impl Sink for Live {
             },
         }
         match &record.event {
-            Event::Waiting { what, state, .. } => self.waiting(what, state),
+            Event::Waiting { what, state, since } => self.waiting(what, state, Span::between(*since, record.at)),
             Event::Waited { .. } | Event::StepFinished { .. } | Event::CheckFinished { .. } => self.screen.rest(),
             _ => {}
         }

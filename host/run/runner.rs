@@ -184,7 +184,8 @@ impl Runner<'_> {
                 Verdict::NotNeeded { .. } => not_needed = true,
                 Verdict::Unknown { error } => unknown = unknown.or(Some(error)),
                 Verdict::Failed { error } => {
-                    let stopped = error.kind == Kind::Cancelled;
+                    // Where nobody answers, the other checks would only say so again.
+                    let stopped = error.kind == Kind::Cancelled || error.reason == Reason::Unreachable;
                     let error = within(error, "check", &decl.id);
                     if stopped {
                         return Err(Stop::Error(error));

@@ -34,3 +34,28 @@ fn a_fork_goes_its_own_way() {
     let names = |sim: &mut Sim| sim.list("pod")[0]["metadata"]["name"].clone();
     assert_eq!(names(&mut sim), names(&mut fork), "both go on from the same seed");
 }
+
+/// Set in the processes that [`two_processes_write_the_same_log`] starts.
+const CHILD: &str = "LOCKGATE_SIM_PRINT_LOG";
+
+/// Hash seeds, addresses and the order of maps differ between processes: none of that may reach a log.
+#[test]
+fn two_processes_write_the_same_log() {
+    if std::env::var_os(CHILD).is_some() {
+        println!("{}", run(7).join("\n"));
+        return;
+    }
+    let log = || {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "determinism::two_processes_write_the_same_log", "--nocapture", "--test-threads=1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // What the test harness says around it holds how long it took.
+        text.lines().filter(|line| line.contains(" rv=")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = log();
+    assert!(first.len() > 200, "{}", first.len());
+    assert_eq!(first, log());
+}
