@@ -69,7 +69,7 @@ impl SetImage {
             let body = self.body(&before, pod_spec, &wanted);
             match cx.cluster.patch(&target, PatchType::Strategic, body, None).await {
                 // Somebody else was faster: look again whether what was expected still holds.
-                Err(error) if error.reason == Reason::Conflict && self.expect.is_some() && tries < TRIES => {}
+                Err(error) if error.reason == Reason::Conflict && tries < TRIES => {}
                 Err(error) => return Err(error),
                 Ok(after) => {
                     let stored = of(&workload::images(&after, pod_spec), wanted.keys());
