@@ -20,7 +20,7 @@ use super::discovery::Resource;
 use super::error::{Trouble, of_status};
 use super::page::{meta, place};
 use super::request::{Call, Verb};
-use super::wire::{back_off, may_recover};
+use super::wire::{EventsAtHand, back_off, may_recover};
 use crate::base::clock::{Duration, Reached, later};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
 
@@ -82,6 +82,8 @@ enum State {
 struct Stream {
     body: Body,
     buffer: Vec<u8>,
+    /// Where the events come from when they are answered in this process; the body then only says that there is one.
+    events: Option<EventsAtHand>,
     opened: Timestamp,
 }
 
@@ -94,6 +96,9 @@ enum Line {
 impl Stream {
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Line> {
         loop {
+            if let Some(event) = self.events.as_ref().and_then(EventsAtHand::next) {
+                return Poll::Ready(Line::Event(event));
+            }
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 if line.iter().all(u8::is_ascii_whitespace) {
@@ -239,7 +244,7 @@ impl Following {
             .await;
             match line {
                 None => return Ok(()),
-                Some(Line::Event(event)) => *changed |= scope.event(&event, now)?,
+                Some(Line::Event(event)) => *changed |= scope.event(event, now)?,
                 Some(Line::End(cause)) => scope.ended(cause, cluster),
             }
         }
@@ -345,7 +350,11 @@ impl Scope {
             Ok(response) => {
                 let opened = cluster.clock().now();
                 self.trouble = None;
-                self.state = State::Open(Box::new(Stream { body: response.into_body(), buffer: Vec::new(), opened }));
+                let events = response.extensions().get::<EventsAtHand>().cloned();
+                if let Some(events) = &events {
+                    events.take_over();
+                }
+                self.state = State::Open(Box::new(Stream { body: response.into_body(), buffer: Vec::new(), events, opened }));
                 Ok(())
             }
             Err(error) if error.details["code"] == 410 => {
@@ -379,26 +388,26 @@ impl Scope {
     }
 
     /// Takes in one event. True when an object changed.
-    fn event(&mut self, event: &Json, now: Timestamp) -> Result<bool> {
-        let object = &event["object"];
+    fn event(&mut self, mut event: Json, now: Timestamp) -> Result<bool> {
+        let object = event["object"].take();
         let kind = event["type"].as_str().unwrap_or_default();
         if kind == "ERROR" {
-            return self.error(object, now).map(|()| false);
+            return self.error(&object, now).map(|()| false);
         }
         self.failures = 0;
-        if let Some(version) = Some(meta(object, "resourceVersion")).filter(|version| !version.is_empty()) {
+        if let Some(version) = Some(meta(&object, "resourceVersion")).filter(|version| !version.is_empty()) {
             version.clone_into(&mut self.resource_version);
         }
         Ok(match kind {
             "ADDED" | "MODIFIED" => {
-                let key = place(object);
-                let same = self.items.get(&key).is_some_and(|known| **known == *object);
+                let key = place(&object);
+                let same = self.items.get(&key).is_some_and(|known| **known == object);
                 if !same {
-                    drop(self.items.insert(key, Arc::new(object.clone())));
+                    drop(self.items.insert(key, Arc::new(object)));
                 }
                 !same
             }
-            "DELETED" => self.items.remove(&place(object)).is_some(),
+            "DELETED" => self.items.remove(&place(&object)).is_some(),
             _ => false,
         })
     }

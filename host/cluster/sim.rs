@@ -19,7 +19,7 @@ use tower::{BoxError, Layer, Service};
 use super::error::Lost;
 use super::layers::Layers;
 use super::request::decode;
-use super::wire::AtHand;
+use super::wire::{AtHand, EventsAtHand};
 use crate::base::clock::{Advance, Busy, TimeSource};
 use crate::base::{Clock, Error, Result, Timestamp};
 
@@ -99,7 +99,11 @@ impl Simulation {
         let response = match answer.body {
             SimBody::Json(json) => builder.extension(AtHand(json.clone())).body(Reply::Json(Some(json))),
             SimBody::Text(text) => builder.body(Reply::Text(Some(Bytes::from(text)))),
-            SimBody::Watch(id) => builder.body(Reply::Watch(WatchBody { simulation: self.clone(), id })),
+            SimBody::Watch(id) => {
+                let events = EventsAtHand::default();
+                let body = WatchBody { simulation: self.clone(), id, events: events.clone() };
+                builder.extension(events).body(Reply::Watch(body))
+            }
         };
         Ok(response?)
     }
@@ -219,6 +223,7 @@ impl http_body::Body for Reply {
 pub(super) struct WatchBody {
     simulation: Simulation,
     id: WatchId,
+    events: EventsAtHand,
 }
 
 impl WatchBody {
@@ -235,6 +240,9 @@ impl WatchBody {
             WatchPoll::Pending => Poll::Pending,
             WatchPoll::Closed => Poll::Ready(None),
             WatchPoll::Event(event) => {
+                let Some(event) = self.events.offer(event) else {
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"\n")))));
+                };
                 let line = serde_json::to_vec(&event).map(|mut text| {
                     text.push(b'\n');
                     Frame::data(Bytes::from(text))
