@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::base::json::{Map, Text, Value as Json};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 
 use super::Image;
 
@@ -64,7 +64,7 @@ impl fmt::Display for Change {
 /// A value in one line; what is large is cut.
 fn shown(value: &Json) -> String {
     let text = match value {
-        Json::String(text) => text.clone(),
+        Json::String(text) => text.to_string(),
         other => other.to_string(),
     };
     if text.chars().count() <= 80 {
@@ -126,8 +126,8 @@ fn compare_at(path: &mut String, step: &str, before: Option<&Json>, after: Optio
     path.truncate(length);
 }
 
-fn compare_maps(path: &mut String, before: &Map<String, Json>, after: &Map<String, Json>, found: &mut Vec<Change>) {
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+fn compare_maps(path: &mut String, before: &Map, after: &Map, found: &mut Vec<Change>) {
+    let keys: BTreeSet<&Text> = before.keys().chain(after.keys()).collect();
     for key in keys {
         let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let step = if plain { format!(".{key}") } else { format!("[{key}]") };
@@ -176,7 +176,7 @@ fn by_key<'a>(list: &'a [Json], key: &str) -> Option<BTreeMap<String, &'a Json>>
     let mut elements = BTreeMap::new();
     for element in list {
         let name = match element.get(key)? {
-            Json::String(text) => text.clone(),
+            Json::String(text) => text.to_string(),
             Json::Number(number) => number.to_string(),
             _ => return None,
         };
@@ -189,7 +189,7 @@ fn by_key<'a>(list: &'a [Json], key: &str) -> Option<BTreeMap<String, &'a Json>>
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

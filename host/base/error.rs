@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 /// What an operation gives: its value or the one [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::{Image, Quantity, Span, Version};
 
@@ -77,7 +77,7 @@ impl Value {
             Value::Nil => Json::Null,
             Value::Json(json) => json,
             Value::Object(object) => Arc::unwrap_or_clone(object.current),
-            Value::Typed(typed) => Json::String(typed.to_string()),
+            Value::Typed(typed) => typed.to_string().into(),
             Value::List(items) => Json::Array(items.into_iter().map(Value::into_json).collect()),
             Value::Map(entries) => Json::Object(entries.into_iter().map(|(key, value)| (key, value.into_json())).collect()),
         }
@@ -106,7 +106,7 @@ impl Value {
     #[must_use]
     pub fn as_text(&self) -> Option<String> {
         match self {
-            Value::Json(Json::String(text)) => Some(text.clone()),
+            Value::Json(Json::String(text)) => Some(text.to_string()),
             Value::Typed(typed) => Some(typed.to_string()),
             _ => None,
         }
@@ -133,6 +133,6 @@ impl From<bool> for Value {
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Value::Json(Json::String(text))
+        Value::Json(text.into())
     }
 }

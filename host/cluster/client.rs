@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cancel::Cancel;
 use super::discovery::{self, Resource};
@@ -241,7 +241,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::patch`].
     pub async fn delete(&self, target: &Target, options: Json) -> Result<Arc<Json>> {
-        let mut body = serde_json::json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+        let mut body = crate::base::json::json!({"kind": "DeleteOptions", "apiVersion": "v1"});
         if let (Some(body), Json::Object(options)) = (body.as_object_mut(), options) {
             body.extend(options);
         }

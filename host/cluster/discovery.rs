@@ -4,8 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::base::json::Value as Json;
 use lockgate_sim::kinds;
-use serde_json::Value as Json;
 
 use super::request::Call;
 use super::wire::Wire;
@@ -255,7 +255,7 @@ async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, found: &mut Vec<Rc
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

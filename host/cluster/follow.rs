@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::base::json::Value as Json;
 use http_body::Body as _;
 use kube::client::Body;
-use serde_json::Value as Json;
 
 use super::cancel::Stage;
 use super::client::{Cluster, Select};

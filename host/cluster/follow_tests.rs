@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use crate::base::json::{Value as Json, json};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use http::{Request, Response};
@@ -12,7 +13,6 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
-use serde_json::{Value as Json, json};
 use tower::{BoxError, service_fn};
 
 use super::client::Shared;

@@ -1,7 +1,7 @@
 //! The stamp of a write: an annotation in the same request, so that one read tells whether a write whose answer was lost was
 //! done, and by whom.
 
-use serde_json::{Map, Value as Json, json};
+use crate::base::json::{Map, Value as Json, from_value, json};
 
 /// The annotation. Its value is `RUN/SEQ/EPOCH`.
 pub const OP_ANNOTATION: &str = "lockgate.dev/op";
@@ -22,13 +22,9 @@ pub(super) fn annotate(body: &mut Json, stamp: &str) {
 pub(super) fn annotate_json_patch(patch: &mut Json, object: &Json, stamp: &str) {
     let Some(operations) = patch.as_array_mut() else { return };
     let has_map = |object: &Json| object.pointer("/metadata/annotations").is_some_and(Json::is_object);
-    let mut after = object.clone();
-    let applies = serde_json::from_value::<json_patch::Patch>(Json::Array(operations.clone()))
-        .is_ok_and(|patch| json_patch::patch(&mut after, &patch).is_ok());
-    if !applies {
-        // The server will say what is wrong with it.
-        return;
-    }
+    let after = from_value(Json::Array(operations.clone())).ok().and_then(|patch| object.patched(&patch).ok());
+    // What does not fit, the server will say.
+    let Some(after) = after else { return };
     if has_map(&after) {
         operations.push(json!({"op": "add", "path": "/metadata/annotations/lockgate.dev~1op", "value": stamp}));
         return;
@@ -58,10 +54,7 @@ mod tests {
     fn stamped(patch: Json, object: &Json) -> Json {
         let mut patch = patch;
         annotate_json_patch(&mut patch, object, "r/1/1");
-        let mut after = object.clone();
-        let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
-        json_patch::patch(&mut after, &patch).unwrap();
-        after
+        object.patched(&from_value(patch).unwrap()).unwrap()
     }
 
     #[test]

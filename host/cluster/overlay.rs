@@ -10,13 +10,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use crate::base::json::{Value as Json, json};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
 use lockgate_sim::request::Response as SimResponse;
 use lockgate_sim::status::Status;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions, Scope, kinds};
-use serde_json::{Value as Json, json};
 use tower::{BoxError, Layer, Service};
 
 use super::layers::Layers;

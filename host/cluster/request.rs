@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use crate::base::json::Value as Json;
 use bytes::Bytes;
 use http::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::base::{Error, Result};
 
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_request_says_who_we_are() {
-        let call = Call::new(Act::of(&Method::PATCH, "/api/v1/nodes/n1", ""), "n1").body(serde_json::json!({"a": 1}));
+        let call = Call::new(Act::of(&Method::PATCH, "/api/v1/nodes/n1", ""), "n1").body(crate::base::json::json!({"a": 1}));
         let request = call.to_http().unwrap();
         assert!(request.headers()["user-agent"].to_str().unwrap().starts_with("lockgate/"));
         assert_eq!(request.headers()["content-type"], "application/json");

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::base::json::Value as Json;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, header};
@@ -13,7 +14,6 @@ use kube::client::Body;
 use lockgate_sim::request::{Body as SimBody, Method, Request as SimRequest, Response as SimResponse, WatchId};
 use lockgate_sim::status::Status;
 use lockgate_sim::{Cluster as Sim, WatchPoll};
-use serde_json::Value as Json;
 use tower::{BoxError, Layer, Service};
 
 use super::error::Lost;
@@ -261,8 +261,8 @@ impl Drop for WatchBody {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::json::json;
     use http_body_util::BodyExt;
-    use serde_json::json;
 
     use super::*;
 

@@ -10,10 +10,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::base::json::Value as Json;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
-use serde_json::Value as Json;
 use std::sync::Arc;
 
 use super::cancel::{Cancel, Stage};
@@ -284,11 +284,11 @@ mod tests {
     use std::collections::VecDeque;
     use std::future::pending;
 
+    use crate::base::json::json;
     use bytes::Bytes;
     use futures::FutureExt;
     use http::Method;
     use http_body_util::Full;
-    use serde_json::json;
     use tower::{BoxError, service_fn};
 
     use super::super::error::Lost;

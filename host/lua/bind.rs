@@ -6,10 +6,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::base::json::Value as Json;
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
-use serde_json::{Map, Value as Json};
 
 use super::engine::Core;
 use super::error::{broken, fault, kind};
@@ -58,7 +58,7 @@ fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: 
         arguments: arguments.positional.iter().map(json).collect(),
         options: match arguments.options.is_empty() {
             true => Json::Null,
-            false => Json::Object(arguments.options.iter().map(|(key, arg)| (key.clone(), json(arg))).collect::<Map<_, _>>()),
+            false => Json::Object(arguments.options.iter().map(|(key, arg)| (key.clone(), json(arg))).collect()),
         },
         places: stack::places(core, lua, Some(definition.name)),
     };

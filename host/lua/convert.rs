@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::base::json::{Map, Number, Value as Json, json};
 use mlua::{AnyUserData, Lua, Table, UserData, Value as LuaValue};
-use serde_json::{Map, Number, Value as Json};
 
 use super::error::{broken, kind};
 use super::values;
@@ -154,7 +154,7 @@ impl Reading<'_> {
             LuaValue::Integer(number) => Value::Json(Json::Number(self.number(*number as f64, guide)?)),
             LuaValue::Number(number) => Value::Json(Json::Number(self.number(*number, guide)?)),
             LuaValue::String(text) => match text.to_str() {
-                Ok(text) => Value::Json(Json::String(text.to_owned())),
+                Ok(text) => Value::Json(text.as_ref().into()),
                 Err(_) => return Err(self.wrong("bytes that are not UTF-8 text")),
             },
             LuaValue::LightUserData(pointer) if pointer.0.is_null() => Value::Json(Json::Null),
@@ -260,11 +260,7 @@ impl Reading<'_> {
     fn empty(&self, table: &Table, guide: Option<&Json>) -> Json {
         let marked_list = Converter::is_marked(table, &self.converter.list);
         let marked_object = Converter::is_marked(table, &self.converter.object);
-        if marked_list || (!marked_object && matches!(guide, Some(Json::Array(_)))) {
-            Json::Array(Vec::new())
-        } else {
-            Json::Object(Map::new())
-        }
+        if marked_list || (!marked_object && matches!(guide, Some(Json::Array(_)))) { json!([]) } else { json!({}) }
     }
 
     fn list(&mut self, items: BTreeMap<u64, LuaValue>, guide: Option<&Json>) -> Result<Value> {
@@ -296,7 +292,7 @@ impl Reading<'_> {
             map.insert(key, value);
         }
         if map.values().all(|value| matches!(value, Value::Json(_))) {
-            let json: Map<String, Json> = map.into_iter().map(|(key, value)| (key, value.into_json())).collect();
+            let json: Map = map.into_iter().map(|(key, value)| (key, value.into_json())).collect();
             return Ok(Value::Json(Json::Object(json)));
         }
         Ok(Value::Map(map))

@@ -11,6 +11,7 @@ use super::error::{broken, fault, kind, one};
 use super::fields::{Fields, Plain};
 use super::stack;
 use super::values;
+use crate::base::json::Array;
 use crate::base::{Error, Place, Result, Typed, Value};
 use crate::run::runbook::{
     At, CheckDecl, Coverage, CoverageEntry, CoveredBy, Header, Impact, Owner, ParamDecl, ParamType, StepDecl, Title,
@@ -251,7 +252,7 @@ fn typed_default(fields: &Fields<'_>, decl: &ParamDecl, value: Value) -> Result<
             }
         });
     }
-    use serde_json::Value as Json;
+    use crate::base::json::Value as Json;
     let fits = match (&value, decl.ty) {
         (Value::Json(Json::String(_)), ParamType::String | ParamType::Secret | ParamType::Manifests)
         | (Value::Json(Json::Bool(_)), ParamType::Boolean)
@@ -259,9 +260,9 @@ fn typed_default(fields: &Fields<'_>, decl: &ParamDecl, value: Value) -> Result<
         | (Value::Json(Json::Array(_)) | Value::List(_), ParamType::List)
         | (Value::Json(Json::Object(_)) | Value::Map(_), ParamType::Map) => true,
         (Value::Json(Json::Number(number)), ParamType::Integer) => number.is_i64() || number.is_u64(),
-        (Value::Json(Json::String(text)), ParamType::Choice) => decl.choices.contains(text),
+        (Value::Json(Json::String(text)), ParamType::Choice) => decl.choices.iter().any(|choice| choice == text),
         // `{}` is an empty list too.
-        (Value::Json(Json::Object(map)), ParamType::List) if map.is_empty() => return Ok(Value::Json(Json::Array(Vec::new()))),
+        (Value::Json(Json::Object(map)), ParamType::List) if map.is_empty() => return Ok(Value::Json(Json::Array(Array::new()))),
         _ => false,
     };
     if !fits {

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::base::json::{Array, Value as Json};
 use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, Value as LuaValue};
-use serde_json::Value as Json;
 
 use super::engine::Core;
 use super::limits::Halt;
@@ -168,9 +168,9 @@ impl Core {
     pub(crate) fn error_value(&self, lua: &Lua, value: &crate::base::Value) -> mlua::Result<LuaValue> {
         let mut json = value.clone().into_json();
         if let Some(fields) = json.as_object_mut() {
-            fields.entry("places").or_insert_with(|| Json::Array(Vec::new()));
+            fields.entry("places").or_insert_with(|| Json::Array(Array::new()));
         }
-        match serde_json::from_value::<Error>(json) {
+        match crate::base::json::from_value::<Error>(json) {
             Ok(error) => self.errors.table(self, lua, &error).map(LuaValue::Table),
             Err(_) => self.convert.write(lua, value, false),
         }

@@ -89,7 +89,7 @@ fn argument<T: Held>(lua: &Lua, method: &str, value: LuaValue) -> mlua::Result<T
         LuaValue::UserData(data) => unwrap(data).map(Value::Typed),
         LuaValue::String(text) => Some(Value::from(text.to_string_lossy())),
         LuaValue::Number(_) | LuaValue::Integer(_) => {
-            f64::from_lua(value.clone(), lua).ok().and_then(serde_json::Number::from_f64).map(|n| Value::Json(n.into()))
+            f64::from_lua(value.clone(), lua).ok().and_then(crate::base::json::Number::from_f64).map(|n| Value::Json(n.into()))
         }
         _ => None,
     };

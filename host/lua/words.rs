@@ -139,7 +139,9 @@ fn merge(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> {
 fn entries(value: Value) -> std::result::Result<BTreeMap<String, Value>, Box<Value>> {
     match value {
         Value::Map(entries) => Ok(entries),
-        Value::Json(serde_json::Value::Object(entries)) => Ok(entries.into_iter().map(|(key, value)| (key, Value::Json(value))).collect()),
+        Value::Json(crate::base::json::Value::Object(entries)) => {
+            Ok(entries.into_iter().map(|(key, value)| (key.into(), Value::Json(value))).collect())
+        }
         Value::Object(object) => entries(Value::Json(std::sync::Arc::unwrap_or_clone(object.current))),
         other => Err(Box::new(other)),
     }
@@ -151,7 +153,7 @@ fn merged(below: Value, above: Value) -> Value {
         Ok(above) => {
             let mut result = entries(below).unwrap_or_default();
             for (key, value) in above {
-                if value == Value::Json(serde_json::Value::Null) {
+                if value == Value::Json(crate::base::json::Value::Null) {
                     result.remove(&key);
                 } else {
                     let old = result.remove(&key).unwrap_or(Value::Nil);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json, json};
+use crate::base::json::{Map, Value as Json, json};
 
 use super::cx::Cx;
 use super::pod_trouble::{self, Trouble};

@@ -1,7 +1,7 @@
 //! What a primitive gives back: its value for the script, and for the record what it wrote.
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::base::Value;
 use crate::base::diff::Change;

@@ -1,6 +1,6 @@
 //! Changes of objects as patches: computed, applied and taken back without asking the server.
 
-use serde_json::{Map, Value as Json};
+use crate::base::json::{Map, Value as Json};
 
 use super::done::{Done, Inverse, Wrote};
 use crate::base::Value;
@@ -51,7 +51,7 @@ pub(super) fn told(changed: bool, changes: &[Change]) -> Value {
             Json::Object(row)
         })
         .collect();
-    Value::Json(serde_json::json!({ "changed": changed, "changes": rows }))
+    Value::Json(crate::base::json::json!({ "changed": changed, "changes": rows }))
 }
 
 /// The object without what a patch must not say: the server's own bookkeeping.
@@ -70,13 +70,13 @@ pub(super) fn plain(object: &Json) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 
     fn applied(before: &Json, patch: &Json) -> Json {
         let mut object = before.clone();
-        json_patch::merge(&mut object, patch);
+        object.merge(patch);
         object
     }
 

@@ -1,6 +1,6 @@
 //! `events`: what was reported about an object.
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::done::Done;
@@ -34,7 +34,7 @@ impl Events {
         let listed = cx.cluster.list(&resource, Some(namespace), &Select { labels: None, fields: Some(fields) }).await?;
         let mut events: Vec<(&str, &Json)> = listed.items.iter().map(|event| (time(event), event.as_ref())).collect();
         events.sort_by_key(|(time, event)| (*time, view::name(event)));
-        let rows: Vec<Json> = events.into_iter().map(|(time, event)| row(time, event)).collect();
+        let rows = events.into_iter().map(|(time, event)| row(time, event)).collect();
         Ok(Done::read(Json::Array(rows)))
     }
 }

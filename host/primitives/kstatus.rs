@@ -1,6 +1,6 @@
 //! Whether an object is as its owner wants it: the rules of kstatus, with the changes listed at [`super::ready`].
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::view;
 use super::workload::replicas;
@@ -277,7 +277,7 @@ fn other(object: &Json, now: Timestamp) -> Readiness {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! `patch`: a change of any object.
 
+use crate::base::json::{Value as Json, from_value};
 use lockgate_sim::{kinds, patch as sim};
-use serde_json::Value as Json;
 
 use super::cx::Cx;
 use super::done::Done;
@@ -69,7 +69,7 @@ impl Patch {
 
 /// Refuses a change of the wrong form before anything is read.
 fn check(target: &Target, kind: PatchType, change: &Json) -> Result<()> {
-    let is_empty_list = change.as_array().is_some_and(Vec::is_empty);
+    let is_empty_list = change.as_array().is_some_and(|list| list.is_empty());
     match kind {
         PatchType::Json if change.is_array() => Ok(()),
         PatchType::Json => Err(Error::usage(format!("patching `{target}`: a JSON patch is a list of operations"))
@@ -87,13 +87,13 @@ fn applied(target: &Target, kind: PatchType, before: &Json, change: &Json) -> Re
         PatchType::Merge => {
             // An empty list is an empty table in Lua, and changes nothing.
             if change.is_object() {
-                json_patch::merge(&mut after, change);
+                after.merge(change);
             }
         }
         PatchType::Json => {
             let wrong = |cause: String| Error::usage(format!("patching `{target}`: the change is no JSON patch")).cause(cause);
-            let operations: json_patch::Patch = serde_json::from_value(change.clone()).map_err(|error| wrong(error.to_string()))?;
-            json_patch::patch(&mut after, &operations).map_err(|error| {
+            let operations: json_patch::Patch = from_value(change).map_err(|error| wrong(error.to_string()))?;
+            after = before.patched(&operations).map_err(|error| {
                 let what = match operations.0.get(error.operation) {
                     Some(json_patch::PatchOperation::Test(_)) => "its `test` does not hold",
                     _ => "it cannot be applied",

@@ -1,6 +1,6 @@
 //! What is wrong with one pod that is not ready.
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::view::{self, verb};
 use crate::base::Reason;
@@ -165,7 +165,7 @@ fn join(reason: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `ready`: whether an object is as it should be.
 
-use serde_json::json;
+use crate::base::json::json;
 
 use super::cx::Cx;
 use super::done::Done;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cx::Cx;
 use super::view;
@@ -92,7 +92,7 @@ pub(super) fn of<'a>(workload: &Json, objects: impl IntoIterator<Item = &'a Arc<
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

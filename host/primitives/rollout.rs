@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::revisions::{self, REVISION, Revision};
 use super::view;
@@ -315,7 +315,7 @@ fn stage(pod: &Json) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

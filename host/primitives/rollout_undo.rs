@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};
@@ -180,7 +180,7 @@ fn request(cx: &Cx, holder: &str, before: &Json, to: &Revision) -> (PatchType, J
         let path = format!("/metadata/annotations/{}", CHANGE_CAUSE.replace('/', "~1"));
         operations.push(json!({ "op": "add", "path": path, "value": cause }));
     }
-    (PatchType::Json, Json::Array(operations))
+    (PatchType::Json, operations.into())
 }
 
 /// The template of a revision as the workload writes it.

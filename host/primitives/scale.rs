@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};
@@ -81,7 +81,7 @@ impl Scale {
             // The write is made, whatever became of the wait: whoever sees the error must be able to see it.
             Err(mut error) => {
                 let mut details = if error.details.is_object() { error.details.clone() } else { json!({}) };
-                details["wrote"] = serde_json::to_value(&wrote).unwrap_or(Json::Null);
+                details["wrote"] = crate::base::json::to_value(&wrote).unwrap_or(Json::Null);
                 error.details = details;
                 Err(error)
             }
@@ -172,8 +172,7 @@ fn state(left: &[Arc<Json>]) -> String {
 
 fn late(target: &Target, reason: Reason, message: &str, left: &[Arc<Json>]) -> Error {
     let pods: Vec<String> = left.iter().map(|pod| view::name(pod).to_owned()).collect();
-    let nodes: BTreeSet<String> =
-        left.iter().map(|pod| view::text(pod, "/spec/nodeName").to_owned()).filter(|name| !name.is_empty()).collect();
+    let nodes: BTreeSet<&str> = left.iter().map(|pod| view::text(pod, "/spec/nodeName")).filter(|name| !name.is_empty()).collect();
     let on = if nodes.is_empty() {
         String::new()
     } else {

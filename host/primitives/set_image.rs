@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map as JsonMap, Value as Json, json};
+use crate::base::json::{Map as JsonMap, Value as Json, json};
 
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::registry::{Arg, Callback, list};
 use crate::base::{Error, Result};
@@ -110,7 +110,7 @@ impl ArgType for String {
     const TYPE: Type = Type::new("string", "a string");
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
-            Arg::Value(Value::Json(Json::String(text))) => Ok(text),
+            Arg::Value(Value::Json(Json::String(text))) => Ok(text.into()),
             Arg::Value(Value::Typed(typed)) => Ok(typed.to_string()),
             other => Err(mismatch::<Self>(&other)),
         }
@@ -207,7 +207,7 @@ impl ArgType for KindName {
     const TYPE: Type = Type::new("string", "a kind such as \"pods\" or \"deployment\"").completes(Completes::Kind);
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
-            Arg::Value(Value::Json(Json::String(text))) if !text.is_empty() && !text.contains('/') => Ok(KindName(text)),
+            Arg::Value(Value::Json(Json::String(text))) if !text.is_empty() && !text.contains('/') => Ok(KindName(text.into())),
             Arg::Value(Value::Json(Json::String(text))) => Err(Error::usage(format!("must be {}, got `{text}`", Self::TYPE.text))),
             other => Err(mismatch::<Self>(&other)),
         }
@@ -246,7 +246,7 @@ fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Box<Arg>> {
     match arg {
         Arg::Value(Value::Map(map)) => Ok(map.into_iter().map(|(key, value)| (key, Arg::Value(value))).collect()),
         Arg::Value(Value::Json(Json::Object(map))) => {
-            Ok(map.into_iter().map(|(key, value)| (key, Arg::Value(Value::Json(value)))).collect())
+            Ok(map.into_iter().map(|(key, value)| (key.into(), Arg::Value(Value::Json(value)))).collect())
         }
         Arg::Value(Value::Json(Json::Array(items))) if items.is_empty() => Ok(Vec::new()),
         Arg::Value(Value::List(items)) if items.is_empty() => Ok(Vec::new()),
@@ -308,7 +308,7 @@ impl ArgType for Condition {
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
             Arg::Function(function) => Ok(Condition::Function(function)),
-            Arg::Value(Value::Json(Json::String(text))) if !text.is_empty() => Ok(Condition::Named(text)),
+            Arg::Value(Value::Json(Json::String(text))) if !text.is_empty() => Ok(Condition::Named(text.into())),
             other => Err(mismatch::<Self>(&other)),
         }
     }
@@ -344,7 +344,7 @@ macro_rules! choice {
             };
             fn from_arg(arg: $crate::primitives::registry::Arg) -> $crate::base::Result<Self> {
                 let word = match &arg {
-                    $crate::primitives::registry::Arg::Value($crate::base::Value::Json(serde_json::Value::String(word))) => word.clone(),
+                    $crate::primitives::registry::Arg::Value($crate::base::Value::Json(crate::base::json::Value::String(word))) => word.clone(),
                     other => return Err($crate::primitives::types::mismatch::<Self>(other)),
                 };
                 match $crate::primitives::types::choose(&word, Self::TYPE.choices)? {

@@ -1,6 +1,6 @@
 //! `update`: an object that the script changed.
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cx::Cx;
 use super::done::Done;

@@ -1,6 +1,6 @@
 //! Reading objects that are plain JSON: absent fields read as empty, as the API leaves out what is empty.
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use crate::base::{Image, Timestamp, Typed, Value};
 
@@ -26,7 +26,7 @@ pub(super) fn flag(object: &Json, pointer: &str) -> bool {
 
 /// The list there; empty when absent.
 pub(super) fn list<'a>(object: &'a Json, pointer: &str) -> &'a [Json] {
-    object.pointer(pointer).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+    object.pointer(pointer).and_then(Json::as_array).map_or(&[], |items| items)
 }
 
 /// The time there.
@@ -118,7 +118,7 @@ pub(super) fn and(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cx::Cx;
 use super::done::Done;
@@ -166,7 +166,7 @@ async fn asked(function: &Rc<dyn Callback>, object: Option<&Arc<Json>>) -> Resul
         Some(value) => Some(value.into_json()),
     };
     let state = match (&progress, object) {
-        (Some(Json::String(text)), _) => text.clone(),
+        (Some(Json::String(text)), _) => text.to_string(),
         (Some(value), _) => value.to_string(),
         (None, None) => "it is not there yet".to_owned(),
         (None, Some(_)) if holds => "it holds".to_owned(),
@@ -213,7 +213,7 @@ fn late(target: &Target, reason: Reason, message: &str, condition: &Condition, o
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::base::json::json;
 
     use super::*;
 

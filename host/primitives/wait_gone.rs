@@ -1,6 +1,6 @@
 //! `wait_gone`: until an object is gone.
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cx::Cx;
 use super::done::Done;

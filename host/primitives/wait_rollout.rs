@@ -1,6 +1,6 @@
 //! `wait_rollout`: until a workload runs as asked.
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::diagnosis::{self, Diagnosis};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use super::cx::Cx;
 use super::rollout::{Rollout, Shape};

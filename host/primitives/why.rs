@@ -1,6 +1,6 @@
 //! `why`: what keeps an object from being as it should be.
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::diagnosis::{self, Diagnosis};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json, json};
+use crate::base::json::{Array, Map, Value as Json, json};
 
 use super::view;
 use crate::base::{Error, Kind, Reason, Result};
@@ -58,7 +58,7 @@ pub(super) fn image_patch(object: &Json, pod_spec: &str, images: &BTreeMap<Strin
     let mut spec = Map::new();
     for list in LISTS {
         let named = view::list(object, &format!("{pod_spec}/{list}")).iter().map(|container| view::text(container, "/name"));
-        let entries: Vec<Json> = named.filter_map(|name| images.get(name).map(|image| json!({ "name": name, "image": image }))).collect();
+        let entries: Array = named.filter_map(|name| images.get(name).map(|image| json!({ "name": name, "image": image }))).collect();
         if !entries.is_empty() {
             spec.insert(list.to_owned(), Json::Array(entries));
         }
@@ -137,8 +137,7 @@ fn without_empty(value: Json) -> Option<Json> {
     match value {
         Json::Null => None,
         Json::Object(fields) => {
-            let kept: Map<String, Json> =
-                fields.into_iter().filter_map(|(key, value)| without_empty(value).map(|value| (key, value))).collect();
+            let kept: Map = fields.into_iter().filter_map(|(key, value)| without_empty(value).map(|value| (key, value))).collect();
             if kept.is_empty() { None } else { Some(Json::Object(kept)) }
         }
         Json::Array(items) if items.is_empty() => None,

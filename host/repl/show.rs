@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use crate::base::json::Value as Json;
 
 use crate::base::{Error, Object, Result, Span, Timestamp, Value};
 use crate::report::Paint;
@@ -18,7 +18,7 @@ type Column = (&'static str, fn(&Json, Timestamp) -> String);
 pub(super) fn show(value: &Value, now: Timestamp) -> Result<String> {
     match value {
         Value::Nil => Ok(String::new()),
-        Value::Json(Json::String(text)) => Ok(text.clone()),
+        Value::Json(Json::String(text)) => Ok(text.to_string()),
         Value::Json(json @ (Json::Array(_) | Json::Object(_))) => yaml(json),
         Value::Json(json) => Ok(json.to_string()),
         Value::Typed(typed) => Ok(typed.to_string()),
@@ -122,11 +122,11 @@ fn number(object: &Json, pointer: &str) -> i64 {
 }
 
 fn keys(object: &Json, pointer: &str) -> usize {
-    object.pointer(pointer).and_then(Json::as_object).map_or(0, serde_json::Map::len)
+    object.pointer(pointer).and_then(Json::as_object).map_or(0, crate::base::json::Map::len)
 }
 
 fn list<'a>(object: &'a Json, pointer: &str) -> &'a [Json] {
-    object.pointer(pointer).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+    object.pointer(pointer).and_then(Json::as_array).map_or(&[], |items| items)
 }
 
 fn ready_containers(pod: &Json) -> String {
@@ -172,7 +172,7 @@ fn age(object: &Json, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::base::json::json;
 
     fn now() -> Timestamp {
         "2001-02-03T04:05:06Z".parse().unwrap()

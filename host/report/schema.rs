@@ -1,7 +1,7 @@
 //! The JSON Schemas of everything that `-o json` prints, made from the same closed lists as the code. Published as the files of
 //! `host/report/schema/`.
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::json::{ERROR, EVENT, LIST, PLAN, SHOW, TEST};
 use crate::base::{Kind, Reason};
@@ -43,7 +43,7 @@ fn merge(into: &mut Json, from: Json) {
 
 /// A closed object: all of `required` must be there, nothing but both lists may.
 fn object(required: Json, optional: Json) -> Json {
-    let names: Vec<String> = required.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let names: Vec<String> = required.as_object().map(|map| map.keys().map(ToString::to_string).collect()).unwrap_or_default();
     let mut properties = required;
     merge(&mut properties, optional);
     json!({ "type": "object", "required": names, "additionalProperties": false, "properties": properties })

@@ -1,6 +1,6 @@
 //! The words of the transcript.
 
-use serde_json::json;
+use crate::base::json::json;
 
 use super::*;
 use crate::base::Timestamp;

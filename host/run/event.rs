@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::runbook::Phase;
 use crate::base::diff::Change;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
+use crate::base::json::{Array, Value as Json};
 
 use super::params_file::ParamFile;
 use super::runbook::{ParamDecl, ParamType, Params, Runbook};
@@ -179,7 +179,7 @@ fn number(ty: ParamType, text: &str) -> Result<Value> {
         let whole: i64 = text.parse().map_err(|_| Error::usage("it has something else than digits, or too many"))?;
         return Ok(Value::Json(whole.into()));
     }
-    let number = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+    let number = text.parse::<f64>().ok().and_then(crate::base::json::Number::from_f64);
     number.map(|number| Value::Json(Json::Number(number))).ok_or_else(|| Error::usage("it is no finite decimal number"))
 }
 
@@ -198,10 +198,8 @@ fn choice(decl: &ParamDecl, text: String) -> Result<Value> {
 fn items(value: &Value) -> Result<Value> {
     match value {
         Value::Json(Json::Array(_)) | Value::List(_) => Ok(value.clone()),
-        Value::Json(Json::String(text)) if text.is_empty() => Ok(Value::Json(Json::Array(Vec::new()))),
-        Value::Json(Json::String(text)) => {
-            Ok(Value::Json(Json::Array(text.split(',').map(|item| Json::String(item.trim().to_owned())).collect())))
-        }
+        Value::Json(Json::String(text)) if text.is_empty() => Ok(Value::Json(Json::Array(Array::new()))),
+        Value::Json(Json::String(text)) => Ok(Value::Json(Json::Array(text.split(',').map(|item| Json::from(item.trim())).collect()))),
         _ => Err(Error::usage(format!("got {}", value.kind_name()))),
     }
 }
@@ -271,7 +269,7 @@ mod tests {
         assert_eq!(params["to"].as_text().unwrap(), "1.10");
         assert_eq!(params["n"], Value::Json(3.into()));
         assert_eq!(params["on"], Value::from(false));
-        assert_eq!(params["nodes"], Value::Json(serde_json::json!(["a", "b"])));
+        assert_eq!(params["nodes"], Value::Json(crate::base::json::json!(["a", "b"])));
         assert_eq!(params["wait"], Value::Typed(Typed::Duration(Span::from_secs(90))));
         assert_eq!(params["extra"], Value::Nil);
         assert_eq!(params["deep"], Value::from(true));

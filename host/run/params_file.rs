@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use crate::base::json::Value as Json;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value as Json;
 
 use super::runbook::{ParamDecl, ParamType};
 use super::source::unreadable;
@@ -85,7 +85,7 @@ pub(crate) fn manifests(path: &str) -> Result<Value> {
     let objects: Vec<Json> = documents.into_iter().filter(|document| !document.is_null()).collect();
     match objects.iter().position(|object| object["kind"].as_str().is_none()) {
         Some(place) => Err(Error::usage(format!("document {} of `{path}` has no `kind`", place + 1))),
-        None => Ok(Value::Json(Json::Array(objects))),
+        None => Ok(Value::Json(objects.into())),
     }
 }
 
@@ -155,9 +155,9 @@ impl<'de> Visitor<'de> for Texts {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(Text)? {
-            items.push(Json::String(item));
+            items.push(Json::from(item));
         }
-        Ok(Json::Array(items))
+        Ok(items.into())
     }
 }
 
@@ -193,15 +193,15 @@ mod tests {
             let entries = read(text).unwrap();
             assert_eq!(entries["to"], Value::from("1.10".to_owned()), "{text}");
             assert_eq!(entries["on"], Value::from("true".to_owned()));
-            assert_eq!(entries["tags"], Value::Json(serde_json::json!(["1.10", "x"])));
+            assert_eq!(entries["tags"], Value::Json(crate::base::json::json!(["1.10", "x"])));
         }
     }
 
     #[test]
     fn tables_and_lists_of_tables_are_json() {
         let entries = read("values: {a: {b: 1}}\ntags: [{k: 1}]\n").unwrap();
-        assert_eq!(entries["values"], Value::Json(serde_json::json!({"a": {"b": 1}})));
-        assert_eq!(entries["tags"], Value::Json(serde_json::json!([{"k": 1}])));
+        assert_eq!(entries["values"], Value::Json(crate::base::json::json!({"a": {"b": 1}})));
+        assert_eq!(entries["tags"], Value::Json(crate::base::json::json!([{"k": 1}])));
         assert!(read("").unwrap().is_empty());
         assert!(read("other: 1\n").unwrap().contains_key("other"));
     }

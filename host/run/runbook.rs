@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::base::{Place, Value};
 
@@ -358,7 +358,7 @@ pub fn shown(runbook: &Runbook, params: &Params) -> BTreeMap<String, Json> {
         .filter(|(_, value)| !matches!(value, Value::Nil))
         .map(|(name, value)| {
             let secret = runbook.params.iter().any(|decl| decl.name == *name && decl.ty == ParamType::Secret);
-            (name.clone(), if secret { Json::String("(secret)".to_owned()) } else { value.clone().into_json() })
+            (name.clone(), if secret { Json::from("(secret)") } else { value.clone().into_json() })
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde_json::{Value as Json, json};
+use crate::base::json::{Value as Json, json};
 
 use super::consent::Voice;
 use super::event::{End, Event, Item, Known, Sink, StepEnd, Summary, TargetInfo, Verdict, What};

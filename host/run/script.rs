@@ -3,8 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::runbook::{CallbackId, Params, Runbook, State};
 use crate::base::{Place, Result, Value};
@@ -101,7 +101,7 @@ impl Call {
     #[must_use]
     pub fn target(&self) -> String {
         match self.arguments.first() {
-            Some(Json::String(reference)) => reference.clone(),
+            Some(Json::String(reference)) => reference.to_string(),
             Some(object @ Json::Object(_)) => {
                 let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
                 format!("{}/{}", text("/kind").to_lowercase(), text("/metadata/name"))

@@ -2,12 +2,12 @@
 
 use lockgate::base::{Kind, ObjectRef, Reason, Span};
 use lockgate::cluster::{Cluster, Follow, OP_ANNOTATION, Options, PatchType, RunId, Select, Target, Verb, Woke};
-use serde_json::{Value, json};
+use lockgate_sim::json::{Value, json};
 
 use super::support::{config_map, empty, run, simulated};
 
 fn break_it(cluster: &Cluster, rules: Value) {
-    let rules: Vec<lockgate_sim::faults::Rule> = serde_json::from_value(rules).unwrap();
+    let rules: Vec<lockgate_sim::faults::Rule> = lockgate_sim::json::from_value(rules).unwrap();
     cluster.simulation().unwrap().with(|sim| rules.into_iter().for_each(|rule| sim.faults_mut().push(rule)));
 }
 

@@ -2,7 +2,7 @@
 
 use lockgate::base::{ObjectRef, Reason, Span};
 use lockgate::cluster::{Cluster, Follow, Following, Options, PatchType, RunId, Select, Verb, Woke};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{config_map, run, simulated};
 

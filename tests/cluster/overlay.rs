@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use lockgate::base::{ObjectRef, Reason, Span};
 use lockgate::cluster::{Access, Cluster, Follow, Options, PatchType, RunId, Select, Target, Verb, Woke};
 use lockgate_sim::fixture::Fixture;
+use lockgate_sim::json::json;
 use lockgate_sim::request::Request;
-use serde_json::json;
 
 use super::support::{config_map, empty, run};
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use lockgate::base::{Kind, ObjectRef, Reason, Timestamp};
 use lockgate::cluster::{Access, Cluster, OP_ANNOTATION, Options, PatchType, Resource, RunId, Select, Target, Verb};
-use serde_json::{Value, json};
+use lockgate_sim::json::{Value, json};
 
 use super::support::{config_map, run, simulated};
 

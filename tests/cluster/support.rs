@@ -1,9 +1,9 @@
 //! What the tests of this folder share.
 
 use lockgate::cluster::{Cluster, Options};
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::request::Request;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
-use serde_json::{Value, json};
 
 /// Runs a future to its end, on one thread as the product does.
 pub(super) fn run<F: Future>(future: F) -> F::Output {

@@ -73,7 +73,7 @@ fn state(simulation: &Simulation) -> State {
         let mut objects: Vec<Value> = Vec::new();
         for (group, version, plural) in fixture::COMPARED {
             let Some(kind) = kinds::by_resource(group, version, plural) else { continue };
-            objects.extend(sim.store().list(kind, Some(fixture::NAMESPACE)).map(|(_, object)| (**object).clone()));
+            objects.extend(sim.store().list(kind, Some(fixture::NAMESPACE)).map(|(_, object)| Value::from(&**object)));
         }
         normalise::normalise(&objects)
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockgate::base::{Object, Value};
 use lockgate::run::{Owner, Phase};
-use serde_json::{Value as Json, json};
+use lockgate_sim::json::{Value as Json, json};
 
 use super::support::{Book, HEADER, engine, error, value};
 

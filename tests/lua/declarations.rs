@@ -3,7 +3,7 @@
 use lockgate::base::{Typed, Value};
 use lockgate::run::runbook::{At, CoveredBy, Impact, ParamType, Title};
 use lockgate::run::{Owner, Phase, Script};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine, load_error};
 

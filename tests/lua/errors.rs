@@ -2,7 +2,7 @@
 
 use lockgate::base::{Kind, Reason};
 use lockgate::run::{Owner, Phase};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine, error, load_error, value};
 

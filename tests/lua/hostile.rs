@@ -4,7 +4,7 @@
 use lockgate::base::{Error, Result, Value};
 use lockgate::lua::Engine;
 use lockgate::run::Script;
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine, run_on};
 
@@ -132,8 +132,8 @@ fn next_runs(engine: &Engine) -> bool {
         return { #t, (\"%s\"):format(1), (\"a,b\"):split(\",\")[2], get(\"configmap/nasty\").metadata.name, pcall(error, \"x\") }";
     match run_on(engine, sound) {
         Ok(values) => {
-            let seen = values.into_iter().next().map_or(serde_json::Value::Null, Value::into_json);
-            seen.as_array().is_some_and(|seen| seen.get(..4) == json!([1000, "1", "b", "nasty"]).as_array().map(Vec::as_slice))
+            let seen = values.into_iter().next().map_or(lockgate_sim::json::Value::Null, Value::into_json);
+            seen.as_array().is_some_and(|seen| seen.get(..4) == json!([1000, "1", "b", "nasty"]).as_array().map(|wanted| &**wanted))
         }
         Err(error) => panic!("{error:?}"),
     }

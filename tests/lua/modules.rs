@@ -3,7 +3,7 @@
 use std::fs;
 
 use lockgate::run::{Owner, Phase, Source};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine};
 
@@ -18,7 +18,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn run_in(folder: &tempfile::TempDir, modules: Vec<std::path::PathBuf>) -> lockgate::base::Result<serde_json::Value> {
+fn run_in(folder: &tempfile::TempDir, modules: Vec<std::path::PathBuf>) -> lockgate::base::Result<lockgate_sim::json::Value> {
     let mut book = Book::of(&engine(), Source::on_disk(folder.path())?);
     book.host = book.host.with_modules(modules);
     book.call(Owner::Step(0), Phase::Run, vec![]).map(|returned| returned.value(0).clone().into_json())

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use lockgate::base::Value;
 use lockgate::lua::{Evaluated, Prompt};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine};
 
@@ -15,7 +15,7 @@ fn prompt() -> Prompt {
     Prompt::new(&engine, runtime, book.scene(), vec![]).unwrap()
 }
 
-fn values(evaluated: Evaluated) -> Vec<serde_json::Value> {
+fn values(evaluated: Evaluated) -> Vec<lockgate_sim::json::Value> {
     match evaluated {
         Evaluated::Values(values) => values.into_iter().map(Value::into_json).collect(),
         Evaluated::Incomplete => panic!("incomplete"),
@@ -26,7 +26,7 @@ fn values(evaluated: Evaluated) -> Vec<serde_json::Value> {
 fn expressions_give_values_and_statements_none() {
     let prompt = prompt();
     assert_eq!(values(prompt.eval("1 + 1, \"x\"").unwrap()), [json!(2), json!("x")]);
-    assert_eq!(values(prompt.eval("local x = 3").unwrap()), Vec::<serde_json::Value>::new());
+    assert_eq!(values(prompt.eval("local x = 3").unwrap()), Vec::<lockgate_sim::json::Value>::new());
     assert_eq!(values(prompt.eval("get(\"configmap/nasty\").metadata.name").unwrap()), [json!("nasty")]);
     assert_eq!(values(prompt.eval("print").unwrap()), [json!("(function that is a function)")]);
 }

@@ -1,7 +1,7 @@
 //! What a file can see and do.
 
 use super::support::{HEADER, error, load_error, run, value};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 #[test]
 fn nothing_of_the_machine_is_there() {

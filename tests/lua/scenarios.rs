@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lockgate::base::{Error, Value};
 use lockgate::lua::{ABSENT, Field, Given, Methods, TestFile};
 use lockgate::run::Source;
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::engine;
 

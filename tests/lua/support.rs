@@ -9,9 +9,9 @@ use lockgate::cluster::{Cluster, Options, RunId};
 use lockgate::lua::{Engine, Limits, LuaHost};
 use lockgate::primitives::{AskOptions, Cx, Done, Progress, Talk};
 use lockgate::run::{Call, CallbackId, Calls, Owner, Params, Phase, Returned, Scene, Script, Source, State};
+use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::request::Request;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
-use serde_json::{Value as Json, json};
 
 /// Hears what a script says and calls.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Typed values: fields, comparison, printing, and what is said when they meet text.
 
 use super::support::{error, value};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 #[test]
 fn a_version_has_numbers_and_methods() {

@@ -3,7 +3,7 @@
 use lockgate::base::{Kind, Reason};
 use lockgate::cluster::Access;
 use lockgate::run::{Owner, Phase, Script};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine, error, load_error, nasty, value};
 

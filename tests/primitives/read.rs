@@ -1,7 +1,7 @@
 //! get, list, exists, images, ready, why, events.
 
 use lockgate::base::{Kind, Reason, Value};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::Rig;
 

@@ -2,7 +2,7 @@
 
 use lockgate::base::{Kind, Reason};
 use lockgate_sim::faults::{Action, Match, Rule};
-use serde_json::{Value as Json, json};
+use lockgate_sim::json::{Value as Json, json};
 
 use super::support::{Rig, changes};
 

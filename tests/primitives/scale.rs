@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate::base::{Kind, Reason, Span};
+use lockgate_sim::json::json;
 use lockgate_sim::model::PodMatch;
-use serde_json::json;
 
 use super::support::{Rig, changes};
 

@@ -3,7 +3,7 @@
 use lockgate::base::{Kind, Reason};
 use lockgate::cluster::Verb;
 use lockgate_sim::faults::{Action, Match, Rule};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::{Rig, changes};
 

@@ -9,8 +9,8 @@ use lockgate::base::{Error, Kind, ObjectRef, Reason, Result, Value};
 use lockgate::cluster::{Access, Cluster, Options, RunId, Verb};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Inverse, Progress, Talk, find};
 use lockgate_sim::fixture::Fixture;
+use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
-use serde_json::{Value as Json, json};
 
 /// An operator who says yes unless told otherwise, and a record of what was said.
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Rig {
     /// A call as a script makes it, not yet run.
     pub(super) fn calling(&self, verb: &str, positional: Vec<Arg>, options: &Json) -> LocalBoxFuture<'static, Result<Done>> {
         let options: BTreeMap<String, Arg> =
-            options.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), arg(value.clone()))).collect();
+            options.as_object().into_iter().flatten().map(|(key, value)| (key.to_string(), arg(value.clone()))).collect();
         let call = find(verb).unwrap().call.unwrap();
         call(self.cx(), Arguments { positional, options })
     }
@@ -112,7 +112,7 @@ impl Rig {
     /// The pods with this label, those that are terminating included.
     pub(super) fn pods_of(&self, app: &str) -> Vec<Json> {
         let pods = self.value("list", json!(["pods"]), json!({ "labels": format!("app={app}") }));
-        pods.as_array().unwrap().clone()
+        pods.as_array().unwrap().to_vec()
     }
 
     /// The image of the first container of each pod with this label that is there to stay, sorted.
@@ -142,7 +142,7 @@ impl Rig {
     /// Calls the inverse that a write recorded.
     pub(super) fn undo(&self, done: &Done) -> Done {
         match &done.wrote.as_ref().unwrap().inverse {
-            Inverse::Call { verb, arguments, options } => self.call(verb, Json::Array(arguments.clone()), options.clone()).unwrap(),
+            Inverse::Call { verb, arguments, options } => self.call(verb, arguments.clone().into(), options.clone()).unwrap(),
             Inverse::Irreversible(why) => panic!("irreversible: {why}"),
         }
     }

@@ -1,7 +1,7 @@
 //! confirm, ask, note.
 
 use lockgate::base::{Kind, Reason};
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use super::support::Rig;
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lockgate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Value};
 use lockgate::cluster::Cluster;
 use lockgate::primitives::{Arg, Callback};
-use serde_json::{Value as Json, json};
+use lockgate_sim::json::{Value as Json, json};
 
 use super::support::{Rig, arg};
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use lockgate::base::{Kind, ObjectRef, Reason, Span};
 use lockgate::cluster::{PatchType, Verb};
+use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::model::PodMatch;
 use lockgate_sim::request::Request;
-use serde_json::{Value as Json, json};
 
 use super::support::{Rig, arg};
 
 fn new_image(rig: &Rig, workload: &str, container: &str, image: &str) {
-    let mut images = serde_json::Map::new();
+    let mut images = lockgate_sim::json::Map::new();
     images.insert(container.to_owned(), image.into());
     rig.call("set_image", json!([workload, images]), json!({})).unwrap();
 }

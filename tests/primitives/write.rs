@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockgate::base::{Kind, Object, Reason, Value};
 use lockgate::primitives::Arg;
-use serde_json::{Value as Json, json};
+use lockgate_sim::json::{Value as Json, json};
 
 use super::support::{Rig, arg, changes};
 

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::base::json::{Value as Json, json};
 use lockgate_sim::Cluster as Sim;
 use lockgate_sim::faults::Rule;
 use lockgate_sim::model::PodMatch;
 use lockgate_sim::request::{Method, Request, Response};
 use lockgate_sim::store::Key;
-use serde_json::{Value as Json, json};
 
 use super::names::{key, kind, wrong};
 use crate::base::{Object, Result, Span, Value};
@@ -121,7 +121,7 @@ fn models(mut methods: Methods, hand: &Hand, namespace: &str) -> Methods {
     }
     let fault = hand.clone();
     methods.method("fault", move |arguments, _| {
-        let rule: Rule = serde_json::from_value(json_at(&arguments, 0, "a fault rule")?)
+        let rule: Rule = crate::base::json::from_value(json_at(&arguments, 0, "a fault rule")?)
             .map_err(|error| wrong(format!("this is no fault rule: {error}")))?;
         fault.make(move |sim| {
             sim.faults_mut().push(rule.clone());

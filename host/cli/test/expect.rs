@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::base::json::Value as Json;
 use lockgate_sim::Cluster as Sim;
-use serde_json::Value as Json;
 
 use super::cluster::reference;
 use super::names::{Act, wrong};

@@ -1,7 +1,7 @@
 //! The fields of a scenario, typed. What is not known is an error with the nearest known word.
 
+use crate::base::json::Value as Json;
 use lockgate_sim::faults::Rule;
-use serde_json::Value as Json;
 
 use crate::base::{Error, Kind, Reason, Result, Span, Value, did_you_mean};
 use crate::lua::{Field, RawScenario, TestFunction};
@@ -97,7 +97,7 @@ fn entries(raw: &RawScenario, name: &str) -> Result<Vec<(String, Json)>> {
     match raw.fields.get(name) {
         None => Ok(Vec::new()),
         Some(Field::Value(value)) => match value.clone().into_json() {
-            Json::Object(map) => Ok(map.into_iter().collect()),
+            Json::Object(map) => Ok(map.into_iter().map(|(key, value)| (key.into(), value)).collect()),
             Json::Array(items) if items.is_empty() => Ok(Vec::new()),
             _ => Err(wrong(raw, name, format!("`{name}` must be a table of names"))),
         },
@@ -107,7 +107,7 @@ fn entries(raw: &RawScenario, name: &str) -> Result<Vec<(String, Json)>> {
 
 fn scalar(value: &Json) -> Option<String> {
     match value {
-        Json::String(text) => Some(text.clone()),
+        Json::String(text) => Some(text.to_string()),
         Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
         Json::Array(items) => items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(",")),
         Json::Null | Json::Object(_) => None,
@@ -157,5 +157,5 @@ fn faults(raw: &RawScenario) -> Result<Vec<Rule>> {
         Some(Field::Value(value)) => value.clone().into_json(),
         Some(_) => return Err(wrong(raw, "faults", "`faults` must be a list of rules")),
     };
-    serde_json::from_value(value).map_err(|error| wrong(raw, "faults", format!("`faults`: {error}")))
+    crate::base::json::from_value(value).map_err(|error| wrong(raw, "faults", format!("`faults`: {error}")))
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::json::Value;
 use jiff::{Timestamp, ToSpan};
-use serde_json::Value;
 
 use crate::api::{self, Call, Cx, Target, Verb};
 use crate::engine::{Engine, Scope};

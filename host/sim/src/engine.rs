@@ -10,8 +10,8 @@ mod index;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use self::events::EventIndex;
 pub(crate) use self::events::Said;

@@ -75,8 +75,8 @@ impl Failure {
             _ => ("", "the request failed"),
         };
         let details = match self.retry_after {
-            Some(seconds) => serde_json::json!({"retryAfterSeconds": seconds}),
-            None => serde_json::Value::Null,
+            Some(seconds) => crate::json::json!({"retryAfterSeconds": seconds}),
+            None => crate::json::Value::Null,
         };
         Status::new(self.code, self.reason.as_deref().unwrap_or(usual.0), self.message.as_deref().unwrap_or(usual.1), details)
     }
@@ -173,15 +173,15 @@ fn applies(when: &Match, action: &Action, subject: &Subject<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
     use crate::kinds;
-    use serde_json::json;
 
     fn subject<'a>(verb: &'a str, name: &'a str) -> Subject<'a> {
         Subject { verb, kind: kinds::DEPLOYMENT, namespace: "x", name, subresource: "" }
     }
 
-    fn rule(value: serde_json::Value) -> Rule {
-        serde_json::from_value(value).unwrap()
+    fn rule(value: crate::json::Value) -> Rule {
+        crate::json::from_value(value).unwrap()
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     fn rules_are_data() {
         let r = rule(json!({"match": {"name": "a", "subresource": ""}, "do": {"drop_watch": 2}}));
         assert_eq!(r.action, Action::DropWatch(2));
-        assert!(serde_json::from_value::<Rule>(json!({"match": {"nmae": "a"}, "do": "conflict"})).is_err());
+        assert!(crate::json::from_value::<Rule>(json!({"match": {"nmae": "a"}, "do": "conflict"})).is_err());
         let mut faults = Faults::default();
         faults.push(r);
         assert_eq!(faults.check(&subject("get", "a")), None);

@@ -9,7 +9,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::kinds::{self, Kind};
 use crate::model::ModelDocument;

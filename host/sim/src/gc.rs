@@ -1,7 +1,7 @@
 //! Deletion: grace, finalizers, dependants, and the content of namespaces.
 
+use crate::json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::kinds;
 use crate::status::{Cause, Status};
@@ -360,7 +360,7 @@ pub(crate) fn options(body: &Value, query: impl Fn(&str) -> Option<String>) -> R
     };
     let text = |path: &[&str]| match view::at(body, path) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::String(text)) => Ok(Some(text.to_string())),
         Some(_) => Err(wrong(&path.join("."))),
     };
     let policy = text(&["propagationPolicy"])?.or_else(|| query("propagationPolicy"));

@@ -6,8 +6,8 @@ mod render;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::json::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use self::container::{Container, State, Told, World};
 use crate::engine::{Ctx, Said, Work};

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::json::{Map, Value};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
-use serde_json::{Map, Value};
 
 /// Time to pull an image that is not on the node yet.
 pub const DEFAULT_PULL: SignedDuration = SignedDuration::from_secs(8);
@@ -139,8 +139,7 @@ impl PodMatch {
     pub fn matches(&self, pod: &Value, owners: &[String]) -> bool {
         let text = |path: &[&str]| crate::view::text(pod, path).to_owned();
         let labels = crate::view::labels(pod);
-        let label_is =
-            |(key, want): (&String, &String)| labels.and_then(|l: &Map<String, Value>| l.get(key)).and_then(Value::as_str) == Some(want);
+        let label_is = |(key, want): (&String, &String)| labels.and_then(|l: &Map| l.get(key)).and_then(Value::as_str) == Some(want);
         self.namespace.as_ref().is_none_or(|ns| *ns == text(&["metadata", "namespace"]))
             && self.name.as_ref().is_none_or(|n| glob(n, &text(&["metadata", "name"])))
             && self.node.as_ref().is_none_or(|n| *n == text(&["spec", "nodeName"]))
@@ -355,7 +354,7 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn globs_cover_the_whole_text() {
@@ -391,7 +390,7 @@ mod tests {
         let pod = json!({"metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
             "spec": {"nodeName": "n1"}});
         let owners = ["replicaset/web-5d".to_owned(), "deployment/web".to_owned()];
-        let matches = |m: Value| serde_json::from_value::<PodMatch>(m).unwrap().matches(&pod, &owners);
+        let matches = |m: Value| crate::json::from_value::<PodMatch>(m).unwrap().matches(&pod, &owners);
         assert!(matches(json!({})));
         assert!(matches(json!({"owner": "deployment/web", "node": "n1", "labels": {"app": "web"}})));
         assert!(matches(json!({"name": "web-*", "namespace": "shop"})));
@@ -404,7 +403,7 @@ mod tests {
 
     #[test]
     fn documents_are_checked() {
-        let parse = |v: Value| serde_json::from_value::<ModelDocument>(v).map_err(|e| e.to_string());
+        let parse = |v: Value| crate::json::from_value::<ModelDocument>(v).map_err(|e| e.to_string());
         let head = |mut v: Value| {
             v["apiVersion"] = json!("lockgate.dev/v1");
             v["kind"] = json!("Model");

@@ -10,7 +10,7 @@ pub(crate) mod taints;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use self::filters::{Filters, Rejection};
 pub(crate) use self::needs::Needs;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value};
 
 use crate::kinds::Kind;
 use crate::status::Status;
@@ -106,7 +106,7 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in view::at(value, &["matchLabels"]).and_then(Value::as_object).into_iter().flatten() {
             let value = value.as_str().ok_or_else(|| SelectorError(format!("the value of label {key:?} is not a string")))?;
-            requirements.push(Requirement { key: key.clone(), operator: Operator::In, values: vec![value.to_owned()] });
+            requirements.push(Requirement { key: key.to_string(), operator: Operator::In, values: vec![value.to_owned()] });
         }
         for expression in view::list(value, &["matchExpressions"]) {
             let values: Vec<String> = view::list(expression, &["values"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -136,7 +136,7 @@ impl LabelSelector {
 
     /// Whether these labels fit.
     #[must_use]
-    pub fn matches_labels(&self, labels: Option<&Map<String, Value>>) -> bool {
+    pub fn matches_labels(&self, labels: Option<&Map>) -> bool {
         self.requirements.iter().all(|r| r.matches(labels.and_then(|l| l.get(&r.key)).and_then(Value::as_str)))
     }
 
@@ -398,7 +398,7 @@ fn field_text(object: &Value, field: &str) -> String {
     }
     let path: Vec<&str> = field.split('.').collect();
     match view::at(object, &path) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text.to_string(),
         Some(Value::Null) | None => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
             "status.replicas" => "0".to_owned(),
@@ -411,8 +411,8 @@ fn field_text(object: &Value, field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
     use crate::kinds;
-    use serde_json::json;
 
     fn selects(selector: &str, labels: Value) -> bool {
         LabelSelector::parse(selector).unwrap().matches(&json!({"metadata": {"labels": labels}}))

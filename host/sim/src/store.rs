@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::json::{Map, Value};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::defaults;
 use crate::kinds::{self, Kind};
@@ -158,16 +158,16 @@ impl Store {
             // The server cuts the base so that base and suffix fit into 63 characters.
             let cut = base.char_indices().nth(58).map_or(base.as_str(), |(at, _)| &base[..at]);
             let name = format!("{cut}{}", rng.suffix(5));
-            meta.insert("name".into(), name.into());
+            meta.insert("name", name.into());
         }
         for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
             meta.remove(field);
         }
-        meta.insert("uid".into(), rng.uuid().into());
-        meta.insert("creationTimestamp".into(), view::stamp(now).into());
+        meta.insert("uid", rng.uuid().into());
+        meta.insert("creationTimestamp", view::stamp(now).into());
         meta.remove("generation");
         if kind.has_generation {
-            meta.insert("generation".into(), 1.into());
+            meta.insert("generation", 1.into());
         }
         if !kind.namespaced {
             meta.remove("namespace");
@@ -430,15 +430,15 @@ pub(crate) fn with_rv(object: &Value, rv: u64) -> Value {
 
 fn set_rv(object: &mut Value, rv: u64) {
     if let Some(meta) = metadata(object) {
-        meta.insert("resourceVersion".into(), rv.to_string().into());
+        meta.insert("resourceVersion", rv.to_string().into());
     }
 }
 
 /// The metadata of an object, created when it is missing.
-fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
+fn metadata(object: &mut Value) -> Option<&mut Map> {
     object.as_object_mut()?.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
 }
 
-fn text(meta: &Map<String, Value>, field: &str) -> String {
+fn text(meta: &Map, field: &str) -> String {
     meta.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

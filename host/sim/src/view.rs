@@ -2,8 +2,8 @@
 //!
 //! Controllers look at few fields of large objects; these helpers borrow instead of decoding whole structs.
 
+use crate::json::{Array, Map, Value};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
 
 /// The value at a path of object keys.
 pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
@@ -32,7 +32,7 @@ pub(crate) fn flag(value: &Value, path: &[&str]) -> bool {
 
 /// The elements of the list at a path; empty when absent.
 pub(crate) fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(value, path).and_then(Value::as_array).map_or(&[], |items| items)
 }
 
 /// `metadata.name`.
@@ -56,7 +56,7 @@ pub(crate) fn generation(object: &Value) -> i64 {
 }
 
 /// `metadata.labels`.
-pub(crate) fn labels(object: &Value) -> Option<&Map<String, Value>> {
+pub(crate) fn labels(object: &Value) -> Option<&Map> {
     at(object, &["metadata", "labels"]).and_then(Value::as_object)
 }
 
@@ -143,9 +143,9 @@ pub(crate) fn remove(value: &mut Value, path: &[&str]) -> Option<Value> {
 }
 
 /// The list at a path, created when it is not there.
-pub(crate) fn list_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Vec<Value>> {
+pub(crate) fn list_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Array> {
     if at(value, path).is_none_or(|v| !v.is_array()) {
-        set(value, path, Value::Array(Vec::new()));
+        set(value, path, Value::Array(Array::new()));
     }
     path.iter().try_fold(value, |value, key| value.get_mut(*key))?.as_array_mut()
 }
@@ -182,7 +182,7 @@ pub(crate) fn requirement_holds(operator: &str, values: &[Value], actual: Option
 }
 
 /// Whether a `LabelSelector` value selects these labels. An empty selector selects everything, an absent one nothing.
-pub(crate) fn selects(selector: Option<&Value>, labels: Option<&Map<String, Value>>) -> bool {
+pub(crate) fn selects(selector: Option<&Value>, labels: Option<&Map>) -> bool {
     let Some(selector) = selector.filter(|s| s.is_object()) else { return false };
     let actual = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
     let equal = at(selector, &["matchLabels"])
@@ -204,7 +204,7 @@ pub(crate) fn selector_is_empty(selector: Option<&Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn percentages_round_as_asked() {

@@ -1,6 +1,6 @@
 //! Bodies of requests.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::Call;
 use crate::request::Request;
@@ -31,7 +31,7 @@ pub(super) fn object(call: &Call, request: &Request) -> Result<Value, Status> {
     };
     let mut object = match json(request) {
         Ok(Value::Null) if request.body.is_empty() => return unrecognized("the body is empty"),
-        Ok(Value::Null) => serde_json::json!({}),
+        Ok(Value::Null) => crate::json::json!({}),
         Err(status) if status.code() == 400 => return unrecognized(status.message()),
         outcome => outcome?,
     };

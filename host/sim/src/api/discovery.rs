@@ -1,6 +1,6 @@
 //! What the server says about itself: versions, groups, resources.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::kinds::{self, Kind};
 

@@ -39,7 +39,7 @@ pub(crate) fn answer(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<
 }
 
 /// Gives a service of a fixture its addresses.
-pub(crate) fn allocate(store: &mut Store, service: &mut serde_json::Value) -> Result<(), Status> {
+pub(crate) fn allocate(store: &mut Store, service: &mut crate::json::Value) -> Result<(), Status> {
     service::allocate(store, service, false)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Call, Cx, Verb, scale};
 use crate::request::{Request, Response};
@@ -196,12 +196,12 @@ impl Listing {
     /// The list as a document.
     pub(crate) fn document(&self, call: &Call) -> Value {
         let mut meta = Map::new();
-        meta.insert("resourceVersion".into(), self.rv.to_string().into());
+        meta.insert("resourceVersion", self.rv.to_string().into());
         if let Some(token) = &self.proceed {
-            meta.insert("continue".into(), token.encode().into());
+            meta.insert("continue", token.encode().into());
         }
         if let Some(remaining) = self.remaining {
-            meta.insert("remainingItemCount".into(), remaining.into());
+            meta.insert("remainingItemCount", remaining.into());
         }
         let items: Vec<Value> = self.objects.iter().map(|object| without_type(object)).collect();
         json!({"kind": call.kind.list_kind(), "apiVersion": call.kind.api_version(), "metadata": meta, "items": items})

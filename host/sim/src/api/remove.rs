@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use crate::json::json;
 
 use super::read::Listing;
 use super::{Call, Cx, ListOptions, body, check_dry_run, dry_run};

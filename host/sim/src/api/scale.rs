@@ -1,6 +1,6 @@
 //! The `scale` subresource.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use crate::kinds::Kind;
 use crate::selector::LabelSelector;
@@ -13,13 +13,13 @@ pub(super) fn of(object: &Value) -> Value {
     let mut meta = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = view::at(object, &["metadata", field]) {
-            meta.insert(field.into(), value.clone());
+            meta.insert(field, value.clone());
         }
     }
     let mut spec = Map::new();
     let replicas = view::int(object, &["spec", "replicas"]).unwrap_or(1);
     if replicas != 0 {
-        spec.insert("replicas".into(), replicas.into());
+        spec.insert("replicas", replicas.into());
     }
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{Call, Cx, body, dry_run, scale, service};
 use crate::kinds::{self, Kind};

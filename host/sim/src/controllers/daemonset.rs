@@ -8,7 +8,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::pods::KeyedPod;
 use super::{owner_reference, pods, template};

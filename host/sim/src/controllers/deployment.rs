@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::deployment_status::{self as status, Condition};
 use super::template::{self, POD_TEMPLATE_HASH};

@@ -1,6 +1,6 @@
 //! Scaling of ReplicaSets by their Deployment, also in proportion while a rollout is under way.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::deployment::{Set, View};
 use super::fenceposts::{self, replicas};

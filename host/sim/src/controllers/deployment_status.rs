@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::json::{Map, Value, json};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use super::deployment::View;
 use super::fenceposts;
@@ -95,7 +95,7 @@ fn counted(seen: &View, now: Timestamp) -> Value {
     let of_new = |field: &str| seen.new.as_ref().map_or(0, |(_, set)| view::count(set, &["status", field]));
     let available = seen.sum(&["status", "availableReplicas"]);
     let total: i64 = seen.all().map(|(_, set)| fenceposts::replicas(set)).sum();
-    let mut status: Map<String, Value> = Map::new();
+    let mut status: Map = Map::new();
     for (field, number) in [
         ("observedGeneration", view::generation(deployment)),
         ("replicas", seen.sum(&["status", "replicas"])),

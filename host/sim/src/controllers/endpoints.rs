@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{owner_reference, pods};
 use crate::engine::Ctx;
@@ -47,7 +47,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         return Ok(());
     };
     let selector = view::at(&service, &["spec", "selector"]).and_then(Value::as_object);
-    if selector.is_none_or(serde_json::Map::is_empty) || view::text(&service, &["spec", "type"]) == "ExternalName" {
+    if selector.is_none_or(crate::json::Map::is_empty) || view::text(&service, &["spec", "type"]) == "ExternalName" {
         return Ok(());
     }
     let chosen: Vec<Arc<Value>> = ctx

@@ -1,6 +1,6 @@
 //! How many pods a rolling update may have too many and too few.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::view;
 
@@ -47,7 +47,7 @@ pub(crate) fn replicas(object: &Value) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     fn of(replicas: i64, surge: Value, unavailable: Value) -> (i64, i64) {
         let d = json!({"spec": {"replicas": replicas, "strategy": {"type": "RollingUpdate",

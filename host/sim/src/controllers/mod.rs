@@ -14,7 +14,7 @@ mod revisions;
 mod rollout;
 mod template;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::engine::Work;
 use crate::kinds;

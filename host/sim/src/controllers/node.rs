@@ -1,6 +1,6 @@
 //! Nodes: the status that a kubelet registers, and the taints that follow from state.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::engine::Ctx;
 use crate::status::Status;

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::json::Value;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::store::Key;
 use crate::view;
@@ -102,8 +102,8 @@ fn age(then: Option<Timestamp>, now: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
     use crate::kinds;
-    use serde_json::json;
 
     fn pod(name: &str, node: &str, phase: &str, ready: Option<&str>) -> KeyedPod {
         let mut pod = json!({"metadata": {"name": name, "uid": name, "creationTimestamp": "2001-02-03T04:05:06Z"},

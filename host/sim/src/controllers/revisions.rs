@@ -1,6 +1,6 @@
 //! Revision numbers and the annotations that a Deployment keeps on its ReplicaSets.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::fenceposts::{self, Fenceposts};
 use crate::view;
@@ -93,7 +93,7 @@ pub(crate) fn set_on_deployment(deployment: &mut Value, revision: &str) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn an_old_replica_set_takes_the_newest_number_and_remembers_its_own() {

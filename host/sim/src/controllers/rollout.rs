@@ -1,6 +1,6 @@
 //! The two strategies of a Deployment: rolling update and recreate.
 
-use serde_json::Value;
+use crate::json::Value;
 use std::sync::Arc;
 
 use super::deployment::{Set, View, clean_up, revise};

@@ -1,6 +1,6 @@
 //! Pod templates: equality, hash and the pods made of them.
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value};
 
 use super::owner_reference;
 use crate::view;
@@ -64,13 +64,11 @@ impl Fnv {
 fn canonical(value: &Value, out: &mut Fnv) {
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_unstable();
             out.write(b"{");
-            for key in keys {
+            for (key, value) in map {
                 out.write(key.as_bytes());
                 out.write(b":");
-                canonical(&map[key], out);
+                canonical(value, out);
                 out.write(b",");
             }
             out.write(b"}");
@@ -115,14 +113,14 @@ pub(crate) fn pod(owner: &Value) -> Value {
     pod.insert("kind".to_owned(), "Pod".into());
     pod.insert("metadata".to_owned(), metadata.into());
     pod.insert("spec".to_owned(), spec);
-    pod.insert("status".to_owned(), serde_json::json!({"phase": "Pending"}));
+    pod.insert("status".to_owned(), crate::json::json!({"phase": "Pending"}));
     pod.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn the_hash_label_does_not_count() {

@@ -5,12 +5,12 @@
 
 mod pod;
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use crate::kinds::{self, Kind};
 use crate::view;
 
-type Fields = Map<String, Value>;
+type Fields = Map;
 
 /// Fills in the defaults of a kind and drops what is empty. Applying it again changes nothing.
 pub fn apply(kind: &'static Kind, object: &mut Value) {
@@ -23,8 +23,8 @@ pub fn apply(kind: &'static Kind, object: &mut Value) {
         }
     }
     let Some(fields) = object.as_object_mut() else { return };
-    fields.insert("apiVersion".into(), kind.api_version().into());
-    fields.insert("kind".into(), kind.kind.into());
+    fields.insert("apiVersion", kind.api_version().into());
+    fields.insert("kind", kind.kind.into());
     if let Some(meta) = section(fields, "metadata") {
         drop_empty(meta, &["annotations", "finalizers", "labels", "ownerReferences"]);
     }

@@ -1,6 +1,6 @@
 //! Defaults of pods and pod templates.
 
-use serde_json::{Map, Value, json};
+use crate::json::{Map, Value, json};
 
 use super::{Fields, drop_empty, each, fill, section};
 use crate::view;
@@ -30,7 +30,7 @@ fn host_ports(container: &mut Fields) {
     for port in each(container, "ports") {
         let unset = port.get("hostPort").is_none_or(|p| p.is_null() || p.as_i64() == Some(0));
         if let Some(number) = port.get("containerPort").filter(|_| unset).cloned() {
-            port.insert("hostPort".into(), number);
+            port.insert("hostPort", number);
         }
     }
 }
@@ -60,7 +60,7 @@ fn priority(spec: &mut Fields) {
 /// The admission plugin `DefaultTolerationSeconds`.
 fn tolerate_lost_nodes(spec: &mut Fields) {
     if !spec.contains_key("tolerations") {
-        spec.insert("tolerations".into(), json!([]));
+        spec.insert("tolerations", json!([]));
     }
     let Some(list) = spec.get_mut("tolerations").and_then(Value::as_array_mut) else { return };
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
@@ -149,7 +149,7 @@ fn probe(probe: &mut Fields) {
 
 fn volume(volume: &mut Fields) {
     if volume.len() == 1 && volume.contains_key("name") {
-        volume.insert("emptyDir".into(), json!({}));
+        volume.insert("emptyDir", json!({}));
     }
     for source in ["configMap", "downwardAPI", "projected", "secret"] {
         if let Some(fields) = volume.get_mut(source).and_then(Value::as_object_mut) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::json::Value;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::model::{DEFAULT_CRASH_AFTER, Models, Readiness};
 use crate::view;

@@ -1,7 +1,7 @@
 //! The status of a pod as its kubelet writes it.
 
+use crate::json::{Map, Value, json};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use super::container::{Container, Exit, SHOWN, State, refusal};
 use crate::view;

@@ -2,7 +2,7 @@
 
 mod strategic;
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::kinds::Kind;
 use crate::status::Status;
@@ -34,7 +34,7 @@ impl PatchKind {
             "application/apply-patch+yaml" | "application/apply-patch+json" | "application/apply-patch+cbor" => {
                 Err(Status::not_modelled("server-side apply (application/apply-patch)"))
             }
-            _ => Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", serde_json::json!({}))),
+            _ => Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", crate::json::json!({}))),
         }
     }
 }
@@ -52,7 +52,7 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
         if !document.as_array().is_some_and(|list| list.iter().all(Value::is_object)) {
             return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
         }
-        let operations: json_patch::Patch = serde_json::from_value(document).map_err(|_| Status::unprocessable())?;
+        let operations: json_patch::Patch = crate::json::from_value(document).map_err(|_| Status::unprocessable())?;
         if operations.0.len() > MOST_OPERATIONS {
             let message = format!(
                 "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
@@ -60,9 +60,7 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
             );
             return Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null));
         }
-        let mut patched = object.clone();
-        json_patch::patch(&mut patched, &operations).map_err(|_| Status::unprocessable())?;
-        return Ok(patched);
+        return object.patched(&operations).map_err(|_| Status::unprocessable());
     }
     let body: Value = serde_json::from_slice(body).map_err(unreadable)?;
     if !body.is_object() {
@@ -71,7 +69,7 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
     let mut patched = object.clone();
     match patch {
         PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(|why| Status::new(500, "", why, Value::Null))?,
-        PatchKind::Json | PatchKind::Merge => json_patch::merge(&mut patched, &body),
+        PatchKind::Json | PatchKind::Merge => patched.merge(&body),
     }
     Ok(patched)
 }
@@ -79,9 +77,9 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
     use crate::kinds;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

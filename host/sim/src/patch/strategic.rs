@@ -2,7 +2,7 @@
 //!
 //! The keys are the `patchMergeKey` tags of the API types of v1.36. A list that is not in the table is replaced as a whole.
 
-use serde_json::{Map, Value};
+use crate::json::{Array, Map, Text, Value};
 
 use crate::kinds::Kind;
 
@@ -11,7 +11,7 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const ELEMENT_ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
-type Fields = Map<String, Value>;
+type Fields = Map;
 
 /// How a field is merged.
 #[derive(Clone, Copy)]
@@ -165,7 +165,7 @@ fn delete_primitives(original: &mut Fields, name: &str, values: &Value) -> Resul
 
 /// `$setElementOrder`: merges the list that it speaks about and brings it into this order.
 fn ordered_lists(original: &mut Fields, patch: &mut Fields, schema: &Schema) -> Result<(), String> {
-    let directives: Vec<String> = patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
+    let directives: Vec<Text> = patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
     for directive in directives {
         let order = patch.remove(&directive).unwrap_or_default();
         let Some(order) = order.as_array() else { return Err("invalid patch format of setElementOrder list".to_owned()) };
@@ -196,7 +196,7 @@ fn ordered_lists(original: &mut Fields, patch: &mut Fields, schema: &Schema) -> 
             None => {}
         }
         let list = arrange(list, order, &before.unwrap_or_default(), rule);
-        original.insert(name.to_owned(), Value::Array(list));
+        original.insert(name, Value::Array(list));
     }
     Ok(())
 }
@@ -226,7 +226,7 @@ fn same(a: &Value, b: &Value, rule: Option<Merge>) -> bool {
     }
 }
 
-fn merge_list(original: &mut Vec<Value>, patch: Vec<Value>, rule: Option<Merge>) -> Result<(), String> {
+fn merge_list(original: &mut Array, patch: Array, rule: Option<Merge>) -> Result<(), String> {
     match rule {
         Some(Merge::Set) => {
             let before = original.clone();
@@ -246,7 +246,7 @@ fn merge_list(original: &mut Vec<Value>, patch: Vec<Value>, rule: Option<Merge>)
     }
 }
 
-fn merge_keyed(original: &mut Vec<Value>, patch: Vec<Value>, key: &str, schema: &Schema, rule: Option<Merge>) -> Result<(), String> {
+fn merge_keyed(original: &mut Array, patch: Array, key: &str, schema: &Schema, rule: Option<Merge>) -> Result<(), String> {
     let (mut items, mut replace) = (Vec::new(), false);
     for item in patch {
         let Value::Object(fields) = item else { return Err("lists of different types cannot be merged".to_owned()) };
@@ -284,7 +284,7 @@ fn merge_keyed(original: &mut Vec<Value>, patch: Vec<Value>, key: &str, schema: 
 
 /// Elements of the patch in its order; those only the server has keep their places relative to the ones both have, and come
 /// after the others.
-fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], rule: Option<Merge>) -> Vec<Value> {
+fn arrange(merged: Array, order: &[Value], before: &[Value], rule: Option<Merge>) -> Array {
     let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, rule));
     let (mut ours, mut servers): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| place(order, item).is_some());
     ours.sort_by_key(|item| place(order, item));
@@ -300,7 +300,7 @@ fn arrange(merged: Vec<Value>, order: &[Value], before: &[Value], rule: Option<M
     }
     result.extend(ours);
     result.extend(servers);
-    result
+    result.into()
 }
 
 /// The value without nulls, without directives, and without elements that are nothing but a directive.

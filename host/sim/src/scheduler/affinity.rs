@@ -1,6 +1,6 @@
 //! Node selectors, node affinity and affinity between pods.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::view;
 
@@ -82,7 +82,7 @@ pub(crate) fn topology<'a>(term: &Value, node: &'a Value) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn terms_are_alternatives_and_their_parts_all_hold() {

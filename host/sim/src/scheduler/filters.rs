@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::needs::{self, Needs};
 use super::spread::{Spread, Violation};
@@ -114,7 +114,7 @@ impl<'a> Filters<'a> {
     }
 
     fn node_itself(&self, node: &Value) -> Result<(), Rejection> {
-        let cordon = serde_json::json!({"spec": {"taints": [
+        let cordon = crate::json::json!({"spec": {"taints": [
             {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}});
         if view::flag(node, &["spec", "unschedulable"]) && !taints::tolerates_all(self.pod, &cordon, &["NoSchedule"]) {
             return Err(never("node(s) were unschedulable"));

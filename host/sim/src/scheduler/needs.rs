@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::quantity::Quantity;
 use crate::view;
@@ -46,7 +46,7 @@ impl Needs {
 /// A quantity in thousandths; unreadable text counts as nothing, as validation lets none through.
 pub(crate) fn milli(value: &Value) -> i128 {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.to_string(),
         other => other.to_string(),
     };
     text.parse::<Quantity>().map_or(0, |q| q.milli())
@@ -56,7 +56,7 @@ pub(crate) fn milli(value: &Value) -> i128 {
 fn requests(pod: &Value) -> BTreeMap<String, i128> {
     let of = |container: &Value| -> Vec<(String, i128)> {
         let requests = view::at(container, &["resources", "requests"]).and_then(Value::as_object);
-        requests.into_iter().flatten().map(|(name, value)| (name.clone(), milli(value))).collect()
+        requests.into_iter().flatten().map(|(name, value)| (name.to_string(), milli(value))).collect()
     };
     let mut total: BTreeMap<String, i128> = BTreeMap::new();
     let mut add = |part: Vec<(String, i128)>| part.into_iter().for_each(|(name, n)| *total.entry(name).or_default() += n);
@@ -69,7 +69,7 @@ fn requests(pod: &Value) -> BTreeMap<String, i128> {
     }
     let overhead = view::at(pod, &["spec", "overhead"]).and_then(Value::as_object);
     for (name, value) in overhead.into_iter().flatten() {
-        *total.entry(name.clone()).or_default() += milli(value);
+        *total.entry(name.to_string()).or_default() += milli(value);
     }
     total
 }
@@ -95,7 +95,7 @@ fn ports(pod: &Value) -> Vec<HostPort> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     fn with_port(port: Value) -> Needs {
         Needs::of(&json!({"spec": {"containers": [{"ports": [port]}]}}))

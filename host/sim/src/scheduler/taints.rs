@@ -1,6 +1,6 @@
 //! Taints and tolerations.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::view;
 
@@ -43,7 +43,7 @@ fn tolerates(toleration: &Value, taint: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json::json;
 
     #[test]
     fn tolerations_cover_taints_as_the_api_says() {

@@ -5,7 +5,7 @@
 mod pod;
 mod shape;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::selector::{LabelSelector, check_key, check_value, is_dns_label};

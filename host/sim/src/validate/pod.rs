@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{LABEL_TEXT, NOT_NEGATIVE};
 use crate::quantity::Quantity;

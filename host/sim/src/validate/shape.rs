@@ -1,6 +1,6 @@
 //! JSON types of fields: what the server's decoder refuses before anything else is looked at.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::kinds::Kind;
 use crate::quantity::Quantity;
@@ -227,7 +227,7 @@ fn bytes(value: &Value, go: &str, path: &str) -> Result<(), String> {
 
 fn amount(value: &Value, go: &str, path: &str) -> Result<(), String> {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.to_string(),
         Value::Number(number) => number.to_string(),
         other => return Err(wrong(other, go, path, "resource.Quantity")),
     };

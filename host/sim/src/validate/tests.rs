@@ -1,6 +1,6 @@
 //! Objects that a runbook could write wrong.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{create, shape, update};
 use crate::kinds::{self, Kind};

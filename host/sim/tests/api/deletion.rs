@@ -1,7 +1,7 @@
 //! Deletion: grace, finalizers, owners, namespaces.
 
 use lockgate_sim::Request;
-use serde_json::{Value, json};
+use lockgate_sim::json::{Value, json};
 
 use crate::support::{Api, DEPLOYMENTS, MAPS, MERGE, PODS, REPLICA_SETS, deployment, pod, rv, text};
 

@@ -1,15 +1,15 @@
 //! Fault rules over the wire.
 
 use lockgate_sim::faults::Rule;
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Request, WatchPoll};
-use serde_json::{Value, json};
 
 use crate::support::{Api, MAPS, MERGE};
 
 fn with(rule: Value) -> Api {
     let mut api = Api::new();
     api.map("a", json!({}));
-    api.0.faults_mut().push(serde_json::from_value::<Rule>(rule).unwrap());
+    api.0.faults_mut().push(lockgate_sim::json::from_value::<Rule>(rule).unwrap());
     api
 }
 

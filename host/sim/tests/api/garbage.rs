@@ -1,8 +1,8 @@
 //! Whatever a request carries, the answer is a `Status` or a result, never a panic.
 
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Body, Method, Request};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use crate::support::{Api, DEPLOYMENTS, JSON_PATCH, MAPS, MERGE, PODS, STRATEGIC, deployment};
 

@@ -1,8 +1,8 @@
 //! Lists: selectors, pages, snapshots.
 
 use lockgate_sim::Request;
+use lockgate_sim::json::json;
 use proptest::prelude::*;
-use serde_json::json;
 
 use crate::support::{Api, MAPS, PODS, names, pod, rv, text};
 

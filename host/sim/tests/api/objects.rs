@@ -1,7 +1,7 @@
 //! Creating, replacing, identity, versions, conflicts, subresources.
 
 use lockgate_sim::Request;
-use serde_json::{Value, json};
+use lockgate_sim::json::{Value, json};
 
 use crate::support::{Api, DEPLOYMENTS, JSON_PATCH, MAPS, MERGE, PODS, STRATEGIC, deployment, pod, rv, text};
 

@@ -1,7 +1,7 @@
 //! A cluster that knows only what was loaded, and copies of clusters.
 
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Cluster, Options, Request, Scope, kinds};
-use serde_json::{Value, json};
 
 use crate::support::{Api, DEPLOYMENTS, MAPS, MERGE, names};
 

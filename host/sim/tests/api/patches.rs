@@ -1,7 +1,7 @@
 //! Patches over the wire.
 
+use lockgate_sim::json::json;
 use lockgate_sim::{Method, Request};
-use serde_json::json;
 
 use crate::support::{Api, DEPLOYMENTS, JSON_PATCH, MAPS, MERGE, STRATEGIC, deployment};
 

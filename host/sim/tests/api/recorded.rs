@@ -5,8 +5,8 @@
 //! reason. Both sides are stripped of what differs by nature: uids, versions, times, addresses, ports, managed fields, and what
 //! controllers write (status of workloads, conditions of pods, the revision annotation).
 
+use lockgate_sim::json::{Map, Value, json};
 use lockgate_sim::{Cluster, Method, Options, Request};
-use serde_json::{Map, Value, json};
 
 use crate::support::Api;
 
@@ -57,7 +57,7 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-fn plain_fields(fields: &Map<String, Value>) -> Map<String, Value> {
+fn plain_fields(fields: &Map) -> Map {
     let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
     let controlled = matches!(kind, "Deployment" | "DaemonSet" | "ReplicaSet" | "PodDisruptionBudget");
     let of_pod = fields.contains_key("phase") && fields.contains_key("qosClass");

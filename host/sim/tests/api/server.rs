@@ -1,7 +1,7 @@
 //! What the server says about itself, what it refuses, and its log.
 
+use lockgate_sim::json::json;
 use lockgate_sim::{Body, Cluster, Options, Request};
-use serde_json::json;
 
 use crate::support::{Api, MAPS, deployment};
 

@@ -1,8 +1,8 @@
 //! An empty cluster with one namespace, and short ways to speak to it.
 
 use jiff::SignedDuration;
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Body, Cluster, Options, Request, WatchId, WatchPoll};
-use serde_json::{Value, json};
 
 pub(crate) struct Api(pub(crate) Cluster);
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Request, WatchPoll};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use crate::support::{Api, MAPS, rv, text};
 

@@ -1,7 +1,7 @@
 //! DaemonSets.
 
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::model::PodMatch;
-use serde_json::{Value, json};
 
 use crate::support::{Sim, nodes};
 

@@ -44,7 +44,7 @@ fn objects_of_a_running_cluster_are_kept_as_they_are() {
             item
         }));
     }
-    let dump = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    let dump = lockgate_sim::json::json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let mut second = Sim::new(&dump);
     assert_eq!(second.counters("deploy/web"), [2, 2, 2, 2, 0]);
     let names = |sim: &mut Sim| sim.list("pod").iter().map(|p| p["metadata"]["uid"].clone()).collect::<Vec<_>>();

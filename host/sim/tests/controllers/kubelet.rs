@@ -1,7 +1,7 @@
 //! Pods on their nodes.
 
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::model::{ImageModel, PodMatch, Span};
-use serde_json::{Value, json};
 
 use crate::support::{Sim, condition, deployment, nodes};
 
@@ -99,7 +99,7 @@ fn crashes_are_counted_and_backed_off() {
 #[test]
 fn a_crash_that_ends_lets_the_pod_get_ready() {
     let mut sim = one();
-    let crash = serde_json::from_value(json!({"times": 2, "after": "1s"})).unwrap();
+    let crash = lockgate_sim::json::from_value(json!({"times": 2, "after": "1s"})).unwrap();
     sim.0.models_mut().image(ImageModel { crash: Some(crash), ..ImageModel::new("*:v2", "slow database") });
     sim.set_image("deploy/web", "shop/web:v2");
     sim.go(60);

@@ -1,8 +1,8 @@
 //! A cluster that knows only what was loaded, as the overlay over a live one.
 
+use lockgate_sim::json::Value;
 use lockgate_sim::kinds::{self, Kind};
 use lockgate_sim::{Cluster, Options, Scope};
-use serde_json::Value;
 
 use crate::support::{Sim, condition, deployment, nodes};
 

@@ -1,8 +1,8 @@
 //! Random strategies and failures: the fence posts hold at every instant and every rollout comes to rest.
 
+use lockgate_sim::json::json;
 use lockgate_sim::model::PodMatch;
 use proptest::prelude::*;
-use serde_json::json;
 
 use crate::support::{Sim, deployment, nodes};
 

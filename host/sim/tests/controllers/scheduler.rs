@@ -1,6 +1,6 @@
 //! Where pods go.
 
-use serde_json::{Value, json};
+use lockgate_sim::json::{Value, json};
 
 use crate::support::{Sim, condition, deployment, nodes};
 

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use lockgate_sim::fixture::Fixture;
+use lockgate_sim::json::{Value, json};
 use lockgate_sim::{Body, Cluster, Options, Request};
-use serde_json::{Value, json};
 
 pub(crate) struct Sim(pub(crate) Cluster);
 
@@ -61,7 +61,7 @@ impl Sim {
     }
 
     pub(crate) fn list(&mut self, kind: &str) -> Vec<Value> {
-        self.ok(&Request::get(&path(kind)))["items"].as_array().unwrap().clone()
+        self.ok(&Request::get(&path(kind)))["items"].as_array().unwrap().to_vec()
     }
 
     pub(crate) fn patch(&mut self, of: &str, body: &Value) -> Value {

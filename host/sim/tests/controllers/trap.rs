@@ -1,6 +1,6 @@
 //! The trap of the CCE upgrade: two masters, two replicas in the network of the host, the default strategy.
 
-use serde_json::json;
+use lockgate_sim::json::json;
 
 use crate::support::{Sim, condition};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::{GENERATION_ANNOTATION, REVISION_HASH, View, patch_of, template_generation};
 use crate::controllers::{owner_reference, template};

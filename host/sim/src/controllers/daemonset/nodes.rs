@@ -1,6 +1,6 @@
 //! Which nodes want a pod of a DaemonSet, and how a pod is pinned to its node.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use crate::scheduler::{affinity, taints};
 use crate::view;

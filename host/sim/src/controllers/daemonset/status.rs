@@ -1,6 +1,6 @@
 //! The counters of a DaemonSet.
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value};
 
 use super::View;
 use crate::controllers::{pods, replicaset};

@@ -1,6 +1,6 @@
 //! What a strategic merge patch does to lists and maps.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::merge;
 use crate::kinds::{self, Kind};
