@@ -213,9 +213,8 @@ impl Cluster {
     }
 
     /// One line per effective change and per request, in their order. Equal seed and equal inputs give equal lines.
-    #[must_use]
-    pub fn event_log(&self) -> &[String] {
-        self.engine.log()
+    pub fn event_log(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.engine.log().iter().map(String::as_str)
     }
 
     /// What went wrong inside the simulator itself, such as controllers that never come to rest. Every request for a resource

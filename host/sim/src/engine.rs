@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::json::Value;
+use imbl::Vector;
 use jiff::Timestamp;
 
 use self::events::EventIndex;
 pub(crate) use self::events::Said;
 pub(crate) use self::index::Index;
+use crate::controllers::endpoints::Triggers;
 use crate::kinds::{self, Kind};
 use crate::kubelet::Kubelets;
 use crate::model::Models;
@@ -108,6 +110,7 @@ pub(crate) struct Engine {
     pub(crate) models: Models,
     pub(crate) index: Index,
     pub(crate) kubelets: Kubelets,
+    pub(crate) triggers: Triggers,
     /// Pods that no node took; they are tried again when pods go or nodes change.
     pub(crate) unschedulable: BTreeSet<Key>,
     events: EventIndex,
@@ -119,7 +122,7 @@ pub(crate) struct Engine {
     sequence: u64,
     partial: bool,
     loaded: BTreeSet<Scope>,
-    log: Vec<String>,
+    log: Vector<String>,
     failure: Option<String>,
 }
 
@@ -133,6 +136,7 @@ impl Engine {
             models: Models::default(),
             index: Index::default(),
             kubelets: Kubelets::default(),
+            triggers: Triggers::default(),
             unschedulable: BTreeSet::new(),
             events: EventIndex::default(),
             queue: VecDeque::new(),
@@ -143,7 +147,7 @@ impl Engine {
             sequence: 0,
             partial,
             loaded: BTreeSet::new(),
-            log: Vec::new(),
+            log: Vector::new(),
             failure: None,
         }
     }
@@ -159,13 +163,13 @@ impl Engine {
     }
 
     /// One line per effective change and per noted request.
-    pub(crate) fn log(&self) -> &[String] {
+    pub(crate) fn log(&self) -> &Vector<String> {
         &self.log
     }
 
     /// Adds a line to the log at the current instant.
     pub(crate) fn note(&mut self, line: &str) {
-        self.log.push(format!("{} {line}", self.now));
+        self.log.push_back(format!("{} {line}", self.now));
     }
 
     /// What went wrong inside the simulator itself; nothing runs after that.
@@ -323,7 +327,7 @@ impl Engine {
                     (_, Some(_)) => "MODIFIED",
                     (_, None) => "DELETED",
                 };
-                self.log.push(format!("{} {verb} {} rv={} {actor}", self.now, change.key, change.rv));
+                self.log.push_back(format!("{} {verb} {} rv={} {actor}", self.now, change.key, change.rv));
                 self.changed(store, &change);
                 gc::changed(store, &change, self.now);
             }

@@ -3,10 +3,10 @@
 mod container;
 mod render;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::json::Value;
+use imbl::OrdMap;
 use jiff::{SignedDuration, Timestamp};
 
 use self::container::{Container, State, Told, World};
@@ -20,9 +20,9 @@ use crate::view;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kubelets {
     /// When an image is or will be on a node.
-    images: BTreeMap<(String, String), Timestamp>,
+    images: OrdMap<(String, String), Timestamp>,
     /// Pods by uid.
-    pods: BTreeMap<String, Run>,
+    pods: OrdMap<String, Run>,
     addresses: u32,
 }
 

@@ -1,11 +1,15 @@
 //! Objects, resource versions and the history of changes.
 //!
-//! One counter numbers every effective change of the whole cluster. A write that changes nothing is no change. Maps are
-//! shared between a store and its forks until one of them writes.
+//! One counter numbers every effective change of the whole cluster. A write that changes nothing is no change. All maps are
+//! persistent: a fork costs the same for ten objects as for a hundred thousand, a write copies the few nodes on the way to
+//! its entry, and two stores of one descent are compared in the size of their difference.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::json::{Map, Value};
 use jiff::Timestamp;
@@ -68,17 +72,28 @@ pub struct Change {
     pub rv: u64,
 }
 
-type Objects = BTreeMap<Key, Arc<Value>>;
+/// One object that differs between two stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which object.
+    pub key: Key,
+    /// The object in the store that was asked; `None` when it has none.
+    pub here: Option<Arc<Value>>,
+    /// The object in the other store; `None` when it has none.
+    pub there: Option<Arc<Value>>,
+}
+
+type Objects = OrdMap<Key, Arc<Value>>;
 
 /// All objects of a cluster.
 #[derive(Debug, Clone)]
 pub struct Store {
     rv: u64,
     rng: Rng,
-    objects: BTreeMap<&'static Kind, Arc<Objects>>,
+    objects: BTreeMap<&'static Kind, Objects>,
     /// Keys of objects by the uids they name as owners.
-    dependents: Arc<BTreeMap<String, BTreeSet<Key>>>,
-    history: Arc<VecDeque<Change>>,
+    dependents: OrdMap<String, OrdSet<Key>>,
+    history: Vector<Change>,
     history_limit: usize,
     /// Changes after this number stay, whatever the limit: an open watch has not seen them yet.
     pinned: u64,
@@ -95,8 +110,8 @@ impl Store {
             rv: 0,
             rng: Rng::new(seed),
             objects: BTreeMap::new(),
-            dependents: Arc::default(),
-            history: Arc::default(),
+            dependents: OrdMap::new(),
+            history: Vector::new(),
             history_limit: DEFAULT_HISTORY,
             pinned: u64::MAX,
             forgotten: 0,
@@ -325,8 +340,8 @@ impl Store {
         if rv < self.forgotten {
             return None;
         }
-        let start = self.history.partition_point(|change| change.rv <= rv);
-        Some(self.history.range(start..))
+        // By place: skipping through an iterator would visit all that was skipped.
+        Some((self.first_after(rv)..self.history.len()).filter_map(|at| self.history.get(at)))
     }
 
     /// Objects of a kind as they were at `rv`, by namespace and name; `None` when that is forgotten.
@@ -342,6 +357,32 @@ impl Store {
         let mut found: BTreeMap<&Key, &Arc<Value>> = self.list(kind, namespace).filter(|(key, _)| !undone.contains_key(key)).collect();
         found.extend(undone.into_iter().filter_map(|(key, before)| before.map(|object| (key, object))));
         Some(found.into_iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect())
+    }
+
+    /// What differs between this store and another, by key: the object here and the object there. Fast when one is a fork
+    /// of the other: what both share is not looked at. An object that was written
+    /// and written back differs by its resource version.
+    #[must_use]
+    pub fn diff(&self, other: &Store) -> Vec<Difference> {
+        let none = Objects::new();
+        let mut kinds: Vec<&'static Kind> = self.objects.keys().chain(other.objects.keys()).copied().collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut found = Vec::new();
+        for kind in kinds {
+            let (ours, theirs) = (self.objects.get(kind).unwrap_or(&none), other.objects.get(kind).unwrap_or(&none));
+            if ours.ptr_eq(theirs) {
+                continue;
+            }
+            found.extend(ours.diff(theirs).map(|item| match item {
+                DiffItem::Add(key, there) => Difference { key: key.clone(), here: None, there: Some(Arc::clone(there)) },
+                DiffItem::Remove(key, here) => Difference { key: key.clone(), here: Some(Arc::clone(here)), there: None },
+                DiffItem::Update { old, new } => {
+                    Difference { key: old.0.clone(), here: Some(Arc::clone(old.1)), there: Some(Arc::clone(new.1)) }
+                }
+            }));
+        }
+        found
     }
 
     /// Limits how many changes can still be watched; at least one.
@@ -365,13 +406,24 @@ impl Store {
         let before = self.place(&change.key, change.after.as_ref());
         debug_assert_eq!(before.is_some(), change.before.is_some());
         self.index_owners(&change.key, change.before.as_deref(), change.after.as_deref());
-        Arc::make_mut(&mut self.history).push_back(change.clone());
+        self.history.push_back(change.clone());
         self.trim();
         self.changes.push(change);
     }
 
+    /// The place in the history of the first change after `rv`.
+    fn first_after(&self, rv: u64) -> usize {
+        // The vector has no partition point of its own; its elements are numbered upwards.
+        let (mut low, mut high) = (0, self.history.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.history.get(middle).is_some_and(|change| change.rv <= rv) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     fn place(&mut self, key: &Key, object: Option<&Arc<Value>>) -> Option<Arc<Value>> {
-        let objects = Arc::make_mut(self.objects.entry(key.kind).or_default());
+        let objects = self.objects.entry(key.kind).or_default();
         match object {
             Some(object) => match objects.get_mut(key) {
                 Some(slot) => Some(std::mem::replace(slot, Arc::clone(object))),
@@ -390,23 +442,22 @@ impl Store {
         if old == new {
             return;
         }
-        let index = Arc::make_mut(&mut self.dependents);
         for uid in old {
-            if let Some(keys) = index.get_mut(&uid) {
+            if let Some(keys) = self.dependents.get_mut(&uid) {
                 keys.remove(key);
                 if keys.is_empty() {
-                    index.remove(&uid);
+                    self.dependents.remove(&uid);
                 }
             }
         }
         for uid in new {
-            index.entry(uid).or_default().insert(key.clone());
+            self.dependents.entry(uid).or_default().insert(key.clone());
         }
     }
 
     fn trim(&mut self) {
         while self.history.len() > self.history_limit && self.history.front().is_some_and(|c| c.rv <= self.pinned) {
-            if let Some(gone) = Arc::make_mut(&mut self.history).pop_front() {
+            if let Some(gone) = self.history.pop_front() {
                 self.forgotten = gone.rv;
             }
         }

@@ -1,6 +1,6 @@
 //! Events that controllers record, counted up when they repeat.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 use crate::json::{Value, json};
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ pub(crate) struct Said<'a> {
 /// Which event stands for which (object, reason, message, part).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventIndex {
-    known: BTreeMap<(String, String, String, String), Key>,
+    known: OrdMap<(String, String, String, String), Key>,
     recorded: u64,
 }
 

@@ -1,7 +1,8 @@
 //! Indexes over the store, so that no controller scans a namespace.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
 
 use crate::json::Value;
 
@@ -13,9 +14,9 @@ use crate::view;
 /// Objects by controller, pods by node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    owned: BTreeMap<String, BTreeSet<Key>>,
-    orphans: BTreeMap<(&'static str, String), BTreeSet<Key>>,
-    nodes: BTreeMap<String, BTreeMap<Key, Needs>>,
+    owned: OrdMap<String, OrdSet<Key>>,
+    orphans: OrdMap<(&'static str, String), OrdSet<Key>>,
+    nodes: OrdMap<String, OrdMap<Key, Needs>>,
 }
 
 impl Index {
@@ -40,7 +41,7 @@ impl Index {
         }
     }
 
-    fn place(&mut self, key: &Key, owner: Option<String>) -> &mut BTreeSet<Key> {
+    fn place(&mut self, key: &Key, owner: Option<String>) -> &mut OrdSet<Key> {
         match owner {
             Some(uid) => self.owned.entry(uid).or_default(),
             None => self.orphans.entry((key.kind.plural, key.namespace.clone())).or_default(),
@@ -92,11 +93,11 @@ impl Index {
 
     /// Keys of the pods on a node.
     pub(crate) fn pods_on(&self, node: &str) -> Vec<Key> {
-        self.nodes.get(node).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+        self.nodes.get(node).into_iter().flat_map(OrdMap::keys).cloned().collect()
     }
 
     /// What the pods on each node take from it.
-    pub(crate) fn nodes(&self) -> &BTreeMap<String, BTreeMap<Key, Needs>> {
+    pub(crate) fn nodes(&self) -> &OrdMap<String, OrdMap<Key, Needs>> {
         &self.nodes
     }
 }

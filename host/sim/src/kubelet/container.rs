@@ -1,6 +1,6 @@
 //! One container: pulled, started, running, ready, crashed, started again.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 use crate::json::Value;
 use jiff::{SignedDuration, Timestamp};
@@ -77,7 +77,7 @@ pub(super) struct Told {
 pub(super) struct World<'a> {
     pub(super) now: Timestamp,
     pub(super) models: &'a Models,
-    pub(super) images: &'a mut BTreeMap<(String, String), Timestamp>,
+    pub(super) images: &'a mut OrdMap<(String, String), Timestamp>,
     pub(super) pod: &'a Value,
     pub(super) owners: &'a [String],
     pub(super) events: &'a mut Vec<Told>,

@@ -1,7 +1,9 @@
 //! Whether a node can take a pod. Filters run in the order of the real scheduler; the first that fails speaks for the node.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use imbl::OrdMap;
 
 use crate::json::Value;
 
@@ -35,7 +37,7 @@ type Places = BTreeSet<(String, String)>;
 pub(super) struct Filters<'a> {
     pod: &'a Value,
     needs: &'a Needs,
-    used: &'a BTreeMap<String, BTreeMap<Key, Needs>>,
+    used: &'a OrdMap<String, OrdMap<Key, Needs>>,
     pinned: Option<Vec<&'a str>>,
     spread: Vec<Spread>,
     /// Per required affinity term, where its pods are; `None`: no such pod anywhere and the pod itself is one.
@@ -129,7 +131,7 @@ impl<'a> Filters<'a> {
     }
 
     fn ports(&self, node: &Value) -> Result<(), Rejection> {
-        let taken = || self.used.get(view::name(node)).into_iter().flat_map(BTreeMap::values);
+        let taken = || self.used.get(view::name(node)).into_iter().flat_map(OrdMap::values);
         if !self.needs.ports.is_empty() && taken().any(|other| self.needs.ports_collide(other)) {
             return Err(not_now("node(s) didn't have free ports for the requested pod ports"));
         }
@@ -140,11 +142,11 @@ impl<'a> Filters<'a> {
         let (mut reasons, mut resolvable) = (Vec::new(), true);
         let pods = self.used.get(view::name(node));
         let allocatable = |name: &str| view::at(node, &["status", "allocatable", name]).map_or(0, needs::milli);
-        if (pods.map_or(0, BTreeMap::len) as i128 + 1) * 1000 > allocatable("pods") {
+        if (pods.map_or(0, OrdMap::len) as i128 + 1) * 1000 > allocatable("pods") {
             reasons.push(Cow::Borrowed("Too many pods"));
         }
         for (name, wanted) in self.needs.requests.iter().filter(|(_, wanted)| **wanted > 0) {
-            let used: i128 = pods.into_iter().flat_map(BTreeMap::values).map(|other| other.requests.get(name).copied().unwrap_or(0)).sum();
+            let used: i128 = pods.into_iter().flat_map(OrdMap::values).map(|other| other.requests.get(name).copied().unwrap_or(0)).sum();
             if used + wanted > allocatable(name) {
                 reasons.push(Cow::Owned(format!("Insufficient {name}")));
                 resolvable &= *wanted <= allocatable(name);

@@ -1,6 +1,6 @@
 //! Which of several fitting nodes is best: room, spread, soft taints and preferences, weighted as in the default profile.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 use crate::json::Value;
 
@@ -13,9 +13,9 @@ use crate::view;
 const ASSUMED: [(&str, i128); 2] = [("cpu", 100), ("memory", 200 * 1024 * 1024 * 1000)];
 
 /// The best nodes; more than one when they are equal.
-pub(super) fn best<'a>(used: &BTreeMap<String, BTreeMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
+pub(super) fn best<'a>(used: &OrdMap<String, OrdMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
     let siblings = |node: &Value| {
-        let pods = used.get(view::name(node)).into_iter().flat_map(BTreeMap::values);
+        let pods = used.get(view::name(node)).into_iter().flat_map(OrdMap::values);
         pods.filter(|other| !needs.owner.is_empty() && other.owner == needs.owner).count()
     };
     let crowd = nodes.iter().map(|node| siblings(node)).max().unwrap_or(0).max(1);
@@ -34,11 +34,11 @@ pub(super) fn best<'a>(used: &BTreeMap<String, BTreeMap<Key, Needs>>, pod: &Valu
 }
 
 /// Percentage of CPU and memory that stays free, averaged.
-fn room(pods: Option<&BTreeMap<Key, Needs>>, needs: &Needs, node: &Value) -> i128 {
+fn room(pods: Option<&OrdMap<Key, Needs>>, needs: &Needs, node: &Value) -> i128 {
     let free = ASSUMED.iter().map(|(name, assumed)| {
         let of = |needs: &Needs| needs.requests.get(*name).copied().filter(|n| *n > 0).unwrap_or(*assumed);
         let all = view::at(node, &["status", "allocatable", name]).map_or(0, needs::milli);
-        let taken: i128 = of(needs) + pods.into_iter().flat_map(BTreeMap::values).map(of).sum::<i128>();
+        let taken: i128 = of(needs) + pods.into_iter().flat_map(OrdMap::values).map(of).sum::<i128>();
         if all > 0 && taken <= all { (all - taken) * 100 / all } else { 0 }
     });
     free.sum::<i128>() / ASSUMED.len() as i128

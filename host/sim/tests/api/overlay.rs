@@ -102,3 +102,27 @@ fn forks_go_their_own_ways() {
     fork.advance(60);
     assert_ne!(fork.0.now(), api.0.now());
 }
+
+#[test]
+fn forks_go_their_own_ways_and_the_difference_is_what_was_written() {
+    let mut api = Api::new();
+    api.ok(&Request::post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})));
+    for name in ["a", "b", "c"] {
+        api.ok(&Request::post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": name}, "data": {"k": "v"}})));
+    }
+    let before = api.0.fork();
+    assert_eq!(api.0.store().diff(before.store()), []);
+    api.ok(&Request::delete("/api/v1/namespaces/n/configmaps/a"));
+    let patch = json!({"data": {"k": "w"}});
+    api.ok(&Request::patch("/api/v1/namespaces/n/configmaps/b", "application/merge-patch+json", &patch));
+    api.ok(&Request::post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": "d"}})));
+    let found = before.store().diff(api.0.store());
+    let row = |d: &lockgate_sim::store::Difference| (d.key.name.clone(), d.here.is_some(), d.there.is_some());
+    assert_eq!(
+        found.iter().map(row).collect::<Vec<_>>(),
+        [("a".to_owned(), true, false), ("b".to_owned(), true, true), ("d".to_owned(), false, true)]
+    );
+    let (here, there) = (found[1].here.as_ref().unwrap(), found[1].there.as_ref().unwrap());
+    assert_eq!((&here["data"]["k"], &there["data"]["k"]), (&json!("v"), &json!("w")));
+    assert!(api.0.event_log().len() > before.event_log().len());
+}

@@ -40,7 +40,7 @@ fn the_log_tells_who_did_what() {
     let mut request = Request::post(MAPS, &json!({"metadata": {"name": "a"}}));
     request.user_agent = "lockgate/0.1 (linux)".into();
     api.ok(&request);
-    let log = api.0.event_log();
+    let log: Vec<&str> = api.0.event_log().collect();
     assert_eq!(
         log[log.len() - 2..],
         ["2001-02-03T04:05:06Z REQUEST create configmap/x 201 rv=3 lockgate", "2001-02-03T04:05:06Z ADDED configmap/x/a rv=3 lockgate"]
@@ -55,7 +55,7 @@ fn equal_inputs_give_equal_logs() {
         api.ok(&Request::post(MAPS, &json!({"metadata": {"generateName": "a-"}})));
         api.ok(&Request::post("/apis/apps/v1/namespaces/x/deployments", &deployment("d")));
         api.advance(100);
-        (api.0.event_log().to_vec(), api.get(MAPS))
+        (api.0.event_log().map(str::to_owned).collect::<Vec<_>>(), api.get(MAPS))
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1).1, run(2).1);

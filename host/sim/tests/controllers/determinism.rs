@@ -10,7 +10,7 @@ fn run(seed: u64) -> Vec<String> {
     sim.go(100);
     sim.delete("deploy/web");
     sim.go(60);
-    sim.0.event_log().to_vec()
+    sim.0.event_log().map(str::to_owned).collect()
 }
 
 #[test]

@@ -49,8 +49,8 @@ fn what_is_at_rest_stays_at_rest() {
     let sim = partial(&mut live, &everything);
     assert_eq!(sim.0.needs(), []);
     assert_eq!(sim.0.next_event_at(), None);
-    let changes = sim.0.event_log().iter().filter(|line| line.contains("controller") || line.contains("kubelet")).count();
-    assert_eq!(changes, 0, "{:?}", sim.0.event_log());
+    let changes = sim.0.event_log().filter(|line| line.contains("controller") || line.contains("kubelet")).count();
+    assert_eq!(changes, 0, "{:?}", sim.0.event_log().collect::<Vec<_>>());
 }
 
 #[test]
