@@ -161,9 +161,9 @@ pub(super) fn reference(arguments: &[Value], place: usize, namespace: &str) -> R
 /// Which pods: `"deployment/web"` (with all pods of that owner), `"pod/name"`, or both with `{ node = "w1" }`.
 fn pods(arguments: &[Value], namespace: &str) -> Result<PodMatch> {
     let key = reference(arguments, 0, namespace)?;
-    let mut pods = PodMatch { namespace: Some(key.namespace.clone()), ..PodMatch::default() };
+    let mut pods = PodMatch { namespace: Some(key.namespace.to_string()), ..PodMatch::default() };
     if key.kind.is(lockgate_sim::kinds::POD) {
-        pods.name = Some(key.name.clone());
+        pods.name = Some(key.name.to_string());
     } else {
         pods.owner = Some(format!("{}/{}", key.kind.singular, key.name));
     }

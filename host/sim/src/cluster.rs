@@ -274,7 +274,7 @@ impl Cluster {
         for mut object in objects {
             defaults::apply(scope.kind, &mut object);
             let key = Key::of(scope.kind, &object);
-            let part = Scope { kind: scope.kind, namespace: Some(key.namespace.clone()).filter(|n| !n.is_empty()) };
+            let part = Scope { kind: scope.kind, namespace: Some(key.namespace.to_string()).filter(|n| !n.is_empty()) };
             if key.name.is_empty() || self.store.get(&key).is_some() || self.engine.is_loaded(&part) {
                 continue;
             }
@@ -324,6 +324,20 @@ impl Cluster {
         Ok(key)
     }
 
+    /// Puts an object that is at rest into a complete cluster: no change, and no controller starts.
+    pub(crate) fn adopt(&mut self, kind: &'static Kind, object: Value) {
+        let now = self.engine.now();
+        let (key, object) = self.store.put_loaded(kind, object, now);
+        self.engine.object_loaded(&key, &object);
+    }
+
+    /// Lets the controllers of these objects look at them once more.
+    #[cfg(test)]
+    pub(crate) fn reconsider(&mut self, keys: &[Key]) {
+        keys.iter().cloned().filter_map(crate::controllers::work_of).for_each(|work| self.engine.enqueue(work));
+        self.settle();
+    }
+
     /// The objects.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -336,6 +350,12 @@ impl Cluster {
     }
 
     /// What the world behind the API is like.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.engine.models
+    }
+
+    /// What the world behind the API is like, to be changed.
     pub fn models_mut(&mut self) -> &mut Models {
         &mut self.engine.models
     }

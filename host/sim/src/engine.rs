@@ -296,7 +296,7 @@ impl Engine {
         let namespace = &work.key().namespace;
         table
             .into_iter()
-            .map(|(kind, everywhere)| Scope { kind, namespace: (!everywhere).then(|| namespace.clone()) })
+            .map(|(kind, everywhere)| Scope { kind, namespace: (!everywhere).then(|| namespace.to_string()) })
             .filter(|scope| !self.is_loaded(scope))
     }
 
@@ -549,7 +549,7 @@ impl Ctx<'_> {
             let (api, kind, name) = (view::text(&owner, &["apiVersion"]), view::text(&owner, &["kind"]), view::text(&owner, &["name"]));
             owners.push(format!("{}/{name}", kind.to_ascii_lowercase()));
             next = kinds::by_kind(api, kind)
-                .map(|kind| Key { kind, namespace: view::namespace(pod).to_owned(), name: name.to_owned() })
+                .map(|kind| Key::new(kind, view::namespace(pod), name))
                 .and_then(|key| self.store.get(&key))
                 .and_then(|object| view::controller_of(object).cloned())
                 .filter(|_| owners.len() < 4);

@@ -79,7 +79,7 @@ pub(crate) fn is_settled(pod: &Value) -> bool {
 /// Carries one pod on.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(pod) = ctx.get(key) else { return Ok(()) };
-    let node_key = Key { kind: kinds::NODE, namespace: String::new(), name: view::text(&pod, &["spec", "nodeName"]).to_owned() };
+    let node_key = Key::new(kinds::NODE, "", view::text(&pod, &["spec", "nodeName"]));
     // What was loaded at rest stays as it was written: ids and times included.
     if is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
         return Ok(());

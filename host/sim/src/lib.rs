@@ -14,6 +14,7 @@ mod engine;
 pub mod faults;
 pub mod fixture;
 mod gc;
+pub mod generate;
 pub mod json;
 pub mod kinds;
 mod kubelet;

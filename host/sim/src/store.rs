@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, Vector};
 
-use crate::json::{Map, Value};
+use crate::json::{Map, Text, Value};
 use jiff::Timestamp;
 
 use crate::defaults;
@@ -29,17 +29,17 @@ pub struct Key {
     /// The kind.
     pub kind: &'static Kind,
     /// The namespace; empty for a cluster-scoped kind.
-    pub namespace: String,
+    pub namespace: Text,
     /// The name.
-    pub name: String,
+    pub name: Text,
 }
 
 impl Key {
     /// The key of an object; the namespace is dropped for cluster-scoped kinds.
     #[must_use]
     pub fn new(kind: &'static Kind, namespace: &str, name: &str) -> Self {
-        let namespace = if kind.namespaced { namespace.to_owned() } else { String::new() };
-        Self { kind, namespace, name: name.to_owned() }
+        let namespace = if kind.namespaced { namespace.into() } else { Text::new() };
+        Self { kind, namespace, name: name.into() }
     }
 
     /// The key of an object that carries its name and namespace.
@@ -127,8 +127,8 @@ impl Store {
 
     /// Objects of a kind in one namespace or, with `None`, everywhere; by namespace and name.
     pub fn list<'a>(&'a self, kind: &'static Kind, namespace: Option<&str>) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
-        let within = namespace.filter(|_| kind.namespaced).map(str::to_owned);
-        let from = Key { kind, namespace: within.clone().unwrap_or_default(), name: String::new() };
+        let within = namespace.filter(|_| kind.namespaced).map(Text::from);
+        let from = Key { kind, namespace: within.clone().unwrap_or_default(), name: Text::new() };
         self.objects
             .get(kind)
             .into_iter()

@@ -186,7 +186,7 @@ impl Listing {
         }
         let rest = selected.count();
         if let Some(last) = last.filter(|_| rest > 0) {
-            listing.proceed = Some(Token { rv, namespace: last.namespace.clone(), name: last.name.clone() });
+            listing.proceed = Some(Token { rv, namespace: last.namespace.to_string(), name: last.name.to_string() });
             // The server does not count behind a selector.
             listing.remaining = options.selects_all().then_some(rest);
         }

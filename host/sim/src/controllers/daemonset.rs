@@ -8,7 +8,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::json::{Value, json};
+use crate::json::{Text, Value, json};
 
 use super::pods::KeyedPod;
 use super::{owner_reference, pods, template};
@@ -31,11 +31,11 @@ struct View {
     /// Hash of the current revision.
     hash: String,
     /// Nodes that want a pod, by name.
-    wanted: BTreeSet<String>,
+    wanted: BTreeSet<Text>,
     /// Nodes that may keep a pod which runs there, by name.
-    tolerated: BTreeSet<String>,
+    tolerated: BTreeSet<Text>,
     /// Pods by node, placed ones first, then by age; the node is the one they run on or are pinned to.
-    pods: BTreeMap<String, Vec<KeyedPod>>,
+    pods: BTreeMap<Text, Vec<KeyedPod>>,
 }
 
 impl View {
@@ -128,7 +128,7 @@ fn look(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, hash: String) -> Result<V
 }
 
 /// The pods that the DaemonSet controls by node, placed ones first, then by age. Matching orphans are adopted.
-fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<String, Vec<KeyedPod>>, Status> {
+fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<Text, Vec<KeyedPod>>, Status> {
     let selector = view::at(set, &["spec", "selector"]);
     let mut pods = ctx.owned(kinds::POD, view::uid(set));
     for (key, pod) in ctx.orphans(kinds::POD, view::namespace(set)) {
@@ -145,9 +145,9 @@ fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<String, Vec<Key
         (pending, view::text(pod, &["metadata", "creationTimestamp"]).to_owned())
     };
     pods.sort_by(|(ka, a), (kb, b)| age(a).cmp(&age(b)).then_with(|| ka.name.cmp(&kb.name)));
-    let mut by_node: BTreeMap<String, Vec<KeyedPod>> = BTreeMap::new();
+    let mut by_node: BTreeMap<Text, Vec<KeyedPod>> = BTreeMap::new();
     for (key, pod) in pods {
-        by_node.entry(nodes::target(&pod).to_owned()).or_default().push((key, pod));
+        by_node.entry(nodes::target(&pod).into()).or_default().push((key, pod));
     }
     Ok(by_node)
 }

@@ -146,7 +146,7 @@ fn make(ctx: &mut Ctx<'_>, seen: &mut View, newest: i64) -> Result<(), Status> {
     let mut collisions = view::count(&deployment, &["status", "collisionCount"]);
     let name = loop {
         let hash = template::hash(&pod_template, collisions);
-        let name = format!("{}-{hash}", seen.key.name);
+        let name = format!("{}-{hash}", seen.key.name).into();
         let key = Key { kind: kinds::REPLICA_SET, namespace: seen.key.namespace.clone(), name };
         if ctx.get(&key).is_none() {
             break key.name;

@@ -64,7 +64,7 @@ fn expectation(ctx: &Ctx<'_>, key: &Key, budget: &Value, chosen: &[std::sync::Ar
 /// The workload above a pod, by uid, with the size that it should have.
 fn scale_of(ctx: &Ctx<'_>, key: &Key, pod: &Value) -> Option<(String, i64)> {
     let find = |owner: &Value, kind: &'static kinds::Kind| {
-        let name = view::text(owner, &["name"]).to_owned();
+        let name = view::text(owner, &["name"]).into();
         ctx.get(&Key { kind, namespace: key.namespace.clone(), name })
     };
     let owner = view::controller_of(pod).filter(|o| view::text(o, &["kind"]) == "ReplicaSet")?;

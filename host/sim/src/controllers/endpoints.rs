@@ -1,6 +1,9 @@
 //! Endpoints and EndpointSlice of a Service: which of its pods are ready.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::json::{Value, json};
 
@@ -13,6 +16,25 @@ use crate::view;
 
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// When the change came that led to the last write: how late the endpoints of a Service follow its pods is measured by it.
+const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// For every Service that was looked at: since when each of its pods is ready or not, as it was seen last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Triggers(BTreeMap<Key, BTreeMap<String, Timestamp>>);
+
+impl Triggers {
+    /// The earliest change since the last look, and for a Service not looked at before its creation; nothing when only
+    /// something else has changed (a pod that goes has no time of its own).
+    fn look(&mut self, key: &Key, service: &Value, pods: &[Arc<Value>]) -> Option<Timestamp> {
+        let since = |pod: &Value| view::condition(pod, "Ready").and_then(|ready| view::time(ready, &["lastTransitionTime"]));
+        let seen: BTreeMap<String, Timestamp> = pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
+        let Some(before) = self.0.insert(key.clone(), seen.clone()) else {
+            return view::time(service, &["metadata", "creationTimestamp"]);
+        };
+        seen.into_iter().filter(|(pod, since)| before.get(pod).is_none_or(|old| since > old)).map(|(_, since)| since).min()
+    }
+}
 
 /// Whether a Service selects a pod. Without a selector it selects none: its endpoints are somebody else's.
 pub(crate) fn selects(service: &Value, pod: &Value) -> bool {
@@ -39,6 +61,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let endpoints = Key { kind: kinds::ENDPOINTS, ..key.clone() };
     let mut slices = slices_of(ctx, key);
     let Some(service) = ctx.get(key) else {
+        ctx.engine.triggers.0.remove(key);
         for key in slices.into_iter().chain([endpoints]) {
             if ctx.get(&key).is_some_and(|object| is_ours(&object)) {
                 ctx.remove(&key);
@@ -50,19 +73,21 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     if selector.is_none_or(crate::json::Map::is_empty) || view::text(&service, &["spec", "type"]) == "ExternalName" {
         return Ok(());
     }
-    let chosen: Vec<Arc<Value>> = ctx
+    let mut chosen: Vec<Arc<Value>> = ctx
         .store
         .list(kinds::POD, Some(&key.namespace))
-        .filter(|(_, pod)| selects(&service, pod) && !pods::has_ended(pod))
+        .filter(|(_, pod)| selects(&service, pod))
         .map(|(_, pod)| Arc::clone(pod))
         .collect();
+    let trigger = ctx.engine.triggers.look(key, &service, &chosen);
+    chosen.retain(|pod| !pods::has_ended(pod));
     let backends: Vec<Backend> = chosen.iter().filter_map(|pod| backend(&service, pod)).collect();
     let first = chosen.first().map(|pod| &**pod);
-    write(ctx, &endpoints, endpoints_of(&service, &ports(&service, first, false), &backends))?;
+    write(ctx, &endpoints, endpoints_of(&service, &ports(&service, first, false), &backends), trigger)?;
     let wanted = slice_of(&service, &ports(&service, first, true), &backends);
     match slices.pop() {
-        Some(slice) => write(ctx, &slice, wanted),
-        None => ctx.create(kinds::ENDPOINT_SLICE, wanted).map(drop),
+        Some(slice) => write(ctx, &slice, wanted, trigger),
+        None => ctx.create(kinds::ENDPOINT_SLICE, triggered(wanted, trigger)).map(drop),
     }
 }
 
@@ -175,9 +200,9 @@ fn slice_of(service: &Value, ports: &[Value], backends: &[Backend]) -> Value {
     object
 }
 
-/// Creates the object, or replaces the parts of it that are the controller's.
-fn write(ctx: &mut Ctx<'_>, key: &Key, wanted: Value) -> Result<(), Status> {
-    let Some(old) = ctx.get(key) else { return ctx.create(key.kind, wanted).map(drop) };
+/// Creates the object, or replaces the parts of it that are the controller's. A trigger alone is no reason to write.
+fn write(ctx: &mut Ctx<'_>, key: &Key, wanted: Value, trigger: Option<Timestamp>) -> Result<(), Status> {
+    let Some(old) = ctx.get(key) else { return ctx.create(key.kind, triggered(wanted, trigger)).map(drop) };
     let mut next = (*old).clone();
     for field in ["subsets", "addressType", "ports", "endpoints"] {
         match wanted.get(field) {
@@ -188,5 +213,45 @@ fn write(ctx: &mut Ctx<'_>, key: &Key, wanted: Value) -> Result<(), Status> {
     if let Some(labels) = view::at(&wanted, &["metadata", "labels"]) {
         view::set(&mut next, &["metadata", "labels"], labels.clone());
     }
-    ctx.update(key, next).map(drop)
+    if next == *old {
+        return Ok(());
+    }
+    ctx.update(key, triggered(next, trigger)).map(drop)
+}
+
+/// The object with the time of its trigger; without one a former time goes.
+fn triggered(mut object: Value, trigger: Option<Timestamp>) -> Value {
+    match trigger {
+        Some(trigger) => view::set(&mut object, &["metadata", "annotations", TRIGGERED], view::stamp(trigger)),
+        None => {
+            view::remove(&mut object, &["metadata", "annotations", TRIGGERED]);
+            if view::at(&object, &["metadata", "annotations"]).and_then(Value::as_object).is_some_and(crate::json::Map::is_empty) {
+                view::remove(&mut object, &["metadata", "annotations"]);
+            }
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_is_the_earliest_change_since_the_last_look() {
+        let time = |second: i64| Timestamp::from_second(second).unwrap();
+        let pod = |name: &str, second: i64| {
+            let ready = json!([{"type": "Ready", "status": "True", "lastTransitionTime": view::stamp(time(second))}]);
+            Arc::new(json!({"metadata": {"name": name}, "status": {"conditions": ready}}))
+        };
+        let service = json!({"metadata": {"creationTimestamp": view::stamp(time(10))}});
+        let key = Key::new(kinds::SERVICE, "n", "s");
+        let mut triggers = Triggers::default();
+        let mut look = |pods: &[Arc<Value>]| triggers.look(&key, &service, pods).map(Timestamp::as_second);
+        assert_eq!(look(&[pod("a", 20)]), Some(10), "at first it is the Service itself");
+        assert_eq!(look(&[pod("a", 20)]), None);
+        assert_eq!(look(&[pod("a", 40), pod("b", 30)]), Some(30));
+        assert_eq!(look(&[pod("b", 30)]), None, "a pod that is gone has no time");
+        assert_eq!(look(&[pod("a", 20), pod("b", 30)]), Some(20), "and is a new one when it comes again");
+    }
 }

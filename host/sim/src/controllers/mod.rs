@@ -12,7 +12,7 @@ mod pods;
 pub(crate) mod replicaset;
 mod revisions;
 mod rollout;
-mod template;
+pub(crate) mod template;
 
 use crate::json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(crate) fn work_of(key: Key) -> Option<Work> {
 pub(crate) fn owner_work(object: &Value) -> Option<Work> {
     let owner = view::controller_of(object)?;
     let kind = kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"]))?;
-    let key = Key { kind, namespace: view::namespace(object).to_owned(), name: view::text(owner, &["name"]).to_owned() };
+    let key = Key::new(kind, view::namespace(object), view::text(owner, &["name"]));
     work_of(key)
 }
 

@@ -81,7 +81,7 @@ fn fill(node: &mut Value, field: &str, from: &Value) {
 }
 
 /// An address in 10.0.0.0/16 that depends on the name alone, so that adding a node moves no other.
-fn address(name: &str) -> String {
+pub(crate) fn address(name: &str) -> String {
     let hash = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     format!("10.0.{}.{}", hash >> 8 & 0xff, (hash & 0xff) % 254 + 1)
 }

@@ -111,7 +111,7 @@ mod tests {
         if let Some(since) = ready {
             pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}]);
         }
-        (Key { kind: kinds::POD, namespace: "x".to_owned(), name: name.to_owned() }, Arc::new(pod))
+        (Key::new(kinds::POD, "x", name), Arc::new(pod))
     }
 
     #[test]

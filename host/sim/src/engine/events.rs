@@ -71,7 +71,7 @@ impl EventIndex {
         if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
             event.extend(fields);
         }
-        self.known.insert(id, Key { kind: kinds::EVENT, namespace: namespace.to_owned(), name });
+        self.known.insert(id, Key::new(kinds::EVENT, namespace, &name));
         store.create(kinds::EVENT, event, now)?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 use crate::kinds::{self, Kind};
 use crate::scheduler::Needs;
@@ -14,9 +14,9 @@ use crate::view;
 /// Objects by controller, pods by node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    owned: OrdMap<String, OrdSet<Key>>,
-    orphans: OrdMap<(&'static str, String), OrdSet<Key>>,
-    nodes: OrdMap<String, OrdMap<Key, Needs>>,
+    owned: OrdMap<Text, OrdSet<Key>>,
+    orphans: OrdMap<(&'static str, Text), OrdSet<Key>>,
+    nodes: OrdMap<Text, OrdMap<Key, Needs>>,
 }
 
 impl Index {
@@ -26,7 +26,7 @@ impl Index {
         if !is_pod && !key.kind.is(kinds::REPLICA_SET) && !key.kind.is(kinds::CONTROLLER_REVISION) {
             return;
         }
-        let owner = |object: Option<&Arc<Value>>| object.map(|o| view::controller_uid(o).map(str::to_owned));
+        let owner = |object: Option<&Arc<Value>>| object.map(|o| view::controller_uid(o).map(Text::from));
         let (old, new) = (owner(before), owner(after));
         if old != new {
             if let Some(old) = old {
@@ -41,7 +41,7 @@ impl Index {
         }
     }
 
-    fn place(&mut self, key: &Key, owner: Option<String>) -> &mut OrdSet<Key> {
+    fn place(&mut self, key: &Key, owner: Option<Text>) -> &mut OrdSet<Key> {
         match owner {
             Some(uid) => self.owned.entry(uid).or_default(),
             None => self.orphans.entry((key.kind.plural, key.namespace.clone())).or_default(),
@@ -66,7 +66,7 @@ impl Index {
     fn pod(&mut self, key: &Key, before: Option<&Arc<Value>>, after: Option<&Arc<Value>>) {
         let node = |pod: Option<&Arc<Value>>| {
             pod.filter(|p| !matches!(view::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
-                .map(|p| view::text(p, &["spec", "nodeName"]).to_owned())
+                .map(|p| Text::from(view::text(p, &["spec", "nodeName"])))
                 .filter(|n| !n.is_empty())
         };
         let (old, new) = (node(before), node(after));
@@ -88,7 +88,7 @@ impl Index {
 
     /// Keys of one kind and namespace without a controller.
     pub(crate) fn orphans<'a>(&'a self, kind: &'static Kind, namespace: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
-        self.orphans.get(&(kind.plural, namespace.to_owned())).into_iter().flatten()
+        self.orphans.get(&(kind.plural, namespace.into())).into_iter().flatten()
     }
 
     /// Keys of the pods on a node.
@@ -97,7 +97,7 @@ impl Index {
     }
 
     /// What the pods on each node take from it.
-    pub(crate) fn nodes(&self) -> &OrdMap<String, OrdMap<Key, Needs>> {
+    pub(crate) fn nodes(&self) -> &OrdMap<Text, OrdMap<Key, Needs>> {
         &self.nodes
     }
 }

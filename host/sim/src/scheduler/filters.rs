@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use imbl::OrdMap;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 use super::needs::{self, Needs};
 use super::spread::{Spread, Violation};
@@ -37,7 +37,7 @@ type Places = BTreeSet<(String, String)>;
 pub(super) struct Filters<'a> {
     pod: &'a Value,
     needs: &'a Needs,
-    used: &'a OrdMap<String, OrdMap<Key, Needs>>,
+    used: &'a OrdMap<Text, OrdMap<Key, Needs>>,
     pinned: Option<Vec<&'a str>>,
     spread: Vec<Spread>,
     /// Per required affinity term, where its pods are; `None`: no such pod anywhere and the pod itself is one.
@@ -52,7 +52,7 @@ impl<'a> Filters<'a> {
     pub(super) fn new(ctx: &'a Ctx<'_>, pod: &'a Value, needs: &'a Needs) -> Self {
         let used = ctx.engine.index.nodes();
         let node_of = |name: &str| {
-            let key = Key { kind: crate::kinds::NODE, namespace: String::new(), name: name.to_owned() };
+            let key = Key::new(crate::kinds::NODE, "", name);
             ctx.store.get(&key)
         };
         // Where the pods are that a predicate picks, as places of the topology of the terms it returns.

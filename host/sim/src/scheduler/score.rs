@@ -2,7 +2,7 @@
 
 use imbl::OrdMap;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 use super::needs::{self, Needs};
 use super::{affinity, taints};
@@ -13,7 +13,7 @@ use crate::view;
 const ASSUMED: [(&str, i128); 2] = [("cpu", 100), ("memory", 200 * 1024 * 1024 * 1000)];
 
 /// The best nodes; more than one when they are equal.
-pub(super) fn best<'a>(used: &OrdMap<String, OrdMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
+pub(super) fn best<'a>(used: &OrdMap<Text, OrdMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
     let siblings = |node: &Value| {
         let pods = used.get(view::name(node)).into_iter().flat_map(OrdMap::values);
         pods.filter(|other| !needs.owner.is_empty() && other.owner == needs.owner).count()

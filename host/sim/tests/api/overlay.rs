@@ -118,10 +118,7 @@ fn forks_go_their_own_ways_and_the_difference_is_what_was_written() {
     api.ok(&Request::post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": "d"}})));
     let found = before.store().diff(api.0.store());
     let row = |d: &lockgate_sim::store::Difference| (d.key.name.clone(), d.here.is_some(), d.there.is_some());
-    assert_eq!(
-        found.iter().map(row).collect::<Vec<_>>(),
-        [("a".to_owned(), true, false), ("b".to_owned(), true, true), ("d".to_owned(), false, true)]
-    );
+    assert_eq!(found.iter().map(row).collect::<Vec<_>>(), [("a".into(), true, false), ("b".into(), true, true), ("d".into(), false, true)]);
     let (here, there) = (found[1].here.as_ref().unwrap(), found[1].there.as_ref().unwrap());
     assert_eq!((&here["data"]["k"], &there["data"]["k"]), (&json!("v"), &json!("w")));
     assert!(api.0.event_log().len() > before.event_log().len());

@@ -64,8 +64,8 @@ fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result
         let hash = template::hash(&data, collisions);
         let key = Key {
             kind: kinds::CONTROLLER_REVISION,
-            namespace: view::namespace(set).to_owned(),
-            name: format!("{}-{hash}", view::name(set)),
+            namespace: view::namespace(set).into(),
+            name: format!("{}-{hash}", view::name(set)).into(),
         };
         if ctx.get(&key).is_some() {
             collisions += 1;
