@@ -7,10 +7,10 @@ mod score;
 mod spread;
 pub(crate) mod taints;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::json::{Value, json};
+use crate::json::{Text, Value, json};
 
 use self::filters::{Filters, Rejection};
 pub(crate) use self::needs::Needs;
@@ -33,8 +33,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         let text = "Scheduling is blocked due to non-empty scheduling gates";
         return set_condition(ctx, key, (*pod).clone(), "False", Some(("SchedulingGated", text))).map(drop);
     }
-    let nodes: Vec<Arc<Value>> = ctx.store.list(kinds::NODE, None).map(|(_, node)| Arc::clone(node)).collect();
-    match place(ctx, &pod, &nodes) {
+    match place(ctx, &pod) {
         Ok(node) => bind(ctx, key, &pod, &node),
         Err(message) => {
             ctx.engine.unschedulable.insert(key.clone());
@@ -45,25 +44,33 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
 }
 
 /// The name of the best node, or the message that no node fits.
-fn place(ctx: &mut Ctx<'_>, pod: &Value, nodes: &[Arc<Value>]) -> Result<String, String> {
-    if nodes.is_empty() {
+fn place(ctx: &mut Ctx<'_>, pod: &Value) -> Result<Text, String> {
+    let nodes = || ctx.store.list(kinds::NODE, None).map(|(_, node)| &**node);
+    if nodes().next().is_none() {
         return Err("no nodes available to schedule pods".to_owned());
     }
     let needs = Needs::of(pod);
     let filters = Filters::new(ctx, pod, &needs);
-    let (mut fitting, mut rejections) = (Vec::new(), Vec::new());
-    for node in nodes {
-        match filters.check(node) {
-            Ok(()) => fitting.push(&**node),
-            Err(rejection) => rejections.push(rejection),
-        }
-    }
+    let fits = |node: &&Value| filters.check(node).is_ok();
+    let fitting: Vec<&Value> = match filters.pinned() {
+        // A pod of a DaemonSet names its node: no need to look at all the others.
+        Some(names) => nodes_called(ctx, names).filter(fits).collect(),
+        None => nodes().filter(fits).collect(),
+    };
     if fitting.is_empty() {
+        let rejections: Vec<Rejection> = nodes().filter_map(|node| filters.check(node).err()).collect();
         return Err(message(pod, &rejections));
     }
     let best = score::best(ctx.engine.index.nodes(), pod, &needs, &fitting);
-    let choice = usize::try_from(ctx.engine.rng.below(best.len() as u64)).unwrap_or(0);
-    Ok(view::name(best.get(choice).copied().unwrap_or(fitting[0])).to_owned())
+    let names: Vec<Text> = best.into_iter().map(|node| view::name(node).into()).collect();
+    let choice = usize::try_from(ctx.engine.rng.below(names.len() as u64)).unwrap_or(0);
+    names.into_iter().nth(choice).ok_or_else(|| "no nodes available to schedule pods".to_owned())
+}
+
+/// The nodes of these names that exist, in the order of all nodes.
+fn nodes_called<'a>(ctx: &'a Ctx<'_>, names: &[&str]) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let keys: BTreeSet<Key> = names.iter().map(|name| Key::new(kinds::NODE, "", name)).collect();
+    keys.into_iter().filter_map(|key| ctx.store.get(&key)).map(|node| &**node)
 }
 
 fn bind(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &str) -> Result<(), Status> {

@@ -17,6 +17,8 @@ pub(crate) struct Index {
     owned: OrdMap<Text, OrdSet<Key>>,
     orphans: OrdMap<(&'static str, Text), OrdSet<Key>>,
     nodes: OrdMap<Text, OrdMap<Key, Needs>>,
+    /// Pods on nodes that keep others away, with their nodes.
+    repelling: OrdMap<Key, Text>,
 }
 
 impl Index {
@@ -75,9 +77,14 @@ impl Index {
         }
         if let Some(pods) = old.and_then(|old| self.nodes.get_mut(&old)) {
             pods.remove(key);
+            self.repelling.remove(key);
         }
         if let (Some(new), Some(pod)) = (new, after) {
-            self.nodes.entry(new).or_default().insert(key.clone(), Needs::of(pod));
+            let needs = Needs::of(pod);
+            if needs.repels {
+                self.repelling.insert(key.clone(), new.clone());
+            }
+            self.nodes.entry(new).or_default().insert(key.clone(), needs);
         }
     }
 
@@ -94,6 +101,11 @@ impl Index {
     /// Keys of the pods on a node.
     pub(crate) fn pods_on(&self, node: &str) -> Vec<Key> {
         self.nodes.get(node).into_iter().flat_map(OrdMap::keys).cloned().collect()
+    }
+
+    /// Pods on nodes that keep others away, with their nodes.
+    pub(crate) fn repelling(&self) -> &OrdMap<Key, Text> {
+        &self.repelling
     }
 
     /// What the pods on each node take from it.

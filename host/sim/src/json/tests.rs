@@ -123,3 +123,15 @@ fn merge_patches_follow_their_rfc() {
         assert_eq!(merged, result, "{target} with {patch}");
     }
 }
+
+#[test]
+fn keys_are_in_the_order_of_their_text() {
+    let keys = ["", "a", "a\0", "ab", "abcdefg", "abcdefgh", "abcdefgh\0", "abcdefghi", "abcdefgi", "b", "é", "éé", "日本語日本"];
+    let mut map = Map::new();
+    for key in keys.iter().rev().chain(&keys) {
+        map.insert(*key, key.len().into());
+    }
+    assert!(map.keys().map(Text::as_str).eq(keys));
+    assert!(keys.iter().all(|key| map.get(key).and_then(Value::as_u64) == Some(key.len() as u64)));
+    assert_eq!(map.get("abcdefghj"), None);
+}

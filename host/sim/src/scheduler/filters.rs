@@ -56,20 +56,19 @@ impl<'a> Filters<'a> {
             ctx.store.get(&key)
         };
         // Where the pods are that a predicate picks, as places of the topology of the terms it returns.
-        let places = |only_repelling: bool, terms: &dyn Fn(&Value) -> Vec<Value>| {
+        let places_of = |pods: &mut dyn Iterator<Item = (&Key, &Text)>, terms: &dyn Fn(&Value) -> Vec<Value>| {
             let mut places = Places::new();
-            for (node_name, pods) in used {
+            for (key, node_name) in pods {
                 let Some(node) = node_of(node_name) else { continue };
-                for key in pods.iter().filter(|(_, n)| n.repels || !only_repelling).map(|(key, _)| key) {
-                    for term in ctx.store.get(key).map_or_else(Vec::new, |other| terms(other)) {
-                        if let Some(value) = affinity::topology(&term, node) {
-                            places.insert((view::text(&term, &["topologyKey"]).to_owned(), value.to_owned()));
-                        }
+                for term in ctx.store.get(key).map_or_else(Vec::new, |other| terms(other)) {
+                    if let Some(value) = affinity::topology(&term, node) {
+                        places.insert((view::text(&term, &["topologyKey"]).to_owned(), value.to_owned()));
                     }
                 }
             }
             places
         };
+        let everywhere = || used.iter().flat_map(|(node, pods)| pods.keys().map(move |key| (key, node)));
         let own = affinity::pod_terms(pod, "podAntiAffinity");
         let own_about = |other: &Value| own.iter().filter(|t| affinity::term_selects(t, pod, other)).cloned().collect();
         let about_us = |other: &Value| -> Vec<Value> {
@@ -79,7 +78,7 @@ impl<'a> Filters<'a> {
         let near = affinity::pod_terms(pod, "podAffinity")
             .iter()
             .map(|term| {
-                let found = places(false, &|other| {
+                let found = places_of(&mut everywhere(), &|other| {
                     if affinity::term_selects(term, pod, other) { vec![term.clone()] } else { Vec::new() }
                 });
                 let first_of_its_kind = found.is_empty() && affinity::term_selects(term, pod, pod);
@@ -93,9 +92,14 @@ impl<'a> Filters<'a> {
             pinned: affinity::pinned_nodes(pod),
             spread: Spread::all_of(ctx, pod),
             near,
-            away: if own.is_empty() { Places::new() } else { places(false, &own_about) },
-            closed: places(true, &about_us),
+            away: if own.is_empty() { Places::new() } else { places_of(&mut everywhere(), &own_about) },
+            closed: places_of(&mut ctx.engine.index.repelling().iter(), &about_us),
         }
+    }
+
+    /// Names of the only nodes that come into question, if the pod names them.
+    pub(super) fn pinned(&self) -> Option<&[&'a str]> {
+        self.pinned.as_deref()
     }
 
     /// Whether the node can take the pod.
@@ -116,10 +120,12 @@ impl<'a> Filters<'a> {
     }
 
     fn node_itself(&self, node: &Value) -> Result<(), Rejection> {
-        let cordon = crate::json::json!({"spec": {"taints": [
-            {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}});
-        if view::flag(node, &["spec", "unschedulable"]) && !taints::tolerates_all(self.pod, &cordon, &["NoSchedule"]) {
-            return Err(never("node(s) were unschedulable"));
+        if view::flag(node, &["spec", "unschedulable"]) {
+            let cordon = crate::json::json!({"spec": {"taints": [
+                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}});
+            if !taints::tolerates_all(self.pod, &cordon, &["NoSchedule"]) {
+                return Err(never("node(s) were unschedulable"));
+            }
         }
         if !taints::tolerates_all(self.pod, node, &["NoSchedule", "NoExecute"]) {
             return Err(never("node(s) had untolerated taint(s)"));
