@@ -14,7 +14,7 @@ pub(super) fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
         return (before != after).then(|| after.clone());
     };
     let mut patch = Map::new();
-    for key in old.keys().filter(|key| new.get(*key).is_none_or(Json::is_null) && !old[*key].is_null()) {
+    for key in old.keys().filter(|key| new.get(key).is_none_or(Json::is_null) && !old[*key].is_null()) {
         patch.insert(key.clone(), Json::Null);
     }
     for (key, value) in new.iter().filter(|(_, value)| !value.is_null()) {

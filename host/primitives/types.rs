@@ -344,7 +344,7 @@ macro_rules! choice {
             };
             fn from_arg(arg: $crate::primitives::registry::Arg) -> $crate::base::Result<Self> {
                 let word = match &arg {
-                    $crate::primitives::registry::Arg::Value($crate::base::Value::Json(crate::base::json::Value::String(word))) => word.clone(),
+                    $crate::primitives::registry::Arg::Value($crate::base::Value::Json($crate::base::json::Value::String(word))) => word.clone(),
                     other => return Err($crate::primitives::types::mismatch::<Self>(other)),
                 };
                 match $crate::primitives::types::choose(&word, Self::TYPE.choices)? {

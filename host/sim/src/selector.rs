@@ -134,6 +134,14 @@ impl LabelSelector {
         self.requirements.is_empty()
     }
 
+    /// Labels that must have exactly one value.
+    pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().filter(|r| r.operator == Operator::In).filter_map(|r| match r.values.as_slice() {
+            [value] => Some((r.key.as_str(), value.as_str())),
+            _ => None,
+        })
+    }
+
     /// Whether these labels fit.
     #[must_use]
     pub fn matches_labels(&self, labels: Option<&Map>) -> bool {
@@ -324,7 +332,12 @@ impl FieldSelector {
     /// The one name that can fit, when there is only one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.terms.iter().find(|(field, equal, _)| *equal && field == "metadata.name").map(|(_, _, name)| name.as_str())
+        self.equal_to("metadata.name")
+    }
+
+    /// The text that a field must have.
+    pub(crate) fn equal_to(&self, field: &str) -> Option<&str> {
+        self.terms.iter().find(|(name, equal, _)| *equal && name == field).map(|(_, _, value)| value.as_str())
     }
 
     /// Whether an object fits.

@@ -4,8 +4,11 @@
 //! persistent: a fork costs the same for ten objects as for a hundred thousand, a write copies the few nodes on the way to
 //! its entry, and two stores of one descent are compared in the size of their difference.
 
+mod lookup;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
@@ -17,8 +20,11 @@ use jiff::Timestamp;
 use crate::defaults;
 use crate::kinds::{self, Kind};
 use crate::rng::Rng;
+use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::view;
+
+use self::lookup::Lookup;
 
 /// Changes that can still be watched when nothing else is asked for.
 pub const DEFAULT_HISTORY: usize = 8192;
@@ -83,6 +89,13 @@ pub struct Difference {
     pub there: Option<Arc<Value>>,
 }
 
+/// What there is of one kind.
+#[derive(Debug, Clone, Default)]
+struct Shelf {
+    objects: Objects,
+    lookup: Lookup,
+}
+
 type Objects = OrdMap<Key, Arc<Value>>;
 
 /// All objects of a cluster.
@@ -90,7 +103,7 @@ type Objects = OrdMap<Key, Arc<Value>>;
 pub struct Store {
     rv: u64,
     rng: Rng,
-    objects: BTreeMap<&'static Kind, Objects>,
+    shelves: BTreeMap<&'static Kind, Shelf>,
     /// Keys of objects by the uids they name as owners.
     dependents: OrdMap<String, OrdSet<Key>>,
     history: Vector<Change>,
@@ -109,7 +122,7 @@ impl Store {
         Self {
             rv: 0,
             rng: Rng::new(seed),
-            objects: BTreeMap::new(),
+            shelves: BTreeMap::new(),
             dependents: OrdMap::new(),
             history: Vector::new(),
             history_limit: DEFAULT_HISTORY,
@@ -122,18 +135,45 @@ impl Store {
     /// The object with this key.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
-        self.objects.get(key.kind)?.get(key)
+        self.shelves.get(key.kind)?.objects.get(key)
     }
 
     /// Objects of a kind in one namespace or, with `None`, everywhere; by namespace and name.
     pub fn list<'a>(&'a self, kind: &'static Kind, namespace: Option<&str>) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
+        self.list_after(kind, namespace, None)
+    }
+
+    /// As [`Self::list`], but only what comes after a namespace and name.
+    pub(crate) fn list_after<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        after: Option<(&str, &str)>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
         let within = namespace.filter(|_| kind.namespaced).map(Text::from);
-        let from = Key { kind, namespace: within.clone().unwrap_or_default(), name: Text::new() };
-        self.objects
+        let begin = match after {
+            Some((namespace, name)) => Bound::Excluded(Key { kind, namespace: namespace.into(), name: name.into() }),
+            None => Bound::Included(Key { kind, namespace: within.clone().unwrap_or_default(), name: Text::new() }),
+        };
+        self.shelves
             .get(kind)
             .into_iter()
-            .flat_map(move |objects| objects.range(from.clone()..))
+            .flat_map(move |shelf| shelf.objects.range((begin.clone(), Bound::Unbounded)))
             .take_while(move |(key, _)| within.as_ref().is_none_or(|ns| *ns == key.namespace))
+    }
+
+    /// Objects among which everything is that these selectors select, by namespace and name; `None` when no index helps.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&'a str>,
+        labels: &LabelSelector,
+        fields: &FieldSelector,
+    ) -> Option<impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a>> {
+        let shelf = self.shelves.get(kind)?;
+        let keys = shelf.lookup.candidates(labels, fields)?;
+        let here = keys.iter().filter(move |key| namespace.is_none_or(|namespace| namespace == key.namespace));
+        Some(here.filter_map(|key| shelf.objects.get_key_value(key)))
     }
 
     /// The number of the last change.
@@ -344,19 +384,29 @@ impl Store {
         Some((self.first_after(rv)..self.history.len()).filter_map(|at| self.history.get(at)))
     }
 
-    /// Objects of a kind as they were at `rv`, by namespace and name; `None` when that is forgotten.
-    #[must_use]
-    pub fn list_at(&self, kind: &'static Kind, namespace: Option<&str>, rv: u64) -> Option<Vec<(Key, Arc<Value>)>> {
+    /// Objects of a kind as they were at `rv`, by namespace and name, from a place on; `None` when that is forgotten.
+    pub(crate) fn list_at<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        rv: u64,
+        after: Option<(&str, &str)>,
+    ) -> Option<impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a>> {
         let mut undone: BTreeMap<&Key, Option<&Arc<Value>>> = BTreeMap::new();
         for change in self.changes_after(rv)? {
-            let here = change.key.kind.is(kind) && namespace.is_none_or(|ns| ns == change.key.namespace);
+            let later = after.is_none_or(|after| (change.key.namespace.as_str(), change.key.name.as_str()) > after);
+            let here = later && change.key.kind.is(kind) && namespace.is_none_or(|ns| ns == change.key.namespace);
             if here {
                 undone.entry(&change.key).or_insert(change.before.as_ref());
             }
         }
-        let mut found: BTreeMap<&Key, &Arc<Value>> = self.list(kind, namespace).filter(|(key, _)| !undone.contains_key(key)).collect();
-        found.extend(undone.into_iter().filter_map(|(key, before)| before.map(|object| (key, object))));
-        Some(found.into_iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect())
+        let mut then = undone.clone().into_iter().filter_map(|(key, before)| before.map(|object| (key, object))).peekable();
+        let mut now = self.list_after(kind, namespace, after).filter(move |(key, _)| !undone.contains_key(key)).peekable();
+        Some(std::iter::from_fn(move || match (now.peek(), then.peek()) {
+            (Some((a, _)), Some((b, _))) if a < b => now.next(),
+            (_, Some(_)) => then.next(),
+            (_, None) => now.next(),
+        }))
     }
 
     /// What differs between this store and another, by key: the object here and the object there. Fast when one is a fork
@@ -364,17 +414,18 @@ impl Store {
     /// and written back differs by its resource version.
     #[must_use]
     pub fn diff(&self, other: &Store) -> Vec<Difference> {
-        let none = Objects::new();
-        let mut kinds: Vec<&'static Kind> = self.objects.keys().chain(other.objects.keys()).copied().collect();
+        let none = Shelf::default();
+        let mut kinds: Vec<&'static Kind> = self.shelves.keys().chain(other.shelves.keys()).copied().collect();
         kinds.sort_unstable();
         kinds.dedup();
         let mut found = Vec::new();
         for kind in kinds {
-            let (ours, theirs) = (self.objects.get(kind).unwrap_or(&none), other.objects.get(kind).unwrap_or(&none));
-            if ours.ptr_eq(theirs) {
+            let of = |store: &'_ Store| store.shelves.get(kind).unwrap_or(&none).objects.clone();
+            let (ours, theirs) = (of(self), of(other));
+            if ours.ptr_eq(&theirs) {
                 continue;
             }
-            found.extend(ours.diff(theirs).map(|item| match item {
+            found.extend(ours.diff(&theirs).map(|item| match item {
                 DiffItem::Add(key, there) => Difference { key: key.clone(), here: None, there: Some(Arc::clone(there)) },
                 DiffItem::Remove(key, here) => Difference { key: key.clone(), here: Some(Arc::clone(here)), there: None },
                 DiffItem::Update { old, new } => {
@@ -423,14 +474,16 @@ impl Store {
     }
 
     fn place(&mut self, key: &Key, object: Option<&Arc<Value>>) -> Option<Arc<Value>> {
-        let objects = self.objects.entry(key.kind).or_default();
-        match object {
-            Some(object) => match objects.get_mut(key) {
+        let shelf = self.shelves.entry(key.kind).or_default();
+        let before = match object {
+            Some(object) => match shelf.objects.get_mut(key) {
                 Some(slot) => Some(std::mem::replace(slot, Arc::clone(object))),
-                None => objects.insert(key.clone(), Arc::clone(object)),
+                None => shelf.objects.insert(key.clone(), Arc::clone(object)),
             },
-            None => objects.remove(key),
-        }
+            None => shelf.objects.remove(key),
+        };
+        shelf.lookup.apply(key, before.as_deref(), object.map(|object| &**object));
+        before
     }
 
     fn index_owners(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {

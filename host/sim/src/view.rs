@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The value at a path of object keys.
 pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, key| value.as_object()?.get(*key))
+    path.iter().try_fold(value, |value, key| value.as_object()?.get(key))
 }
 
 /// The string at a path; empty when absent.
@@ -139,7 +139,7 @@ pub(crate) fn set(value: &mut Value, path: &[&str], new: impl Into<Value>) {
 /// Takes the value at a path away; absent parents are fine.
 pub(crate) fn remove(value: &mut Value, path: &[&str]) -> Option<Value> {
     let (last, way) = path.split_last()?;
-    way.iter().try_fold(value, |value, key| value.get_mut(*key))?.as_object_mut()?.remove(*last)
+    way.iter().try_fold(value, |value, key| value.get_mut(key))?.as_object_mut()?.remove(last)
 }
 
 /// The list at a path, created when it is not there.

@@ -153,7 +153,12 @@ impl Listing {
             let objects = store.get(&key).filter(|object| options.selects(object)).cloned().into_iter().collect();
             return Ok(Self { rv: current, objects, proceed: None, remaining: None });
         }
-        let all = store.list(call.kind, call.namespace.as_deref());
+        let namespace = call.namespace.as_deref();
+        if let Some(found) = store.candidates(call.kind, namespace, &options.labels, &options.fields) {
+            let limit = if options.rv == Some(0) { 0 } else { options.limit };
+            return Ok(Self::page(current, found, options, limit));
+        }
+        let all = store.list(call.kind, namespace);
         // A list that may come from a cache is not paged by the server.
         let limit = if options.rv == Some(0) { 0 } else { options.limit };
         Ok(Self::page(current, all, options, limit))
@@ -165,12 +170,11 @@ impl Listing {
         if rv > store.rv() {
             return Err(too_new(rv, store.rv()));
         }
-        let Some(all) = store.list_at(call.kind, call.namespace.as_deref(), rv) else {
+        let start = options.proceed.as_ref().map(|t| (t.namespace.as_str(), t.name.as_str()));
+        let Some(rest) = store.list_at(call.kind, call.namespace.as_deref(), rv, start) else {
             return Err(expired(options.proceed.as_ref(), store.rv(), rv));
         };
-        let start = options.proceed.as_ref().map(|t| (t.namespace.as_str(), t.name.as_str()));
-        let rest = all.iter().filter(|(key, _)| start.is_none_or(|start| (key.namespace.as_str(), key.name.as_str()) > start));
-        Ok(Self::page(rv, rest.map(|(key, object)| (key, object)), options, options.limit))
+        Ok(Self::page(rv, rest, options, options.limit))
     }
 
     fn page<'a>(rv: u64, all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>, options: &ListOptions, limit: usize) -> Self {
@@ -184,10 +188,10 @@ impl Listing {
                 break;
             }
         }
-        let rest = selected.count();
+        // The server does not count behind a selector.
+        let rest = if options.selects_all() { selected.count() } else { usize::from(selected.next().is_some()) };
         if let Some(last) = last.filter(|_| rest > 0) {
             listing.proceed = Some(Token { rv, namespace: last.namespace.to_string(), name: last.name.to_string() });
-            // The server does not count behind a selector.
             listing.remaining = options.selects_all().then_some(rest);
         }
         listing

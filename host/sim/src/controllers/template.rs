@@ -36,7 +36,7 @@ fn members_equal(a: Option<&Value>, b: Option<&Value>, same: &Same<'_>) -> bool 
     let a = a.and_then(Value::as_object).unwrap_or(&empty);
     let b = b.and_then(Value::as_object).unwrap_or(&empty);
     a.iter().all(|(key, value)| same(Some(value), b.get(key), key))
-        && b.iter().filter(|(key, _)| !a.contains_key(*key)).all(|(key, value)| same(None, Some(value), key))
+        && b.iter().filter(|(key, _)| !a.contains_key(key)).all(|(key, value)| same(None, Some(value), key))
 }
 
 /// A short hash of a value in the alphabet of generated names. It does not depend on the order of keys.

@@ -104,13 +104,13 @@ fn fill(fields: &mut Fields, name: &str, value: impl Into<Value>) {
 /// Takes away lists and maps without content: the server does not write them.
 fn drop_empty(fields: &mut Fields, names: &[&str]) {
     for name in names {
-        let empty = match fields.get(*name) {
+        let empty = match fields.get(name) {
             Some(Value::Object(map)) => map.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),
             _ => false,
         };
         if empty {
-            fields.remove(*name);
+            fields.remove(name);
         }
     }
 }

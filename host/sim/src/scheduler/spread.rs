@@ -53,7 +53,7 @@ impl Spread {
         let (mut domains, used) = (BTreeMap::new(), ctx.engine.index.nodes());
         for (key, node) in ctx.store.list(crate::kinds::NODE, None) {
             let eligible = is_eligible(constraint, pod, node)
-                && all_keys.iter().all(|key| view::labels(node).is_some_and(|labels| labels.contains_key(*key)));
+                && all_keys.iter().all(|key| view::labels(node).is_some_and(|labels| labels.contains_key(key)));
             let Some(domain) = affinity::topology(constraint, node).filter(|_| eligible) else { continue };
             let here = used.get(&key.name).into_iter().flat_map(OrdMap::keys);
             let count =

@@ -173,7 +173,7 @@ fn members(object: &Value, go: &str, fields: &[(&str, Type)], path: &str, kind: 
         return Err(format!("json: cannot unmarshal {} into Go value of type v1.{go}", json_type(object)));
     };
     for (name, wanted) in fields {
-        let Some(value) = map.get(*name).filter(|value| !value.is_null()) else { continue };
+        let Some(value) = map.get(name).filter(|value| !value.is_null()) else { continue };
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         field(value, go, wanted, &path, kind)?;
     }
