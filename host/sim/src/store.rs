@@ -93,6 +93,8 @@ pub struct Difference {
 #[derive(Debug, Clone, Default)]
 struct Shelf {
     objects: Objects,
+    /// How many objects there are in each namespace.
+    counts: OrdMap<Text, usize>,
     lookup: Lookup,
 }
 
@@ -160,6 +162,16 @@ impl Store {
             .into_iter()
             .flat_map(move |shelf| shelf.objects.range((begin.clone(), Bound::Unbounded)))
             .take_while(move |(key, _)| within.as_ref().is_none_or(|ns| *ns == key.namespace))
+    }
+
+    /// How many objects of a kind there are in one namespace or, with `None`, everywhere.
+    #[must_use]
+    pub fn count(&self, kind: &'static Kind, namespace: Option<&str>) -> usize {
+        let Some(shelf) = self.shelves.get(kind) else { return 0 };
+        match namespace.filter(|_| kind.namespaced) {
+            Some(namespace) => shelf.counts.get(namespace).copied().unwrap_or(0),
+            None => shelf.objects.len(),
+        }
     }
 
     /// Objects among which everything is that these selectors select, by namespace and name; `None` when no index helps.
@@ -482,6 +494,15 @@ impl Store {
             },
             None => shelf.objects.remove(key),
         };
+        match (before.is_some(), object.is_some()) {
+            (false, true) => *shelf.counts.entry(key.namespace.clone()).or_default() += 1,
+            (true, false) => {
+                if let Some(count) = shelf.counts.get_mut(&key.namespace) {
+                    *count -= 1;
+                }
+            }
+            _ => {}
+        }
         shelf.lookup.apply(key, before.as_deref(), object.map(|object| &**object));
         before
     }

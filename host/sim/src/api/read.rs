@@ -34,6 +34,8 @@ pub(crate) struct ListOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     rv: u64,
+    /// How many objects of the snapshot are still to come; unknown behind a selector.
+    left: Option<usize>,
     namespace: String,
     name: String,
 }
@@ -41,7 +43,8 @@ struct Token {
 impl Token {
     /// Hexadecimal, so that it passes through every query untouched.
     fn encode(&self) -> String {
-        let text = format!("{}/{}/{}", self.rv, self.namespace, self.name);
+        let left = self.left.map(|left| left.to_string()).unwrap_or_default();
+        let text = format!("{}/{left}/{}/{}", self.rv, self.namespace, self.name);
         text.bytes().map(|b| format!("{b:02x}")).collect()
     }
 
@@ -49,9 +52,13 @@ impl Token {
         let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
         let bytes = digits?.chunks(2).map(|pair| Some((pair[0] << 4 | *pair.get(1)?) as u8)).collect::<Option<Vec<u8>>>()?;
         let text = String::from_utf8(bytes).ok()?;
-        let mut parts = text.splitn(3, '/');
+        let mut parts = text.splitn(4, '/');
         let rv = parts.next()?.parse().ok()?;
-        Some(Self { rv, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
+        let left = match parts.next()? {
+            "" => None,
+            left => Some(left.parse().ok()?),
+        };
+        Some(Self { rv, left, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
     }
 }
 
@@ -156,12 +163,12 @@ impl Listing {
         let namespace = call.namespace.as_deref();
         if let Some(found) = store.candidates(call.kind, namespace, &options.labels, &options.fields) {
             let limit = if options.rv == Some(0) { 0 } else { options.limit };
-            return Ok(Self::page(current, found, options, limit));
+            return Ok(Self::page(current, found, options, limit, None));
         }
         let all = store.list(call.kind, namespace);
         // A list that may come from a cache is not paged by the server.
         let limit = if options.rv == Some(0) { 0 } else { options.limit };
-        Ok(Self::page(current, all, options, limit))
+        Ok(Self::page(current, all, options, limit, Some(store.count(call.kind, namespace))))
     }
 
     /// A list of the state at an earlier resource version.
@@ -174,10 +181,17 @@ impl Listing {
         let Some(rest) = store.list_at(call.kind, call.namespace.as_deref(), rv, start) else {
             return Err(expired(options.proceed.as_ref(), store.rv(), rv));
         };
-        Ok(Self::page(rv, rest, options, options.limit))
+        Ok(Self::page(rv, rest, options, options.limit, options.proceed.as_ref().and_then(|token| token.left)))
     }
 
-    fn page<'a>(rv: u64, all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>, options: &ListOptions, limit: usize) -> Self {
+    /// The first `limit` selected objects of `all`, of which there are `count` if that is known.
+    fn page<'a>(
+        rv: u64,
+        all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>,
+        options: &ListOptions,
+        limit: usize,
+        count: Option<usize>,
+    ) -> Self {
         let mut selected = all.filter(|(_, object)| options.selects(object));
         let mut listing = Self { rv, objects: Vec::new(), proceed: None, remaining: None };
         let mut last = None;
@@ -189,10 +203,15 @@ impl Listing {
             }
         }
         // The server does not count behind a selector.
-        let rest = if options.selects_all() { selected.count() } else { usize::from(selected.next().is_some()) };
+        let rest = match count.filter(|_| options.selects_all()) {
+            Some(count) => count.saturating_sub(listing.objects.len()),
+            None if options.selects_all() => selected.count(),
+            None => usize::from(selected.next().is_some()),
+        };
         if let Some(last) = last.filter(|_| rest > 0) {
-            listing.proceed = Some(Token { rv, namespace: last.namespace.to_string(), name: last.name.to_string() });
-            listing.remaining = options.selects_all().then_some(rest);
+            let left = options.selects_all().then_some(rest);
+            listing.proceed = Some(Token { rv, left, namespace: last.namespace.to_string(), name: last.name.to_string() });
+            listing.remaining = left;
         }
         listing
     }
@@ -247,8 +266,10 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_wire() {
-        let token = Token { rv: 42, namespace: "kube-system".into(), name: "a.b/ü".into() };
-        assert_eq!(Token::decode(&token.encode()), Some(token));
+        for left in [None, Some(7)] {
+            let token = Token { rv: 42, left, namespace: "kube-system".into(), name: "a.b/ü".into() };
+            assert_eq!(Token::decode(&token.encode()), Some(token));
+        }
         for wrong in ["x", "0", "zz", "31", "2f2f2f", "ff2f2f", "é"] {
             assert_eq!(Token::decode(wrong), None, "{wrong}");
         }
