@@ -127,6 +127,11 @@ fn look(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, hash: String) -> Result<V
     Ok(View { key: key.clone(), set, hash, wanted, tolerated, pods })
 }
 
+/// What pods of one node are sorted by: placed ones first, then the older ones.
+fn age(pod: &Value) -> (bool, &str) {
+    (view::text(pod, &["spec", "nodeName"]).is_empty(), view::text(pod, &["metadata", "creationTimestamp"]))
+}
+
 /// The pods that the DaemonSet controls by node, placed ones first, then by age. Matching orphans are adopted.
 fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<Text, Vec<KeyedPod>>, Status> {
     let selector = view::at(set, &["spec", "selector"]);
@@ -140,14 +145,13 @@ fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<Text, Vec<Keyed
             pods.push((key.clone(), ctx.update(&key, adopted)?));
         }
     }
-    let age = |pod: &Value| {
-        let pending = view::text(pod, &["spec", "nodeName"]).is_empty();
-        (pending, view::text(pod, &["metadata", "creationTimestamp"]).to_owned())
-    };
-    pods.sort_by(|(ka, a), (kb, b)| age(a).cmp(&age(b)).then_with(|| ka.name.cmp(&kb.name)));
     let mut by_node: BTreeMap<Text, Vec<KeyedPod>> = BTreeMap::new();
     for (key, pod) in pods {
         by_node.entry(nodes::target(&pod).into()).or_default().push((key, pod));
+    }
+    // Most nodes have one pod: sorting node by node is little work.
+    for pods in by_node.values_mut().filter(|pods| pods.len() > 1) {
+        pods.sort_by(|(ka, a), (kb, b)| age(a).cmp(&age(b)).then_with(|| ka.name.cmp(&kb.name)));
     }
     Ok(by_node)
 }

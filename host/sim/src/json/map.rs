@@ -78,6 +78,8 @@ impl Map {
     fn find(&self, key: &str) -> Result<usize, usize> {
         let head = head(key);
         self.0.binary_search_by(|member| match member.head.cmp(&head) {
+            // Of one length and short: then the number holds all of both.
+            Ordering::Equal if key.len() <= 8 && member.key.len() == key.len() => Ordering::Equal,
             Ordering::Equal => member.key.as_str().cmp(key),
             decided => decided,
         })
