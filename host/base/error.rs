@@ -268,10 +268,10 @@ impl Error {
         self
     }
 
-    /// Whether a script must not be able to catch it.
+    /// Whether a script must not be able to catch it: the operator said stop, or said no.
     #[must_use]
     pub fn is_stop(&self) -> bool {
-        self.0.reason == Reason::Interrupted
+        matches!(self.0.reason, Reason::Interrupted | Reason::Declined)
     }
 }
 

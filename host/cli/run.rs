@@ -35,6 +35,8 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         transcript = transcript.predicted(plan.took);
         plan.confirmations.clone()
     };
+    // Consent is to what was shown.
+    screen.finish().map_err(|error| error.hint("the plan could not be shown whole, so it was not run: nothing was written"))?;
     if !accepted(args, &setting, &prompter, &consented)? {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
@@ -47,7 +49,23 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     let summary = run::run(setting.script.as_mut(), &setting.cluster, &setting.runbook, &setting.params, voice, live.clone());
     live.borrow_mut().finish()?;
     tell(&summary, &again(&args.plan, &setting.runbook), screen);
+    screen.finish().map_err(|error| error.hint(outcome(&summary)))?;
     Ok(summary.exit_code)
+}
+
+/// How a run ended whose record could not be written.
+fn outcome(summary: &Summary) -> String {
+    let end = match summary.end {
+        End::Succeeded => "succeeded",
+        End::NotNeeded => "had nothing to do",
+        End::Failed | End::Unknown => "failed",
+        End::Parked | End::Interrupted => "was stopped",
+    };
+    let unsure = if summary.unsure.is_empty() { String::new() } else { format!("; unknown: {}", summary.unsure.join(", ")) };
+    match summary.writes {
+        0 => format!("the run itself {end}, with no writes{unsure}"),
+        writes => format!("the run itself {end}, with {}: {}{unsure}", plural(writes, "write"), summary.objects.join(", ")),
+    }
 }
 
 /// A plan that would fail is not run.

@@ -155,7 +155,15 @@ impl Cluster {
     /// # Errors
     /// `not_found` when it is not there; `forbidden`, `unreachable`, `unmodelled`.
     pub async fn get(&self, target: &Target) -> Result<Arc<Json>> {
-        self.wire().json(&self.call(Verb::Get, target, None)).await
+        self.get_part(target, None).await
+    }
+
+    /// Reads an object, or a subresource of it such as `scale`.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`].
+    pub async fn get_part(&self, target: &Target, subresource: Option<&str>) -> Result<Arc<Json>> {
+        self.wire().json(&self.call(Verb::Get, target, subresource)).await
     }
 
     /// Reads an object that may not be there.
@@ -352,7 +360,7 @@ impl Cluster {
             name: Some(target.name.clone()),
             subresource: subresource.map(str::to_owned),
         };
-        Call::new(act, format!("`{target}`"))
+        Call { object: Some(target.full_name()), ..Call::new(act, format!("`{target}`")) }
     }
 
     pub(super) fn collection(&self, verb: Verb, resource: &Resource, namespace: Option<&str>, select: &Select) -> Call {

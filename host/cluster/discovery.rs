@@ -31,6 +31,8 @@ pub struct Resource {
     pub namespaced: bool,
     /// Short names, for example `deploy`.
     pub short: Vec<String>,
+    /// Whether it has a `scale` subresource.
+    pub scalable: bool,
 }
 
 impl Resource {
@@ -61,6 +63,7 @@ impl Resource {
             singular: kind.to_lowercase(),
             namespaced,
             short: short.split_whitespace().map(str::to_owned).collect(),
+            scalable: matches!(kind, "StatefulSet" | "ReplicationController"),
         }
     }
 }
@@ -95,6 +98,12 @@ const STANDARD: &[(&str, &str, &str, &str, &str, bool)] = &[
     ("apiregistration.k8s.io", "v1", "APIService", "apiservices", "", false),
 ];
 
+/// The singular name of a kind that is known without asking, by any of its names: `cm` is `configmap`.
+#[must_use]
+pub fn singular(word: &str) -> Option<String> {
+    built_in().iter().find(|kind| kind.is_called(word)).map(|kind| kind.singular.clone())
+}
+
 /// The kinds that are known without asking.
 pub(super) fn built_in() -> Vec<Rc<Resource>> {
     let modelled = kinds::ALL.iter().map(|kind| Resource {
@@ -105,6 +114,7 @@ pub(super) fn built_in() -> Vec<Rc<Resource>> {
         singular: kind.singular.into(),
         namespaced: kind.namespaced,
         short: kind.short.iter().map(|short| (*short).to_owned()).collect(),
+        scalable: kind.has_subresource("scale"),
     });
     modelled.chain(STANDARD.iter().map(Resource::row)).map(Rc::new).collect()
 }
@@ -206,6 +216,7 @@ fn aggregated(document: &Json, found: &mut Vec<Rc<Resource>>) {
                     singular: or_lowercase(text(&resource["singularResource"]), &kind),
                     namespaced: resource["scope"] == "Namespaced",
                     short: texts(&resource["shortNames"]),
+                    scalable: resource["subresources"].as_array().into_iter().flatten().any(|part| part["subresource"] == "scale"),
                     kind,
                 }));
             }
@@ -234,7 +245,8 @@ async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, found: &mut Vec<Rc
             Err(error) => return Err(error),
         };
         let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        for resource in list["resources"].as_array().into_iter().flatten() {
+        let resources = || list["resources"].as_array().into_iter().flatten();
+        for resource in resources() {
             let (plural, kind) = (text(&resource["name"]), text(&resource["kind"]));
             if plural.contains('/') || plural.is_empty() {
                 continue;
@@ -245,6 +257,7 @@ async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, found: &mut Vec<Rc
                 singular: or_lowercase(text(&resource["singularName"]), &kind),
                 namespaced: resource["namespaced"] == true,
                 short: texts(&resource["shortNames"]),
+                scalable: resources().any(|other| other["name"] == format!("{plural}/scale")),
                 plural,
                 kind,
             }));
@@ -306,11 +319,12 @@ mod tests {
     fn aggregated_discovery_is_read() {
         let document = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "crd.projectcalico.org"},
             "versions": [{"version": "v1", "resources": [{"resource": "ippools", "scope": "Cluster", "shortNames": ["ipp"],
-            "responseKind": {"group": "", "version": "", "kind": "IPPool"}, "singularResource": ""}]}]}]});
+            "responseKind": {"group": "", "version": "", "kind": "IPPool"}, "singularResource": "",
+            "subresources": [{"subresource": "status"}, {"subresource": "scale"}]}]}]}]});
         let mut found = Vec::new();
         aggregated(&document, &mut found);
         let pool = find(&found, "ipp", None).unwrap();
-        assert_eq!((pool.singular.as_str(), pool.namespaced), ("ippool", false));
+        assert_eq!((pool.singular.as_str(), pool.namespaced, pool.scalable), ("ippool", false, true));
         assert_eq!(pool.group_resource(), "ippools.crd.projectcalico.org");
     }
 }

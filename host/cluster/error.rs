@@ -6,6 +6,7 @@ use crate::base::json::{Value as Json, json};
 
 use super::cancel::Cancel;
 use super::request::{Act, Call, Verb};
+use super::tls;
 use crate::base::{Error, Kind, Reason, Span};
 
 /// Why there is no good answer.
@@ -93,9 +94,10 @@ impl Trouble {
             Trouble::Connect(cause) => unreachable(format!("{doing}: no connection to `{server}`"))
                 .cause(cause)
                 .hint("check the address in the kubeconfig, and whether the server is up"),
-            Trouble::Tls(cause) => unreachable(format!("{doing}: no trusted connection to `{server}`"))
-                .cause(cause)
-                .hint("check `certificate-authority` and the server's address in the kubeconfig"),
+            Trouble::Tls(said) => {
+                let (cause, hint) = tls::explained(&said);
+                unreachable(format!("{doing}: no trusted connection to `{server}`")).cause(cause).hint(hint)
+            }
             Trouble::Lost(cause) => lost(format!("the connection to `{server}` was lost")).cause(cause),
             Trouble::Strange(cause) => unreachable(format!("{doing}: the answer of `{server}` is not that of an API server"))
                 .cause(cause)
@@ -113,7 +115,7 @@ impl Trouble {
             Trouble::Stopped => Cancel::error(),
             Trouble::Error(error) => error,
         }
-        .about(call.about.trim_matches('`'))
+        .about(call.object.as_deref().unwrap_or(call.about.trim_matches('`')))
     }
 }
 
@@ -147,7 +149,7 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
         (404, _) if call.act.verb == Verb::Create => (Kind::Cluster, Reason::NotFound, "what it belongs to does not exist".to_owned()),
         (404, _) => (Kind::Cluster, Reason::NotFound, "no such object".to_owned()),
         (409, Some("AlreadyExists")) => (Kind::Cluster, Reason::Conflict, "it exists already".to_owned()),
-        (409, _) => (Kind::Cluster, Reason::Conflict, "it was changed by somebody else meanwhile".to_owned()),
+        (409, _) => (Kind::Cluster, Reason::Conflict, "it is not as it was read any more".to_owned()),
         (400 | 405 | 406 | 413 | 415 | 422, _) => (Kind::Cluster, Reason::Invalid, "the server finds the request invalid".to_owned()),
         (429, _) => (Kind::Cluster, Reason::Unreachable, "the server is busy".to_owned()),
         (410, _) => (Kind::Cluster, Reason::Conflict, "the server has forgotten that state".to_owned()),

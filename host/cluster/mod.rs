@@ -23,11 +23,12 @@ mod run_id;
 mod sim;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod wire;
 
 pub use cancel::{Cancel, Stage};
 pub use client::{Cluster, Listed, Select, Target};
-pub use discovery::Resource;
+pub use discovery::{Resource, singular};
 pub use follow::{Follow, Following, Woke};
 pub use layers::{Access, Recorded};
 pub use live::LiveOptions;

@@ -108,7 +108,7 @@ impl Overlay {
             }
         }
         let answer = self.base.forward(builder.body(Body::empty())?, &Call::new(act, about)).await?;
-        Ok(answer.map(Reply::Live))
+        Ok(answer.map(|text| Reply::Text(Some(text))))
     }
 
     /// Copies one kind of one namespace.

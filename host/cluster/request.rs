@@ -194,6 +194,8 @@ pub(crate) struct Call {
     pub(crate) act: Act,
     /// How the object is named to people.
     pub(crate) about: String,
+    /// How the object is named to scripts, `kind/namespace/name`; nothing where it is no single object.
+    pub(crate) object: Option<String>,
     /// Query parameters, not yet encoded.
     pub(crate) query: Vec<(&'static str, String)>,
     /// The type of the body.
@@ -212,6 +214,7 @@ impl Call {
         Call {
             act,
             about: about.into(),
+            object: None,
             query: Vec::new(),
             content_type: "application/json",
             accept: "application/json",

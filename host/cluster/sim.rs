@@ -198,8 +198,6 @@ pub(super) enum Reply {
     Text(Option<Bytes>),
     /// A watch: one line an event.
     Watch(WatchBody),
-    /// What the live cluster answered.
-    Live(Body),
 }
 
 impl http_body::Body for Reply {
@@ -214,7 +212,6 @@ impl http_body::Body for Reply {
             }
             Reply::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Reply::Watch(watch) => watch.poll_event(cx),
-            Reply::Live(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
         }
     }
 }

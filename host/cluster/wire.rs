@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::json::Value as Json;
+use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
@@ -152,14 +153,15 @@ impl Wire {
         }
     }
 
-    /// Passes a read on as it is, once, for an overlay that cannot answer it. Errors of the server are answers too.
-    pub(crate) async fn forward(&self, request: Request<Body>, call: &Call) -> Result<Response<Body>> {
+    /// Passes a read on as it is, once, for an overlay that cannot answer it. Errors of the server are answers too. The answer is
+    /// here whole: whoever reads it stands in virtual time, which does not wait for a network.
+    pub(crate) async fn forward(&self, request: Request<Body>, call: &Call) -> Result<Response<Bytes>> {
         let client = self.client()?;
         let deadline = later(self.clock.now(), self.limits.read.as_duration());
         tokio::select! {
             biased;
-            response = client.send(request) => {
-                response.map_err(|error| Trouble::of(error).into_error(call, &self.server))
+            answer = async { whole(client.send(request).await.map_err(Trouble::of)?).await } => {
+                answer.map_err(|trouble| trouble.into_error(call, &self.server))
             }
             () = self.cancel.reached(Stage::Stopping) => Err(Cancel::error()),
             parked = self.clock.park(Some(deadline)) => {
@@ -258,12 +260,19 @@ async fn read(response: Response<Body>) -> Result<Arc<Json>, Trouble> {
     if let Some(AtHand(json)) = parts.extensions.get() {
         return Ok(json.clone());
     }
-    let collected = Limited::new(body, LARGEST_ANSWER).collect().await;
-    let bytes = collected.map_err(|error| Trouble::Lost(chain(&*error).join(": ")))?.to_bytes();
+    let bytes = whole(Response::new(body)).await?.into_body();
     serde_json::from_slice(&bytes).map(Arc::new).map_err(|error| {
         let start: String = String::from_utf8_lossy(&bytes).chars().take(80).collect();
         Trouble::Strange(format!("{error} in `{}`", start.escape_debug()))
     })
+}
+
+/// The answer with its whole body.
+async fn whole(response: Response<Body>) -> Result<Response<Bytes>, Trouble> {
+    let (parts, body) = response.into_parts();
+    let collected = Limited::new(body, LARGEST_ANSWER).collect().await;
+    let bytes = collected.map_err(|error| Trouble::Lost(chain(&*error).join(": ")))?.to_bytes();
+    Ok(Response::from_parts(parts, bytes))
 }
 
 /// Whether an error of [`Wire`] may go away by itself, for those who wait for longer than one request.

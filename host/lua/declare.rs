@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 
+use super::declarations::{WORDS, fields};
 use super::engine::Core;
 use super::error::{broken, fault, kind, one};
 use super::fields::{Fields, Plain};
@@ -53,13 +54,13 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, words: &Table, declared: &Rc<RefCe
         if let Some((_, earlier)) = &declared.header {
             return Err(broken("`runbook` is declared twice").hint(format!("it is declared in line {} already", earlier.line)));
         }
-        let header = header(Fields::new(core, "runbook".to_owned(), table, place.clone(), HEADER)?)?;
+        let header = header(Fields::new(core, "runbook".to_owned(), table, place.clone(), fields("runbook"))?)?;
         declared.header = Some((header, place));
         Ok(MultiValue::new())
     })?;
     words.raw_set("runbook", runbook)?;
-    for word in ["param", "check", "step", "coverage"] {
-        words.raw_set(word, opener(core, lua, word, declared)?)?;
+    for word in WORDS.iter().filter(|word| word.id) {
+        words.raw_set(word.name, opener(core, lua, word.name, declared)?)?;
     }
     let waived = core.function(lua, "waived", |_, lua, arguments| {
         let Some(LuaValue::String(reason)) = arguments.front() else {
@@ -147,7 +148,7 @@ fn check_id(word: &str, id: &str) -> Result<()> {
 
 fn declare(core: &Core, declared: &mut Declared, word: &str, id: &str, table: &Table, place: &Place) -> Result<()> {
     let what = format!("{word} \"{id}\"");
-    let fields = |known| Fields::new(core, what.clone(), table, place.clone(), known);
+    let fields = || Fields::new(core, what.clone(), table, place.clone(), fields(word));
     let twice = |earlier: &Place| {
         let mut error = broken(format!("`{what}` is declared twice")).hint(format!("it is declared in line {} already", earlier.line));
         error.places.push(place.clone());
@@ -158,14 +159,14 @@ fn declare(core: &Core, declared: &mut Declared, word: &str, id: &str, table: &T
             if let Some(earlier) = declared.params.iter().find(|param| param.name == id) {
                 return twice(&earlier.place);
             }
-            declared.params.push(param(core, id, fields(PARAM)?)?);
+            declared.params.push(param(core, id, fields()?)?);
         }
         "check" => {
             if let Some(earlier) = declared.checks.iter().find(|check| check.id == id) {
                 return twice(&earlier.place);
             }
             let owner = Owner::Check(declared.checks.len());
-            let check = check(id, fields(CHECK)?, owner, &mut declared.functions)?;
+            let check = check(id, fields()?, owner, &mut declared.functions)?;
             declared.checks.push(check);
         }
         "step" => {
@@ -173,23 +174,19 @@ fn declare(core: &Core, declared: &mut Declared, word: &str, id: &str, table: &T
                 return twice(&earlier.place);
             }
             let owner = Owner::Step(declared.steps.len());
-            let step = step(id, fields(STEP)?, owner, &mut declared.functions)?;
+            let step = step(id, fields()?, owner, &mut declared.functions)?;
             declared.steps.push(step);
         }
-        _ => {
+        "coverage" => {
             if let Some(earlier) = declared.coverage.iter().find(|coverage| coverage.document == id) {
                 return twice(&earlier.place);
             }
             declared.coverage.push(coverage(core, id, table, place)?);
         }
+        other => return Err(Error::internal(format!("nothing reads the declaration `{other}`"))),
     }
     Ok(())
 }
-
-const HEADER: &[&str] = &["title", "summary", "impact", "source", "namespace", "versions", "duration", "labels"];
-const PARAM: &[&str] = &["type", "doc", "default", "optional", "choices", "min", "max", "pattern", "example"];
-const CHECK: &[&str] = &["title", "run", "when", "at"];
-const STEP: &[&str] = &["title", "run", "verify", "recover", "when", "irreversible"];
 
 fn header(mut fields: Fields<'_>) -> Result<Header> {
     let impact = fields.need_word("impact", Impact::WORDS)?;

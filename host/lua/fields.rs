@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mlua::{Function, Table, Value as LuaValue};
 
+use super::declarations::Field;
 use super::engine::Core;
 use super::error::{broken, fault, kind};
 use super::stack;
@@ -34,7 +35,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// Names an unknown field and the nearest known one.
-    pub(crate) fn new(core: &'a Core, what: String, table: &'a Table, place: Place, known: &[&str]) -> Result<Fields<'a>> {
+    pub(crate) fn new(core: &'a Core, what: String, table: &'a Table, place: Place, known: &'static [Field]) -> Result<Fields<'a>> {
         let fields = Fields { core, what, table, place };
         let mut names = Vec::new();
         for pair in table.pairs::<LuaValue, LuaValue>() {
@@ -48,16 +49,17 @@ impl<'a> Fields<'a> {
         }
         names.sort();
         for name in names {
-            if known.contains(&name.as_str()) {
+            if known.iter().any(|field| field.name == name) {
                 continue;
             }
             if LATER.contains(&name.as_str()) && fields.what.starts_with("step") {
                 return Err(fields.wrong(&name, "is not known to this version of lockgate"));
             }
             let error = fields.at(&name, broken(format!("`{}` has no field `{name}`", fields.what)));
-            return Err(match did_you_mean(&name, known.iter().copied()) {
+            let names = || known.iter().map(|field| field.name);
+            return Err(match did_you_mean(&name, names()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("its fields are {}", list(known.iter().copied()))),
+                None => error.hint(format!("its fields are {}", list(names()))),
             });
         }
         Ok(fields)
@@ -229,19 +231,11 @@ pub(crate) fn field_place(core: &Core, declaration: &Place, field: &str) -> Plac
         if starts_another {
             break;
         }
-        if let Some(column) = assigned(line, field) {
+        if let Some(column) = stack::assigned(line, field) {
             let length = u32::try_from(field.chars().count()).ok();
             let place = stack::place(core, &declaration.file, number, None, None);
             return Place { column: Some(column), length, ..place };
         }
     }
     declaration.clone()
-}
-
-/// Where `field =` or `["field"] =` stands in the line, in characters from 1.
-fn assigned(line: &str, field: &str) -> Option<u32> {
-    let column = stack::column(line, field)?;
-    let start = line.char_indices().nth(column as usize - 1)?.0;
-    let rest = line.get(start + field.len()..)?.trim_start_matches(['"', '\'', ']', ' ', '\t']);
-    (rest.starts_with('=') && !rest.starts_with("==")).then_some(column)
 }

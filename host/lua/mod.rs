@@ -5,6 +5,7 @@
 
 mod bind;
 mod convert;
+pub mod declarations;
 mod declare;
 mod engine;
 mod error;

@@ -6,7 +6,7 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as LuaValue};
 
 use super::engine::Core;
 use super::error::{self, broken, fault, kind, one};
-use super::{bind, words};
+use super::{bind, declarations};
 use crate::base::{Error, did_you_mean};
 
 /// Names that people try, and what there is instead.
@@ -68,6 +68,11 @@ pub(crate) fn environment(core: &Rc<Core>, lua: &Lua, file_words: &Table) -> mlu
         let name = arguments.get(1).map(|name| name.to_string()).transpose().map_err(fault)?.unwrap_or_default();
         let mut error = assigned(core, &name, arguments.get(2));
         error.places = super::stack::places(core, lua, Some(&name));
+        if let Some(here) = error.places.first_mut()
+            && let Some(column) = here.source.as_deref().and_then(|line| super::stack::assigned(line, &name))
+        {
+            (here.column, here.length) = (Some(column), u32::try_from(name.chars().count()).ok());
+        }
         Err(error)
     })?;
     over(core, lua, file_words, &refuse)
@@ -111,7 +116,7 @@ fn is_word(core: &Core, name: &str) -> bool {
 
 /// The names that every file sees, and those of declarations.
 fn known_names(core: &Core) -> Vec<String> {
-    let mut names: Vec<String> = words::DECLARATIONS.iter().map(|word| (*word).to_owned()).collect();
+    let mut names: Vec<String> = declarations::declaring().map(str::to_owned).collect();
     names.extend(["params", "state", "require"].map(str::to_owned));
     let walked = core.base.for_each(|name: String, _: LuaValue| {
         names.push(name);
@@ -131,7 +136,7 @@ fn unknown(core: &Core, name: &str) -> Error {
     if LATER.contains(&name) {
         return broken(format!("`{name}` is not known to this version of lockgate"));
     }
-    if words::DECLARATIONS.contains(&name) || name == "params" || name == "state" {
+    if declarations::is_declaring(name) || name == "params" || name == "state" {
         return broken(format!("there is no `{name}` here"))
             .hint("declarations, `params` and `state` belong to the runbook's own file: give a module what it needs as an argument");
     }
@@ -144,7 +149,7 @@ fn unknown(core: &Core, name: &str) -> Error {
 }
 
 fn assigned(core: &Core, name: &str, value: Option<&LuaValue>) -> Error {
-    if is_word(core, name) || words::DECLARATIONS.contains(&name) || ["params", "state", "require"].contains(&name) {
+    if is_word(core, name) || declarations::is_declaring(name) || ["params", "state", "require"].contains(&name) {
         return broken(format!("`{name}` is a word of lockgate and cannot be replaced")).hint("choose another name, with `local`");
     }
     let error = broken(format!("`{name}` is assigned as a global"));

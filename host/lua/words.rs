@@ -12,9 +12,6 @@ use super::values;
 use crate::base::{Error, Kind, Reason, Result, Value, did_you_mean};
 use crate::run::Phase;
 
-/// The words that only the runbook's own file has.
-pub(crate) const DECLARATIONS: &[&str] = &["runbook", "param", "check", "step", "coverage", "waived"];
-
 /// The words of every file that are not verbs, for tests of the reference and for completion.
 pub const WORDS: &[&str] = &["ensure", "not_needed", "version", "image", "duration", "quantity", "array", "object", "null", "at", "merge"];
 

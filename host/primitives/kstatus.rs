@@ -292,6 +292,7 @@ mod tests {
             singular: kind.to_lowercase(),
             namespaced: true,
             short: Vec::new(),
+            scalable: false,
         }
     }
 

@@ -1,8 +1,8 @@
 //! L2: the verbs. One file each and one line in [`ALL`]; no Lua, no printing, no journal.
 //!
 //! Files that are no verb: [`cx`] and [`done`] are what a verb gets and gives, [`registry`], [`types`] and [`macros`] what it is
-//! declared with. What several verbs share has a file of its own: objects, workloads, revisions, a rollout at one moment, its
-//! diagnosis, the pace of a wait.
+//! declared with. What several verbs share has a file of its own: objects, the tries of a write, workloads, what can be scaled, revisions, a
+//! rollout at one moment, its diagnosis, the pace of a wait.
 
 pub mod cx;
 pub mod done;
@@ -18,6 +18,8 @@ mod pace;
 mod pod_trouble;
 mod revisions;
 mod rollout;
+mod scaled;
+mod tries;
 mod view;
 mod watched;
 mod workload;

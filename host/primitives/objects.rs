@@ -17,7 +17,12 @@ impl Cx {
 
     /// Reads an object that must be there. When it is not, the error names what is there under a similar name.
     pub(super) async fn read(&self, target: &Target) -> Result<Arc<Json>> {
-        match self.cluster.get(target).await {
+        self.read_part(target, None).await
+    }
+
+    /// The same for a subresource of it.
+    pub(super) async fn read_part(&self, target: &Target, part: Option<&str>) -> Result<Arc<Json>> {
+        match self.cluster.get_part(target, part).await {
             Err(error) if error.reason == Reason::NotFound => Err(self.suggest(target, error).await?),
             other => other,
         }

@@ -1,11 +1,14 @@
 //! `patch`: a change of any object.
 
-use crate::base::json::{Value as Json, from_value};
+use crate::base::json::{Value as Json, from_value, json};
 use lockgate_sim::{kinds, patch as sim};
 
 use super::cx::Cx;
 use super::done::Done;
 use super::edit::{edited, plain, told};
+use super::tries::{Tries, version};
+use super::view;
+use crate::base::diff::{Change, changes};
 use crate::base::{Error, Kind, ObjectRef, Reason, Result};
 use crate::choice;
 use crate::cluster::{PatchType, Target};
@@ -27,7 +30,9 @@ primitive! {
     /// Changes an object in part.
     ///
     /// A change that would change nothing is not sent. `null` removes a field; `array{}` and `object{}` say which empty is meant.
-    /// A JSON patch whose `test` does not hold is `precondition`, and nothing is sent.
+    /// A JSON patch whose `test` does not hold is `precondition`, and nothing is sent. When somebody else changes the object at the same
+    /// moment it is read and judged anew; `conflict` is for a change that names another `resourceVersion`, and for a JSON patch by
+    /// place in a list that would then change something else.
     pub write fn patch as Patch(
         /// The object, for example `service/cce-eni-ipam`.
         object: ObjectRef,
@@ -53,18 +58,57 @@ impl Patch {
             Some(ChangeType::Json) => PatchType::Json,
         };
         check(&target, kind, &self.change)?;
-        let before = cx.read(&target).await?;
-        let after = applied(&target, kind, &before, &self.change)?;
-        if let Some(after) = &after
-            && plain(after) == plain(&before)
-            && after.get("status") == before.get("status")
-        {
-            return Ok(Done::unchanged(told(false, &[])));
+        let mut tries = Tries::of(&cx, &target, "patching");
+        let mut meant = None;
+        loop {
+            let before = tries.read().await?;
+            let after = applied(&target, kind, &before, &self.change)?;
+            if let Some(after) = &after {
+                if plain(after) == plain(&before) && after.get("status") == before.get("status") {
+                    return Ok(Done::unchanged(told(false, &[])));
+                }
+                if kind == PatchType::Json && counts(&self.change) {
+                    still_means(&target, &mut meant, changes(&before, after))?;
+                }
+            }
+            match cx.cluster.patch(&target, kind, bound(kind, &self.change, &before), None).await {
+                // What was asked for where that is known here; else what the server made of it.
+                Ok(stored) => return Ok(edited(&target, &before, after.as_ref().unwrap_or(&stored))),
+                Err(error) if error.reason == Reason::Conflict && !view::text(&self.change, "/metadata/resourceVersion").is_empty() => {
+                    return Err(error.hint("the change names the `metadata.resourceVersion` that it is for, and there is a later one"));
+                }
+                Err(error) => tries.again(kind, &before, explained(error, kind)).await?,
+            }
         }
-        let stored = cx.cluster.patch(&target, kind, self.change, None).await.map_err(|error| explained(error, kind))?;
-        // What was asked for where that is known here; else what the server made of it.
-        Ok(edited(&target, &before, after.as_ref().unwrap_or(&stored)))
     }
+}
+
+/// The request's body. A JSON patch was judged on what was read, and is for that only: its places mean nothing elsewhere. The other
+/// types say absolute values.
+fn bound(kind: PatchType, change: &Json, before: &Json) -> Json {
+    let mut body = change.clone();
+    if let (PatchType::Json, Some(operations)) = (kind, body.as_array_mut()) {
+        operations.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version(before) }));
+    }
+    body
+}
+
+/// Whether a JSON patch has a path that may count the items of a list.
+fn counts(change: &Json) -> bool {
+    let counted = |path: &str| path.split('/').any(|part| part == "-" || part.parse::<usize>().is_ok());
+    let mut operations = change.as_array().into_iter().flatten();
+    operations.any(|operation| counted(view::text(operation, "/path")) || counted(view::text(operation, "/from")))
+}
+
+/// Refuses a JSON patch that would change something else than at the first look: the item of that number is another one now.
+fn still_means(target: &Target, meant: &mut Option<Vec<Change>>, now: Vec<Change>) -> Result<()> {
+    if *meant.get_or_insert_with(|| now.clone()) == now {
+        return Ok(());
+    }
+    let message = format!("patching `{target}`: somebody else changed it meanwhile, and this JSON patch would now change something else");
+    Err(Error::new(Kind::Cluster, Reason::Conflict, message)
+        .about(target.full_name())
+        .hint("look at it again; a strategic patch names the items of a list, where a JSON patch counts them"))
 }
 
 /// Refuses a change of the wrong form before anything is read.

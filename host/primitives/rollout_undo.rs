@@ -11,6 +11,7 @@ use super::images::by_container;
 use super::pace::Pace;
 use super::registry::{Arg, list};
 use super::revisions::{self, CHANGE_CAUSE, Revision};
+use super::tries::{Tries, version};
 use super::types::{ArgType, Map, Type};
 use super::view;
 use super::watched::{by_name, deleted, same};
@@ -22,8 +23,6 @@ use crate::primitive;
 
 /// How long the controller may take to see the latest change before its revisions are trusted.
 const OBSERVE: Span = Span::from_secs(60);
-/// How often the decision is made anew when somebody else changes the workload between reading and writing.
-const TRIES: usize = 3;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Which revision to go back to.
@@ -73,10 +72,9 @@ impl RolloutUndo {
         let doing = "undoing the rollout of";
         let target = cx.target(&self.workload, self.namespace.as_deref()).await?;
         let holder = revisions::holder(&target, doing)?;
-        let mut tries = 0;
+        let mut tries = Tries::of(&cx, &target, doing);
         loop {
-            tries += 1;
-            let before = observed(&cx, &target).await?;
+            let before = observed(&cx, &target, tries.read().await?).await?;
             allowed(&target, &before)?;
             let history = revisions::history(&cx, &target, &before, doing).await?;
             let to = self.choose(&target, &history)?;
@@ -86,8 +84,7 @@ impl RolloutUndo {
             }
             let (kind, body) = request(&cx, holder, &before, to);
             match cx.cluster.patch(&target, kind, body, None).await {
-                Err(error) if tries < TRIES && overtaken(&cx, &target, &before, &error).await? => {}
-                Err(error) => return Err(error),
+                Err(error) => tries.again(kind, &before, error).await?,
                 Ok(_) => {
                     warn(&cx, &target, &before);
                     return Ok(Done::changed(result(true, from, to), wrote(&target, &before, to)));
@@ -122,9 +119,8 @@ impl RolloutUndo {
     }
 }
 
-/// The workload once its controller has seen the latest change.
-async fn observed(cx: &Cx, target: &Target) -> Result<Arc<Json>> {
-    let object = cx.read(target).await?;
+/// The workload, read just now, once its controller has seen the latest change.
+async fn observed(cx: &Cx, target: &Target, object: Arc<Json>) -> Result<Arc<Json>> {
     if view::is_observed(&object) {
         return Ok(object);
     }
@@ -164,7 +160,7 @@ fn allowed(target: &Target, object: &Json) -> Result<()> {
 
 /// The request that sets the template, for the object that was looked at and no other.
 fn request(cx: &Cx, holder: &str, before: &Json, to: &Revision) -> (PatchType, Json) {
-    let version = view::text(before, "/metadata/resourceVersion");
+    let version = version(before);
     let cause = format!("rollback to revision {} ({})", to.number, cx.cluster.run());
     if holder == "controllerrevisions" {
         // The data of a ControllerRevision is itself a strategic merge patch that replaces the template.
@@ -193,19 +189,6 @@ fn template(revision: &Revision) -> Json {
         labels.remove("pod-template-hash");
     }
     template
-}
-
-/// Whether somebody else wrote between reading and writing. Servers answer a failed `test` of a JSON patch with 422, as they do an
-/// invalid object: one more read tells.
-async fn overtaken(cx: &Cx, target: &Target, before: &Json, error: &Error) -> Result<bool> {
-    if error.reason == Reason::Conflict {
-        return Ok(true);
-    }
-    if error.details.get("code").and_then(Json::as_u64) != Some(422) {
-        return Ok(false);
-    }
-    let now = cx.read(target).await?;
-    Ok(view::text(&now, "/metadata/resourceVersion") != view::text(before, "/metadata/resourceVersion"))
 }
 
 /// What `kubectl apply` remembers is not undone.

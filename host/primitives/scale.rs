@@ -8,10 +8,9 @@ use crate::base::json::{Value as Json, json};
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};
 use super::pace::Pace;
-use super::rollout::Rollout;
+use super::scaled::{Now, Scaled, Way, selector};
+use super::tries::{Tries, version};
 use super::view::{self, verb};
-use super::watched::Watched;
-use super::workload::{replicas, unsupported};
 use crate::base::diff::Change;
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span};
 use crate::choice;
@@ -27,11 +26,16 @@ choice! {
 }
 
 primitive! {
-    /// Sets how many replicas a Deployment, StatefulSet, ReplicaSet or ReplicationController has.
+    /// Sets how many replicas a Deployment, StatefulSet, ReplicaSet, ReplicationController or custom resource has.
     ///
     /// With `wait = "gone"` it returns when no surplus pod is left, not even one that is terminating: only then are host ports and
     /// addresses free. For 0 that is when no pod of the workload is left. A workload that a HorizontalPodAutoscaler scales is refused,
-    /// since it would be scaled back.
+    /// since it would be scaled back. When somebody else writes at the same moment it is read and judged anew, so that `previous` is the
+    /// number that was replaced.
+    ///
+    /// A custom resource is scaled through its `scale` subresource, where the server lists one for its kind; its pods are those that
+    /// the subresource's `status.selector` finds. A simulated cluster has no custom resources, and a plan on a live one refuses this
+    /// write as `unmodelled`.
     pub write fn scale as Scale(
         /// The workload, for example `deployment/cce-eni-ipam`.
         workload: ObjectRef,
@@ -51,33 +55,52 @@ primitive! {
     } -> "{ changed: boolean, previous: number, replicas: number }", "the number before, and the number now";
     since "0.1";
     example r#"local before = scale("deployment/cce-eni-ipam", 0, { wait = "gone" }).previous"#;
-    needs ["get,patch {workload}", "list horizontalpodautoscalers.autoscaling", "list,watch {workload}", "list,watch pods", "list,watch replicasets.apps"];
+    needs ["get,patch {workload}", "get,patch {workload}/scale", "list horizontalpodautoscalers.autoscaling", "list,watch {workload}", "list,watch pods", "list,watch replicasets.apps"];
 }
 
 impl Scale {
     async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.workload, self.namespace.as_deref()).await?;
-        check(&target)?;
-        let before = cx.read(&target).await?;
-        let (previous, wanted) = (replicas(&before), i64::from(self.replicas));
-        let value = |changed: bool| json!({ "changed": changed, "previous": previous, "replicas": wanted });
-        if previous == wanted {
-            self.wait(&cx, &target, &before).await?;
-            return Ok(Done::unchanged(value(false)));
+        let way = Way::of(&target)?;
+        let wanted = i64::from(self.replicas);
+        let mut tries = Tries::of(&cx, &target, "scaling").part(way.part());
+        let mut is_mine = self.force_hpa == Some(true);
+        loop {
+            let before = tries.read().await?;
+            let previous = way.replicas(&before);
+            if way == Way::Subresource && self.wait.is_some() {
+                // Found out before anything is written.
+                drop(selector(&target, &before)?);
+            }
+            if previous == wanted {
+                self.wait(&cx, &target, way, &before).await?;
+                return Ok(Done::unchanged(json!({ "changed": false, "previous": previous, "replicas": wanted })));
+            }
+            if !is_mine {
+                refuse_autoscaled(&cx, &target).await?;
+                is_mine = true;
+            }
+            // For what was read only: the number that is replaced goes into the record and to the script.
+            let body = json!({ "metadata": { "resourceVersion": version(&before) }, "spec": { "replicas": wanted } });
+            match cx.cluster.patch(&target, PatchType::Merge, body, way.part()).await {
+                Err(error) => tries.again(PatchType::Merge, &before, error).await?,
+                Ok(after) => return self.written(&cx, &target, way, previous, &after).await,
+            }
         }
-        if self.force_hpa != Some(true) {
-            refuse_autoscaled(&cx, &target).await?;
-        }
-        let after = cx.cluster.patch(&target, PatchType::Merge, json!({ "spec": { "replicas": wanted } }), None).await?;
+    }
+
+    /// After the write: waits as asked, and tells.
+    async fn written(&self, cx: &Cx, target: &Target, way: Way, previous: i64, after: &Arc<Json>) -> Result<Done> {
         let options = if self.force_hpa == Some(true) { json!({ "force_hpa": true }) } else { Json::Null };
+        let change = Change { path: "spec.replicas".to_owned(), before: Some(previous.into()), after: Some(self.replicas.into()) };
         let wrote = Wrote {
             verb: "scale".to_owned(),
             target: target.to_string(),
-            changes: vec![Change { path: "spec.replicas".to_owned(), before: Some(previous.into()), after: Some(wanted.into()) }],
+            changes: vec![change],
             inverse: Inverse::Call { verb: "scale".to_owned(), arguments: vec![target.full_name().into(), previous.into()], options },
         };
-        match self.wait(&cx, &target, &after).await {
-            Ok(()) => Ok(Done::changed(value(true), wrote)),
+        match self.wait(cx, target, way, after).await {
+            Ok(()) => Ok(Done::changed(json!({ "changed": true, "previous": previous, "replicas": self.replicas }), wrote)),
             // The write is made, whatever became of the wait: whoever sees the error must be able to see it.
             Err(mut error) => {
                 let mut details = if error.details.is_object() { error.details.clone() } else { json!({}) };
@@ -88,22 +111,22 @@ impl Scale {
         }
     }
 
-    /// Waits as asked; `object` is the workload as it is now.
-    async fn wait(&self, cx: &Cx, target: &Target, object: &Arc<Json>) -> Result<()> {
+    /// Waits as asked; `read` is what [`Way::part`] gives now.
+    async fn wait(&self, cx: &Cx, target: &Target, way: Way, read: &Arc<Json>) -> Result<()> {
         let Some(ScaleWait::Gone) = self.wait else { return Ok(()) };
         let timeout = self.timeout.unwrap_or(Span::from_secs(600));
-        let mut watched = Watched::begin(cx, target, object, "scaling").await?;
+        let mut scaled = Scaled::follow(way, cx, target, read).await?;
         let mut pace = Pace::begin(cx, format!("surplus pods of {target}"), timeout, self.stall);
         let mut fewest = usize::MAX;
         loop {
-            let rollout = watched.look()?;
-            if replicas(&rollout.workload) != i64::from(self.replicas) {
-                let message = format!("scaling `{target}`: somebody set it to {} replicas meanwhile", replicas(&rollout.workload));
+            let seen = scaled.look(cx).await?;
+            if seen.replicas != i64::from(self.replicas) {
+                let message = format!("scaling `{target}`: somebody set it to {} replicas meanwhile", seen.replicas);
                 return Err(Error::new(Kind::Cluster, Reason::Conflict, message).about(target.full_name()));
             }
             let now = cx.now();
-            let left = self.surplus(&rollout);
-            if left.is_empty() && view::is_observed(&rollout.workload) {
+            let left = self.surplus(&seen);
+            if left.is_empty() && seen.observed {
                 pace.done(cx, "gone");
                 return Ok(());
             }
@@ -117,28 +140,17 @@ impl Scale {
                 return Err(late(target, ended.reason(), &pace.says(ended, &subject), &left));
             }
             pace.show(cx, &state(&left));
-            watched.changed(pace.until(patience)).await?;
+            scaled.changed(pace.until(patience)).await?;
         }
     }
 
     /// The pods that are too many: all that terminate, and what is beyond the number. Pods that have ended hold nothing.
-    fn surplus(&self, rollout: &Rollout) -> Vec<Arc<Json>> {
-        // A pod that nobody controls is adopted or deleted by the workload: until then it may hold what others wait for.
-        let pods = rollout.pods.iter().chain(&rollout.orphans);
-        let alive: Vec<&Arc<Json>> = pods.filter(|pod| view::is_terminating(pod) || !view::is_finished(pod)).collect();
+    fn surplus(&self, seen: &Now) -> Vec<Arc<Json>> {
+        let alive: Vec<&Arc<Json>> = seen.pods.iter().filter(|pod| view::is_terminating(pod) || !view::is_finished(pod)).collect();
         let going: Vec<Arc<Json>> = alive.iter().filter(|pod| view::is_terminating(pod)).map(|pod| (*pod).clone()).collect();
         let stays = alive.len() - going.len();
         let wanted = usize::try_from(self.replicas).unwrap_or(usize::MAX);
         if stays > wanted { alive.into_iter().cloned().collect() } else { going }
-    }
-}
-
-fn check(target: &Target) -> Result<()> {
-    match (target.resource.group.as_str(), target.resource.kind.as_str()) {
-        ("apps", "Deployment" | "StatefulSet" | "ReplicaSet") | ("", "ReplicationController") => Ok(()),
-        ("apps", "DaemonSet") => Err(unsupported(target, format!("scaling `{target}`: a daemonset has as many pods as it has nodes"))),
-        _ => Err(unsupported(target, format!("scaling `{target}`: a {} cannot be scaled", target.resource))
-            .hint("it takes deployments, statefulsets, replicasets and replicationcontrollers")),
     }
 }
 
@@ -148,10 +160,18 @@ async fn refuse_autoscaled(cx: &Cx, target: &Target) -> Result<()> {
     let listed = match cx.cluster.list(&resource, target.namespace.as_deref(), &Select::default()).await {
         // A server without autoscaling has no autoscalers.
         Err(error) if error.reason == Reason::Unsupported => return Ok(()),
+        Err(error) if error.reason == Reason::Forbidden => {
+            cx.talk.note(&format!("whether an autoscaler also scales `{target}` may not be read here"));
+            return Ok(());
+        }
         other => other?,
     };
     let is_mine = |hpa: &&Arc<Json>| {
-        view::text(hpa, "/spec/scaleTargetRef/kind") == target.resource.kind && view::text(hpa, "/spec/scaleTargetRef/name") == target.name
+        let of = |field: &str| view::text(hpa, &format!("/spec/scaleTargetRef/{field}"));
+        let group = of("apiVersion").split_once('/').map_or("", |(group, _)| group);
+        // The API version may be left out.
+        let same_group = of("apiVersion").is_empty() || group == target.resource.group;
+        same_group && of("kind") == target.resource.kind && of("name") == target.name
     };
     let Some(hpa) = listed.items.iter().find(is_mine) else { return Ok(()) };
     let message = format!("scaling `{target}`: `horizontalpodautoscaler/{}` scales it too, and would scale it back", view::name(hpa));

@@ -11,6 +11,7 @@ use super::images::by_container;
 use super::registry::list;
 use super::revisions::{self, CHANGE_CAUSE, REVISION};
 use super::rollout::Shape;
+use super::tries::{Tries, version};
 use super::types::Map;
 use super::view;
 use super::workload;
@@ -18,9 +19,6 @@ use crate::base::diff::changes;
 use crate::base::{Error, Image, Kind, ObjectRef, Reason, Result, Value, did_you_mean};
 use crate::cluster::{PatchType, Target};
 use crate::primitive;
-
-/// How often the decision is made anew when somebody else changes the workload between reading and writing.
-const TRIES: usize = 5;
 
 primitive! {
     /// Changes container images of a workload: all of them or none, in one request.
@@ -54,10 +52,9 @@ impl SetImage {
             return Err(Error::usage("`set_image`: no image is given").hint("write `{ container = image }`"));
         }
         let wanted: BTreeMap<String, String> = self.images.0.iter().map(|(name, image)| (name.clone(), image.to_string())).collect();
-        let mut tries = 0;
+        let mut tries = Tries::of(&cx, &target, "setting images of");
         loop {
-            tries += 1;
-            let before = cx.read(&target).await?;
+            let before = tries.read().await?;
             let now = workload::images(&before, pod_spec);
             known(&target, &now, wanted.keys().chain(self.expect.iter().flat_map(|expect| expect.0.keys())))?;
             self.check_expected(&target, &now)?;
@@ -68,9 +65,7 @@ impl SetImage {
             let revision = revision_before(&cx, &target, &before).await?;
             let body = self.body(&before, pod_spec, &wanted);
             match cx.cluster.patch(&target, PatchType::Strategic, body, None).await {
-                // Somebody else was faster: look again whether what was expected still holds.
-                Err(error) if error.reason == Reason::Conflict && tries < TRIES => {}
-                Err(error) => return Err(error),
+                Err(error) => tries.again(PatchType::Strategic, &before, error).await?,
                 Ok(after) => {
                     let stored = of(&workload::images(&after, pod_spec), wanted.keys());
                     for (name, image) in stored.iter().filter(|(name, image)| wanted.get(*name) != Some(*image)) {
@@ -88,7 +83,7 @@ impl SetImage {
         let mut body = workload::image_patch(before, pod_spec, wanted);
         let mut metadata = JsonMap::new();
         if self.expect.is_some() {
-            metadata.insert("resourceVersion".to_owned(), view::text(before, "/metadata/resourceVersion").into());
+            metadata.insert("resourceVersion".to_owned(), version(before).into());
         }
         if let Some(cause) = &self.change_cause {
             metadata.insert("annotations".to_owned(), json!({ CHANGE_CAUSE: cause }));

@@ -86,8 +86,11 @@ pub(super) fn same(target: &Target, uid: &str, object: &Json) -> Result<()> {
     if view::uid(object) == uid {
         return Ok(());
     }
-    let message = format!("waiting for `{target}`: it was deleted meanwhile, and another was created under its name");
-    Err(Error::new(Kind::Cluster, Reason::Replaced, message)
-        .about(target.full_name())
-        .hint("look at what created it, then start the wait again"))
+    Err(replaced("waiting for", target).hint("look at what created it, then start the wait again"))
+}
+
+/// The error of a call whose object is another one now.
+pub(super) fn replaced(doing: &str, target: &Target) -> Error {
+    let message = format!("{doing} `{target}`: it was deleted meanwhile, and another was created under its name");
+    Error::new(Kind::Cluster, Reason::Replaced, message).about(target.full_name())
 }

@@ -2,7 +2,6 @@
 //! the only place that prints.
 
 pub mod catalogue;
-pub mod declarations;
 pub mod escape;
 pub mod excerpt;
 pub mod json;

@@ -162,6 +162,7 @@ fn summary_fields() -> (Json, Json) {
             "took": text(),
         }),
         json!({
+            "unsure": texts(),
             "unknowns": texts(),
             "assumptions": texts(),
             "confirmations": list_of(object(confirmation(), json!({}))),

@@ -242,6 +242,9 @@ impl Transcript {
         out.push('\n');
         out.push_str(&self.verdict(summary));
         out.push('\n');
+        for target in &summary.unsure {
+            self.row(out, "unknown", &format!("whether `{target}` was written: the server did not answer; look at it before you go on"));
+        }
         for (head, texts) in [("unknown", &summary.unknowns), ("assumed", &summary.assumptions)] {
             for text in texts {
                 self.row(out, head, text);
@@ -256,6 +259,7 @@ impl Transcript {
         let paint = self.paint;
         let count = format!("{} to {}", plural(summary.writes, "write"), plural(summary.objects.len(), "object"));
         let (writes, after) = match summary.writes {
+            0 if !summary.unsure.is_empty() => ("no writes".to_owned(), "in the first write".to_owned()),
             0 => ("no writes".to_owned(), "before any write".to_owned()),
             _ => (count.clone(), format!("after {count}")),
         };

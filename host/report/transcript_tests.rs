@@ -49,6 +49,7 @@ fn summary(end: End, exit_code: u8) -> Summary {
         exit_code,
         writes: 1,
         objects: vec!["deployment/web".into()],
+        unsure: Vec::new(),
         invertible: 1,
         took: Span::from_secs(71),
         unknowns: vec![],

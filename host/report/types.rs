@@ -1,7 +1,7 @@
 //! `stdlib/types/lockgate.d.luau`: everything a runbook may name, for editors.
 
-use super::declarations::{Field, VALUES, WORDS, Word};
 use crate::base::Reason;
+use crate::lua::declarations::{Field, VALUES, WORDS, Word};
 use crate::primitives::{self, Definition, Param};
 
 /// The types that verbs take and give.

@@ -181,6 +181,9 @@ pub struct Summary {
     pub writes: usize,
     /// The objects written, each once, in order.
     pub objects: Vec<String>,
+    /// Objects with a write that was sent and not answered: whether it was made is unknown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsure: Vec<String>,
     /// How many of the writes can be taken back.
     pub invertible: usize,
     /// How long it took, in the cluster's time.

@@ -354,11 +354,19 @@ impl Runner<'_> {
     fn summary(&self, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
         let tally = self.session.tally();
         let mut unknowns = self.cluster.unknowns();
+        for unknown in &tally.unknowns {
+            if !unknowns.contains(unknown) {
+                unknowns.push(unknown.clone());
+            }
+        }
         let (end, error) = match outcome {
             Ok(()) => (End::Succeeded, None),
             Err(Stop::NotNeeded) => (End::NotNeeded, None),
             Err(Stop::Unknown(error)) => {
-                unknowns.push(error.to_string());
+                let text = error.to_string();
+                if !unknowns.contains(&text) {
+                    unknowns.push(text);
+                }
                 (End::Unknown, Some(error))
             }
             Err(Stop::Error(error)) => (end_of(&error), Some(error)),
@@ -375,6 +383,7 @@ impl Runner<'_> {
             exit_code,
             writes: tally.writes,
             objects: tally.objects,
+            unsure: tally.unsure,
             invertible: tally.invertible,
             took: Span::between(started, self.session.now()),
             unknowns,

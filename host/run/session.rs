@@ -48,7 +48,11 @@ pub(super) struct Session {
 pub(super) struct Tally {
     pub(super) writes: usize,
     pub(super) objects: Vec<String>,
+    /// Objects with a write whose outcome is unknown.
+    pub(super) unsure: Vec<String>,
     pub(super) invertible: usize,
+    /// What a plan could not know, also when the script went on.
+    pub(super) unknowns: Vec<String>,
     pub(super) assumptions: Vec<String>,
     pub(super) confirmations: Vec<Confirmation>,
 }
@@ -152,19 +156,26 @@ impl Session {
         Ok(Some(result.clone()))
     }
 
-    /// Names the writes that were answered with success inside a call that failed after them.
+    /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
     fn half_written(&self) {
         let requests = self.cluster.requests();
-        for request in requests.iter().skip(self.sent.get()) {
-            let done = request.status.is_some_and(|status| (200..300).contains(&status));
-            if request.verb.is_write() && done {
-                let kinds = self.cluster.known_kinds();
-                let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
-                let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
-                let kind = known.map_or(plural, |kind| &kind.singular);
+        for request in requests.iter().skip(self.sent.get()).filter(|request| request.verb.is_write()) {
+            let kinds = self.cluster.known_kinds();
+            let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
+            let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
+            let kind = known.map_or(plural, |kind| &kind.singular);
+            let target = format!("{kind}/{}", request.name.as_deref().unwrap_or_default());
+            let Some(status) = request.status else {
+                let unsure = &mut self.tally.borrow_mut().unsure;
+                if !unsure.contains(&target) {
+                    unsure.push(target);
+                }
+                continue;
+            };
+            if (200..300).contains(&status) {
                 self.wrote(&Wrote {
                     verb: request.verb.as_str().to_owned(),
-                    target: format!("{kind}/{}", request.name.as_deref().unwrap_or_default()),
+                    target,
                     changes: Vec::new(),
                     inverse: Inverse::Irreversible("the call that made it failed after it".to_owned()),
                 });
@@ -226,6 +237,13 @@ impl Calls for Session {
             }
             Err(error) => {
                 tracing::debug!(target: "lockgate::call", call = %call, %error, "failed");
+                if self.what == What::Plan && error.reason == Reason::Unmodelled {
+                    let (text, unknowns) = (error.to_string(), &mut self.tally.borrow_mut().unknowns);
+                    // The script may catch it and go on: the plan is as unknown as before.
+                    if !unknowns.contains(&text) {
+                        unknowns.push(text);
+                    }
+                }
                 if self.depth.get() == 0 && writes(call) {
                     self.half_written();
                 }

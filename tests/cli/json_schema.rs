@@ -33,7 +33,7 @@ fn fault(schema: &Json, value: &Json, at: &str) -> Option<String> {
                     .into_iter()
                     .flatten()
                     .map(|(name, _)| name)
-                    .find(|name| !known.contains_key(*name))
+                    .find(|name| !known.contains_key(name))
                     .map(|name| format!("{at}: `{name}` is not in the schema"))
             }
             "items" => value

@@ -10,3 +10,4 @@ mod scenarios;
 mod servers;
 mod support;
 mod terminal;
+mod tls;

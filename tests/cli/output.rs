@@ -46,6 +46,17 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
+fn a_plan_that_cannot_be_shown_is_not_run() {
+    let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
+    let host = Host::with_runbook(MOVE);
+    let words = ["run", "r", "image=registry.example/web:v1.2.4", "--sandbox", "--yes"];
+    let output = host.command(&words).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("it was not run: nothing was written"), "{said}");
+}
+
+#[test]
 fn there_is_no_colour_without_a_terminal() {
     let said = Host::with_runbook(MOVE).env("TERM", "xterm-256color").run(PLAN).exits(0);
     assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{}", said.transcript());

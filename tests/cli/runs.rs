@@ -165,3 +165,21 @@ fn secrets_are_not_printed() {
         said.tells("key=…");
     }
 }
+
+#[test]
+fn what_a_plan_cannot_know_stays_unknown_when_the_script_catches_it() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"n\" {{ title = \"Ask\", run = function() pcall(ask, \"How many?\") note(\"on\") end }}\n"
+    ));
+    let said = host.run(&["plan", "r", "--sandbox"]).exits(3);
+    said.shows("a plan cannot know the answer to `How many?`").shows("as far as can be known");
+}
+
+#[test]
+fn a_no_cannot_be_caught() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"n\" {{ title = \"Ask\", run = function()\n pcall(confirm, \"Sure?\")\n note(\"went on\")\n end }}\n"
+    ));
+    let said = host.run(&["run", "r", "--sandbox", "--yes", "--no-plan"]).exits(4);
+    said.hides("went on").tells("nobody is there to answer `Sure?`");
+}

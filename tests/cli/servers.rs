@@ -85,7 +85,7 @@ fn a_server_that_speaks_no_tls_is_told_by_its_address() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
     });
     let host = host().file("k.yaml", &kubeconfig(&format!("https://{address}")));
-    host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"]).exits(1).tells(&address);
+    host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"]).exits(1).tells(&address).tells("answers without TLS");
 }
 
 #[test]

@@ -155,6 +155,12 @@ impl Said {
         self
     }
 
+    /// The same with this text, which no two runs share, replaced everywhere.
+    pub(super) fn replacing(self, text: &str, by: &str) -> Said {
+        let (stdout, stderr) = (self.stdout.replace(text, by), self.stderr.replace(text, by));
+        Said { stdout, stderr, ..self }
+    }
+
     /// The whole as a transcript.
     pub(super) fn transcript(&self) -> String {
         let code = self.code.map_or("signal".to_owned(), |code| code.to_string());

@@ -47,7 +47,7 @@ fn every_write_carries_run_sequence_and_epoch() {
         assert_eq!(stamp(&replaced), format!("{id}/5/1"));
         let stale = cluster.replace(&a, object).await.unwrap_err();
         assert_eq!((stale.kind, stale.reason), (Kind::Cluster, Reason::Conflict));
-        assert_eq!(stale.message, "replacing `configmap/a`: it was changed by somebody else meanwhile");
+        assert_eq!(stale.message, "replacing `configmap/a`: it is not as it was read any more");
         cluster.delete(&a, json!({"gracePeriodSeconds": 0})).await.unwrap();
         assert_eq!(cluster.find(&a).await.unwrap(), None);
     });

@@ -71,26 +71,7 @@ pub(crate) fn state(plane: &ControlPlane) -> Outcome<State> {
         let kind = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{version}.{group}") };
         objects.extend(plane.list(Some(NAMESPACE), &kind)?);
     }
-    objects.iter_mut().for_each(settle_race);
-    Ok(normalise::normalise(&objects))
-}
-
-/// The one race of the real controllers that can be seen in what is compared: when the new ReplicaSet has its first pod before
-/// the Deployment's controller has written that it has none, the count goes from the former release's down to 1, which is
-/// no progress, and the condition stays as it was when the ReplicaSet was made. Most runs do see the zero; they are the rule here.
-fn settle_race(object: &mut Value) {
-    let updated = object.pointer("/status/updatedReplicas").and_then(Value::as_u64).unwrap_or(0);
-    let Some(Value::Array(conditions)) = object.pointer_mut("/status/conditions") else { return };
-    for condition in conditions {
-        let name = condition["message"].as_str().and_then(|message| message.strip_prefix("Created new replica set ")).map(str::to_owned);
-        if let Some(name) = name
-            && updated > 0
-            && condition["reason"] == "NewReplicaSetCreated"
-        {
-            condition["reason"] = "ReplicaSetUpdated".into();
-            condition["message"] = format!("ReplicaSet {name} is progressing.").into();
-        }
-    }
+    Ok(normalise::normalise(objects))
 }
 
 /// Waits until two looks at the cluster, some time apart, see the same: the controllers have nothing left to do.

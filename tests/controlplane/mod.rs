@@ -6,6 +6,7 @@
 mod audit;
 mod binaries;
 mod command;
+mod custom;
 mod fixture;
 mod identity;
 
@@ -31,7 +32,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 9] = [
+    let real: [(&str, Real); 11] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -41,6 +42,8 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("plan_writes_nothing", trials::plan_writes_nothing),
         ("forbidden", trials::forbidden),
         ("server_restarts", trials::server_restarts),
+        ("custom_resources_are_scaled", custom::scaled),
+        ("custom_resources_without_scale_are_refused", custom::refused),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
     cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));

@@ -24,6 +24,8 @@ const START: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     others: Vec<Process>,
+    /// All of them in one process, or the ones for ReplicaSets in a second.
+    controllers: Vec<Process>,
     apiserver: Option<Process>,
     etcd: Process,
     watchdog: Watchdog,
@@ -76,13 +78,11 @@ impl ControlPlane {
         let mut watchdog = Watchdog::start(path)?;
         let etcd = Process::start(&mut watchdog, path, &binaries.path("etcd"), &etcd_arguments(path, ports))?;
         let apiserver = Some(Process::start(&mut watchdog, path, &binaries.path("kube-apiserver"), &apiserver_arguments(path, ports))?);
-        let mut plane = Self { others: Vec::new(), apiserver, etcd, watchdog, binaries: binaries.clone(), ports, folder };
+        let mut plane =
+            Self { others: Vec::new(), controllers: Vec::new(), apiserver, etcd, watchdog, binaries: binaries.clone(), ports, folder };
         plane.wait_ready()?;
-        for (program, arguments) in [
-            ("kube-controller-manager", controllers_arguments(plane.path(), ports)),
-            ("kube-scheduler", scheduler_arguments(plane.path(), ports)),
-            ("kwok", kwok_arguments(plane.path())),
-        ] {
+        plane.start_controllers("*", ports.controllers)?;
+        for (program, arguments) in [("kube-scheduler", scheduler_arguments(plane.path(), ports)), ("kwok", kwok_arguments(plane.path()))] {
             let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
             plane.others.push(process);
         }
@@ -172,6 +172,33 @@ impl ControlPlane {
         self.wait_ready()
     }
 
+    /// Starts the controllers anew without the one for ReplicaSets: a Deployment can make one, and no pod comes of it.
+    ///
+    /// # Errors
+    /// They did not start.
+    pub(crate) fn hold_replicasets(&mut self) -> Outcome {
+        for process in std::mem::take(&mut self.controllers) {
+            process.kill(&mut self.watchdog)?;
+        }
+        self.start_controllers("*,-replicaset-controller", self.ports.controllers)
+    }
+
+    /// Starts what [`ControlPlane::hold_replicasets`] held back.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub(crate) fn release_replicasets(&mut self) -> Outcome {
+        // Nobody asks this one for its health: it needs no port.
+        self.start_controllers("replicaset-controller", 0)
+    }
+
+    fn start_controllers(&mut self, which: &str, port: u16) -> Outcome {
+        let arguments = controllers_arguments(self.path(), which, port);
+        let program = self.binaries.path("kube-controller-manager");
+        self.controllers.push(Process::start(&mut self.watchdog, self.folder.path(), &program, &arguments)?);
+        Ok(())
+    }
+
     /// Asks again and again until it holds: the tests' own waiting, since nothing can be waited for before the server is there.
     ///
     /// # Errors
@@ -211,7 +238,7 @@ impl ControlPlane {
 
     fn logs(&self) -> String {
         let mut text = String::new();
-        for process in self.others.iter().chain(self.apiserver.as_ref()).chain([&self.etcd]) {
+        for process in self.others.iter().chain(&self.controllers).chain(self.apiserver.as_ref()).chain([&self.etcd]) {
             // Writing to a string cannot fail.
             writeln!(text, "{process:?} says:\n{}", process.last_words()).unwrap_or_default();
         }
@@ -273,16 +300,21 @@ fn apiserver_arguments(folder: &Path, ports: Ports) -> Vec<String> {
     ]
 }
 
-fn controllers_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+fn controllers_arguments(folder: &Path, which: &str, port: u16) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", folder.join("controllers.kubeconfig").display()),
+        format!("--controllers={which}"),
         "--leader-elect=false".to_owned(),
         format!("--service-account-private-key-file={}", folder.join("accounts.key").display()),
         format!("--root-ca-file={}", folder.join("ca.crt").display()),
         "--kube-api-qps=2000".to_owned(),
         "--kube-api-burst=4000".to_owned(),
+        // Pods that become ready together are written together. With nothing between two writes the second one finds its
+        // cache outdated, tries again, and by then has forgotten the time that triggered it.
+        "--endpoint-updates-batch-period=100ms".to_owned(),
+        "--endpointslice-updates-batch-period=100ms".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
-        format!("--secure-port={}", ports.controllers),
+        format!("--secure-port={port}"),
     ]
 }
 

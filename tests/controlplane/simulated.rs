@@ -75,6 +75,6 @@ fn state(simulation: &Simulation) -> State {
             let Some(kind) = kinds::by_resource(group, version, plural) else { continue };
             objects.extend(sim.store().list(kind, Some(fixture::NAMESPACE)).map(|(_, object)| Value::from(&**object)));
         }
-        normalise::normalise(&objects)
+        normalise::normalise(objects)
     })
 }

@@ -1,6 +1,7 @@
 //! `runbook`, `param`, `check`, `step`, `coverage`: what they give, and what is wrong with them.
 
 use lockgate::base::{Typed, Value};
+use lockgate::lua::declarations::{Field, WORDS, Word};
 use lockgate::run::runbook::{At, CoveredBy, Impact, ParamType, Title};
 use lockgate::run::{Owner, Phase, Script};
 use lockgate_sim::json::json;
@@ -187,4 +188,56 @@ fn a_load_of_sixty_lines_is_cheap_in_memory() {
         book.host.load().unwrap();
     }
     assert!(engine.memory() < before + (4 << 20), "{} → {}", before, engine.memory());
+}
+
+/// The table that the reference and the editor's types are made of says what the loader does, field by field: what is required,
+/// what may be left out, and that each is read.
+#[test]
+fn the_reference_and_the_loader_agree_about_every_field() {
+    let load = |word: &Word, fields: &[(&str, &str)]| {
+        let table: String = fields.iter().map(|(name, value)| format!("{name} = {value}, ")).collect();
+        let header = if word.name == "runbook" { "" } else { HEADER };
+        let id = if word.id { " \"x\"" } else { "" };
+        Book::on(&engine(), &format!("{header}{}{id} {{ {table} }}", word.name)).host.load().map(drop)
+    };
+    for word in WORDS.iter().filter(|word| !word.fields.is_empty()) {
+        let required: Vec<(&str, &str)> =
+            word.fields.iter().filter(|field| field.required).map(|field| (field.name, good(field))).collect();
+        load(word, &required).unwrap_or_else(|error| panic!("{} with what is required only: {error}", word.name));
+        for field in word.fields {
+            let others = required.iter().filter(|(name, _)| *name != field.name).copied().collect::<Vec<_>>();
+            let with = |value: &'static str| {
+                let mut fields = others.clone();
+                if field.name == "choices" {
+                    fields.retain(|(name, _)| *name != "type");
+                    fields.push(("type", "\"choice\""));
+                }
+                fields.push((field.name, value));
+                load(word, &fields)
+            };
+            with(good(field)).unwrap_or_else(|error| panic!("{}.{}: {error}", word.name, field.name));
+            if field.required {
+                let error = load(word, &others).unwrap_err();
+                assert!(error.message.ends_with(&format!("has no `{}`", field.name)), "{}.{}: {error}", word.name, field.name);
+            }
+            if field.luau != "any" {
+                let error = with("coroutine.create(function() end)").unwrap_err();
+                assert!(error.message.contains(&format!("`{}` must be", field.name)), "{}.{}: {error}", word.name, field.name);
+            }
+        }
+    }
+}
+
+/// A value of a field's type.
+fn good(field: &Field) -> &'static str {
+    match field.luau {
+        "string" | "any" | "string | () -> string" => "\"x\"",
+        "number" => "1",
+        "boolean" => "true",
+        "{ string }" => "{ \"x\" }",
+        "{ [string]: string }" => "{ x = \"y\" }",
+        function if function.contains("->") => "function() end",
+        // The first of some words.
+        union => union.split(" | ").next().unwrap(),
+    }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod conflicts;
+mod custom;
 mod read;
 mod revisions;
 mod scale;

@@ -165,6 +165,10 @@ fn parks(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
 }
 
 fn writes_nothing(outcome: &Outcome, _: &[Value]) -> Result<Value> {
+    let unsure = &outcome.summary.unsure;
+    if !unsure.is_empty() {
+        return Err(unmet(format!("nothing should be written, but the outcome of a write to `{}` is unknown", unsure.join("`, `"))));
+    }
     match outcome.acts().as_slice() {
         [] => Ok(Value::Nil),
         acts => Err(unmet(format!("nothing should be written, but the run did {}", shown(acts)))),

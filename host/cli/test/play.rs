@@ -16,7 +16,7 @@ use crate::cluster::{Cancel, Cluster, Simulation};
 use crate::lua::{Engine, Given, TestFile, TestFunction};
 use crate::primitives::AskOptions;
 use crate::primitives::registry::plural;
-use crate::run::{self, Confirmation, End, Operator, Record, Source, Voice};
+use crate::run::{self, Confirmation, End, Operator, Record, Source, Summary, Voice};
 
 /// After so much virtual time a cluster counts as settled, even when something in it never comes to rest.
 const LONGEST_SETTLE: Span = Span::from_secs(3600);
@@ -113,8 +113,7 @@ fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
 /// How a run ended, for the message of an expectation that was not met.
 fn describe(outcome: &Outcome) -> String {
     let (what, summary) = (if outcome.ran { "run" } else { "plan" }, &outcome.summary);
-    let end =
-        format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, plural(summary.writes, "write")).to_lowercase();
+    let end = format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, writes(summary)).to_lowercase();
     match &summary.error {
         Some(error) => format!("{end}: {error}"),
         None => end,
@@ -212,4 +211,13 @@ impl Operator for Answers {
 /// Whether a value was given at all.
 pub(super) fn is_given(value: Option<&Value>) -> bool {
     value.is_some_and(|value| *value != Value::Nil)
+}
+
+/// How many writes there were, those of unknown outcome apart.
+fn writes(summary: &Summary) -> String {
+    let made = plural(summary.writes, "write");
+    match summary.unsure.len() {
+        0 => made,
+        unsure => format!("{made} and {unsure} of unknown outcome"),
+    }
 }

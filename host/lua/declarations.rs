@@ -1,4 +1,6 @@
-//! The words that declare, for the reference and the editor: what `braces declare` means, field by field.
+//! The table of the words that declare: what `braces declare` means, field by field.
+//!
+//! The loader takes a declaration's field names from here, the reference and the editor's types all of it.
 
 /// A declaring word.
 #[derive(Debug)]
@@ -34,6 +36,21 @@ const fn must(name: &'static str, luau: &'static str, doc: &'static str) -> Fiel
 
 const fn may(name: &'static str, luau: &'static str, doc: &'static str) -> Field {
     Field { name, luau, required: false, doc }
+}
+
+/// The fields of a declaring word; none when its keys are free.
+pub(super) fn fields(word: &str) -> &'static [Field] {
+    WORDS.iter().find(|known| known.name == word).map_or(&[], |known| known.fields)
+}
+
+/// Whether it is a word of declarations: only the runbook's own file has them.
+pub(super) fn is_declaring(name: &str) -> bool {
+    declaring().any(|word| word == name)
+}
+
+/// The words of declarations.
+pub(super) fn declaring() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|word| word.name).chain(["waived"])
 }
 
 const IMPACT: &str = "\"none\" | \"restarts\" | \"degraded\" | \"outage\"";
@@ -124,3 +141,16 @@ pub static VALUES: &[(&str, &str, &str)] = &[
     ("params", "{ [string]: any }", "The parameters, typed. Read from functions only."),
     ("state", "{ [string]: any }", "What steps hand on to each other: JSON and typed values. It is kept when a step has ended well."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::runbook::{Impact, ParamType};
+
+    #[test]
+    fn the_types_of_words_have_every_word() {
+        let union = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" | ");
+        assert_eq!(IMPACT, union(Impact::WORDS));
+        assert_eq!(PARAM_TYPE, union(ParamType::WORDS));
+    }
+}
