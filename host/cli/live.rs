@@ -38,9 +38,12 @@ impl Live {
     /// Says what is waited for and for how long: a moving line on a terminal, else a line whenever it changes. A plan waits for
     /// nothing real.
     fn waiting(&mut self, what: &str, state: &str, since: Span) {
-        if self.what == What::Plan {
-            return;
+        if self.what != What::Plan {
+            self.tell(what, state, since);
         }
+    }
+
+    fn tell(&mut self, what: &str, state: &str, since: Span) {
         let text = format!("waiting  {}: {}", escape::line(what), escape::line(state));
         if self.screen.is_live() {
             self.screen.wait(&text);
@@ -68,6 +71,7 @@ impl Sink for Live {
         }
         match &record.event {
             Event::Waiting { what, state, since } => self.waiting(what, state, Span::between(*since, record.at)),
+            Event::Delayed { what, state, waited } => self.tell(what, state, *waited),
             Event::Waited { .. } | Event::StepFinished { .. } | Event::CheckFinished { .. } => self.screen.rest(),
             _ => {}
         }

@@ -16,7 +16,7 @@ use super::page::{self, meta};
 use super::place::{Label, Place};
 use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
-use super::wire::Wire;
+use super::wire::{Delay, Wire};
 use crate::base::{Clock, Error, ObjectRef, Reason, Result};
 
 /// Which objects of a kind.
@@ -327,6 +327,16 @@ impl Cluster {
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.recorder.all()
+    }
+
+    /// Requests that have taken long since the last call of this function, those of a plan's copy to its server included.
+    #[must_use]
+    pub fn take_delays(&self) -> Vec<Delay> {
+        let mut delays = self.wire().take_delays();
+        if let Place::Copy(overlay) = &self.shared.place {
+            delays.extend(overlay.base().take_delays());
+        }
+        delays
     }
 
     /// Kinds that the server serves, as far as they are known without asking: for completion.

@@ -30,6 +30,25 @@ pub(crate) enum Trouble {
     Error(Error),
 }
 
+impl Trouble {
+    /// In a few words, for who waits.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            Trouble::Status { code, status, .. } => {
+                let reason = status.get("reason").and_then(Json::as_str).unwrap_or_default();
+                format!("the server answered {code} {reason}").trim_end().to_owned()
+            }
+            Trouble::Connect(_) => "no connection".to_owned(),
+            Trouble::Tls(_) => "no secure connection".to_owned(),
+            Trouble::Lost(_) => "the connection was lost".to_owned(),
+            Trouble::Strange(_) => "the answer could not be read".to_owned(),
+            Trouble::Silent(span) => format!("no answer in {}", span.rounded()),
+            Trouble::Stopped => "stopped".to_owned(),
+            Trouble::Error(error) => error.message.clone(),
+        }
+    }
+}
+
 /// A lost connection of the simulated cluster.
 #[derive(Debug)]
 pub(crate) struct Lost;

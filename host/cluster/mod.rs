@@ -37,4 +37,4 @@ pub use place::{Label, Options};
 pub use request::{Act, PatchType, Verb};
 pub use run_id::RunId;
 pub use sim::Simulation;
-pub use wire::Limits;
+pub use wire::{Delay, Limits};

@@ -50,6 +50,11 @@ impl Overlay {
         Overlay { simulation: Simulation::new(sim), base: Arc::new(base), turn: tokio::sync::Mutex::default(), unknowns: Mutex::default() }
     }
 
+    /// The way to what is copied.
+    pub(super) fn base(&self) -> &Wire {
+        &self.base
+    }
+
     /// An independent copy of the copy, over the same cluster.
     pub(super) fn fork(&self) -> Overlay {
         Overlay {

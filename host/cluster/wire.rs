@@ -15,18 +15,21 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::cancel::{Cancel, Stage};
 use super::error::{Trouble, chain};
 use super::request::{Call, Verb};
-use crate::base::clock::{Duration, later, wall};
+use crate::base::clock::{Duration, Reached, later, wall};
 use crate::base::{Clock, Error, Reason, Result, Span, Timestamp};
 
 /// The largest answer that is read: far above any page of 500 objects, far below what would hurt the host.
 const LARGEST_ANSWER: usize = 256 << 20;
 /// The first pause before a request is sent again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// After so long without an answer somebody may begin to wonder.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,17 @@ impl Default for Limits {
     fn default() -> Self {
         Limits { read: Span::from_secs(30), write: Span::from_secs(60) }
     }
+}
+
+/// A request that takes longer than a person expects: to be shown, nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// What is waited for: `an answer to patching deployment/web`.
+    pub what: String,
+    /// How it stands: `none yet`, `the server answered 500; trying again in 2s`.
+    pub state: String,
+    /// How long ago the request was first sent.
+    pub waited: Span,
 }
 
 /// An answer whose JSON is at hand: in-process services put it into the response's extensions, which saves writing and
@@ -93,6 +107,7 @@ pub(crate) struct Wire {
     cancel: Cancel,
     limits: Limits,
     contacted: AtomicBool,
+    delays: Mutex<Vec<Delay>>,
 }
 
 impl fmt::Debug for Wire {
@@ -110,7 +125,26 @@ impl Wire {
     /// A way to this server. The client is made when it is first needed: for a live cluster that reads certificates and runs
     /// credential plugins.
     pub(crate) fn new(connect: Connect, server: String, clock: Clock, cancel: Cancel, limits: Limits) -> Wire {
-        Wire { connect, client: Mutex::new(None), server, clock, cancel, limits, contacted: AtomicBool::new(false) }
+        Wire {
+            connect,
+            client: Mutex::new(None),
+            server,
+            clock,
+            cancel,
+            limits,
+            contacted: AtomicBool::new(false),
+            delays: Mutex::default(),
+        }
+    }
+
+    /// What has taken long since the last call of this function.
+    pub(crate) fn take_delays(&self) -> Vec<Delay> {
+        std::mem::take(&mut *self.delays.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn delayed(&self, call: &Call, since: Timestamp, state: String) {
+        let delay = Delay { what: format!("an answer to {}", call.doing()), state, waited: Span::between(since, self.clock.now()) };
+        self.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -174,17 +208,21 @@ impl Wire {
         self.cancel.check()?;
         let write = call.act.verb.is_write();
         let limit = if write { self.limits.write } else { self.limits.read };
-        let deadline = later(self.clock.now(), limit.as_duration());
+        let begun = self.clock.now();
+        let deadline = later(begun, limit.as_duration());
         let mut pause = FIRST_PAUSE;
         loop {
-            let trouble = match self.once(call, limit, deadline).await {
+            let trouble = match self.once(call, limit, begun, deadline).await {
                 Ok(got) => return Ok(got),
                 Err(trouble) => trouble,
             };
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
             let next = wait.map(|wait| later(self.clock.now(), wait)).filter(|next| *next < deadline);
             let Some(next) = next else { return Err(trouble.into_error(call, &self.server)) };
-            tracing::debug!(target: "lockgate::request", act = %call.act, ?trouble, until = %next, "trying again");
+            let why = trouble.brief();
+            tracing::debug!(target: "lockgate::request", act = %call.act, %why, until = %next, "trying again");
+            let pause_left = Span::between(self.clock.now(), next).rounded();
+            self.delayed(call, begun, format!("{why}; trying again in {pause_left}"));
             tokio::select! {
                 biased;
                 () = self.cancel.reached(Stage::Stopping) => return Err(Cancel::error()),
@@ -210,7 +248,19 @@ impl Wire {
         }
     }
 
-    async fn once(&self, call: &Call, limit: Span, deadline: Timestamp) -> Result<Got, Trouble> {
+    /// Waits until the deadline, and now and then says so.
+    async fn patience(&self, call: &Call, begun: Timestamp, deadline: Timestamp) -> Result<Reached> {
+        loop {
+            let next = later(self.clock.now(), PATIENCE);
+            if next >= deadline {
+                return self.clock.park(Some(deadline)).await;
+            }
+            self.clock.park(Some(next)).await?;
+            self.delayed(call, begun, "none yet".to_owned());
+        }
+    }
+
+    async fn once(&self, call: &Call, limit: Span, begun: Timestamp, deadline: Timestamp) -> Result<Got, Trouble> {
         let mut request = call.to_http().map_err(Trouble::Error)?.map(Body::from);
         // Virtual time stands still until whoever answers has taken the request over.
         let previous = request.extensions_mut().insert(self.clock.busy());
@@ -221,7 +271,7 @@ impl Wire {
             biased;
             got = self.answer(client, request, call.act.verb) => got,
             () = self.cancel.reached(stage) => Err(Trouble::Stopped),
-            parked = self.clock.park(Some(deadline)) => Err(match parked {
+            parked = self.patience(call, begun, deadline) => Err(match parked {
                 Ok(_) => Trouble::Silent(limit),
                 Err(error) => Trouble::Error(error),
             }),
@@ -381,6 +431,34 @@ mod tests {
             result.unwrap();
             assert_eq!((tries, took), (vec![0.0, 0.1, 0.3], 0.3));
         }
+    }
+
+    #[test]
+    fn who_waits_is_told_why() {
+        let said = |server: &Server| -> Vec<(String, f64)> {
+            server
+                .wire
+                .take_delays()
+                .into_iter()
+                .map(|delay| (format!("{}: {}", delay.what, delay.state), delay.waited.as_secs_f64()))
+                .collect()
+        };
+        let failing = server(&[Answer(500), Lose, Answer(200)]);
+        failing.send(&Method::GET).0.unwrap();
+        let what = "an answer to reading `node/n1`";
+        assert_eq!(
+            said(&failing),
+            [
+                (format!("{what}: the server answered 500; trying again in 100ms"), 0.0),
+                (format!("{what}: the connection was lost; trying again in 200ms"), 0.1),
+            ]
+        );
+        let hanging = server(&[Hang]);
+        assert_eq!(hanging.send(&Method::PATCH).0.unwrap_err().reason, Reason::Timeout);
+        let told = said(&hanging);
+        assert_eq!(told.first(), Some(&("an answer to patching `node/n1`: none yet".to_owned(), 5.0)));
+        assert_eq!(told.last().map(|(_, waited)| *waited), Some(55.0));
+        assert_eq!(said(&hanging), [], "each is told once");
     }
 
     #[test]

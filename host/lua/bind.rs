@@ -16,7 +16,7 @@ use super::error::{broken, fault, kind};
 use super::session::{Mode, Session, while_loading};
 use super::stack;
 use crate::base::{Error, Kind, Reason, Result, Value};
-use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done, Effect};
+use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done, Effect, Progress};
 use crate::run::{Call, Scene};
 
 /// What telling the operator something costs, in turns; each byte costs one more.
@@ -110,7 +110,13 @@ fn perform(
         Err(broken(format!("`{}` is called inside a function that a verb calls in the middle of its work", definition.name))
             .hint("use what the function is given"))
     } else {
-        drive(core, runtime, questions, verb(scene.cx, arguments))
+        let cx = scene.cx.clone();
+        let show = move || {
+            for delay in cx.cluster.take_delays() {
+                cx.talk.progress(Progress::Delayed(delay));
+            }
+        };
+        drive(core, runtime, questions, &show, verb(scene.cx, arguments))
     };
     scene.calls.end(made, &result);
     result
@@ -122,6 +128,7 @@ fn drive(
     core: &Rc<Core>,
     runtime: &tokio::runtime::Runtime,
     questions: &Questions,
+    show: &dyn Fn(),
     mut verb: LocalBoxFuture<'static, Result<Done>>,
 ) -> Result<Done> {
     enum Step {
@@ -133,6 +140,7 @@ fn drive(
             if let Poll::Ready(result) = verb.as_mut().poll(context) {
                 return Poll::Ready(Step::Done(Box::new(result)));
             }
+            show();
             match questions.0.borrow_mut().pop() {
                 Some(question) => Poll::Ready(Step::Asked(question)),
                 None => Poll::Pending,

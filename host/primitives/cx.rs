@@ -6,7 +6,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Clock, Result, Span, Timestamp};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Delay};
 
 /// The surroundings of one call. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +64,8 @@ pub enum Progress {
         /// Since when.
         since: Timestamp,
     },
+    /// The server lets somebody wait.
+    Delayed(Delay),
     /// It is there.
     Done {
         /// What was waited for.

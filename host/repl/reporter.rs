@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::base::{Error, Kind, Reason, Result};
 use crate::cluster::Cluster;
-use crate::primitives::{AskOptions, Done, Progress, Talk};
+use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk};
 use crate::report::{Screen, Transcript, escape};
 use crate::run::{Call, Calls, Event, Known, Record};
 
@@ -17,12 +17,16 @@ pub(super) struct Reporter {
     cluster: Cluster,
     transcript: RefCell<Transcript>,
     seq: Cell<u64>,
+    /// Whether the running call writes.
+    writing: Cell<bool>,
+    /// Waits that ended inside a call that writes: they are told after the write.
+    held: RefCell<Vec<Event>>,
 }
 
 impl Reporter {
     pub(super) fn new(screen: Rc<Screen>, cluster: Cluster) -> Reporter {
         let transcript = RefCell::new(Transcript::new(screen.talk_paint));
-        Reporter { screen, cluster, transcript, seq: Cell::new(0) }
+        Reporter { screen, cluster, transcript, seq: Cell::new(0), writing: Cell::new(false), held: RefCell::default() }
     }
 
     fn tell(&self, event: Event) {
@@ -36,8 +40,9 @@ impl Reporter {
 }
 
 impl Calls for Reporter {
-    fn begin(&self, _: &Call) -> Result<Option<Result<Done>>> {
+    fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
+        self.writing.set(primitives::find(&call.verb).is_some_and(|verb| verb.effect == Effect::Write));
         Ok(None)
     }
 
@@ -52,6 +57,8 @@ impl Calls for Reporter {
                 known: Known::Modelled,
             });
         }
+        self.writing.set(false);
+        std::mem::take(&mut *self.held.borrow_mut()).into_iter().for_each(|waited| self.tell(waited));
     }
 }
 
@@ -79,7 +86,14 @@ impl Talk for Reporter {
             Progress::Waiting { what, state, .. } if self.screen.is_live() => {
                 self.screen.wait(&format!("waiting  {}: {}", escape::line(&what), escape::line(&state)));
             }
+            Progress::Delayed(delay) => {
+                let text = format!("waiting  {}: {}", escape::line(&delay.what), escape::line(&delay.state));
+                if self.screen.is_live() { self.screen.wait(&text) } else { self.screen.talk(&text) }
+            }
             Progress::Waiting { .. } => {}
+            Progress::Done { what, state, took } if self.writing.get() => {
+                self.held.borrow_mut().push(Event::Waited { what, state, took, known: Known::Modelled });
+            }
             Progress::Done { what, state, took } => self.tell(Event::Waited { what, state, took, known: Known::Modelled }),
         }
     }

@@ -26,6 +26,8 @@ pub struct Transcript {
     head: usize,
     title: usize,
     in_steps: bool,
+    /// The check that is being asked, until it says something before its verdict: then its title stands above that.
+    of_check: Option<Item>,
     error_shown: Option<Error>,
     /// What the plan before this run said it would take.
     predicted: Option<Span>,
@@ -35,7 +37,7 @@ impl Transcript {
     /// An empty one.
     #[must_use]
     pub fn new(paint: Paint) -> Transcript {
-        Transcript { paint, what: What::Run, head: 10, title: 0, in_steps: false, error_shown: None, predicted: None }
+        Transcript { paint, what: What::Run, head: 10, title: 0, in_steps: false, of_check: None, error_shown: None, predicted: None }
     }
 
     /// The same, which compares how long the run took with what the plan said.
@@ -55,7 +57,16 @@ impl Transcript {
     /// The lines of one record, each with its line end; empty for what is not shown.
     pub fn lines(&mut self, record: &Record) -> String {
         let mut out = String::new();
+        match &record.event {
+            Event::CheckStarted { check } => self.of_check = Some(check.clone()),
+            Event::CheckFinished { .. } => self.of_check = None,
+            _ => {}
+        }
         self.write(&record.event, &mut out);
+        if let Some(check) = self.of_check.take_if(|_| !out.is_empty()) {
+            let (head, width) = (format!("check {}/{}", check.number, check.of), self.head);
+            out.insert_str(0, &format!("{head:<width$}{}\n", escape::line(&check.title)));
+        }
         out
     }
 
@@ -82,7 +93,7 @@ impl Transcript {
                 self.asked(confirmation, answer.as_deref(), *by, *known, out);
             }
             Event::Finished { summary, .. } => self.finished(summary, out),
-            Event::CheckStarted { .. } | Event::Waiting { .. } => {}
+            Event::CheckStarted { .. } | Event::Waiting { .. } | Event::Delayed { .. } => {}
         }
     }
 

@@ -108,6 +108,21 @@ needs     get deployments; patch deployments
 }
 
 #[test]
+fn what_a_check_says_stands_beneath_its_title() {
+    let check = item("Short", 2, 2);
+    let verdict = Verdict::Ok { detail: None };
+    let shown = text(vec![
+        start(What::Run),
+        Event::CheckStarted { check: check.clone() },
+        Event::Note { text: "looking".into() },
+        Event::Note { text: "still".into() },
+        Event::CheckFinished { check, verdict, known: Known::Observed, took: Span::ZERO },
+    ]);
+    let expected = "check 2/2 Short\n          note     looking\n          note     still\ncheck 2/2 Short                   ok\n";
+    assert!(shown.ends_with(expected), "{shown}");
+}
+
+#[test]
 fn a_run_says_the_same_words() {
     let plan = text(events(What::Plan));
     let run = text(events(What::Run));

@@ -296,6 +296,16 @@ pub enum Event {
         /// Since when.
         since: Timestamp,
     },
+    /// The server lets the run wait: it is slow, or what it answered lets the request be sent again. In a plan too, where
+    /// everything else that is waited for is the model's.
+    Delayed {
+        /// What is waited for.
+        what: String,
+        /// How it stands.
+        state: String,
+        /// For how long already, in real time.
+        waited: Span,
+    },
     /// What was waited for is there.
     Waited {
         /// What.

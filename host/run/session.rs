@@ -11,7 +11,7 @@ use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, What};
 use super::runbook::Phase;
 use super::script::{Call, Calls};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
 
 /// One call that is over, for `recover` that answers `"again"`.
@@ -297,6 +297,7 @@ impl Talk for Session {
     fn progress(&self, progress: Progress) {
         match progress {
             Progress::Waiting { what, state, since } => self.emit(Event::Waiting { what, state, since }),
+            Progress::Delayed(Delay { what, state, waited }) => self.emit(Event::Delayed { what, state, waited }),
             Progress::Done { what, state, took } if self.writing.get() => {
                 // Its write comes before it; in a plan it is the model's.
                 let known = if self.what == What::Plan { Known::Modelled } else { Known::Observed };

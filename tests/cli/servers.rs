@@ -77,6 +77,31 @@ fn a_server_that_says_no_is_a_refusal() {
 }
 
 #[test]
+fn a_server_in_trouble_is_told_while_it_is_waited_for() {
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    let address = serve(move |stream| {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        // In trouble once, then without rights: a plan that comes to an end soon.
+        let (head, code) = match answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => ("503 Service Unavailable", 503),
+            _ => ("403 Forbidden", 403),
+        };
+        let status = format!("{{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"code\":{code}}}");
+        let length = status.len();
+        let answer =
+            format!("HTTP/1.1 {head}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{status}");
+        reader.into_inner().write_all(answer.as_bytes()).ok();
+    });
+    let host = host().file("k.yaml", &kubeconfig(&format!("http://{address}")));
+    let said = host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"]).exits(5);
+    said.tells("waiting  an answer to").tells("the server answered 503; trying again in 100ms");
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_is_told_by_its_address() {
     let address = serve(|mut stream| {
         let mut greeting = [0; 64];
