@@ -39,9 +39,10 @@ pub fn main() -> u8 {
 
 /// Runs a command line; gives its exit code.
 pub fn go(words: impl IntoIterator<Item = OsString>, screen: &Rc<Screen>) -> u8 {
-    let code = match Cli::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let code = match Cli::try_parse_from(&words) {
         Ok(cli) => execute(&cli, screen),
-        Err(error) => usage(&error, screen),
+        Err(error) => usage(&error, wants_json(&words), screen),
     };
     match screen.finish() {
         Ok(()) => code,
@@ -52,9 +53,19 @@ pub fn go(words: impl IntoIterator<Item = OsString>, screen: &Rc<Screen>) -> u8 
     }
 }
 
-/// What clap has to say: help and version are data, the rest is talk.
-fn usage(error: &clap::Error, screen: &Screen) -> u8 {
+/// Whether JSON is asked for in words that cannot be read as a whole.
+fn wants_json(words: &[OsString]) -> bool {
+    let words: Vec<&str> = words.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
+    let joined = |word: &&str| matches!(*word, "-ojson" | "-o=json" | "--output=json");
+    words.iter().any(joined) || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
+}
+
+/// What clap has to say: help and version are data, the rest is talk, and data too where JSON is asked for.
+fn usage(error: &clap::Error, as_json: bool, screen: &Screen) -> u8 {
     let rendered = error.render();
+    if as_json && error.use_stderr() {
+        tell_as_json(&unreadable(&rendered.to_string()), screen);
+    }
     let show = |coloured: bool| if coloured { rendered.ansi().to_string() } else { rendered.to_string() };
     if error.use_stderr() {
         screen.talk(&show(screen.talk_paint.is_on()));
@@ -63,6 +74,15 @@ fn usage(error: &clap::Error, screen: &Screen) -> u8 {
         screen.data(&show(screen.paint.is_on()));
         0
     }
+}
+
+/// What clap says about words, as an error: its first paragraph is the message, its tips are the hint.
+fn unreadable(said: &str) -> Error {
+    let mut paragraphs = said.trim().split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let message = paragraphs.next().unwrap_or_default();
+    let error = Error::usage(message.strip_prefix("error: ").unwrap_or(&message));
+    let tips: Vec<String> = paragraphs.filter_map(|text| text.strip_prefix("tip: ").map(str::to_owned)).collect();
+    if tips.is_empty() { error } else { error.hint(tips.join("; ")) }
 }
 
 fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
@@ -100,5 +120,22 @@ fn format(command: &Command) -> Format {
         Command::Run(args) => args.plan.output.output,
         Command::Test(args) => args.output.output,
         Command::Repl(_) | Command::Types | Command::Completions(_) => Format::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_wanted_in_each_form_and_before_the_dashes_only() {
+        let wants = |words: &str| wants_json(&words.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for words in ["lockgate plan -o json", "lockgate -ojson", "lockgate --output json x", "lockgate --output=json", "lockgate -o=json"]
+        {
+            assert!(wants(words), "{words}");
+        }
+        for words in ["lockgate plan -o text json", "lockgate json", "lockgate run x -- -o json", "lockgate -o"] {
+            assert!(!wants(words), "{words}");
+        }
     }
 }

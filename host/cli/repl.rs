@@ -20,13 +20,15 @@ const EXAMPLE: &str = "cce-cni-v1-patch";
 /// # Errors
 /// What was wrong with the target, or with the terminal. What a line raises is told, and the session goes on.
 pub(super) fn repl(args: &ReplArgs, screen: &Rc<Screen>) -> Done {
+    host::folders(&args.modules)?;
     let runtime = host::runtime()?;
     let cancel = Cancel::new();
     let example = Source::bundled(EXAMPLE).ok_or_else(|| Error::internal(format!("the runbook `{EXAMPLE}` is not in the binary")))?;
     let cluster = target::cluster(&runtime, &args.target, &example, &cancel)?;
     interrupt::listen(&cancel)?;
-    let history = if std::io::stdin().is_terminal() { history()? } else { None };
-    repl::run(repl::Setting { cluster, cancel, runtime, screen: screen.clone(), modules: args.modules.clone(), history })
+    let watched = std::io::stdin().is_terminal();
+    let history = if watched { history()? } else { None };
+    repl::run(repl::Setting { cluster, cancel, runtime, screen: screen.clone(), modules: args.modules.clone(), history, watched })
 }
 
 /// The history file, in the user's state folder; none where there is no such folder.

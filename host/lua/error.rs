@@ -257,24 +257,30 @@ pub(crate) fn syntax(file: &str, text: &str, error: &mlua::Error) -> Error {
         _ => (1, rest),
     };
     let mut error = broken(format!("syntax error: {}", lower_first(message)));
-    let source = text.lines().nth(line.saturating_sub(1) as usize).map(str::to_owned);
-    let token = message.rsplit_once("got ").map(|(_, token)| quoted(token).unwrap_or_else(|| token.to_owned()));
-    let at = source.as_deref().zip(token.as_deref()).and_then(|(source, token)| {
-        source.find(token).filter(|_| !token.is_empty()).map(|at| (source[..at].chars().count() + 1, token.chars().count()))
-    });
-    error.places.push(crate::base::Place {
-        file: file.to_owned(),
-        line,
-        // The compiler knows the line only; where it names no word, the line's first one is as near as can be.
-        column: at
-            .map(|(column, _)| column)
-            .or(source.as_deref().map(|text| text.len() - text.trim_start().len() + 1))
-            .and_then(|at| u32::try_from(at).ok()),
-        length: at.and_then(|(_, length)| u32::try_from(length).ok()),
-        source,
-        function: None,
-    });
+    error.places.push(syntax_place(file, text, line, message));
     error
+}
+
+/// Where the compiler stumbled. It knows the line only, so that the caret needs a word which stands there once; at the end of the
+/// file it is behind the last line with text.
+fn syntax_place(file: &str, text: &str, line: u32, message: &str) -> crate::base::Place {
+    let at_end = message.contains("got <eof>");
+    let last = || (1_u32..).zip(text.lines()).filter(|(_, source)| !source.trim().is_empty()).last();
+    let (line, source) = match (at_end, last()) {
+        (true, Some((last, source))) => (last, Some(source)),
+        _ => (line, text.lines().nth(line.saturating_sub(1) as usize)),
+    };
+    let token = message.rsplit_once("got ").map(|(_, token)| quoted(token).unwrap_or_else(|| token.to_owned()));
+    let count = |text: &str| u32::try_from(text.chars().count()).ok();
+    let (column, length) = match (source, token.as_deref()) {
+        (Some(source), _) if at_end => (count(source.trim_end()).map(|width| width + 1), Some(1)),
+        (Some(source), Some(token)) if !token.is_empty() && source.matches(token).count() == 1 => {
+            let before = source.split(token).next().and_then(count);
+            (before.map(|before| before + 1), count(token))
+        }
+        _ => (None, None),
+    };
+    crate::base::Place { file: file.to_owned(), line, column, length, source: source.map(str::to_owned), function: None }
 }
 
 /// What people call a value's type.

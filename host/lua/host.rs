@@ -1,6 +1,6 @@
 //! The script side of a run: loads a runbook, gives its declarations, calls its functions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -9,12 +9,13 @@ use mlua::{Function, MultiValue, Table, Value as LuaValue};
 
 use super::engine::{Compiled, Engine};
 use super::error::{broken, fault, kind};
+use super::fields::field_place;
 use super::require::{Cache, Modules, Shelves};
 use super::session::{Mode, Session, read_while_loading};
-use super::{declare, requires, sandbox};
-use crate::base::{Error, Result, Value, did_you_mean};
+use super::{declare, requires, sandbox, stack};
+use crate::base::{Error, Place, Result, Value, did_you_mean};
 use crate::cluster::Access;
-use crate::run::{CallbackId, Params, Phase, Returned, Runbook, Scene, Script, Source, State};
+use crate::run::{CallbackId, Owner, Params, Phase, Returned, Runbook, Scene, Script, Source, State};
 
 /// A runbook file, ready to be loaded and called.
 pub struct LuaHost {
@@ -38,6 +39,10 @@ struct Loaded {
     session: Rc<Session>,
     functions: BTreeMap<CallbackId, Function>,
     names: Vec<String>,
+    /// Whose function ran last.
+    ran: Cell<Option<Owner>>,
+    /// Every check and step: its id and where it is declared.
+    declared: BTreeMap<Owner, (String, Place)>,
     words: FileWords,
     modules: Rc<Modules>,
 }
@@ -107,6 +112,9 @@ impl LuaHost {
                 .hint("a runbook begins with `runbook { title = \"…\", summary = \"…\", impact = \"none\" }`"));
         };
         let names = declared.params.iter().map(|param| param.name.clone()).collect();
+        let checks = declared.checks.iter().enumerate().map(|(at, check)| (Owner::Check(at), (check.id.clone(), check.place.clone())));
+        let steps = declared.steps.iter().enumerate().map(|(at, step)| (Owner::Step(at), (step.id.clone(), step.place.clone())));
+        let owners = checks.chain(steps).collect();
         let runbook = Runbook {
             name: self.source.name.clone(),
             header,
@@ -116,7 +124,7 @@ impl LuaHost {
             coverage: declared.coverage,
         };
         tracing::trace!(file = %self.source.file, memory = lua.used_memory(), halted = core.brake.halted(), "loaded");
-        Ok((runbook, Loaded { session, functions: declared.functions, names, words, modules }))
+        Ok((runbook, Loaded { session, functions: declared.functions, names, declared: owners, ran: Cell::new(None), words, modules }))
     }
 
     /// The environment of the runbook's own file.
@@ -175,11 +183,42 @@ impl Loaded {
             let name = name.to_string_lossy();
             let value = core.convert.read(lua, &value).map_err(|mut error| {
                 error.message = format!("`state.{name}` {}", error.message);
+                error.places.extend(self.set_at(engine, &name));
                 error.hint("what lives across steps is JSON and typed values")
             })?;
             state.insert(name, settled(value));
         }
         Ok(state)
+    }
+
+    /// Where a name of `state` is set, when one line of the file sets it; else the declaration that ran.
+    fn set_at(&self, engine: &Engine, name: &str) -> Option<Place> {
+        let (_, declaration) = self.declared.get(&self.ran.get()?)?;
+        let (core, name) = (engine.core(), format!("state.{name}"));
+        let text = core.text(&declaration.file)?;
+        let mut lines = (1_u32..).zip(text.lines()).filter_map(|(line, source)| Some((line, stack::assigned(source, &name)?)));
+        match (lines.next(), lines.next()) {
+            (Some((line, column)), None) => {
+                let length = u32::try_from(name.chars().count()).ok();
+                Some(Place { column: Some(column), length, ..stack::place(core, &declaration.file, line, None, None) })
+            }
+            _ => Some(declaration.clone()),
+        }
+    }
+
+    /// Refuses `false` from a check or `verify`, and what `recover` may not answer, at the field of the declaration.
+    fn judge(&self, engine: &Engine, callback: CallbackId, returned: &Returned) -> Result<()> {
+        let Some((id, declaration)) = self.declared.get(&callback.owner) else { return Ok(()) };
+        let judged = match callback.phase {
+            Phase::Check => returned.holds(|| format!("check `{id}` does not hold")),
+            Phase::Verify => returned.holds(|| format!("`verify` of step `{id}` does not hold")),
+            Phase::Recover => returned.answers(id),
+            Phase::Title | Phase::When | Phase::Run => Ok(()),
+        };
+        judged.map_err(|mut error| {
+            error.places.push(field_place(engine.core(), declaration, callback.phase.as_str()));
+            error
+        })
     }
 }
 
@@ -230,6 +269,8 @@ impl Script for LuaHost {
             loaded.functions.get(&callback).ok_or_else(|| Error::internal(format!("the runbook has no function for {callback:?}")))?;
         let (lua, core) = (self.engine.lua(), self.engine.core());
         loaded.session.set_mode(Mode::Call(callback.phase));
+        loaded.ran.set(Some(callback.owner));
+        tracing::info!(target: "lockgate::step", function = callback.phase.as_str(), "called");
         loaded.session.not_needed.borrow_mut().take();
         if let Some(scene) = loaded.session.scene() {
             scene.cx.cluster.set_access(if callback.phase.writes() { Access::ReadWrite } else { Access::ReadOnly });
@@ -246,7 +287,11 @@ impl Script for LuaHost {
             error
         })?;
         let not_needed = loaded.session.not_needed.borrow_mut().take();
-        Ok(Returned { values, not_needed })
+        let returned = Returned { values, not_needed };
+        if returned.not_needed.is_none() {
+            loaded.judge(&self.engine, callback, &returned)?;
+        }
+        Ok(returned)
     }
 
     fn leave(&mut self) -> Result<State> {

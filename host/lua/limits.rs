@@ -107,8 +107,9 @@ impl Brake {
     }
 
     fn too_long(&self) -> Error {
-        stop(format!("the script ran {} loop turns and calls without a call of a verb", grouped(self.limits.turns)))
-            .hint("a loop that waits is a verb: `wait_for`, `wait_rollout`; a loop that does not end is a mistake")
+        let turns = grouped(self.limits.turns);
+        stop(format!("the script used up its {turns} loop turns and calls without a verb that reads, writes, waits or asks"))
+            .hint("a loop that waits is a verb: `wait_for`, `wait_rollout`; a loop that only notes or does not end is a mistake")
     }
 
     /// Out of memory.
@@ -164,7 +165,7 @@ mod tests {
         brake.halt(Cancel::error());
         brake.refill();
         assert!(brake.turn().is_err());
-        assert!(brake.why().unwrap().message.contains("ran 2 loop turns"), "{:?}", brake.why());
+        assert!(brake.why().unwrap().message.contains("used up its 2 loop turns"), "{:?}", brake.why());
         brake.release(None);
         assert!(brake.turn().is_ok() && brake.why().is_none());
     }

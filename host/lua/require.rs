@@ -186,8 +186,10 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let error = broken(format!("`{name}` cannot be the name of a module"));
-    Err(match name.strip_suffix(".luau").or(name.strip_suffix(".lua")) {
-        Some(plain) if plain.split('/').all(part) => error.hint(format!("write `require \"{plain}\"`")),
-        _ => error.hint("a name has letters, digits, `_`, `-` and `/`"),
+    let bare = name.strip_prefix("./").or(name.strip_prefix("@self/")).unwrap_or(name);
+    let plain = bare.strip_suffix(".luau").or(bare.strip_suffix(".lua")).unwrap_or(bare);
+    Err(match plain.split('/').all(part) {
+        true => error.hint(format!("write `require(\"{plain}\")`: it is looked for beside the file first")),
+        false => error.hint("a name has letters, digits, `_`, `-` and `/`"),
     })
 }

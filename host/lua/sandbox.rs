@@ -6,6 +6,7 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as LuaValue};
 
 use super::engine::Core;
 use super::error::{self, broken, fault, kind, one};
+use super::session::Mode;
 use super::{bind, declarations};
 use crate::base::{Error, did_you_mean};
 
@@ -142,8 +143,10 @@ fn unknown(core: &Core, name: &str) -> Error {
     }
     let error = broken(format!("nothing is called `{name}`"));
     let known = known_names(core);
+    let at_prompt = core.session().is_some_and(|session| session.mode() == Mode::Prompt);
     match did_you_mean(name, known.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None if at_prompt => error.hint(format!("a `local` ends with its line; a name that stays is set without it: `{name} = …`")),
         None => error.hint("a name of your own begins with `local`; the verbs are in the reference"),
     }
 }

@@ -3,6 +3,7 @@
 //! The session's thread owns Lua and the cluster; the editor asks it over a channel whatever it needs to know.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -89,6 +90,8 @@ impl Drop for Terminal {
 struct Asker {
     messages: Sender<Message>,
     brackets: MatchingBracketHighlighter,
+    /// The entry as far as it goes, when more lines are needed; input from a pipe may end there.
+    unfinished: RefCell<Option<String>>,
 }
 
 impl Asker {
@@ -125,11 +128,16 @@ impl Hinter for Asker {
 impl Validator for Asker {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
+        self.unfinished.take();
         if text.starts_with(':') || text.starts_with('?') || text.trim().is_empty() {
             return Ok(ValidationResult::Valid(None));
         }
         let incomplete = self.ask(|reply| Message::Incomplete(text.to_owned(), reply)).unwrap_or(false);
-        Ok(if incomplete { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+        if !incomplete {
+            return Ok(ValidationResult::Valid(None));
+        }
+        self.unfinished.replace(Some(text.to_owned()));
+        Ok(ValidationResult::Incomplete)
     }
 }
 
@@ -159,7 +167,11 @@ fn edit(history: Option<PathBuf>, prompts: &Receiver<Prompt>, messages: &Sender<
             return;
         }
     };
-    editor.set_helper(Some(Asker { messages: messages.clone(), brackets: MatchingBracketHighlighter::new() }));
+    editor.set_helper(Some(Asker {
+        messages: messages.clone(),
+        brackets: MatchingBracketHighlighter::new(),
+        unfinished: RefCell::default(),
+    }));
     if let Some(path) = &history
         && let Err(error) = editor.load_history(path)
     {
@@ -171,8 +183,14 @@ fn edit(history: Option<PathBuf>, prompts: &Receiver<Prompt>, messages: &Sender<
                 remember(&mut editor, &line, history.as_ref());
                 Message::Line(line)
             }
-            Err(ReadlineError::Interrupted) => Message::Interrupted,
-            Err(ReadlineError::Eof) => Message::End,
+            Err(ReadlineError::Interrupted) => {
+                if let Some(asker) = editor.helper() {
+                    asker.unfinished.take();
+                }
+                Message::Interrupted
+            }
+            // The session says of what was left unfinished that it is; the next prompt ends.
+            Err(ReadlineError::Eof) => editor.helper().and_then(|asker| asker.unfinished.take()).map_or(Message::End, Message::Line),
             Err(error) => Message::Failed(error.to_string()),
         };
         tell(messages, message);

@@ -1,6 +1,6 @@
 //! The session behind the prompt: one line after the other, always on a copy of the cluster.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -32,6 +32,8 @@ pub struct Setting {
     pub modules: Vec<PathBuf>,
     /// The history file; `None` keeps none.
     pub history: Option<PathBuf>,
+    /// Whether a person types the lines. Else a line that failed makes the exit code 1.
+    pub watched: bool,
 }
 
 /// A session.
@@ -42,12 +44,15 @@ struct Session {
     runtime: Rc<Runtime>,
     screen: Rc<Screen>,
     prompt: Prompt,
+    /// Whether a line failed.
+    failed: Cell<bool>,
 }
 
 /// Runs a session to its end: Ctrl-D, `:quit`, or the end of the input. Gives the exit code.
 ///
 /// # Errors
-/// When the terminal or the interpreter fails. What a line raises is told, and the session goes on.
+/// When the terminal or the interpreter fails. What a line raises is told, and the session goes on; where nobody watches, the exit
+/// code is 1 then.
 pub fn run(setting: Setting) -> Result<u8> {
     let cluster = setting.cluster.planning();
     cluster.set_access(Access::ReadWrite);
@@ -59,23 +64,25 @@ pub fn run(setting: Setting) -> Result<u8> {
         cancel: setting.cancel,
         runtime: setting.runtime,
         screen: setting.screen,
+        failed: Cell::new(false),
     };
+    let ended = |session: &Session| Ok(u8::from(!setting.watched && session.failed.get()));
     session.screen.talk(&commands::banner(&session.cluster.borrow().label().name));
     let terminal = Terminal::start(setting.history)?;
     loop {
         if !terminal.prompt(&session.prompt_text()) {
-            return Ok(0);
+            return ended(&session);
         }
         loop {
             match terminal.next() {
                 Message::Line(line) => {
                     if session.line(&line) {
-                        return Ok(0);
+                        return ended(&session);
                     }
                     break;
                 }
                 Message::Interrupted => break,
-                Message::End => return Ok(0),
+                Message::End => return ended(&session),
                 Message::Failed(why) => return Err(Error::internal("reading from the terminal").cause(why)),
                 question => session.answer(question),
             }
@@ -118,7 +125,7 @@ impl Session {
                 Ok(Command::Quit) => return true,
                 Ok(Command::Help) => self.screen.data(&commands::overview()),
                 Ok(Command::Namespace(name)) => self.change_namespace(&name),
-                Err(error) => self.screen.error(&error),
+                Err(error) => self.failed(&error),
             }
             return false;
         }
@@ -129,8 +136,14 @@ impl Session {
     fn tell(&self, text: Result<String>) {
         match text {
             Ok(text) => self.screen.data(&text),
-            Err(error) => self.screen.error(&error),
+            Err(error) => self.failed(&error),
         }
+    }
+
+    /// Tells what is wrong with a line.
+    fn failed(&self, error: &Error) {
+        self.failed.set(true);
+        self.screen.error(error);
     }
 
     fn change_namespace(&self, name: &str) {
@@ -149,12 +162,12 @@ impl Session {
                     match show::show(value, now) {
                         Ok(text) if text.is_empty() => {}
                         Ok(text) => self.screen.data(&escape::lines(&text)),
-                        Err(error) => self.screen.error(&error),
+                        Err(error) => self.failed(&error),
                     }
                 }
             }
-            Ok(Evaluated::Incomplete) => self.screen.error(&Error::usage("the line is not complete")),
-            Err(error) => self.screen.error(&error),
+            Ok(Evaluated::Incomplete) => self.failed(&Error::usage("the line is not complete")),
+            Err(error) => self.failed(&error),
         }
         // Ctrl-C ends the call, not the session.
         self.cancel.reset();

@@ -1,6 +1,7 @@
 //! `-v` and `LOCKGATE_LOG`: spans of steps, calls and requests on standard error.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::base::{Error, Result};
 
@@ -15,7 +16,7 @@ pub const VARIABLE: &str = "LOCKGATE_LOG";
 pub fn begin(verbosity: u8) -> Result<()> {
     let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
     let filter = match (&variable, verbosity) {
-        (Some(value), _) => EnvFilter::try_new(value).map_err(|error| {
+        (Some(value), _) => EnvFilter::try_new(own(value)).map_err(|error| {
             Error::usage(format!("`{VARIABLE}` is no filter: `{value}`"))
                 .cause(error.to_string())
                 .hint("write a level such as `debug`, or `lockgate::request=debug`")
@@ -28,4 +29,27 @@ pub fn begin(verbosity: u8) -> Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_ansi(false);
     // A second log in one process is refused; the first goes on.
     log.try_init().map_err(|error| Error::internal("beginning the log").cause(error.to_string()))
+}
+
+/// A bare level is about lockgate, not about the libraries beneath it; those are named: `tower=debug`.
+fn own(filter: &str) -> String {
+    let part = |part: &str| match part.trim().parse::<LevelFilter>() {
+        Ok(level) => format!("lockgate={level},lockgate_sim={level}"),
+        Err(_) => part.to_owned(),
+    };
+    filter.split(',').map(part).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own;
+
+    #[test]
+    fn a_bare_level_is_about_lockgate_only() {
+        assert_eq!(own("debug"), "lockgate=debug,lockgate_sim=debug");
+        assert_eq!(own("info, tower=trace"), "lockgate=info,lockgate_sim=info, tower=trace");
+        assert_eq!(own("lockgate::request=debug"), "lockgate::request=debug");
+        assert_eq!(own("off"), "lockgate=off,lockgate_sim=off");
+        assert_eq!(own("=]"), "=]");
+    }
 }

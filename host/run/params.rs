@@ -107,13 +107,13 @@ fn needs(runbook: &Runbook, missing: &[&ParamDecl]) -> Error {
 /// # Errors
 /// An input error that names the parameter and says what is wrong with the value.
 pub fn typed(decl: &ParamDecl, value: Value, matches: &mut Matcher<'_>) -> Result<Value> {
-    let wrong = |error: Error| {
+    let wrong = |fault: &str, error: Error| {
         let shown = match (&value, decl.ty) {
             (_, ParamType::Secret) => String::new(),
             (Value::Json(Json::String(text)), _) => format!(" `{text}`"),
             _ => String::new(),
         };
-        let mut told = Error::usage(format!("parameter `{}`:{shown} is not {}", decl.name, decl.ty.text())).cause(error.message.clone());
+        let mut told = Error::usage(format!("parameter `{}`:{shown} {fault}", decl.name)).cause(error.message.clone());
         told.causes.extend(error.causes.iter().cloned());
         match (&error.hint, &decl.example) {
             (Some(hint), _) => told.hint(hint.clone()),
@@ -121,12 +121,12 @@ pub fn typed(decl: &ParamDecl, value: Value, matches: &mut Matcher<'_>) -> Resul
             (None, None) => told,
         }
     };
-    let made = of_type(decl, &value).map_err(&wrong)?;
-    bounds(decl, &made).map_err(&wrong)?;
+    let made = of_type(decl, &value).map_err(|error| wrong(&format!("is not {}", decl.ty.text()), error))?;
+    bounds(decl, &made).map_err(|error| wrong("is out of bounds", error))?;
     if let (Some(pattern), Some(text)) = (&decl.pattern, made.as_text())
         && !matches(pattern, &text)?
     {
-        return Err(wrong(Error::usage(format!("it must match the pattern `{pattern}`"))));
+        return Err(wrong("does not have the right form", Error::usage(format!("it must match the pattern `{pattern}`"))));
     }
     Ok(made)
 }
@@ -151,7 +151,7 @@ fn of_type(decl: &ParamDecl, value: &Value) -> Result<Value> {
         }
         ParamType::Duration => match value {
             Value::Json(Json::Number(seconds)) => Value::Typed(Typed::Duration(Span::from_secs_f64(seconds.as_f64().unwrap_or_default()))),
-            _ => Value::Typed(Typed::Duration(Span::parse(&text()?)?)),
+            _ => Value::Typed(Typed::Duration(duration(&text()?)?)),
         },
         ParamType::Choice => choice(decl, text()?)?,
         ParamType::List => items(value)?,
@@ -164,6 +164,14 @@ fn of_type(decl: &ParamDecl, value: &Value) -> Result<Value> {
             _ => super::params_file::manifests(&text()?)?,
         },
     })
+}
+
+/// A number with units, or one of seconds.
+fn duration(text: &str) -> Result<Span> {
+    match text.parse::<f64>() {
+        Ok(seconds) if text.starts_with(|first: char| first.is_ascii_digit()) && seconds.is_finite() => Ok(Span::from_secs_f64(seconds)),
+        _ => Span::parse(text),
+    }
 }
 
 fn boolean(text: &str) -> Result<bool> {
@@ -288,12 +296,25 @@ mod tests {
         assert!(bad.message.contains("`latest` is not a version"), "{bad}");
         assert!(failed(decl("n", ParamType::Integer), "n=3.5").message.contains("whole number"));
         let bound = ParamDecl { min: Some(1.0), max: Some(5.0), ..decl("n", ParamType::Integer) };
-        assert!(failed(bound, "n=9").to_string().contains("from 1 to 5"));
+        assert_eq!(failed(bound.clone(), "n=9").to_string(), "parameter `n`: `9` is out of bounds: it must be from 1 to 5");
+        assert!(failed(bound, "n=x").to_string().starts_with("parameter `n`: `x` is not a whole number: "));
         let choice = ParamDecl { choices: vec!["fast".into(), "slow".into()], ..decl("pace", ParamType::Choice) };
         assert_eq!(failed(choice, "pace=fats").hint.as_deref(), Some("did you mean `fast`?"));
         assert!(failed(decl("m", ParamType::Map), "m=x").hint.as_deref().unwrap().contains("--params"));
         let pattern = ParamDecl { pattern: Some("ab".into()), ..decl("x", ParamType::String) };
-        assert!(failed(pattern, "x=cd").to_string().contains("pattern `ab`"));
+        let form = failed(pattern, "x=cd").to_string();
+        assert_eq!(form, "parameter `x`: `cd` does not have the right form: it must match the pattern `ab`");
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_is_in_seconds() {
+        for (word, millis) in [("d=90", 90_000), ("d=1.5", 1_500), ("d=1m30s", 90_000), ("d=0", 0)] {
+            let params = resolved(vec![decl("d", ParamType::Duration)], &[word]).unwrap();
+            assert_eq!(params["d"], Value::Typed(Typed::Duration(Span::from_millis(millis))), "{word}");
+        }
+        for word in ["d=", "d=-1", "d=inf", "d=nan", "d=soon"] {
+            assert!(resolved(vec![decl("d", ParamType::Duration)], &[word]).is_err(), "{word}");
+        }
     }
 
     #[test]

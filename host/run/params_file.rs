@@ -58,8 +58,7 @@ pub(crate) fn yaml_error(doing: &str, label: &str, text: &str, error: &serde_sap
     });
     let location = plain.location();
     // The parser ends its text with the place, which is shown better below.
-    let shown = shown.rsplit_once(" at line ").map_or(shown.as_str(), |(message, _)| message);
-    let mut told = Error::usage(doing).cause(shown.trim().trim_end_matches('.').to_owned());
+    let mut told = Error::usage(doing).cause(lockgate_sim::fixture::yaml_message(&shown));
     if let Some(location) = location {
         let line = u32::try_from(location.line()).unwrap_or(0);
         told.places.push(Place {
@@ -115,6 +114,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
             let value = match ty {
                 // An unknown one is reported by its name, whatever it holds.
                 None | Some(ParamType::Map | ParamType::Manifests) => Value::Json(map.next_value::<Json>()?),
+                Some(ParamType::Image) => Value::from(map.next_value_seed(ImageText(&name))?),
                 Some(ParamType::List) if self.plain_lists => Value::Json(map.next_value_seed(Texts)?),
                 Some(ParamType::List) => Value::Json(map.next_value::<Json>()?),
                 Some(_) => Value::from(map.next_value_seed(Text)?),
@@ -132,6 +132,28 @@ impl<'de> DeserializeSeed<'de> for Text {
     type Value = String;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
         String::deserialize(deserializer)
+    }
+}
+
+/// The text of an image, which is no number.
+struct ImageText<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for ImageText<'_> {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for ImageText<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an image for `{}`", self.0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
     }
 }
 
@@ -204,6 +226,31 @@ mod tests {
         assert_eq!(entries["tags"], Value::Json(crate::base::json::json!([{"k": 1}])));
         assert!(read("").unwrap().is_empty());
         assert!(read("other: 1\n").unwrap().contains_key("other"));
+    }
+
+    #[test]
+    fn aliases_that_unfold_without_end_are_told_in_words() {
+        let mut bomb = "values:\n  a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+        for level in 1..8 {
+            let inner = format!("*a{}", level - 1);
+            bomb.push_str(&format!("  a{level}: &a{level} [{}]\n", vec![inner; 10].join(", ")));
+        }
+        let error = read(&bomb).unwrap_err();
+        assert_eq!(error.causes, ["the document is too large, or its aliases (`*name`) unfold to too much"]);
+    }
+
+    #[test]
+    fn an_image_is_a_text() {
+        let decls = [decl("image", ParamType::Image)];
+        let read = |text: &str| ParamFile { label: "p.yaml".into(), text: text.into() }.read(&decls);
+        for text in ["image: web:1.25\n", "image: 'web:1.25'\n", r#"{"image": "web:1.25"}"#] {
+            assert_eq!(read(text).unwrap()["image"], Value::from("web:1.25".to_owned()), "{text}");
+        }
+        assert_eq!(read("image: \"3\"\n").unwrap()["image"], Value::from("3".to_owned()));
+        for text in [r#"{"image": 3}"#, "image: 1.25\n", "image: true\n", "image: null\n", "image: [a]\n"] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.places[0].line, 1, "{text} {error:?}");
+        }
     }
 
     #[test]

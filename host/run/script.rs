@@ -7,7 +7,8 @@ use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
 
 use super::runbook::{CallbackId, Params, Runbook, State};
-use crate::base::{Place, Result, Value};
+use crate::base::{Error, Kind, ObjectRef, Place, Reason, Result, Value};
+use crate::cluster;
 use crate::primitives::{Cx, Done};
 
 /// A runbook file that can be loaded and called.
@@ -75,6 +76,31 @@ impl Returned {
     pub fn value(&self, place: usize) -> &Value {
         self.values.get(place).unwrap_or(&Value::Nil)
     }
+
+    /// A check or `verify` that returns `false` (and perhaps why) does not hold; the message says whose it is.
+    ///
+    /// # Errors
+    /// `check_failed`, when it does not hold.
+    pub fn holds(&self, message: impl FnOnce() -> String) -> Result<()> {
+        if *self.value(0) != Value::Json(Json::Bool(false)) {
+            return Ok(());
+        }
+        let error = Error::new(Kind::Runbook, Reason::CheckFailed, message());
+        Err(error.cause(self.value(1).as_text().unwrap_or_else(|| "it returned false".to_owned())))
+    }
+
+    /// What `recover` of this step may answer: `false`, `true`, nothing, or `"again"`.
+    ///
+    /// # Errors
+    /// Says what it answered instead.
+    pub fn answers(&self, step: &str) -> Result<()> {
+        match self.value(0) {
+            Value::Nil | Value::Json(Json::Bool(_)) => Ok(()),
+            Value::Json(Json::String(word)) if word == "again" => Ok(()),
+            other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("`recover` of step `{step}` returned {}", other.kind_name()))
+                .hint("return `false` to decline, nothing to have `verify` judge, or \"again\"")),
+        }
+    }
 }
 
 /// One call of a verb, before it is made.
@@ -97,11 +123,17 @@ impl Call {
         (&self.verb, &self.arguments, &self.options) == (&other.verb, &other.arguments, &other.options)
     }
 
-    /// The object it is about, as far as its first argument says.
+    /// The object it is about, as far as its first argument says; a kind that everybody knows by its singular name.
     #[must_use]
     pub fn target(&self) -> String {
         match self.arguments.first() {
-            Some(Json::String(reference)) => reference.to_string(),
+            Some(Json::String(text)) => match ObjectRef::parse(text) {
+                Ok(written) => match cluster::singular(&written.kind).filter(|_| written.group.is_none()) {
+                    Some(kind) => ObjectRef { kind, ..written }.to_string(),
+                    None => text.to_string(),
+                },
+                Err(_) => text.to_string(),
+            },
             Some(object @ Json::Object(_)) => {
                 let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
                 format!("{}/{}", text("/kind").to_lowercase(), text("/metadata/name"))
@@ -135,4 +167,44 @@ pub trait Calls {
 
     /// After a call was made.
     fn end(&self, call: &Call, result: &Result<Done>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json::json;
+
+    #[test]
+    fn a_call_names_its_object_as_writes_do() {
+        let target = |argument: Json| {
+            let call = Call { verb: "patch".into(), arguments: vec![argument], options: Json::Null, places: vec![] };
+            call.target()
+        };
+        assert_eq!(target("cm/cfg".into()), "configmap/cfg");
+        assert_eq!(target("Deployments/shop/web".into()), "deployment/shop/web");
+        assert_eq!(target("issuer.cert-manager.io/ca".into()), "issuer.cert-manager.io/ca");
+        assert_eq!(target("widget/a".into()), "widget/a");
+        assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg" } })), "configmap/cfg");
+    }
+
+    #[test]
+    fn only_false_does_not_hold() {
+        let returned = |values: Vec<Value>| Returned { values, not_needed: None };
+        for good in [vec![], vec![Value::from(true)], vec![Value::from("v1".to_owned())]] {
+            assert!(returned(good).holds(|| "x".to_owned()).is_ok());
+        }
+        let why = returned(vec![Value::from(false), Value::from("two pods wait".to_owned())]).holds(|| "it fails".to_owned()).unwrap_err();
+        assert_eq!((why.to_string(), why.reason), ("it fails: two pods wait".to_owned(), Reason::CheckFailed));
+        assert_eq!(returned(vec![Value::from(false)]).holds(|| "no".to_owned()).unwrap_err().to_string(), "no: it returned false");
+    }
+
+    #[test]
+    fn recover_has_four_answers() {
+        let answers = |value: Value| Returned { values: vec![value], not_needed: None }.answers("a");
+        for good in [Value::Nil, Value::from(true), Value::from(false), Value::from("again".to_owned())] {
+            assert!(answers(good).is_ok());
+        }
+        assert!(answers(Value::Json(5.into())).unwrap_err().message.starts_with("`recover` of step `a` returned "));
+        assert!(answers(Value::from("twice".to_owned())).is_err());
+    }
 }

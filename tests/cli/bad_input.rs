@@ -63,6 +63,42 @@ fn parameters() {
 }
 
 #[test]
+fn values_that_are_of_the_type_and_not_allowed() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}param \"n\" {{ type = \"integer\", doc = \"How many.\", min = 1, max = 5, default = 1 }}\n\
+         param \"p\" {{ type = \"string\", doc = \"A word.\", pattern = \"%l+\", default = \"a\" }}\n\
+         param \"d\" {{ type = \"duration\", doc = \"How long.\", default = \"1m\" }}\n\
+         param \"image\" {{ type = \"image\", doc = \"What.\", optional = true }}\n"
+    ))
+    .file("seconds.yaml", "d: 90\n")
+    .file("number.json", "{\"image\": 3}\n");
+    check(
+        &host,
+        &[
+            ("integer-bounds", &["plan", "r", "n=9", "--sandbox"], 2),
+            ("string-pattern", &["plan", "r", "p=AB", "--sandbox"], 2),
+            ("image-number", &["plan", "r", "--params", "number.json", "--sandbox"], 2),
+        ],
+    );
+    host.run(&["plan", "r", "--params", "seconds.yaml", "--sandbox"]).exits(0).shows("d=1m30s");
+}
+
+#[test]
+fn folders_of_modules() {
+    let text = format!("{HEAD}local helpers = require(\"./helpers\")\n");
+    let host = Host::with_runbook(&text).file("r/helpers.luau", "return {}\n").file("plain.txt", "x\n");
+    check(
+        &host,
+        &[
+            ("modules-missing", &["plan", "r", "--modules", "nowhere", "--sandbox"], 2),
+            ("modules-no-folder", &["show", "r", "--modules", "plain.txt"], 2),
+            ("require-with-dot", &["show", "r"], 1),
+        ],
+    );
+    host.run(&["repl", "--sandbox", "--modules", "nowhere"]).exits(2).tells("there is no such folder");
+}
+
+#[test]
 fn files_that_are_no_runbooks() {
     let host = Host::new()
         .file("syntax/runbook.luau", &format!("{HEAD}step \"a\" {{\n  run = function() wait_rollout( end,\n}}\n"))
@@ -86,17 +122,29 @@ fn files_that_are_no_runbooks() {
     );
 }
 
+/// Few lines of YAML whose aliases stand for a hundred million values.
+fn bomb() -> String {
+    let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\na0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for level in 1..8 {
+        let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+    }
+    text
+}
+
 #[test]
 fn fixtures() {
     let host = Host::with_runbook(MOVE)
         .file("broken.yaml", &CLUSTER.replace("kind: Deployment", "kind: Deploymnt"))
-        .file("unclosed.yaml", "apiVersion: v1\nkind: [Node\n");
+        .file("unclosed.yaml", "apiVersion: v1\nkind: [Node\n")
+        .file("bomb.yaml", &bomb());
     let image = "image=registry.example/web:v1.2.4";
     check(
         &host,
         &[
             ("fixture-unknown-kind", &["plan", "r", image, "--sandbox=broken.yaml"], 2),
             ("fixture-no-yaml", &["plan", "r", image, "--sandbox=unclosed.yaml"], 2),
+            ("fixture-bomb", &["plan", "r", image, "--sandbox=bomb.yaml"], 2),
             ("fixture-missing", &["plan", "r", image, "--sandbox=nothing.yaml"], 2),
         ],
     );

@@ -47,5 +47,11 @@ fn the_log_goes_to_standard_error() {
     let words = ["plan", "r", "image=registry.example/web:v1.2.4", "--sandbox", "-v"];
     let said = host.run(&words).exits(0).tells("set_image").tells("step").tells("patch");
     assert_eq!(said.stdout, host.run(&words[..4]).stdout, "the log must not change the data");
+    let log = |filter: &str| Host::with_runbook(MOVE).env("LOCKGATE_LOG", filter).run(&words[..4]).exits(0).stderr;
+    let steps = log("info");
+    assert!(steps.contains("step{id=web}") && steps.contains("check{id=patch-only}") && !steps.contains("set_image"), "{steps}");
+    let all = log("debug");
+    assert!(all.contains("set_image") && !all.contains("tower"), "{all}");
+    assert!(log("tower=debug").contains("tower"));
     host.env("LOCKGATE_LOG", "=]").run(&["list"]).exits(2).tells("LOCKGATE_LOG");
 }

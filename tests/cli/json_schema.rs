@@ -99,6 +99,22 @@ fn documents_fit_their_schemas() {
 }
 
 #[test]
+fn words_that_cannot_be_read_are_an_error_in_json_too() {
+    for words in [&["plan", "--bogus", "-o", "json"][..], &["list", "--output=json", "x"], &["plna", "-ojson"]] {
+        let said = Host::new().run(words).exits(2).tells("Usage:");
+        let error = fits("error.v1.json", &said.stdout);
+        assert_eq!((&error["error"]["reason"], &error["exit_code"]), (&"usage".into(), &2.into()), "{}", said.transcript());
+        assert!(!error["error"]["message"].as_str().unwrap().contains('\n'), "{}", said.transcript());
+    }
+    let said = Host::new().run(&["plan", "cce-cni-v1-patch", "--sandbx", "-o", "json"]).exits(2);
+    let error = &fits("error.v1.json", &said.stdout)["error"];
+    assert_eq!(error["message"], "unexpected argument '--sandbx' found");
+    assert!(error["hint"].as_str().unwrap().contains("--sandbox"), "{}", said.transcript());
+    assert!(Host::new().run(&["plan", "--bogus"]).exits(2).stdout.is_empty());
+    Host::new().run(&["plan", "--help", "-o", "json"]).exits(0).shows("Usage:").hides("schema\"");
+}
+
+#[test]
 fn the_results_of_tests_fit_theirs() {
     let said = Host::with_runbook(MOVE).run(&["test", "r", "-o", "json"]).exits(1);
     let tests = fits("test.v1.json", &said.stdout);

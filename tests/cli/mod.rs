@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod excerpts;
 mod faults;
 mod json_schema;
 mod output;

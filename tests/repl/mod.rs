@@ -117,6 +117,40 @@ fn ctrl_c_ends_a_call_and_not_the_session() {
 }
 
 #[test]
+fn a_local_ends_with_its_line() {
+    let mut terminal = Terminal::start();
+    terminal.asks("local y = 3", "\r\n");
+    terminal.asks("y", "a name that stays is set without it: `y = …`");
+    terminal.ends();
+}
+
+#[test]
+fn a_wait_inside_a_write_is_told_after_it() {
+    let mut terminal = Terminal::start();
+    terminal.types(":ns kube-system");
+    terminal.sees("sandbox/kube-system (dry) > ");
+    terminal.types("scale(\"deployment/cce-eni-ipam\", 0, { wait = \"gone\" })");
+    terminal.sees("replicas  2 -> 0");
+    terminal.sees("wait     ");
+    terminal.sees(PROMPT);
+    terminal.ends();
+}
+
+#[test]
+fn lines_from_a_pipe_end_with_1_when_one_failed() {
+    for (lines, code) in
+        [("1 + 1\n", 0), ("y\n", 1), ("get(\"deployment/none\")\n1 + 1\n", 1), (":nope\n:quit\n", 1), ("for i = 1, 2 do\n", 1)]
+    {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("lines"), lines).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+        command.args(["repl", "--sandbox"]).env_clear().env("HOME", home.path());
+        let output = command.stdin(std::fs::File::open(home.path().join("lines")).unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn writes_stay_on_the_copy_and_the_next_line_sees_them() {
     let mut terminal = Terminal::start();
     terminal.types(":ns kube-system");

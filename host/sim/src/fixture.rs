@@ -6,6 +6,8 @@
 mod boot;
 mod read;
 
+pub use read::yaml_message;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
