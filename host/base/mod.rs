@@ -4,6 +4,7 @@ pub mod clock;
 pub mod diff;
 pub mod error;
 pub mod image;
+pub mod number;
 pub mod object_ref;
 pub mod span;
 pub mod value;

@@ -50,14 +50,20 @@ impl Prompter {
                 Err(Cancel::error())
             }
             read = receiver => match read {
-                Ok(Ok(line)) => Ok(line),
+                Ok(Ok(line)) => {
+                    if line.is_none() {
+                        // Ctrl-D leaves the cursor behind the question.
+                        self.screen.talk("");
+                    }
+                    Ok(line)
+                }
                 Ok(Err(error)) => Err(Error::internal("reading the answer").cause(error.to_string())),
                 Err(_) => Ok(None),
             }
         }
     }
 
-    /// Asks for yes or no; just Enter is no.
+    /// Asks for yes or no; just Enter and Ctrl-D are no.
     ///
     /// # Errors
     /// When the terminal fails, or on Ctrl-C.
@@ -66,7 +72,7 @@ impl Prompter {
             return Ok(None);
         }
         loop {
-            let Some(line) = self.line(&format!("{} [y/N] ", escape::lines(question))).await? else { return Ok(None) };
+            let Some(line) = self.line(&format!("{} [y/N] ", escape::lines(question))).await? else { return Ok(Some(false)) };
             match line.trim().to_lowercase().as_str() {
                 "y" | "yes" => return Ok(Some(true)),
                 "" | "n" | "no" => return Ok(Some(false)),

@@ -329,6 +329,18 @@ impl Cluster {
         self.shared.recorder.all()
     }
 
+    /// How many requests were sent so far.
+    #[must_use]
+    pub fn sent(&self) -> usize {
+        self.shared.recorder.count()
+    }
+
+    /// The requests after the first `count`.
+    #[must_use]
+    pub fn requests_after(&self, count: usize) -> Vec<Recorded> {
+        self.shared.recorder.after(count)
+    }
+
     /// Requests that have taken long since the last call of this function, those of a plan's copy to its server included.
     #[must_use]
     pub fn take_delays(&self) -> Vec<Delay> {

@@ -100,6 +100,16 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Those after the first `count`.
+    pub(crate) fn after(&self, count: usize) -> Vec<Recorded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(count).cloned().collect()
+    }
+
     fn sent(&self, act: &Act, at: Timestamp, dry: bool) -> usize {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = list.len();

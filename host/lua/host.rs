@@ -41,8 +41,8 @@ struct Loaded {
     names: Vec<String>,
     /// Whose function ran last.
     ran: Cell<Option<Owner>>,
-    /// Every check and step: its id and where it is declared.
-    declared: BTreeMap<Owner, (String, Place)>,
+    /// Where every check and step is declared.
+    declared: BTreeMap<Owner, Place>,
     words: FileWords,
     modules: Rc<Modules>,
 }
@@ -112,8 +112,8 @@ impl LuaHost {
                 .hint("a runbook begins with `runbook { title = \"…\", summary = \"…\", impact = \"none\" }`"));
         };
         let names = declared.params.iter().map(|param| param.name.clone()).collect();
-        let checks = declared.checks.iter().enumerate().map(|(at, check)| (Owner::Check(at), (check.id.clone(), check.place.clone())));
-        let steps = declared.steps.iter().enumerate().map(|(at, step)| (Owner::Step(at), (step.id.clone(), step.place.clone())));
+        let checks = declared.checks.iter().enumerate().map(|(at, check)| (Owner::Check(at), check.place.clone()));
+        let steps = declared.steps.iter().enumerate().map(|(at, step)| (Owner::Step(at), step.place.clone()));
         let owners = checks.chain(steps).collect();
         let runbook = Runbook {
             name: self.source.name.clone(),
@@ -193,7 +193,7 @@ impl Loaded {
 
     /// Where a name of `state` is set, when one line of the file sets it; else the declaration that ran.
     fn set_at(&self, engine: &Engine, name: &str) -> Option<Place> {
-        let (_, declaration) = self.declared.get(&self.ran.get()?)?;
+        let declaration = self.declared.get(&self.ran.get()?)?;
         let (core, name) = (engine.core(), format!("state.{name}"));
         let text = core.text(&declaration.file)?;
         let mut lines = (1_u32..).zip(text.lines()).filter_map(|(line, source)| Some((line, stack::assigned(source, &name)?)));
@@ -208,11 +208,10 @@ impl Loaded {
 
     /// Refuses `false` from a check or `verify`, and what `recover` may not answer, at the field of the declaration.
     fn judge(&self, engine: &Engine, callback: CallbackId, returned: &Returned) -> Result<()> {
-        let Some((id, declaration)) = self.declared.get(&callback.owner) else { return Ok(()) };
+        let Some(declaration) = self.declared.get(&callback.owner) else { return Ok(()) };
         let judged = match callback.phase {
-            Phase::Check => returned.holds(|| format!("check `{id}` does not hold")),
-            Phase::Verify => returned.holds(|| format!("`verify` of step `{id}` does not hold")),
-            Phase::Recover => returned.answers(id),
+            Phase::Check | Phase::Verify => returned.holds(callback.owner),
+            Phase::Recover => returned.answers(),
             Phase::Title | Phase::When | Phase::Run => Ok(()),
         };
         judged.map_err(|mut error| {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mlua::VmState;
 
+use crate::base::number::grouped;
 use crate::base::{Error, Kind, Reason};
 use crate::cluster::Cancel;
 
@@ -128,19 +129,6 @@ fn stop(message: String) -> Error {
     Error::new(Kind::Runbook, Reason::Interrupted, message)
 }
 
-/// `100000000` as `100,000,000`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// What travels through the interpreter while a script is stopped; the reason stays with the [`Brake`].
 #[derive(Debug)]
 pub(crate) struct Halt;
@@ -179,10 +167,5 @@ mod tests {
         let stopped = (0..=LOOK_EVERY).find(|_| brake.turn().is_err());
         assert!(stopped.is_some());
         assert!(brake.why().unwrap().is_stop());
-    }
-
-    #[test]
-    fn numbers_are_grouped_for_people() {
-        assert_eq!((grouped(7), grouped(1_000), grouped(100_000_000)), ("7".into(), "1,000".into(), "100,000,000".into()));
     }
 }

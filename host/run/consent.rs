@@ -101,9 +101,9 @@ pub(super) fn declined(question: &str) -> Error {
     Error::new(Kind::Cancelled, Reason::Declined, format!("the answer to `{question}` was no"))
 }
 
-/// The error of a question that nobody was there to answer.
+/// The error of a question that nobody was there to answer, or that was left with Ctrl-D.
 pub(super) fn unanswered(question: &str) -> Error {
-    Error::new(Kind::Cancelled, Reason::Declined, format!("nobody is there to answer `{question}`"))
+    Error::new(Kind::Cancelled, Reason::Declined, format!("nobody answered `{question}`"))
 }
 
 /// The error of a question without default in a plan.

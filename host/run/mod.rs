@@ -1,5 +1,6 @@
 //! L3: one run of one runbook. What a file declared, parameters, the step machine, consent, events. No Lua here, no printing.
 
+mod bounds;
 pub mod consent;
 pub mod coverage;
 pub mod event;

@@ -220,7 +220,7 @@ impl Runner<'_> {
             if let Some(why) = returned.not_needed {
                 return Ok(Verdict::NotNeeded { why });
             }
-            holds(&returned, || format!("check `{}` does not hold", decl.id))?;
+            returned.holds(owner)?;
             Ok(Verdict::Ok { detail: returned.value(0).as_text() })
         });
         match self.leave(asked) {
@@ -300,13 +300,10 @@ impl Runner<'_> {
             // The error itself, raised again, needs no second telling.
             if raised.message == error.message { raised } else { raised.cause(format!("while recovering from: {}", error.message)) }
         })?;
+        answer.answers()?;
         match answer.value(0) {
             Value::Json(Json::Bool(false)) => Err(error),
-            Value::Nil | Value::Json(Json::Bool(true)) => {
-                self.attempt(place, Phase::Verify).map_err(|(_, error)| error)?;
-                Ok(StepEnd::Done { recovered: true })
-            }
-            Value::Json(Json::String(word)) if word == "again" => {
+            Value::Json(Json::String(_)) => {
                 self.session.emit(Event::Again { step });
                 self.script.leave()?;
                 self.session.begin_again();
@@ -314,8 +311,10 @@ impl Runner<'_> {
                 self.attempt(place, Phase::Run).map_err(|(_, error)| error)?;
                 Ok(StepEnd::Done { recovered: true })
             }
-            other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("`recover` of step `{step}` returned {}", other.kind_name()))
-                .hint("return `false` to decline, nothing to have `verify` judge, or \"again\"")),
+            _ => {
+                self.attempt(place, Phase::Verify).map_err(|(_, error)| error)?;
+                Ok(StepEnd::Done { recovered: true })
+            }
         }
     }
 
@@ -327,11 +326,8 @@ impl Runner<'_> {
         }
         let decl = &self.runbook.steps[place];
         if decl.has_verify {
-            let id = decl.id.clone();
             let verified = self.call(owner, Phase::Verify, Vec::new());
-            verified
-                .and_then(|returned| holds(&returned, || format!("`verify` of step `{id}` does not hold")))
-                .map_err(|error| (Phase::Verify, error))?;
+            verified.and_then(|returned| returned.holds(owner)).map_err(|error| (Phase::Verify, error))?;
         }
         Ok(())
     }
@@ -415,18 +411,6 @@ fn skipped(returned: &Returned) -> Option<String> {
         Value::Nil | Value::Json(Json::Bool(false)) => Some(returned.value(1).as_text().unwrap_or_else(|| "its `when` says no".to_owned())),
         _ => None,
     }
-}
-
-/// A check or `verify` that returns `false` (and perhaps why) does not hold.
-fn holds(returned: &Returned, message: impl FnOnce() -> String) -> Result<()> {
-    if *returned.value(0) != Value::Json(Json::Bool(false)) {
-        return Ok(());
-    }
-    let error = Error::new(Kind::Runbook, Reason::CheckFailed, message());
-    Err(match returned.value(1).as_text() {
-        Some(why) => error.cause(why),
-        None => error.cause("it returned false"),
-    })
 }
 
 /// An error as `recover` sees it.

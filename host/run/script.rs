@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
 
-use super::runbook::{CallbackId, Params, Runbook, State};
+use super::runbook::{CallbackId, Owner, Params, Runbook, State};
 use crate::base::{Error, Kind, ObjectRef, Place, Reason, Result, Value};
 use crate::cluster;
 use crate::primitives::{Cx, Done};
@@ -77,27 +77,31 @@ impl Returned {
         self.values.get(place).unwrap_or(&Value::Nil)
     }
 
-    /// A check or `verify` that returns `false` (and perhaps why) does not hold; the message says whose it is.
+    /// A check or `verify` that returns `false` (and perhaps why) does not hold. Who tells the error says whose it is.
     ///
     /// # Errors
     /// `check_failed`, when it does not hold.
-    pub fn holds(&self, message: impl FnOnce() -> String) -> Result<()> {
+    pub fn holds(&self, owner: Owner) -> Result<()> {
         if *self.value(0) != Value::Json(Json::Bool(false)) {
             return Ok(());
         }
-        let error = Error::new(Kind::Runbook, Reason::CheckFailed, message());
+        let message = match owner {
+            Owner::Check(_) => "it does not hold",
+            Owner::Step(_) => "its `verify` does not hold",
+        };
+        let error = Error::new(Kind::Runbook, Reason::CheckFailed, message);
         Err(error.cause(self.value(1).as_text().unwrap_or_else(|| "it returned false".to_owned())))
     }
 
-    /// What `recover` of this step may answer: `false`, `true`, nothing, or `"again"`.
+    /// What `recover` may answer: `false`, `true`, nothing, or `"again"`.
     ///
     /// # Errors
     /// Says what it answered instead.
-    pub fn answers(&self, step: &str) -> Result<()> {
+    pub fn answers(&self) -> Result<()> {
         match self.value(0) {
             Value::Nil | Value::Json(Json::Bool(_)) => Ok(()),
             Value::Json(Json::String(word)) if word == "again" => Ok(()),
-            other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("`recover` of step `{step}` returned {}", other.kind_name()))
+            other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("its `recover` returned {}", other.kind_name()))
                 .hint("return `false` to decline, nothing to have `verify` judge, or \"again\"")),
         }
     }
@@ -191,20 +195,21 @@ mod tests {
     fn only_false_does_not_hold() {
         let returned = |values: Vec<Value>| Returned { values, not_needed: None };
         for good in [vec![], vec![Value::from(true)], vec![Value::from("v1".to_owned())]] {
-            assert!(returned(good).holds(|| "x".to_owned()).is_ok());
+            assert!(returned(good).holds(Owner::Check(0)).is_ok());
         }
-        let why = returned(vec![Value::from(false), Value::from("two pods wait".to_owned())]).holds(|| "it fails".to_owned()).unwrap_err();
-        assert_eq!((why.to_string(), why.reason), ("it fails: two pods wait".to_owned(), Reason::CheckFailed));
-        assert_eq!(returned(vec![Value::from(false)]).holds(|| "no".to_owned()).unwrap_err().to_string(), "no: it returned false");
+        let why = returned(vec![Value::from(false), Value::from("two pods wait".to_owned())]).holds(Owner::Check(0)).unwrap_err();
+        assert_eq!((why.to_string(), why.reason), ("it does not hold: two pods wait".to_owned(), Reason::CheckFailed));
+        let silent = returned(vec![Value::from(false)]).holds(Owner::Step(0)).unwrap_err();
+        assert_eq!(silent.to_string(), "its `verify` does not hold: it returned false");
     }
 
     #[test]
     fn recover_has_four_answers() {
-        let answers = |value: Value| Returned { values: vec![value], not_needed: None }.answers("a");
+        let answers = |value: Value| Returned { values: vec![value], not_needed: None }.answers();
         for good in [Value::Nil, Value::from(true), Value::from(false), Value::from("again".to_owned())] {
             assert!(answers(good).is_ok());
         }
-        assert!(answers(Value::Json(5.into())).unwrap_err().message.starts_with("`recover` of step `a` returned "));
+        assert!(answers(Value::Json(5.into())).unwrap_err().message.starts_with("its `recover` returned "));
         assert!(answers(Value::from("twice".to_owned())).is_err());
     }
 }

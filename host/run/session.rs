@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use super::bounds::Bounds;
 use super::consent::{self, Voice};
 use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, What};
 use super::runbook::Phase;
@@ -37,6 +38,7 @@ pub(super) struct Session {
     writing: Cell<bool>,
     /// Waits that ended inside a call that writes: they are told after the write.
     held: RefCell<Vec<Event>>,
+    bounds: Bounds,
     /// The calls of `run` of the present step that are over.
     finished: RefCell<Vec<Finished>>,
     /// Where in `finished` a second attempt is; `None` in a first one.
@@ -59,8 +61,10 @@ pub(super) struct Tally {
 
 impl Session {
     pub(super) fn new(what: What, cluster: Cluster, voice: Voice, sink: Rc<RefCell<dyn Sink>>) -> Rc<Session> {
+        let bounds = Bounds::new(cluster.clock().clone());
         Rc::new(Session {
             what,
+            bounds,
             cluster,
             voice,
             sink,
@@ -158,8 +162,8 @@ impl Session {
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
     fn half_written(&self) {
-        let requests = self.cluster.requests();
-        for request in requests.iter().skip(self.sent.get()).filter(|request| request.verb.is_write()) {
+        let requests = self.cluster.requests_after(self.sent.get());
+        for request in requests.iter().filter(|request| request.verb.is_write()) {
             let kinds = self.cluster.known_kinds();
             let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
             let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
@@ -210,6 +214,7 @@ impl Session {
 impl Calls for Session {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
+        self.bounds.admit(call, writes(call))?;
         if self.depth.get() == 0
             && let Some(result) = self.recorded(call)?
         {
@@ -218,7 +223,7 @@ impl Calls for Session {
         }
         tracing::debug!(target: "lockgate::call", call = %call, "called");
         if self.depth.get() == 0 {
-            self.sent.set(self.cluster.requests().len());
+            self.sent.set(self.cluster.sent());
             self.writing.set(writes(call));
         }
         self.depth.set(self.depth.get() + 1);

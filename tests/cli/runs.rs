@@ -113,7 +113,7 @@ fn recover_answers_three_ways() {
     recovering("nil").run(&["plan", "r", "--sandbox"]).exits(0).shows("recover").shows("3/3");
     let declined = recovering("false").run(&["plan", "r", "--sandbox"]).exits(1);
     assert!(declined.stderr.contains("there must be three"), "{}", declined.transcript());
-    recovering("7").run(&["plan", "r", "--sandbox"]).exits(1).tells("`recover` of step `a` returned a number");
+    recovering("7").run(&["plan", "r", "--sandbox"]).exits(1).tells("its `recover` returned a number");
 }
 
 #[test]
@@ -181,5 +181,23 @@ fn a_no_cannot_be_caught() {
         "{HEAD}step \"n\" {{ title = \"Ask\", run = function()\n pcall(confirm, \"Sure?\")\n note(\"went on\")\n end }}\n"
     ));
     let said = host.run(&["run", "r", "--sandbox", "--yes", "--no-plan"]).exits(4);
-    said.hides("went on").tells("nobody is there to answer `Sure?`");
+    said.hides("went on").tells("nobody answered `Sure?`");
+}
+
+#[test]
+fn a_loop_that_only_asks_ends_in_a_plan() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"poll\" {{\n  title = \"Poll\",\n  run = function()\n    local found = false\n    while not found do\n      \
+         pcall(function() found = get(\"deployment/web\").spec.replicas == 99 end)\n    end\n  end,\n}}\n"
+    ));
+    host.run(&["plan", "r", "--sandbox"]).exits(1).golden("plan-endless");
+}
+
+#[test]
+fn a_loop_that_waits_for_ever_ends_in_a_plan() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"poll\" {{\n  title = \"Poll\",\n  run = function()\n    \
+         while not pcall(wait_for, \"deployment/web\", function() return false end, {{ timeout = \"1h\" }}) do end\n  end,\n}}\n"
+    ));
+    host.run(&["plan", "r", "--sandbox"]).exits(1).tells("has taken 7 days of virtual time").tells("r/runbook.luau:5");
 }

@@ -55,6 +55,16 @@ fn no_writes_nothing() {
 }
 
 #[test]
+fn ctrl_d_at_a_question_is_no() {
+    let host = Host::with_runbook(MOVE);
+    let mut session = start(&host, RUN);
+    session.expect("[y/N] ").unwrap();
+    session.send(ControlCode::EndOfTransmission).unwrap();
+    let said = ends(session, 4);
+    assert!(said.contains("nothing was written") && !said.contains("no terminal"), "{said}");
+}
+
+#[test]
 fn ctrl_c_at_a_question_ends_the_run() {
     let host = Host::with_runbook(MOVE);
     let mut session = start(&host, RUN);
@@ -102,7 +112,7 @@ fn colour_is_for_terminals_that_want_it() {
 #[test]
 fn ctrl_c_stops_a_script_that_does_not_end() {
     let host = Host::with_runbook(&format!(
-        "{HEAD}step \"a\" {{ title = \"A\", run = function()\n note(\"begins\")\n while true do pcall(get, \"deployment/web\") end\n end }}\n"
+        "{HEAD}step \"a\" {{ title = \"A\", run = function()\n note(\"begins\")\n local n = 0\n while true do\n n += 1\n pcall(get, \"configmap/c\" .. n)\n end\n end }}\n"
     ));
     let mut session = start(&host, &["plan", "r", "--sandbox"]);
     session.expect("begins").unwrap();
