@@ -46,7 +46,7 @@ impl Live {
     fn tell(&mut self, what: &str, state: &str, since: Span) {
         let text = format!("waiting  {}: {}", escape::line(what), escape::line(state));
         if self.screen.is_live() {
-            self.screen.wait(&text);
+            self.screen.wait(&text, since);
         } else if self.waited.as_ref() != Some(&text) {
             let since = if since.is_zero() { String::new() } else { format!(", for {}", since.rounded()) };
             self.screen.talk(&format!("{text}{since}"));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::base::{Error, Kind, Reason, Result};
+use crate::base::{Error, Kind, Reason, Result, Span};
 use crate::cluster::Cluster;
 use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk};
 use crate::report::{Screen, Transcript, escape};
@@ -83,12 +83,13 @@ impl Talk for Reporter {
 
     fn progress(&self, progress: Progress) {
         match progress {
-            Progress::Waiting { what, state, .. } if self.screen.is_live() => {
-                self.screen.wait(&format!("waiting  {}: {}", escape::line(&what), escape::line(&state)));
+            Progress::Waiting { what, state, since } if self.screen.is_live() => {
+                let since = Span::between(since, self.cluster.clock().now());
+                self.screen.wait(&format!("waiting  {}: {}", escape::line(&what), escape::line(&state)), since);
             }
             Progress::Delayed(delay) => {
                 let text = format!("waiting  {}: {}", escape::line(&delay.what), escape::line(&delay.state));
-                if self.screen.is_live() { self.screen.wait(&text) } else { self.screen.talk(&text) }
+                if self.screen.is_live() { self.screen.wait(&text, delay.waited) } else { self.screen.talk(&text) }
             }
             Progress::Waiting { .. } => {}
             Progress::Done { what, state, took } if self.writing.get() => {

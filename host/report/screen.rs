@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::excerpt;
 use super::paint::Paint;
 use crate::base::clock::Duration;
-use crate::base::{Error, Kind, Reason};
+use crate::base::{Error, Kind, Reason, Span};
 
 /// Both outputs of the command.
 pub struct Screen {
@@ -119,7 +119,7 @@ impl Screen {
     }
 
     /// Shows what is being waited for, with a running time; only where [`Screen::is_live`].
-    pub fn wait(&self, text: &str) {
+    pub fn wait(&self, text: &str, since: Span) {
         if !self.live {
             return;
         }
@@ -132,6 +132,8 @@ impl Screen {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
+        // The line may begin later than the wait, and in virtual time the wait is longer than it took.
+        bar.clone().with_elapsed(since.as_duration());
         bar.set_message(text.to_owned());
     }
 

@@ -127,20 +127,26 @@ impl Call {
         (&self.verb, &self.arguments, &self.options) == (&other.verb, &other.arguments, &other.options)
     }
 
-    /// The object it is about, as far as its first argument says; a kind that everybody knows by its singular name.
+    /// The object it is about, as far as its first argument says; a kind that everybody knows by its singular name, the
+    /// namespace when it is not `home`, the one of the run.
     #[must_use]
-    pub fn target(&self) -> String {
+    pub fn target(&self, home: &str) -> String {
         match self.arguments.first() {
             Some(Json::String(text)) => match ObjectRef::parse(text) {
-                Ok(written) => match cluster::singular(&written.kind).filter(|_| written.group.is_none()) {
-                    Some(kind) => ObjectRef { kind, ..written }.to_string(),
-                    None => text.to_string(),
-                },
+                Ok(written) => {
+                    let known = cluster::singular(&written.kind).filter(|_| written.group.is_none());
+                    let namespace = written.namespace.clone().filter(|namespace| namespace != home);
+                    ObjectRef { kind: known.unwrap_or_else(|| written.kind.clone()), namespace, ..written }.to_string()
+                }
                 Err(_) => text.to_string(),
             },
             Some(object @ Json::Object(_)) => {
                 let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
-                format!("{}/{}", text("/kind").to_lowercase(), text("/metadata/name"))
+                let kind = text("/kind").to_lowercase();
+                match text("/metadata/namespace") {
+                    namespace if namespace.is_empty() || namespace == home => format!("{kind}/{}", text("/metadata/name")),
+                    namespace => format!("{kind}/{namespace}/{}", text("/metadata/name")),
+                }
             }
             _ => String::new(),
         }
@@ -182,13 +188,15 @@ mod tests {
     fn a_call_names_its_object_as_writes_do() {
         let target = |argument: Json| {
             let call = Call { verb: "patch".into(), arguments: vec![argument], options: Json::Null, places: vec![] };
-            call.target()
+            call.target("shop")
         };
         assert_eq!(target("cm/cfg".into()), "configmap/cfg");
-        assert_eq!(target("Deployments/shop/web".into()), "deployment/shop/web");
+        assert_eq!(target("Deployments/shop/web".into()), "deployment/web");
+        assert_eq!(target("Deployments/till/web".into()), "deployment/till/web");
         assert_eq!(target("issuer.cert-manager.io/ca".into()), "issuer.cert-manager.io/ca");
         assert_eq!(target("widget/a".into()), "widget/a");
-        assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg" } })), "configmap/cfg");
+        assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg", "namespace": "shop" } })), "configmap/cfg");
+        assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg", "namespace": "till" } })), "configmap/till/cfg");
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl Calls for Session {
                 if let Some(wrote) = &done.wrote {
                     self.wrote(wrote);
                 } else if writes(call) {
-                    self.emit(Event::Unchanged { verb: call.verb.clone(), target: call.target(), known: self.known() });
+                    self.emit(Event::Unchanged { verb: call.verb.clone(), target: call.target(self.cluster.namespace()), known: self.known() });
                 }
             }
             Err(error) => {
