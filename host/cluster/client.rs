@@ -329,6 +329,12 @@ impl Cluster {
         self.shared.recorder.all()
     }
 
+    /// What the server warned of in its answers to writes since the last call of this function.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.wire().take_warnings()
+    }
+
     /// How many requests were sent so far.
     #[must_use]
     pub fn sent(&self) -> usize {

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::json::Value as Json;
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,7 @@ pub(crate) struct Wire {
     limits: Limits,
     contacted: AtomicBool,
     delays: Mutex<Vec<Delay>>,
+    warnings: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for Wire {
@@ -134,12 +135,32 @@ impl Wire {
             limits,
             contacted: AtomicBool::new(false),
             delays: Mutex::default(),
+            warnings: Mutex::default(),
         }
     }
 
     /// What has taken long since the last call of this function.
     pub(crate) fn take_delays(&self) -> Vec<Delay> {
         std::mem::take(&mut *self.delays.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the server warned of in its answers to writes since the last call of this function.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn warned(&self, headers: &HeaderMap, verb: Verb) {
+        for text in headers.get_all(header::WARNING).iter().filter_map(|value| warning(&String::from_utf8_lossy(value.as_bytes()))) {
+            // What is only read was not written by this runbook: its age is not the operator's concern.
+            if !verb.is_write() {
+                tracing::debug!(target: "lockgate::request", warning = %text, "the server warns");
+                continue;
+            }
+            let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            if !warnings.contains(&text) {
+                warnings.push(text);
+            }
+        }
     }
 
     fn delayed(&self, call: &Call, since: Timestamp, state: String) {
@@ -281,6 +302,7 @@ impl Wire {
     async fn answer(&self, client: kube::Client, request: Request<Body>, verb: Verb) -> Result<Got, Trouble> {
         let response = client.send(request).await.map_err(Trouble::of)?;
         self.contacted.store(true, Ordering::Relaxed);
+        self.warned(response.headers(), verb);
         let code = response.status();
         if code.is_success() && verb == Verb::Watch {
             return Ok(Got::Stream(response));
@@ -302,6 +324,20 @@ impl Wire {
         };
         let retry_after = retry_after.or_else(|| status.pointer("/details/retryAfterSeconds").and_then(Json::as_u64).filter(|s| *s > 0));
         Err(Trouble::Status { code: code.as_u16(), retry_after, status })
+    }
+}
+
+/// The text of a `Warning` header as API servers send it (RFC 7234 §5.5): `299 - "text"`; others are not for people.
+fn warning(value: &str) -> Option<String> {
+    let quoted = value.trim().strip_prefix("299 ")?.split_once(" \"")?.1;
+    let mut text = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(text),
+            '\\' => text.push(characters.next()?),
+            character => text.push(character),
+        }
     }
 }
 
@@ -361,11 +397,12 @@ mod tests {
     enum Deed {
         Answer(u16),
         RetryAfter(u16, u64),
+        Warn(&'static str),
         Text(u16, &'static str),
         Lose,
         Hang,
     }
-    use Deed::{Answer, Hang, Lose, RetryAfter, Text};
+    use Deed::{Answer, Hang, Lose, RetryAfter, Text, Warn};
 
     struct Server {
         wire: Wire,
@@ -402,6 +439,7 @@ mod tests {
         Ok(match deed {
             Answer(code) => answer.status(code).body(Full::from(document(code)))?,
             RetryAfter(code, seconds) => answer.status(code).header("Retry-After", seconds).body(Full::from(document(code)))?,
+            Warn(text) => answer.header(header::WARNING, text).body(Full::from(document(200)))?,
             Text(code, text) => answer.status(code).body(Full::from(text))?,
             Lose => return Err(Box::new(Lost)),
             Hang => pending().await,
@@ -551,5 +589,19 @@ mod tests {
             assert_eq!(server.seen.lock().unwrap().len(), 2);
             drop(other);
         });
+    }
+
+    #[test]
+    fn what_the_server_warns_of_is_kept_for_writes() {
+        let warned = |method: &Method| {
+            let server = server(&[Warn("299 - \"unknown field \\\"spec.foo\\\"\"")]);
+            server.send(method).0.unwrap();
+            [server.wire.take_warnings(), server.wire.take_warnings()]
+        };
+        assert_eq!(warned(&Method::GET).concat(), Vec::<String>::new(), "reads warn of what others wrote");
+        assert_eq!(warned(&Method::PATCH), [vec!["unknown field \"spec.foo\"".to_owned()], vec![]], "each is given once");
+        for other in ["110 - \"stale\"", "299 - \"without end", "299", ""] {
+            assert_eq!(warning(other), None, "{other}");
+        }
     }
 }

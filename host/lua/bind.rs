@@ -116,7 +116,11 @@ fn perform(
                 cx.talk.progress(Progress::Delayed(delay));
             }
         };
-        drive(core, runtime, questions, &show, verb(scene.cx, arguments))
+        let result = drive(core, runtime, questions, &show, verb(scene.cx.clone(), arguments));
+        for warning in scene.cx.cluster.take_warnings() {
+            scene.cx.talk.progress(Progress::Warned(warning));
+        }
+        result
     };
     scene.calls.end(made, &result);
     result

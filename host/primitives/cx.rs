@@ -66,6 +66,8 @@ pub enum Progress {
     },
     /// The server lets somebody wait.
     Delayed(Delay),
+    /// The server warned in its answer to a write: its words.
+    Warned(String),
     /// It is there.
     Done {
         /// What was waited for.

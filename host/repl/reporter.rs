@@ -92,6 +92,8 @@ impl Talk for Reporter {
                 if self.screen.is_live() { self.screen.wait(&text, delay.waited) } else { self.screen.talk(&text) }
             }
             Progress::Waiting { .. } => {}
+            Progress::Warned(text) if self.writing.get() => self.held.borrow_mut().push(Event::Warned { text }),
+            Progress::Warned(text) => self.tell(Event::Warned { text }),
             Progress::Done { what, state, took } if self.writing.get() => {
                 self.held.borrow_mut().push(Event::Waited { what, state, took, known: Known::Modelled });
             }

@@ -199,6 +199,7 @@ fn events() -> Vec<(&'static str, Json, Json)> {
         ("unchanged", json!({ "verb": text(), "target": text(), "known": known() }), none()),
         ("waiting", json!({ "what": text(), "state": text(), "since": text() }), none()),
         ("delayed", json!({ "what": text(), "state": text(), "waited": text() }), none()),
+        ("warned", json!({ "text": text() }), none()),
         ("waited", json!({ "what": text(), "state": text(), "took": text(), "known": known() }), none()),
         ("note", json!({ "text": text() }), none()),
         ("asked", asked, json!({ "answer": text() })),

@@ -88,6 +88,7 @@ impl Transcript {
             Event::Waited { what, state, took, known } => {
                 self.fact(out, "wait", &format!("{what}: {state}{}", self.time(*took)), Some(*known));
             }
+            Event::Warned { text } => self.fact(out, "warning", text, None),
             Event::Note { text } => self.fact(out, "note", text, None),
             Event::Asked { confirmation, answer, by, known } => {
                 self.asked(confirmation, answer.as_deref(), *by, *known, out);

@@ -306,6 +306,11 @@ pub enum Event {
         /// For how long already, in real time.
         waited: Span,
     },
+    /// The server warned of something in its answer to a write: its words.
+    Warned {
+        /// The warning.
+        text: String,
+    },
     /// What was waited for is there.
     Waited {
         /// What.

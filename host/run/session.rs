@@ -237,7 +237,11 @@ impl Calls for Session {
                 if let Some(wrote) = &done.wrote {
                     self.wrote(wrote);
                 } else if writes(call) {
-                    self.emit(Event::Unchanged { verb: call.verb.clone(), target: call.target(self.cluster.namespace()), known: self.known() });
+                    self.emit(Event::Unchanged {
+                        verb: call.verb.clone(),
+                        target: call.target(self.cluster.namespace()),
+                        known: self.known(),
+                    });
                 }
             }
             Err(error) => {
@@ -303,6 +307,8 @@ impl Talk for Session {
         match progress {
             Progress::Waiting { what, state, since } => self.emit(Event::Waiting { what, state, since }),
             Progress::Delayed(Delay { what, state, waited }) => self.emit(Event::Delayed { what, state, waited }),
+            Progress::Warned(text) if self.writing.get() => self.held.borrow_mut().push(Event::Warned { text }),
+            Progress::Warned(text) => self.emit(Event::Warned { text }),
             Progress::Done { what, state, took } if self.writing.get() => {
                 // Its write comes before it; in a plan it is the model's.
                 let known = if self.what == What::Plan { Known::Modelled } else { Known::Observed };

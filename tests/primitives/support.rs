@@ -39,6 +39,7 @@ impl Talk for Operator {
 
     fn progress(&self, progress: Progress) {
         self.states.borrow_mut().push(match progress {
+            Progress::Warned(text) => format!("warning: {text}"),
             Progress::Delayed(delay) => format!("{}: {}", delay.what, delay.state),
             Progress::Waiting { what, state, .. } => format!("{what}: {state}"),
             Progress::Done { what, state, took } => format!("{what}: {state} after {took}"),
