@@ -1,7 +1,9 @@
 //! Named cases, one test each: the tests of every bundled runbook, and what needs a real component. A case that cannot be run here
 //! is reported as ignored, with its reason.
 
+mod conformance;
 mod controlplane;
+mod sandbox;
 
 use std::path::Path;
 
@@ -13,6 +15,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = runbooks();
     trials.extend(controlplane::cases());
+    trials.extend(sandbox::cases());
+    trials.extend(conformance::cases());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -83,6 +83,26 @@ fn the_readme_names_every_command_and_no_other() {
     }
 }
 
+/// Compares the part of a page between `<!-- name -->` and `<!-- end -->`, or writes it.
+fn quoted(page: &str, name: &str, text: &str) {
+    let path = root().join(page);
+    let page = fs::read_to_string(&path).unwrap();
+    let mark = format!("<!-- {name} -->\n");
+    let (head, rest) = page.split_once(&mark).unwrap();
+    let (_, tail) = rest.split_once("<!-- end -->").unwrap();
+    generated(&path, &format!("{head}{mark}{text}<!-- end -->{tail}"));
+}
+
+/// The page of the simulator quotes its list of gaps, and both pages how true it is.
+#[test]
+fn the_figures_and_gaps_of_the_simulator_are_fresh() {
+    let result = fs::read_to_string(root().join("tests/conformance/result.txt")).unwrap();
+    let figure = format!("`{}`\n", result.trim());
+    quoted("README.md", "conformance", &figure);
+    quoted("host/sim/README.md", "conformance", &figure);
+    quoted("host/sim/README.md", "gaps", &lockgate_sim::gaps::page());
+}
+
 /// What stands between the first line that is `opening` and the next fence.
 fn block<'a>(text: &'a str, opening: &str) -> &'a str {
     let start = text.find(opening).unwrap_or_else(|| panic!("README.md has no {opening}")) + opening.len() + 1;

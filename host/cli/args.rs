@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cluster::serve::Speed;
+
 /// Runs Kubernetes upgrade runbooks, and can first run each of them against a copy of the cluster.
 #[derive(Debug, Parser)]
 #[command(
@@ -42,6 +44,8 @@ pub enum Command {
     Repl(ReplArgs),
     /// Run the scenarios of runbooks and the tests that each gets for free
     Test(TestArgs),
+    /// Serve a simulated cluster on loopback, for kubectl and helm, until Ctrl-C
+    Sandbox(SandboxArgs),
     /// Print Luau type definitions of everything a runbook may name, for editors
     Types,
     /// Print completions for a shell
@@ -108,6 +112,9 @@ pub struct TargetArgs {
         conflicts_with_all = ["context", "kubeconfig"]
     )]
     pub sandbox: Option<String>,
+    /// Let things go wrong in the simulated cluster: by the rules in FILE, or drawn from the number SEED
+    #[arg(long, value_name = "FILE|SEED", help_heading = "Target", requires = "sandbox")]
+    pub chaos: Option<String>,
 }
 
 /// `lockgate list`.
@@ -186,6 +193,41 @@ pub struct TestArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `lockgate sandbox`.
+#[derive(Clone, Debug, Args)]
+pub struct SandboxArgs {
+    /// A fixture file, or a runbook whose fixture is meant; a small cluster when left out
+    #[arg(value_name = "FIXTURE")]
+    pub fixture: Option<String>,
+    /// The port on 127.0.0.1; a free one when left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// How time goes: `instant` (while clients wait, on to the next event), `real`, or `xN` times as fast
+    #[arg(long, value_name = "SPEED", default_value = "instant")]
+    pub speed: Speed,
+    /// The seed of names, uids and addresses: the same seed and requests give the same cluster
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Let things go wrong: by the rules in FILE, or drawn from the number SEED
+    #[arg(long, value_name = "FILE|SEED")]
+    pub chaos: Option<String>,
+    /// Print the kubeconfig itself, and write no file
+    #[arg(long)]
+    pub print_kubeconfig: bool,
+    /// Write one line of JSON for each answered request, without its body
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Generate a cluster with so many worker nodes
+    #[arg(long, value_name = "N", conflicts_with = "fixture")]
+    pub nodes: Option<usize>,
+    /// Pods on each generated node
+    #[arg(long, value_name = "M", default_value_t = 10, requires = "nodes")]
+    pub pods_per_node: usize,
+    /// Print what the simulated cluster does not model, and end
+    #[arg(long, exclusive = true)]
+    pub gaps: bool,
 }
 
 /// `lockgate completions`.

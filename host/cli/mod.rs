@@ -1,6 +1,7 @@
 //! L5: the command line, one file a command. What a command gives is its exit code; what it says goes through the screen.
 
 pub mod args;
+mod chaos;
 mod find;
 mod host;
 mod interrupt;
@@ -10,6 +11,7 @@ mod plan;
 mod prompt;
 mod repl;
 mod run;
+mod sandbox;
 mod setting;
 mod show;
 mod target;
@@ -93,6 +95,7 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
         Command::Run(args) => run::run(args, screen),
         Command::Repl(args) => repl::repl(args, screen),
         Command::Test(args) => test::test(args, screen),
+        Command::Sandbox(args) => sandbox::sandbox(args, screen),
         Command::Types => words::types(screen),
         Command::Completions(args) => words::completions(*args, screen),
     });
@@ -119,7 +122,7 @@ fn format(command: &Command) -> Format {
         Command::Plan(args) => args.output.output,
         Command::Run(args) => args.plan.output.output,
         Command::Test(args) => args.output.output,
-        Command::Repl(_) | Command::Types | Command::Completions(_) => Format::Text,
+        Command::Repl(_) | Command::Sandbox(_) | Command::Types | Command::Completions(_) => Format::Text,
     }
 }
 

@@ -96,11 +96,12 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
         _ => word.clone(),
     }));
     let path = |path: &Path| path.display().to_string();
-    let TargetArgs { context, kubeconfig, sandbox } = &args.target;
+    let TargetArgs { context, kubeconfig, sandbox, chaos } = &args.target;
     let flags = [
         ("--params", args.params.params_file.as_deref().map(path)),
         ("--context", context.clone()),
         ("--kubeconfig", kubeconfig.as_deref().map(path)),
+        ("--chaos", chaos.clone()),
     ];
     for (flag, value) in flags {
         if let Some(value) = value {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use lockgate_sim::Options as SimOptions;
 use lockgate_sim::fixture::{Fixture, FixtureError};
+use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use tokio::runtime::Runtime;
 
 use super::args::TargetArgs;
+use super::chaos;
 use crate::base::{Error, Place, Result};
 use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
 use crate::run::Source;
@@ -32,11 +33,16 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
         return runtime.block_on(Cluster::live(live, options));
     };
     let fixture = text(source, fixture)?;
+    let chaos = target.chaos.as_deref().map(chaos::faults).transpose()?;
     let name = match target.sandbox.as_deref() {
         None | Some("") => "sandbox".to_owned(),
         Some(word) => format!("sandbox {}", Path::new(word).file_stem().unwrap_or_default().to_string_lossy()),
     };
-    sandbox(&name, &fixture.label, &fixture.text, cancel)
+    let cluster = sandbox(&name, &fixture.label, &fixture.text, cancel)?;
+    if let (Some(faults), Some(simulation)) = (chaos, cluster.simulation()) {
+        simulation.with(|sim| sim.disturb(faults));
+    }
+    Ok(cluster)
 }
 
 /// A simulated cluster from the text of a fixture.
@@ -46,9 +52,22 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
 pub(super) fn sandbox(name: &str, label: &str, text: &str, cancel: &Cancel) -> Result<Cluster> {
     let simulation = SimOptions::default();
     let (start, seed) = (simulation.start, simulation.seed);
-    let sim = Fixture::parse(label, text).and_then(|fixture| fixture.cluster(simulation)).map_err(|error| broken(label, text, &error))?;
+    let sim = simulated(label, text, simulation)?;
     let options = Options { cancel: cancel.clone(), name: Some(name.to_owned()), ..Options::new(RunId::simulated(start, seed)) };
     Ok(Cluster::simulated(sim, options))
+}
+
+/// The cluster that a fixture describes.
+///
+/// # Errors
+/// What is wrong with the fixture, with its line.
+pub(super) fn simulated(label: &str, text: &str, options: SimOptions) -> Result<Sim> {
+    let made = Fixture::parse(label, text).and_then(|fixture| {
+        let mut sim = fixture.cluster(options)?;
+        fixture.faults().for_each(|faults| sim.disturb(faults.clone()));
+        Ok(sim)
+    });
+    made.map_err(|error| broken(&format!("the fixture `{label}` cannot be used"), text, &error))
 }
 
 /// The fixture that `--sandbox` means: the runbook's own, a file, or one beside the runbook.
@@ -70,10 +89,10 @@ fn text(source: &Source, word: &str) -> Result<Text> {
     }
 }
 
-/// A fixture's error at its line.
-fn broken(label: &str, text: &str, error: &FixtureError) -> Error {
+/// The error of a fixture, or of a file that is read as one, at its line.
+pub(super) fn broken(message: &str, text: &str, error: &FixtureError) -> Error {
     let line = u32::try_from(error.line).unwrap_or(0);
-    let mut told = Error::usage(format!("the fixture `{label}` cannot be used")).cause(error.message.clone());
+    let mut told = Error::usage(message).cause(error.message.clone());
     if line > 0 {
         told.places.push(Place {
             file: error.file.clone(),

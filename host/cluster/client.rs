@@ -378,7 +378,7 @@ impl Cluster {
         format!("{}/{seq}/1", self.shared.run)
     }
 
-    fn call(&self, verb: Verb, target: &Target, subresource: Option<&str>) -> Call {
+    pub(super) fn call(&self, verb: Verb, target: &Target, subresource: Option<&str>) -> Call {
         let act = Act {
             verb,
             group: target.resource.group.clone(),

@@ -77,25 +77,12 @@ impl fmt::Display for Resource {
 /// Kinds of every supported server that the simulator does not serve: with them no word of daily use costs a discovery, and a
 /// simulated cluster refuses them by name.
 const STANDARD: &[(&str, &str, &str, &str, &str, bool)] = &[
-    ("apps", "v1", "StatefulSet", "statefulsets", "sts", true),
-    ("batch", "v1", "Job", "jobs", "", true),
-    ("batch", "v1", "CronJob", "cronjobs", "cj", true),
-    ("", "v1", "ServiceAccount", "serviceaccounts", "sa", true),
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", true),
     ("", "v1", "PersistentVolume", "persistentvolumes", "pv", false),
     ("", "v1", "ResourceQuota", "resourcequotas", "quota", true),
     ("", "v1", "LimitRange", "limitranges", "limits", true),
     ("", "v1", "ReplicationController", "replicationcontrollers", "rc", true),
-    ("networking.k8s.io", "v1", "Ingress", "ingresses", "ing", true),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "netpol", true),
-    ("rbac.authorization.k8s.io", "v1", "Role", "roles", "", true),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "", true),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "", false),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "", false),
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", false),
-    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", false),
-    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd crds", false),
-    ("apiregistration.k8s.io", "v1", "APIService", "apiservices", "", false),
 ];
 
 /// The singular name of a kind that is known without asking, by any of its names: `cm` is `configmap`.
@@ -326,5 +313,12 @@ mod tests {
         let pool = find(&found, "ipp", None).unwrap();
         assert_eq!((pool.singular.as_str(), pool.namespaced, pool.scalable), ("ippool", false, true));
         assert_eq!(pool.group_resource(), "ippools.crd.projectcalico.org");
+    }
+
+    #[test]
+    fn no_kind_is_known_twice() {
+        for (group, version, kind, plural, ..) in STANDARD {
+            assert!(kinds::by_resource(group, version, plural).is_none(), "{kind} is the simulator's to name");
+        }
     }
 }

@@ -61,6 +61,22 @@ impl fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
+/// A connection that the simulated cluster did not take: nothing was sent.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection refused by the simulated cluster")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+fn refused(error: &kube::Error) -> bool {
+    std::iter::successors(std::error::Error::source(error), |error| error.source()).any(|error| error.is::<Refused>())
+}
+
 impl Trouble {
     /// Reads an error of the client: the kind of trouble is in the chain of its sources.
     pub(crate) fn of(error: kube::Error) -> Trouble {
@@ -74,7 +90,7 @@ impl Trouble {
         let chain = chain(&error);
         let has = |needle: &str| chain.iter().any(|text| text.to_lowercase().contains(needle));
         // The client's own texts for its phases; tests connect to a closed and to an untrusted port to notice when they change.
-        let connecting = has("client error (connect)");
+        let connecting = has("client error (connect)") || refused(&error);
         let tls = ["certificate", "tls", "handshake", "corrupt message"].into_iter().any(has);
         if has("fatal alert") || (connecting && tls) {
             return Trouble::Tls(last(&chain));

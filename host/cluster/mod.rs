@@ -6,9 +6,11 @@
 //! time for a live cluster, virtual time for the others. A dry run is no feature of a primitive: it is the service behind it.
 
 mod cancel;
+mod channels;
 mod client;
 mod discovery;
 mod error;
+mod exec;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
@@ -20,15 +22,18 @@ mod page;
 mod place;
 pub mod request;
 mod run_id;
+pub mod serve;
 mod sim;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod upgrade;
 mod wire;
 
 pub use cancel::{Cancel, Stage};
 pub use client::{Cluster, Listed, Select, Target};
 pub use discovery::{Resource, singular};
+pub use exec::{Command, Executed};
 pub use follow::{Follow, Following, Woke};
 pub use layers::{Access, Recorded};
 pub use live::LiveOptions;

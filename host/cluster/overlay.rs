@@ -76,7 +76,9 @@ impl Overlay {
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
         let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-        if kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
+        // What containers say is no object: only the live cluster can tell.
+        let said = matches!(act.subresource.as_deref(), Some("exec" | "log"));
+        if said || kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
             return self.pass(request, act).await;
         }
         let request = match to_sim(request).await {

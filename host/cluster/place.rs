@@ -201,7 +201,10 @@ impl Cluster {
         let recorder = Recorder::default();
         let (place, clock) = match &self.shared.place {
             Place::Simulated(simulation) => {
-                let copy = Simulation::new(simulation.fork());
+                let mut sim = simulation.fork();
+                // No plan foresees what goes wrong.
+                sim.clear_faults();
+                let copy = Simulation::new(sim);
                 let clock = copy.clock();
                 (Place::Simulated(copy), clock)
             }

@@ -1,7 +1,12 @@
 //! The simulated cluster as a service: what is asked of `kube::Client` lands in [`lockgate_sim::Cluster`].
 
+mod deliver;
+
+use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -13,12 +18,14 @@ use http_body::Frame;
 use kube::client::Body;
 use lockgate_sim::request::{Body as SimBody, Method, Request as SimRequest, Response as SimResponse, WatchId};
 use lockgate_sim::status::Status;
-use lockgate_sim::{Cluster as Sim, WatchPoll};
+use lockgate_sim::{Cluster as Sim, LogFollow, LogPoll, User, WatchPoll};
+use tokio::sync::Notify;
 use tower::{BoxError, Layer, Service};
 
 use super::error::Lost;
 use super::layers::Layers;
 use super::request::decode;
+use super::upgrade;
 use super::wire::{AtHand, EventsAtHand};
 use crate::base::clock::{Advance, Busy, TimeSource};
 use crate::base::{Clock, Error, Result, Timestamp};
@@ -31,6 +38,18 @@ struct Shared {
     sim: Mutex<Sim>,
     /// Watches that wait for something to happen.
     waiting: Mutex<Vec<Waker>>,
+    /// Times that somebody waits for beside what happens in the cluster.
+    expected: Mutex<Expected>,
+    /// Told when there is one more of them.
+    more_expected: Notify,
+    /// How often a stream told a client something.
+    told: AtomicU64,
+}
+
+#[derive(Default)]
+struct Expected {
+    last: u64,
+    times: BTreeMap<u64, Timestamp>,
 }
 
 impl fmt::Debug for Simulation {
@@ -43,7 +62,14 @@ impl Simulation {
     /// A handle on this cluster.
     #[must_use]
     pub fn new(sim: Sim) -> Simulation {
-        Simulation(Arc::new(Shared { sim: Mutex::new(sim), waiting: Mutex::default() }))
+        let shared = Shared {
+            sim: Mutex::new(sim),
+            waiting: Mutex::default(),
+            expected: Mutex::default(),
+            more_expected: Notify::new(),
+            told: AtomicU64::new(0),
+        };
+        Simulation(Arc::new(shared))
     }
 
     fn lock(&self) -> MutexGuard<'_, Sim> {
@@ -75,6 +101,65 @@ impl Simulation {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Begins to look at the cluster again whenever something may have happened.
+    fn wait(&self, cx: &Context<'_>) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+    }
+
+    /// Makes virtual time stop at `at` on its way, until the guard is dropped.
+    fn expect(&self, at: Timestamp) -> Expect {
+        let mut expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.last += 1;
+        let id = expected.last;
+        expected.times.insert(id, at);
+        self.0.more_expected.notify_one();
+        Expect { simulation: self.clone(), id }
+    }
+
+    /// Comes when somebody began to wait for a time since the last call.
+    pub(super) async fn expected(&self) {
+        self.0.more_expected.notified().await;
+    }
+
+    /// Waits until virtual time, which somebody else moves, is `at`.
+    pub(super) async fn reached(&self, at: Timestamp) {
+        let _expect = self.expect(at);
+        // First in the list, then a look: what happens in between wakes.
+        poll_fn(|cx| {
+            self.wait(cx);
+            if self.now() >= at { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Notes that a stream tells its client something.
+    pub(super) fn tell(&self) {
+        self.0.told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often streams told their clients something.
+    pub(super) fn told(&self) -> u64 {
+        self.0.told.load(Ordering::Relaxed)
+    }
+
+    /// Moves virtual time on to `to` and tells the watches.
+    ///
+    /// # Errors
+    /// When the cluster stops on the way, which only a copy of a live one may.
+    pub(super) fn advance(&self, to: Timestamp) -> Result<()> {
+        let whole = self.lock().advance_to(to);
+        self.wake();
+        if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
+    }
+
+    /// When the next open watch reaches the end that its client asked for.
+    pub(super) fn next_watch_end(&self) -> Option<Timestamp> {
+        self.lock().next_watch_end()
+    }
+
     /// Answers one request and tells the watches.
     pub(super) fn answer(&self, request: &SimRequest) -> Result<Response<Reply>, BoxError> {
         let answer = self.lock().handle(request);
@@ -104,6 +189,11 @@ impl Simulation {
                 let body = WatchBody { simulation: self.clone(), id, events: events.clone() };
                 builder.extension(events).body(Reply::Watch(body))
             }
+            SimBody::Log(follow) => {
+                builder.body(Reply::Log(Box::new(LogBody { simulation: self.clone(), follow: (*follow).clone(), next: None })))
+            }
+            // Whoever knows the connection makes a stream of it.
+            SimBody::Exec(exec) => builder.extension(exec).body(Reply::Text(None)),
         };
         Ok(response?)
     }
@@ -115,16 +205,26 @@ impl TimeSource for Simulation {
     }
 
     fn next_event_at(&self) -> Option<Timestamp> {
-        self.lock().next_event_at()
+        let expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.values().copied().min();
+        let now = self.now();
+        [self.lock().next_event_at(), expected.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
     fn advance_to(&self, to: Timestamp) -> Advance {
         let this = self.clone();
-        Box::pin(async move {
-            let whole = this.lock().advance_to(to);
-            this.wake();
-            if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
-        })
+        Box::pin(async move { this.advance(to) })
+    }
+}
+
+/// A time that somebody waits for.
+struct Expect {
+    simulation: Simulation,
+    id: u64,
+}
+
+impl Drop for Expect {
+    fn drop(&mut self) {
+        self.simulation.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.remove(&self.id);
     }
 }
 
@@ -155,13 +255,26 @@ pub(super) async fn to_sim(request: Request<Body>) -> Result<SimRequest, Box<Sim
         content_type: head(header::CONTENT_TYPE),
         accept: head(header::ACCEPT),
         user_agent: head(header::USER_AGENT),
+        upgrade: head(header::UPGRADE),
+        if_none_match: head(header::IF_NONE_MATCH),
         body: body.to_vec(),
+        user: impersonated(&parts.headers),
     })
+}
+
+/// Whom a request is made for, when its headers name somebody: the administrator may speak for everybody.
+fn impersonated(headers: &header::HeaderMap) -> Option<User> {
+    let name = headers.get("impersonate-user")?.to_str().ok()?;
+    let groups: Vec<&str> = headers.get_all("impersonate-group").iter().filter_map(|group| group.to_str().ok()).collect();
+    Some(User::new(name, &groups))
 }
 
 /// The service that a simulated cluster is.
 #[derive(Clone, Debug)]
-struct SimService(Simulation);
+struct SimService {
+    simulation: Simulation,
+    clock: Clock,
+}
 
 impl Service<Request<Body>> for SimService {
     type Response = Response<Reply>;
@@ -173,12 +286,16 @@ impl Service<Request<Body>> for SimService {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let simulation = self.0.clone();
+        let simulation = self.simulation.clone();
+        if request.headers().contains_key(header::UPGRADE) {
+            // A participant of its own holds virtual time for as long as the stream has something to do.
+            return Box::pin(upgrade::in_process(simulation, self.clock.join(), request));
+        }
         Box::pin(async move {
             // Held until the answer is there; the caller goes on in the same poll.
-            let _busy = request.extensions_mut().remove::<Busy>();
+            let busy = request.extensions_mut().remove::<Busy>();
             match to_sim(request).await {
-                Ok(request) => simulation.answer(&request),
+                Ok(request) => simulation.deliver(&request, busy).await,
                 Err(refusal) => simulation.respond(*refusal),
             }
         })
@@ -187,7 +304,8 @@ impl Service<Request<Body>> for SimService {
 
 /// A client of this simulated cluster, through the layers.
 pub(super) fn client(simulation: &Simulation, layers: &Layers) -> kube::Client {
-    kube::Client::new(layers.layer(SimService(simulation.clone())), "default")
+    let service = SimService { simulation: simulation.clone(), clock: layers.clock.clone() };
+    kube::Client::new(layers.layer(service), "default")
 }
 
 /// The body of an answer.
@@ -198,6 +316,10 @@ pub(super) enum Reply {
     Text(Option<Bytes>),
     /// A watch: one line an event.
     Watch(WatchBody),
+    /// A log that goes on.
+    Log(Box<LogBody>),
+    /// The beginning of a document; then the connection is lost.
+    Cut(Option<Bytes>),
 }
 
 impl http_body::Body for Reply {
@@ -212,6 +334,8 @@ impl http_body::Body for Reply {
             }
             Reply::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Reply::Watch(watch) => watch.poll_event(cx),
+            Reply::Log(log) => log.poll_lines(cx),
+            Reply::Cut(text) => Poll::Ready(Some(text.take().map(Frame::data).ok_or_else(|| Box::new(Lost).into()))),
         }
     }
 }
@@ -226,17 +350,13 @@ pub(super) struct WatchBody {
 impl WatchBody {
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // First in the list, then a look: what happens in between wakes.
-        {
-            let mut waiting = self.simulation.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
-        }
+        self.simulation.wait(cx);
         let polled = self.simulation.lock().poll_watch(self.id);
         match polled {
             WatchPoll::Pending => Poll::Pending,
             WatchPoll::Closed => Poll::Ready(None),
             WatchPoll::Event(event) => {
+                self.simulation.tell();
                 let Some(event) = self.events.offer(event) else {
                     return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"\n")))));
                 };
@@ -246,6 +366,32 @@ impl WatchBody {
                 });
                 Poll::Ready(Some(line.map_err(BoxError::from)))
             }
+        }
+    }
+}
+
+/// A log that is followed.
+pub(super) struct LogBody {
+    simulation: Simulation,
+    follow: LogFollow,
+    /// When its next line comes.
+    next: Option<Expect>,
+}
+
+impl LogBody {
+    fn poll_lines(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.simulation.wait(cx);
+        let polled = self.simulation.lock().poll_log(&mut self.follow);
+        match polled {
+            LogPoll::Text(text) => {
+                self.simulation.tell();
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from(text)))))
+            }
+            LogPoll::Pending(next) => {
+                self.next = next.map(|at| self.simulation.expect(at));
+                Poll::Pending
+            }
+            LogPoll::Closed => Poll::Ready(None),
         }
     }
 }

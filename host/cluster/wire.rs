@@ -168,6 +168,10 @@ impl Wire {
         self.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
 
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -180,7 +184,7 @@ impl Wire {
         &self.cancel
     }
 
-    fn client(&self) -> Result<kube::Client> {
+    pub(super) fn client(&self) -> Result<kube::Client> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         // A credential plugin may have given a certificate with an end: then the next one is asked for.
         let valid = |client: &&kube::Client| client.valid_until().is_none_or(|end| end > wall());

@@ -18,6 +18,8 @@ pub const PLAN: &str = "lockgate.dev/plan/v1";
 pub const EVENT: &str = "lockgate.dev/event/v1";
 /// The schema of `lockgate test`.
 pub const TEST: &str = "lockgate.dev/test/v1";
+/// The schema of one line of the record of `lockgate sandbox`.
+pub const REQUEST: &str = "lockgate.dev/request/v1";
 /// The schema of what a command prints that failed before it had anything else to print.
 pub const ERROR: &str = "lockgate.dev/error/v1";
 

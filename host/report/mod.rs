@@ -7,6 +7,7 @@ pub mod excerpt;
 pub mod json;
 pub mod paint;
 pub mod reference;
+pub mod sandbox;
 pub mod schema;
 pub mod screen;
 pub mod table;

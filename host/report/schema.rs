@@ -3,7 +3,7 @@
 
 use crate::base::json::{Value as Json, json};
 
-use super::json::{ERROR, EVENT, LIST, PLAN, SHOW, TEST};
+use super::json::{ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, TEST};
 use crate::base::{Kind, Reason};
 use crate::run::runbook::{Impact, ParamType};
 
@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Json)> {
         ("event.v1.json", event_line()),
         ("list.v1.json", list()),
         ("plan.v1.json", plan()),
+        ("request.v1.json", request()),
         ("show.v1.json", show()),
         ("test.v1.json", test()),
     ]
@@ -290,6 +291,25 @@ fn show() -> Json {
         json!({
             "name": text(), "file": text(), "header": header, "parameters": list_of(param),
             "checks": list_of(check), "steps": list_of(step), "coverage": list_of(table),
+        }),
+    )
+}
+
+fn request() -> Json {
+    let act = object(
+        json!({
+            "verb": text(), "group": text(), "version": text(), "resource": text(),
+            "namespace": maybe("string"), "name": maybe("string"), "subresource": maybe("string"),
+        }),
+        json!({}),
+    );
+    document(
+        REQUEST,
+        "One line of the record of `lockgate sandbox --record`",
+        &["seq", "at", "method", "uri", "act", "user_agent", "content_type", "length", "status"],
+        json!({
+            "seq": count(), "at": text(), "method": text(), "uri": text(), "act": act, "user_agent": text(),
+            "content_type": text(), "length": count(), "status": count(),
         }),
     )
 }

@@ -99,6 +99,9 @@ impl Session {
 
     /// A check or step begins: `check ID`, `step ID`.
     pub(super) fn begin_item(&self, place: String) {
+        if let Some(simulation) = self.cluster.simulation() {
+            simulation.with(|sim| sim.enter_step(place.strip_prefix("step ")));
+        }
         *self.place.borrow_mut() = place;
         self.occurrences.borrow_mut().clear();
         self.finished.borrow_mut().clear();

@@ -72,7 +72,7 @@ fn is(value: &Json, ty: &str) -> bool {
 }
 
 #[track_caller]
-fn fits(file: &str, text: &str) -> Json {
+pub(super) fn fits(file: &str, text: &str) -> Json {
     let schemas = lockgate::report::schema::all();
     let (_, schema) = schemas.iter().find(|(name, _)| *name == file).unwrap();
     let value: Json = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -7,6 +7,7 @@ mod faults;
 mod json_schema;
 mod output;
 mod runs;
+mod sandbox;
 mod scenarios;
 mod servers;
 mod support;

@@ -201,3 +201,35 @@ fn a_loop_that_waits_for_ever_ends_in_a_plan() {
     ));
     host.run(&["plan", "r", "--sandbox"]).exits(1).tells("has taken 7 days of virtual time").tells("r/runbook.luau:5");
 }
+
+/// What goes wrong, in a file of its own.
+const CHAOS: &str = "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n";
+
+#[test]
+fn a_run_comes_through_chaos_and_a_plan_does_not_see_it() {
+    let host = Host::with_runbook(MOVE).file("chaos.yaml", &format!("{CHAOS}- match: {{verb: get}}\n  do: {{fail: {{code: 503}}}}\n"));
+    host.run(&["plan", "r", IMAGE, "--sandbox", "--chaos", "chaos.yaml"]).exits(0);
+    for seed in 0..20 {
+        let said = host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", &seed.to_string()]);
+        // What cannot be known is said, and everything else succeeds.
+        let told = said.transcript();
+        assert!(said.code == Some(0) || told.contains("is unknown"), "seed {seed}: {told}");
+    }
+}
+
+#[test]
+fn a_fault_in_one_step_is_met_there() {
+    let rule = "- match: {step: web, verb: patch}\n  do: {fail: {code: 500, message: no disk}}\n";
+    let host = Host::with_runbook(MOVE).file("chaos.yaml", &format!("{CHAOS}{rule}"));
+    host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", "chaos.yaml"]).exits(1).tells("no disk").golden("run-chaos");
+    let host = Host::with_runbook(MOVE).file("chaos.yaml", &format!("{CHAOS}{}", rule.replace("web", "other")));
+    host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", "chaos.yaml"]).exits(0);
+}
+
+#[test]
+fn faults_that_cannot_be_read_are_refused_before_anything_is_done() {
+    let host = Host::with_runbook(MOVE).file("chaos.yaml", &format!("{CHAOS}- match: {{nth: 0}}\n  do: refuse\n"));
+    host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", "chaos.yaml"]).exits(2).golden("chaos-broken");
+    host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", "none.yaml"]).exits(2).golden("chaos-missing");
+    host.run(&["run", "r", IMAGE, "--chaos", "1"]).exits(2).tells("--sandbox");
+}

@@ -158,7 +158,7 @@ impl Said {
     /// The same with this text, which no two runs share, replaced everywhere.
     pub(super) fn replacing(self, text: &str, by: &str) -> Said {
         let (stdout, stderr) = (self.stdout.replace(text, by), self.stderr.replace(text, by));
-        Said { stdout, stderr, ..self }
+        Said { words: self.words.replace(text, by), stdout, stderr, ..self }
     }
 
     /// The whole as a transcript.

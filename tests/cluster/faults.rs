@@ -8,7 +8,7 @@ use super::support::{config_map, empty, run, simulated};
 
 fn break_it(cluster: &Cluster, rules: Value) {
     let rules: Vec<lockgate_sim::faults::Rule> = lockgate_sim::json::from_value(rules).unwrap();
-    cluster.simulation().unwrap().with(|sim| rules.into_iter().for_each(|rule| sim.faults_mut().push(rule)));
+    cluster.simulation().unwrap().with(|sim| rules.into_iter().for_each(|rule| sim.add_fault(rule)));
 }
 
 async fn with_map() -> (Cluster, Target) {
@@ -119,4 +119,72 @@ fn what_a_plan_may_not_read_is_unknown() {
         let wire: Vec<_> = plan.requests().into_iter().filter(|request| !request.dry).map(|request| request.status).collect();
         assert_eq!(wire, [Some(403), Some(503), Some(200)], "a refusal stands, a busy server is asked again");
     });
+}
+
+#[test]
+fn a_refused_connection_sends_nothing_and_is_tried_again() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "patch", "nth": 1}, "do": "refuse"}]));
+        cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+        assert_eq!(count(&cluster, Verb::Patch), 2, "nothing was sent, so a write may be sent again");
+    });
+}
+
+#[test]
+fn a_late_answer_takes_its_time_and_one_that_is_too_late_is_given_up() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": {"late": "7s"}}]));
+        let start = cluster.clock().now();
+        cluster.get(&a).await.unwrap();
+        assert_eq!((Span::between(start, cluster.clock().now()), count(&cluster, Verb::Get)), (Span::from_secs(7), 1));
+        assert_eq!(cluster.take_delays().len(), 1, "after 5 s it is shown");
+
+        break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": {"late": "2m"}}]));
+        let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
+        assert_eq!((error.reason, &error.details["outcome"]), (Reason::Timeout, &json!("unknown")));
+        assert_eq!(cluster.get(&a).await.unwrap()["data"]["k"], "2");
+    });
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_read_again() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": {"truncate": 20}}]));
+        assert_eq!(cluster.get(&a).await.unwrap()["data"]["k"], "1");
+        assert_eq!(count(&cluster, Verb::Get), 2);
+    });
+}
+
+#[test]
+fn a_held_write_stands_still_until_it_is_released() {
+    run(async {
+        for (side, done) in [("before", "1"), ("after", "2")] {
+            let (cluster, a) = with_map().await;
+            break_it(&cluster, json!([{"match": {"verb": "patch", "nth": 1}, "do": {"hold": side}}]));
+            let simulation = cluster.simulation().unwrap();
+            let start = cluster.clock().now();
+            let write = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None);
+            let mut write = std::pin::pin!(write);
+            assert!(futures::poll!(&mut write).is_pending());
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+                assert!(futures::poll!(&mut write).is_pending());
+            }
+            let held = simulation.with(|sim| sim.faults().held().to_vec());
+            assert_eq!(held.len(), 1, "{side}");
+            assert_eq!(simulation.with(stored), done, "{side}");
+            assert!(simulation.release(held[0].id));
+            write.await.unwrap();
+            assert_eq!(simulation.with(stored), "2");
+            assert_eq!(cluster.clock().now(), start, "no time passed meanwhile");
+        }
+    });
+}
+
+fn stored(sim: &mut lockgate_sim::Cluster) -> String {
+    let answer = sim.handle(&lockgate_sim::Request::get("/api/v1/namespaces/default/configmaps/a"));
+    answer.value().unwrap()["data"]["k"].as_str().unwrap().to_owned()
 }

@@ -1,8 +1,10 @@
 //! The way to the cluster, from the outside.
 
+mod exec;
 mod faults;
 mod follow;
 mod live;
 mod overlay;
+mod serve;
 mod simulated;
 mod support;

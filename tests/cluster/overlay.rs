@@ -147,12 +147,12 @@ fn kinds_without_a_model_are_read_through_and_never_written() {
     run(async {
         let live = live();
         let plan = live.planning();
-        let job = target(&plan, "job/x").await;
-        plan.get(&job).await.unwrap_err();
-        assert_eq!(wire(&plan), ["get jobs.batch default"]);
-        let error = plan.patch(&job, PatchType::Merge, json!({}), None).await.unwrap_err();
+        let claim = target(&plan, "pvc/x").await;
+        plan.get(&claim).await.unwrap_err();
+        assert_eq!(wire(&plan), ["get persistentvolumeclaims default"]);
+        let error = plan.patch(&claim, PatchType::Merge, json!({}), None).await.unwrap_err();
         assert_eq!(error.reason, Reason::Unmodelled);
-        let scope = Follow { resource: job.resource.clone(), namespace: None, select: Select::default() };
+        let scope = Follow { resource: claim.resource.clone(), namespace: None, select: Select::default() };
         plan.follow(vec![scope]).await.err().unwrap();
         plan.resolve("banana", None).await.unwrap_err();
         let plain = plan.requests().into_iter().filter(|request| !request.dry);

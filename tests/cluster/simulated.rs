@@ -169,8 +169,8 @@ fn unknown_and_unmodelled_kinds_differ() {
         assert!(asked > 0, "the server was asked");
         cluster.resolve("banana", None).await.unwrap_err();
         assert_eq!(cluster.requests().len(), asked, "and only once");
-        let job = target(&cluster, "job/x").await;
-        let error = cluster.get(&job).await.unwrap_err();
+        let claim = target(&cluster, "pvc/x").await;
+        let error = cluster.get(&claim).await.unwrap_err();
         assert_eq!(error.reason, Reason::Unmodelled);
         assert!(error.causes[0].starts_with("simulator: not modelled: "), "{error}");
     });

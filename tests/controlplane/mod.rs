@@ -3,18 +3,22 @@
 //! `tests/controlplane/build` makes the programs. Where they are not built the cases are reported as ignored, with the reason;
 //! `LOCKGATE_REQUIRE=controlplane` makes that a failure.
 
+mod answers;
 mod audit;
 mod binaries;
 mod command;
 mod custom;
 mod fixture;
 mod identity;
+mod messages;
 
 mod normalise;
-mod plane;
+pub(crate) mod plane;
 mod process;
 mod recording;
+mod schemas;
 mod simulated;
+mod tables;
 mod trials;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -22,7 +26,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use libtest_mimic::{Completion, Failed, Trial};
 use lockgate::run::End;
 
-use binaries::Binaries;
+pub(crate) use binaries::Binaries;
 
 /// What a part of the harness gives, or what went wrong in words for the person who reads the test's output.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -32,7 +36,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 11] = [
+    let real: [(&str, Real); 15] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -44,6 +48,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("server_restarts", trials::server_restarts),
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),
+        ("messages_are_current", messages::are_current),
+        ("schemas_are_current", schemas::are_current),
+        ("tables_are_current", tables::are_current),
+        ("answers_are_current", answers::are_current),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
     cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));
@@ -62,7 +70,16 @@ pub(crate) fn cases() -> Vec<Trial> {
     cases
 }
 
-fn needs_binaries(name: &str, case: Real) -> Trial {
+/// The kubectl of the control plane, or why there is none.
+///
+/// # Errors
+/// The reason of an ignored test.
+pub(crate) fn kubectl() -> Outcome<std::path::PathBuf> {
+    found().as_ref().map(|binaries| binaries.path("kubectl")).map_err(Clone::clone)
+}
+
+/// A case that is ignored, with the reason, where the programs are not built.
+pub(crate) fn needs_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome + Send + 'static) -> Trial {
     Trial::ignorable_test(format!("controlplane::{name}"), move || match found() {
         Ok(binaries) => {
             // One control plane at a time: two would compete for the cores, and times are measured.
@@ -76,12 +93,13 @@ fn needs_binaries(name: &str, case: Real) -> Trial {
     })
 }
 
-fn found() -> &'static Result<Binaries, String> {
+/// The programs, or why they cannot be used.
+pub(crate) fn found() -> &'static Result<Binaries, String> {
     static FOUND: OnceLock<Result<Binaries, String>> = OnceLock::new();
     FOUND.get_or_init(Binaries::find)
 }
 
 /// Whether whoever runs the tests has installed this component and does not accept that it is missing.
-fn is_required(component: &str) -> bool {
+pub(crate) fn is_required(component: &str) -> bool {
     std::env::var("LOCKGATE_REQUIRE").is_ok_and(|list| list.split(',').any(|required| required == component))
 }

@@ -64,6 +64,35 @@ impl ControlPlane {
     /// # Errors
     /// What did not start, with the end of its log.
     pub(crate) fn start(binaries: &Binaries, pace: Pace) -> Outcome<Self> {
+        Self::alone(binaries, pace)?.with_everybody()
+    }
+
+    /// Starts one whose pods follow these stages of KWOK.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_with(binaries: &Binaries, stages: &str) -> Outcome<Self> {
+        let plane = Self::alone(binaries, Pace::default())?;
+        std::fs::write(plane.path().join("stages.yaml"), stages).map_err(|error| format!("writing stages.yaml: {error}"))?;
+        plane.with_everybody()
+    }
+
+    fn with_everybody(self) -> Outcome<Self> {
+        let mut plane = self;
+        let ports = plane.ports;
+        plane.start_controllers("*", ports.controllers)?;
+        for (program, arguments) in [("kube-scheduler", scheduler_arguments(plane.path(), ports)), ("kwok", kwok_arguments(plane.path()))] {
+            let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
+            plane.others.push(process);
+        }
+        Ok(plane)
+    }
+
+    /// Starts an API server with nobody else: what is written stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn alone(binaries: &Binaries, pace: Pace) -> Outcome<Self> {
         let folder =
             tempfile::Builder::new().prefix("lockgate-controlplane-").tempdir().map_err(|error| format!("making a folder: {error}"))?;
         let path = folder.path();
@@ -81,11 +110,6 @@ impl ControlPlane {
         let mut plane =
             Self { others: Vec::new(), controllers: Vec::new(), apiserver, etcd, watchdog, binaries: binaries.clone(), ports, folder };
         plane.wait_ready()?;
-        plane.start_controllers("*", ports.controllers)?;
-        for (program, arguments) in [("kube-scheduler", scheduler_arguments(plane.path(), ports)), ("kwok", kwok_arguments(plane.path()))] {
-            let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
-            plane.others.push(process);
-        }
         Ok(plane)
     }
 

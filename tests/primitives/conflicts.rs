@@ -53,7 +53,7 @@ fn conflicts(nth: Option<u64>) -> Rule {
 fn a_conflict_is_looked_at_again_by_every_verb() {
     let count = calls(&Rig::new()).len();
     for index in 0..count {
-        let rig = Rig::with(|sim| sim.faults_mut().push(conflicts(Some(1))));
+        let rig = Rig::with(|sim| sim.add_fault(conflicts(Some(1))));
         let (verb, resource, positional, options) = calls(&rig).swap_remove(index);
         let reads = rig.requests(Verb::Get, resource);
         let done = rig.run(rig.calling(verb, positional, &options)).unwrap_or_else(|error| panic!("{verb} {options}: {error}"));
@@ -68,7 +68,7 @@ fn a_conflict_is_looked_at_again_by_every_verb() {
 fn a_conflict_that_stays_is_an_error_that_says_how_often() {
     let count = calls(&Rig::new()).len();
     for index in 0..count {
-        let rig = Rig::with(|sim| sim.faults_mut().push(conflicts(None)));
+        let rig = Rig::with(|sim| sim.add_fault(conflicts(None)));
         let (verb, resource, positional, options) = calls(&rig).swap_remove(index);
         let error = rig.run(rig.calling(verb, positional, &options)).unwrap_err();
         assert_eq!(error.reason, Reason::Conflict, "{verb} {options}: {error}");

@@ -129,7 +129,7 @@ fn a_conflict_is_planned_anew() {
     let rig = three();
     rig.sim(|sim| {
         let when = Match { verb: Some("patch".into()), nth: Some(1), ..Match::default() };
-        sim.faults_mut().push(Rule { when, action: Action::Conflict });
+        sim.add_fault(Rule { when, action: Action::Conflict });
     });
     assert_eq!(rig.value("rollout_undo", json!(["deployment/web"]), json!({}))["to"], 2);
 }

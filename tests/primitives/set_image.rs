@@ -87,11 +87,11 @@ fn what_is_expected_is_a_precondition() {
 fn a_conflict_is_looked_at_again_and_one_that_stays_is_an_error() {
     let conflict = |nth| Rule { when: Match { verb: Some("patch".into()), nth, ..Match::default() }, action: Action::Conflict };
     for options in [json!({}), json!({ "expect": { "agent": OLD } })] {
-        let rig = Rig::with(|sim| sim.faults_mut().push(conflict(Some(1))));
+        let rig = Rig::with(|sim| sim.add_fault(conflict(Some(1))));
         rig.call("set_image", json!(["daemonset/agent", { "agent": NEW }]), options).unwrap();
         assert_eq!(rig.requests(Verb::Patch, "daemonsets.apps"), 2);
     }
-    let rig = Rig::with(|sim| sim.faults_mut().push(conflict(None)));
+    let rig = Rig::with(|sim| sim.add_fault(conflict(None)));
     let error = rig.error("set_image", json!(["daemonset/agent", { "agent": NEW }]), json!({}));
     assert_eq!(error.reason, Reason::Conflict);
 }

@@ -124,7 +124,7 @@ fn models(mut methods: Methods, hand: &Hand, namespace: &str) -> Methods {
         let rule: Rule = crate::base::json::from_value(json_at(&arguments, 0, "a fault rule")?)
             .map_err(|error| wrong(format!("this is no fault rule: {error}")))?;
         fault.make(move |sim| {
-            sim.faults_mut().push(rule.clone());
+            sim.add_fault(rule.clone());
             Ok(())
         })
     })

@@ -52,10 +52,13 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
     let plan = run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
     let ran = matches!(plan.end, End::Succeeded | End::Unknown);
     let (asked, made): (Rc<RefCell<BTreeSet<usize>>>, Made) = Default::default();
+    // Rules of the fixture, of `given` and of `drift` stand before those of the scenario.
+    let mut first = 0;
     let summary = if ran {
         change(&scenario.drift)?;
+        first = simulation.with(|sim| sim.faults().fired().len());
         for rule in &scenario.faults {
-            simulation.with(|sim| sim.faults_mut().push(rule.clone()));
+            simulation.with(|sim| sim.add_fault(rule.clone()));
         }
         records.borrow_mut().clear();
         let timed = timed(file, scenario, &namespace)?;
@@ -73,9 +76,13 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
         // As on the command line: a plan that would fail, or finds nothing to do, is not run.
         plan
     };
-    let fired = simulation.with(|sim| sim.faults_mut().fired());
+    let (fired, misfires) = simulation.with(|sim| (sim.faults().fired(), sim.faults().misfires().to_vec()));
+    let fired = fired.get(first..).unwrap_or_default();
+    if let Some(misfire) = misfires.first() {
+        return Err(Error::new(Kind::Runbook, Reason::Usage, "somebody else's write in this scenario was refused").cause(misfire.clone()));
+    }
     judge(file, scenario, Outcome { summary, records: records.take(), cluster, simulation, before, namespace, ran })?;
-    nothing_in_vain(scenario, &asked.borrow(), &fired, made)
+    nothing_in_vain(scenario, &asked.borrow(), fired, made)
 }
 
 /// What came of the changes of `at`, by their place: `None` until their time has come.
@@ -95,9 +102,7 @@ fn nothing_in_vain(scenario: &Scenario, asked: &BTreeSet<usize>, fired: &[u64], 
     if let Some((_, (pattern, _))) = scenario.answers.iter().enumerate().find(|(place, _)| !asked.contains(place)) {
         return Err(scenario.wrong("answers", format!("no question with `{pattern}` was asked")));
     }
-    // Rules of `given` and `drift` come before those of `faults`.
-    let own = fired.len().saturating_sub(scenario.faults.len());
-    let idle = (0..scenario.faults.len()).find(|place| fired.get(own + place).is_none_or(|count| *count == 0));
+    let idle = (0..scenario.faults.len()).find(|place| fired.get(*place).is_none_or(|count| *count == 0));
     match idle {
         Some(place) => Err(scenario.wrong("faults", format!("rule {} of `faults` met no request", place + 1))),
         None => Ok(()),

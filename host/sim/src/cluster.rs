@@ -1,20 +1,24 @@
 //! A cluster: the API server in front of a store, and the engine that carries on what was written.
 
+mod faulty;
+
 use std::collections::BTreeMap;
 
-use crate::json::Value;
+use crate::json::{Value, json};
 use jiff::{Timestamp, ToSpan};
 
+use crate::api::log::{LogFollow, LogPoll};
+use crate::api::table::Form;
 use crate::api::{self, Call, Cx, Target, Verb};
 use crate::engine::{Engine, Scope};
-use crate::faults::{Action, Faults, Subject};
+use crate::faults::{Disturbance, Faults};
 use crate::kinds::{self, Kind};
 use crate::model::Models;
-use crate::request::{Body, Request, Response, WatchId};
+use crate::request::{Body, Conduct, Request, Response, WatchId};
 use crate::status::Status;
 use crate::store::{Key, Store};
 use crate::watch::{WatchPoll, Watches};
-use crate::{defaults, validate, view};
+use crate::{access, crd, defaults, openapi, upkeep, validate, view};
 
 /// How a cluster begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,13 @@ impl Default for Options {
     }
 }
 
+/// What a fault rule asks of one answer.
+#[derive(Debug, Default)]
+struct Order {
+    watch: Disturbance,
+    admit: Option<Value>,
+}
+
 /// A simulated cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -46,13 +57,32 @@ pub struct Cluster {
     watches: Watches,
     refused: BTreeMap<Scope, Status>,
     version: String,
+    furnished: bool,
 }
+
+/// What can be stopped with [`Cluster::stop_controller`], by the names under which it writes.
+pub const CONTROLLERS: [&str; 13] = [
+    "daemonset-controller",
+    "deployment-controller",
+    "disruption-controller",
+    "endpoints-controller",
+    "job-controller",
+    "kubelet",
+    "node-controller",
+    "pod-garbage-collector",
+    "replicaset-controller",
+    "scheduler",
+    "statefulset-controller",
+    "taint-eviction-controller",
+    "ttl-after-finished-controller",
+];
 
 /// Kinds whose objects are deleted with their owner: what must be known before the owner is deleted.
 const DEPENDENTS: &[(&str, &[&str])] = &[
     ("Deployment", &["ReplicaSet", "Pod"]),
     ("ReplicaSet", &["Pod"]),
     ("DaemonSet", &["Pod", "ControllerRevision"]),
+    ("StatefulSet", &["Pod", "ControllerRevision"]),
     ("Service", &["Endpoints", "EndpointSlice"]),
 ];
 
@@ -67,6 +97,7 @@ impl Cluster {
             watches: Watches::default(),
             refused: BTreeMap::new(),
             version: options.version,
+            furnished: false,
         }
     }
 
@@ -82,18 +113,58 @@ impl Cluster {
             watches: Watches::default(),
             refused: self.refused.clone(),
             version: self.version.clone(),
+            furnished: self.furnished,
+        }
+    }
+
+    /// Adds what a real server and its controllers make by themselves and a fixture leaves out: the first namespaces, the two classes of
+    /// priority, the ClusterRoles that people are bound to with their bindings, and in each namespace, from now on too, the
+    /// ServiceAccount `default` and the ConfigMap `kube-root-ca.crt` (without a certificate). What exists is left as it is. Not for an
+    /// overlay.
+    pub fn furnish(&mut self) {
+        let now = self.engine.now();
+        let first = ["default", "kube-node-lease", "kube-public", "kube-system"];
+        let namespaces = first.map(|name| json!({"kind": "Namespace", "metadata": {"name": name}}));
+        for object in namespaces.iter().chain(access::bootstrap::objects()) {
+            let kind = kinds::ALL.iter().copied().find(|kind| view::text(object, &["kind"]) == kind.kind);
+            if let Some(kind) = kind.filter(|kind| self.store.get(&Key::of(kind, object)).is_none())
+                && let Err(status) = self.store.create(kind, object.clone(), now)
+            {
+                self.engine.note(&format!("FAILURE furnish: {}", status.message()));
+            }
+        }
+        self.engine.run(&mut self.store, "apiserver");
+        self.furnished = true;
+        self.keep_up(kinds::NAMESPACE);
+        self.keep_up(kinds::CLUSTER_ROLE);
+    }
+
+    /// Lets the controllers work that need nothing but the store.
+    fn keep_up(&mut self, written: &Kind) {
+        let known = self.engine.is_loaded(&Scope { kind: kinds::CLUSTER_ROLE, namespace: None });
+        while let Some(step) = upkeep::next(&self.store, written, self.furnished).filter(|_| known) {
+            let actor = step.actor;
+            if let Err(status) = step.write(&mut self.store, self.engine.now()) {
+                self.engine.note(&format!("FAILURE {actor}: {}", status.message()));
+                return;
+            }
+            self.engine.run(&mut self.store, actor);
         }
     }
 
     /// Answers a request at the current instant. After a write the controllers run until nothing is left to do at this
     /// instant, or until [`Self::needs`] names what must be loaded first.
     pub fn handle(&mut self, request: &Request) -> Response {
-        let target = api::path::target(request);
+        let target = access::authorize(&self.store, request).and_then(|()| api::path::target(request, self.store.customs()));
         let response = match &target {
+            Err(status) if status.code() == 404 && api::path::is_nowhere(request, self.store.customs()) => {
+                Response::text(404, "404 page not found\n")
+            }
             Err(status) => Response::from(status.clone()),
             Ok(Target::Health) => Response::text(200, "ok"),
             Ok(Target::Version) => Response::json(200, api::discovery::version(&self.version).into()),
-            Ok(Target::Discovery(path)) => Response::json(200, api::discovery::answer(path).into()),
+            Ok(Target::Discovery(path)) => api::discovery::answer(path, request, &self.store.customs().kinds()),
+            Ok(Target::OpenApi(path)) => openapi::answer(path, request, &self.version, &self.store.customs().kinds()),
             Ok(Target::Resource(call)) => self.resource(call, request),
         };
         let subject = match &target {
@@ -101,9 +172,13 @@ impl Cluster {
             _ => format!("{} {}", request.method.as_str(), request.path),
         };
         self.engine.note(&format!("REQUEST {subject} {} rv={} {}", response.status, self.store.rv(), actor(request)));
-        if matches!(&target, Ok(Target::Resource(call)) if call.verb.writes()) {
+        if let Ok(Target::Resource(call)) = &target
+            && call.verb.writes()
+        {
             self.engine.run(&mut self.store, actor(request));
+            self.keep_up(call.kind);
         }
+        self.happen(self.engine.now());
         response
     }
 
@@ -111,54 +186,52 @@ impl Cluster {
         if let Some(failure) = self.engine.failure() {
             return Status::internal(format!("simulator: {failure}")).into();
         }
-        let subject = Subject {
-            verb: call.verb.as_str(),
-            kind: call.kind,
-            namespace: call.namespace.as_deref().unwrap_or_default(),
-            name: &call.name,
-            subresource: &call.subresource,
-        };
-        match self.faults.check(&subject) {
-            None => self.answer(call, request, None),
-            Some(Action::DropWatch(after)) => self.answer(call, request, Some(after)),
-            Some(Action::Fail(failure)) => failure.status().into(),
-            Some(Action::Conflict) => Status::modified(call.kind, &call.name).into(),
-            Some(Action::LostBefore) => Response::lost(),
-            Some(Action::LostAfter) => {
-                let response = self.answer(call, request, None);
-                if let Body::Watch(id) = response.body {
-                    self.close_watch(id);
-                }
-                Response::lost()
-            }
+        if kinds::REVIEWS.contains(&call.kind) && !self.engine.is_loaded(&Scope { kind: call.kind, namespace: None }) {
+            // An overlay does not know whom the live cluster trusts.
+            return Status::not_modelled(&call.kind.group_resource()).into();
         }
+        if self.faults.is_empty() { self.answer(call, request, &Order::default()) } else { self.disturbed(call, request) }
     }
 
-    fn answer(&mut self, call: &Call, request: &Request, cut_after: Option<u64>) -> Response {
+    fn answer(&mut self, call: &Call, request: &Request, order: &Order) -> Response {
         if let Some(status) = self.refusal(call) {
             return status.clone().into();
         }
         let now = self.engine.now();
+        let form = match Form::negotiate(call, request) {
+            Ok(form) => form,
+            Err(status) => return status.into(),
+        };
         if call.verb == Verb::Watch {
-            let opened = self.watches.open(&self.store, call, request, now, cut_after);
+            let opened = self.watches.open(&self.store, call, request, now, form, order.watch);
             self.store.pin(self.watches.seen());
             return match opened {
                 Ok(id) => {
                     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-                    Response { status: 200, headers, body: Body::Watch(id) }
+                    Response { status: 200, headers, body: Body::Watch(id), conduct: Conduct::default() }
                 }
                 Err(status) => status.into(),
             };
         }
         let any_namespace = self.refused.contains_key(&Scope { kind: kinds::NAMESPACE, namespace: None });
-        let mut cx = Cx { store: &mut self.store, now, any_namespace };
-        api::answer(&mut cx, call, request).unwrap_or_else(Response::from)
+        let mut cx = Cx {
+            store: &mut self.store,
+            now,
+            any_namespace,
+            models: &self.engine.models,
+            warnings: Vec::new(),
+            admit: order.admit.as_ref(),
+            user: request.user.as_ref(),
+        };
+        let mut response = api::answer(&mut cx, call, request).unwrap_or_else(Response::from);
+        response.headers.extend(api::warning_headers(&cx.warnings));
+        form.answer(response, now)
     }
 
     /// The answer for what the base of an overlay would not tell. What was created on top can be read all the same.
     fn refusal(&self, call: &Call) -> Option<&Status> {
         let known = !call.name.is_empty() && self.store.get(&call.key()).is_some();
-        if self.refused.is_empty() || call.verb == Verb::Create || known {
+        if self.refused.is_empty() || (call.verb == Verb::Create && call.subresource.is_empty()) || known {
             return None;
         }
         let scope = |namespace: Option<String>| Scope { kind: call.kind, namespace };
@@ -174,7 +247,7 @@ impl Cluster {
     /// When something happens next by itself. The end of a watch is not counted: see [`Self::next_watch_end`].
     #[must_use]
     pub fn next_event_at(&self) -> Option<Timestamp> {
-        self.engine.next_event_at()
+        self.engine.next_event_at().into_iter().chain(self.faults.next_at()).min()
     }
 
     /// When the next open watch reaches its `timeoutSeconds`.
@@ -186,15 +259,19 @@ impl Cluster {
     /// Runs everything that happens up to `to`; then it is `to`. False when it stopped earlier because [`Self::needs`] names
     /// something to load. A `to` in the past changes nothing.
     pub fn advance_to(&mut self, to: Timestamp) -> bool {
-        while let Some(end) = self.watches.next_deadline().filter(|end| *end < to) {
-            if !self.engine.advance_to(&mut self.store, end) {
+        while let Some(stop) = self.watches.next_deadline().into_iter().chain(self.faults.next_at()).min().filter(|stop| *stop < to) {
+            if !self.arrive(stop) {
                 return false;
             }
-            self.watches.expire(end, self.store.rv());
         }
-        let arrived = self.engine.advance_to(&mut self.store, to);
+        self.arrive(to)
+    }
+
+    fn arrive(&mut self, at: Timestamp) -> bool {
+        let arrived = self.engine.advance_to(&mut self.store, at);
         if arrived {
-            self.watches.expire(to, self.store.rv());
+            self.watches.expire(at, self.store.rv());
+            self.happen(at);
         }
         arrived
     }
@@ -204,6 +281,11 @@ impl Cluster {
         let poll = self.watches.poll(id, &self.store, self.engine.now());
         self.store.pin(self.watches.seen());
         poll
+    }
+
+    /// What a followed log has to say next.
+    pub fn poll_log(&self, follow: &mut LogFollow) -> LogPoll {
+        follow.poll(&self.store, self.engine.now())
     }
 
     /// Closes a watch; closing it twice does nothing.
@@ -227,7 +309,11 @@ impl Cluster {
     /// What an overlay must know before it can answer this request. Empty for what it cannot answer at all.
     #[must_use]
     pub fn scopes(&self, request: &Request) -> Vec<Scope> {
-        let Ok(Target::Resource(call)) = api::path::target(request) else { return Vec::new() };
+        let Ok(Target::Resource(call)) = api::path::target(request, self.store.customs()) else { return Vec::new() };
+        if matches!(call.subresource.as_str(), "exec" | "log") {
+            // What containers say is no object: only the base can tell.
+            return Vec::new();
+        }
         let mut scopes = vec![Scope { kind: call.kind, namespace: call.namespace.clone() }];
         let mut add = |kind: &'static Kind, namespace: Option<String>| {
             let scope = Scope { kind, namespace };
@@ -237,6 +323,9 @@ impl Cluster {
         };
         if matches!(call.verb, Verb::Create | Verb::Update) && call.kind.namespaced {
             add(kinds::NAMESPACE, None);
+        }
+        if call.subresource == "eviction" {
+            add(kinds::POD_DISRUPTION_BUDGET, call.namespace.clone());
         }
         if call.kind.is(kinds::SERVICE) && matches!(call.verb, Verb::Create | Verb::Update) {
             // Addresses and node ports are unique in the whole cluster.
@@ -305,8 +394,13 @@ impl Cluster {
         validate::shape(kind, &object).map_err(Status::bad_request)?;
         let now = self.engine.now();
         let recorded = !view::uid(&object).is_empty() || (kind.has_status() && object.get("status").is_some_and(|s| !s.is_null()));
+        crd::load(kind, &mut object)?;
         defaults::apply(kind, &mut object);
+        if kind.is(kinds::JOB) {
+            defaults::workload::identify(&mut self.store, &mut object);
+        }
         validate::create(kind, &object)?;
+        crd::refuse(kind, &object)?;
         if kind.is(kinds::SERVICE) && view::text(&object, &["spec", "clusterIPs"]).is_empty() {
             api::allocate(&mut self.store, &mut object)?;
         }
@@ -360,15 +454,18 @@ impl Cluster {
         &mut self.engine.models
     }
 
+    /// Lets a controller do nothing from now on, as if its process were gone. Its name is one of [`CONTROLLERS`].
+    ///
+    /// Returns whether there is such a controller.
+    pub fn stop_controller(&mut self, name: &str) -> bool {
+        let known = CONTROLLERS.iter().find(|known| **known == name);
+        known.is_some_and(|known| self.engine.stopped.insert(known) || self.engine.stopped.contains(known))
+    }
+
     /// The fault rules.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
-    }
-
-    /// The fault rules, to be changed.
-    pub fn faults_mut(&mut self) -> &mut Faults {
-        &mut self.faults
     }
 }
 

@@ -4,19 +4,23 @@
 //! seed and input. Time moves only in [`Engine::advance_to`]. In a partial cluster (an overlay over a live one) a key is not
 //! reconciled before everything its controller reads was loaded; until then it waits and [`Engine::needs`] names what to load.
 
+mod ctx;
 mod events;
 mod index;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::json::Value;
-use imbl::Vector;
+use crate::json::{Text, Value};
+use imbl::{OrdMap, OrdSet, Vector};
 use jiff::Timestamp;
 
+pub(crate) use self::ctx::{Ctx, owners_of};
 use self::events::EventIndex;
 pub(crate) use self::events::Said;
 pub(crate) use self::index::Index;
+pub(crate) use self::work::Work;
 use crate::controllers::endpoints::Triggers;
 use crate::kinds::{self, Kind};
 use crate::kubelet::Kubelets;
@@ -24,7 +28,7 @@ use crate::model::Models;
 use crate::rng::Rng;
 use crate::status::Status;
 use crate::store::{Change, Key, Store};
-use crate::{controllers, gc, kubelet, scheduler, view};
+use crate::{controllers, crd, gc, kubelet, scheduler, view};
 
 /// More reconciliations than this at one instant mean that two controllers undo each other's work.
 const STEPS_PER_INSTANT: u32 = 100_000;
@@ -38,70 +42,6 @@ pub struct Scope {
     pub namespace: Option<String>,
 }
 
-/// One thing to reconcile. A key is in the queue at most once and has at most one timer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Work {
-    /// A Deployment.
-    Deployment(Key),
-    /// A ReplicaSet.
-    ReplicaSet(Key),
-    /// A DaemonSet.
-    DaemonSet(Key),
-    /// The Endpoints and EndpointSlice of a Service.
-    Endpoints(Key),
-    /// The status of a PodDisruptionBudget.
-    Disruption(Key),
-    /// Taints that follow from the state of a Node.
-    Node(Key),
-    /// A pod without a node.
-    Schedule(Key),
-    /// A pod on a node.
-    Kubelet(Key),
-}
-
-impl Work {
-    /// The object that is reconciled.
-    fn key(&self) -> &Key {
-        match self {
-            Self::Deployment(key)
-            | Self::ReplicaSet(key)
-            | Self::DaemonSet(key)
-            | Self::Endpoints(key)
-            | Self::Disruption(key)
-            | Self::Node(key)
-            | Self::Schedule(key)
-            | Self::Kubelet(key) => key,
-        }
-    }
-
-    /// What the controller reads beside the object itself: the kind, and whether in all namespaces.
-    fn scopes_needed(&self) -> Vec<(&'static Kind, bool)> {
-        match self {
-            Self::Deployment(_) | Self::ReplicaSet(_) => vec![(kinds::REPLICA_SET, false), (kinds::POD, false)],
-            Self::DaemonSet(_) => vec![(kinds::POD, false), (kinds::CONTROLLER_REVISION, false), (kinds::NODE, true)],
-            Self::Endpoints(_) => vec![(kinds::POD, false), (kinds::ENDPOINTS, false), (kinds::ENDPOINT_SLICE, false)],
-            Self::Disruption(_) => vec![(kinds::POD, false), (kinds::REPLICA_SET, false), (kinds::DEPLOYMENT, false)],
-            Self::Node(_) => Vec::new(),
-            Self::Schedule(_) => vec![(kinds::NODE, true), (kinds::POD, true)],
-            Self::Kubelet(_) => vec![(kinds::NODE, true)],
-        }
-    }
-
-    /// Who the log names as the author of the changes.
-    fn actor(&self) -> &'static str {
-        match self {
-            Self::Deployment(_) => "deployment-controller",
-            Self::ReplicaSet(_) => "replicaset-controller",
-            Self::DaemonSet(_) => "daemonset-controller",
-            Self::Endpoints(_) => "endpoints-controller",
-            Self::Disruption(_) => "disruption-controller",
-            Self::Node(_) => "node-controller",
-            Self::Schedule(_) => "scheduler",
-            Self::Kubelet(_) => "kubelet",
-        }
-    }
-}
-
 /// Virtual time, queue, timers and everything that controllers remember between runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
@@ -111,12 +51,25 @@ pub(crate) struct Engine {
     pub(crate) index: Index,
     pub(crate) kubelets: Kubelets,
     pub(crate) triggers: Triggers,
+    pub(crate) job_back_offs: controllers::job::BackOffs,
+    pub(crate) evictions: controllers::taint_eviction::Evictions,
+    pub(crate) zones: controllers::node::zones::Zones,
+    /// Namespaces whose content goes.
+    pub(crate) going_namespaces: OrdSet<Text>,
+    /// Nodes whose kubelet says nothing, since when.
+    pub(crate) silent_nodes: OrdMap<Text, Timestamp>,
+    /// Nodes that were deleted, since when.
+    pub(crate) gone_nodes: OrdMap<Text, Timestamp>,
     /// Pods that no node took; they are tried again when pods go or nodes change.
     pub(crate) unschedulable: BTreeSet<Key>,
     events: EventIndex,
     queue: VecDeque<Work>,
     queued: BTreeSet<Work>,
     blocked: BTreeSet<Work>,
+    /// Controllers that do nothing, by the names of their writes.
+    pub(crate) stopped: BTreeSet<&'static str>,
+    /// What a key turned out to need beyond what its kind always needs.
+    required: BTreeMap<Work, BTreeSet<Scope>>,
     timers: BTreeMap<(Timestamp, u64), Work>,
     timer_of: BTreeMap<Work, (Timestamp, u64)>,
     sequence: u64,
@@ -137,11 +90,19 @@ impl Engine {
             index: Index::default(),
             kubelets: Kubelets::default(),
             triggers: Triggers::default(),
+            job_back_offs: controllers::job::BackOffs::default(),
+            evictions: controllers::taint_eviction::Evictions::default(),
+            zones: controllers::node::zones::Zones::default(),
+            going_namespaces: OrdSet::new(),
+            silent_nodes: OrdMap::new(),
+            gone_nodes: OrdMap::new(),
             unschedulable: BTreeSet::new(),
             events: EventIndex::default(),
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            required: BTreeMap::new(),
             timers: BTreeMap::new(),
             timer_of: BTreeMap::new(),
             sequence: 0,
@@ -180,6 +141,9 @@ impl Engine {
     /// Takes in what `actor` changed and runs all controllers to quiescence at this instant.
     pub(crate) fn run(&mut self, store: &mut Store, actor: &str) {
         self.absorb(store, actor);
+        if self.models.take_news_of_nodes() {
+            self.look_at_nodes(store);
+        }
         let mut steps = 0;
         while self.failure.is_none() {
             let Some(work) = self.queue.pop_front() else { return };
@@ -193,11 +157,24 @@ impl Engine {
                 self.blocked.insert(work);
                 continue;
             }
+            if self.waits(store, &work) {
+                self.enqueue(work);
+                continue;
+            }
+            self.required.remove(&work);
             self.cancel_timer(&work);
             if let Err(status) = self.reconcile(store, &work) {
                 self.fail(format!("{} cannot reconcile `{}`: {}", work.actor(), work.key(), status.message()));
             }
         }
+    }
+
+    /// A Deployment counts what its ReplicaSets say: those that have something to do come first, or it would take pods for available
+    /// that are being deleted.
+    fn waits(&self, store: &Store, work: &Work) -> bool {
+        let Work::Deployment(key) = work else { return false };
+        let Some(deployment) = store.get(key) else { return false };
+        self.index.owned(kinds::REPLICA_SET, view::uid(deployment)).any(|set| self.queued.contains(&Work::ReplicaSet(set.clone())))
     }
 
     /// Runs all events up to `to`; afterwards it is `to`. False when it stopped earlier because something must be loaded.
@@ -234,6 +211,16 @@ impl Engine {
         !self.partial || self.loaded.contains(scope) || self.loaded.contains(&everywhere())
     }
 
+    /// Whether a scope is known. If not, the key waits until it is, and is reconciled again from the beginning.
+    pub(crate) fn require(&mut self, work: &Work, scope: Scope) -> bool {
+        if self.is_loaded(&scope) {
+            return true;
+        }
+        self.required.entry(work.clone()).or_default().insert(scope);
+        self.blocked.insert(work.clone());
+        false
+    }
+
     /// Marks a scope as known. What waited for it is queued; call [`Self::run`] to go on.
     pub(crate) fn scope_loaded(&mut self, scope: Scope) {
         self.loaded.insert(scope);
@@ -247,9 +234,17 @@ impl Engine {
     pub(crate) fn object_loaded(&mut self, key: &Key, object: &Arc<Value>) {
         self.index.apply(key, None, Some(object));
         self.kubelets.adopt(key, object);
-        match key.kind.kind {
+        if key.kind.is(kinds::NODE) {
+            self.zones.apply(key, Some(object));
+        }
+        match key.kind.built_in() {
             "Deployment" if controllers::deployment::is_unfinished(object) => self.enqueue(Work::Deployment(key.clone())),
             "DaemonSet" if controllers::daemonset::is_unfinished(object) => self.enqueue(Work::DaemonSet(key.clone())),
+            "StatefulSet" if controllers::statefulset::is_unfinished(object) => self.enqueue(Work::StatefulSet(key.clone())),
+            "Job" if controllers::job::is_unfinished(object) => {
+                self.enqueue(Work::Job(key.clone()));
+                self.enqueue(Work::Expire(key.clone()));
+            }
             "ReplicaSet" if controllers::replicaset::is_unfinished(object) => self.enqueue(Work::ReplicaSet(key.clone())),
             "Pod" if !kubelet::is_settled(object) => self.enqueue_pod(key, object),
             _ => {}
@@ -297,18 +292,29 @@ impl Engine {
         table
             .into_iter()
             .map(|(kind, everywhere)| Scope { kind, namespace: (!everywhere).then(|| namespace.to_string()) })
+            .chain(self.required.get(work).into_iter().flatten().cloned())
             .filter(|scope| !self.is_loaded(scope))
     }
 
     fn reconcile(&mut self, store: &mut Store, work: &Work) -> Result<(), Status> {
+        if self.stopped.contains(work.actor()) {
+            return Ok(());
+        }
         let mut ctx = Ctx { store, engine: self, actor: work.actor() };
         match work {
             Work::Deployment(key) => controllers::deployment::sync(&mut ctx, key),
             Work::ReplicaSet(key) => controllers::replicaset::sync(&mut ctx, key),
             Work::DaemonSet(key) => controllers::daemonset::sync(&mut ctx, key),
+            Work::StatefulSet(key) => controllers::statefulset::sync(&mut ctx, key),
+            Work::Job(key) => controllers::job::sync(&mut ctx, key),
+            Work::Expire(key) => controllers::job::expire(&mut ctx, key),
+            Work::Untrack(key) => controllers::job::release(&mut ctx, key),
             Work::Endpoints(key) => controllers::endpoints::sync(&mut ctx, key),
             Work::Disruption(key) => controllers::disruption::sync(&mut ctx, key),
             Work::Node(key) => controllers::node::sync(&mut ctx, key),
+            Work::Namespace(key) => controllers::namespace::sync(&mut ctx, key),
+            Work::Evict(key) => controllers::taint_eviction::sync(&mut ctx, key),
+            Work::PodGc(key) => controllers::pod_gc::sync(&mut ctx, key),
             Work::Schedule(key) => scheduler::sync(&mut ctx, key),
             Work::Kubelet(key) => kubelet::sync(&mut ctx, key),
         }
@@ -329,7 +335,8 @@ impl Engine {
                 };
                 self.log.push_back(format!("{} {verb} {} rv={} {actor}", self.now, change.key, change.rv));
                 self.changed(store, &change);
-                gc::changed(store, &change, self.now);
+                gc::changed(store, &change, self.now, !self.partial);
+                crd::lifecycle::changed(store, &change, self.now);
             }
         }
     }
@@ -338,17 +345,24 @@ impl Engine {
         let key = &change.key;
         self.index.apply(key, change.before.as_ref(), change.after.as_ref());
         let Some(object) = change.after.as_ref().or(change.before.as_ref()) else { return };
-        match key.kind.kind {
+        if !self.going_namespaces.is_empty() && self.going_namespaces.contains(&key.namespace) {
+            let namespace = Key::new(kinds::NAMESPACE, "", &key.namespace);
+            self.wake_at(Work::Namespace(namespace), view::later_s(self.now, controllers::namespace::PAUSE));
+        }
+        match key.kind.built_in() {
             "Deployment" => self.enqueue(Work::Deployment(key.clone())),
             "ReplicaSet" => {
                 self.enqueue(Work::ReplicaSet(key.clone()));
                 self.enqueue_owner(store, object);
             }
             "DaemonSet" => self.enqueue(Work::DaemonSet(key.clone())),
+            "StatefulSet" => self.enqueue(Work::StatefulSet(key.clone())),
+            "Job" => self.job_changed(key, object, change.after.is_none()),
             "ControllerRevision" => self.enqueue_owner(store, object),
             "Service" => self.enqueue(Work::Endpoints(key.clone())),
             "PodDisruptionBudget" => self.enqueue(Work::Disruption(key.clone())),
             "Node" => self.node_changed(store, change),
+            "Namespace" => self.namespace_changed(change),
             "Pod" => self.pod_changed(store, change, object),
             _ => {}
         }
@@ -356,6 +370,10 @@ impl Engine {
 
     fn node_changed(&mut self, store: &Store, change: &Change) {
         self.enqueue(Work::Node(change.key.clone()));
+        if self.zones.apply(&change.key, change.after.as_ref()) {
+            self.zones.unready().into_iter().for_each(|key| self.enqueue(Work::Node(key)));
+        }
+        self.node_drives_away(change);
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
         if !controllers::node::matters(before, after) {
             return;
@@ -365,6 +383,50 @@ impl Engine {
         self.retry_unschedulable();
         for key in self.index.pods_on(&change.key.name) {
             self.enqueue(Work::Kubelet(key));
+        }
+    }
+
+    /// A namespace that begins to go counts what it waits for a moment later.
+    fn namespace_changed(&mut self, change: &Change) {
+        let going = change.after.as_ref().is_some_and(|namespace| view::is_terminating(namespace));
+        if !going {
+            self.going_namespaces.remove(&change.key.name);
+        } else if self.going_namespaces.insert(change.key.name.clone()).is_none() {
+            self.wake_at(Work::Namespace(change.key.clone()), view::later_s(self.now, controllers::namespace::FIRST));
+        }
+    }
+
+    /// Queues the pods that a change of their node drives away, or lets stay, or leaves behind.
+    fn node_drives_away(&mut self, change: &Change) {
+        let name = &change.key.name;
+        match &change.after {
+            None => drop(self.gone_nodes.insert(name.clone(), self.now)),
+            Some(_) => drop(self.gone_nodes.remove(name)),
+        }
+        if controllers::taint_eviction::differs(change.before.as_deref(), change.after.as_deref()) || change.after.is_none() {
+            for key in self.index.pods_on(name) {
+                self.enqueue(Work::Evict(key.clone()));
+                self.enqueue(Work::PodGc(key));
+            }
+        }
+    }
+
+    /// Queues everything that depends on which kubelets work.
+    fn look_at_nodes(&mut self, store: &Store) {
+        let nodes: Vec<Key> = store.list(kinds::NODE, None).map(|(key, _)| key.clone()).collect();
+        for key in nodes {
+            self.index.pods_on(&key.name).into_iter().for_each(|pod| self.enqueue(Work::Kubelet(pod)));
+            self.enqueue(Work::Node(key));
+        }
+    }
+
+    /// A Job that is gone leaves pods that nobody counts.
+    fn job_changed(&mut self, key: &Key, job: &Value, removed: bool) {
+        self.enqueue(Work::Job(key.clone()));
+        self.enqueue(Work::Expire(key.clone()));
+        if removed {
+            let pods: Vec<Key> = self.index.owned(kinds::POD, view::uid(job)).cloned().collect();
+            pods.into_iter().for_each(|pod| self.enqueue(Work::Untrack(pod)));
         }
     }
 
@@ -381,13 +443,38 @@ impl Engine {
                 self.blocked.remove(&work);
             }
             self.enqueue_rollout_owner(store, pod);
+            // A pod that was in the way of a member of a StatefulSet.
+            if let Some(set) = controllers::statefulset::named_by(key).filter(|set| store.get(set).is_some()) {
+                self.enqueue(Work::StatefulSet(set));
+            }
             if !view::text(pod, &["spec", "nodeName"]).is_empty() {
                 self.retry_unschedulable();
             }
         } else if placement_may_differ(change) {
             self.enqueue_pod(key, pod);
         }
+        if !removed {
+            self.pod_on_node(store, change, pod);
+        }
+        if !removed && controllers::job::is_forgotten(store, pod) {
+            self.enqueue(Work::Untrack(key.clone()));
+        }
         self.enqueue_selecting(store, change);
+    }
+
+    /// A pod that comes to a node that drives pods away, or that is going on one that is out of service.
+    fn pod_on_node(&mut self, store: &Store, change: &Change, pod: &Value) {
+        let node = view::text(pod, &["spec", "nodeName"]);
+        if node.is_empty() {
+            return;
+        }
+        let was = |path: &[&str]| change.before.as_ref().and_then(|before| view::at(before, path)) != view::at(pod, path);
+        let moved = was(&["spec", "nodeName"]) || was(&["spec", "tolerations"]) || was(&["metadata", "deletionTimestamp"]);
+        let away = || store.get(&Key::new(kinds::NODE, "", node)).is_some_and(|node| controllers::taint_eviction::drives_away(node));
+        if moved && (away() || self.gone_nodes.contains_key(node)) {
+            self.enqueue(Work::Evict(change.key.clone()));
+            self.enqueue(Work::PodGc(change.key.clone()));
+        }
     }
 
     fn enqueue_pod(&mut self, key: &Key, pod: &Value) {
@@ -412,9 +499,9 @@ impl Engine {
         }
         let namespace = view::namespace(object);
         let adopters: &[&'static Kind] = match view::text(object, &["kind"]) {
-            "Pod" => &[kinds::REPLICA_SET, kinds::DAEMON_SET],
+            "Pod" => &[kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::STATEFUL_SET, kinds::JOB],
             "ReplicaSet" => &[kinds::DEPLOYMENT],
-            "ControllerRevision" => &[kinds::DAEMON_SET],
+            "ControllerRevision" => &[kinds::DAEMON_SET, kinds::STATEFUL_SET],
             _ => return,
         };
         for kind in adopters {
@@ -461,99 +548,4 @@ fn placement_may_differ(change: &Change) -> bool {
     let (Some(before), Some(after)) = (&change.before, &change.after) else { return true };
     !view::text(after, &["spec", "nodeName"]).is_empty()
         || [&["spec"][..], &["metadata", "labels"]].iter().any(|path| view::at(before, path) != view::at(after, path))
-}
-
-/// What a controller works with: the store, the engine's memory, and its own name for the log.
-pub(crate) struct Ctx<'a> {
-    pub(crate) store: &'a mut Store,
-    pub(crate) engine: &'a mut Engine,
-    actor: &'static str,
-}
-
-impl Ctx<'_> {
-    /// The current instant.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.engine.now
-    }
-
-    /// An object; the `Arc` keeps it while the store changes.
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.store.get(key).cloned()
-    }
-
-    /// Creates an object.
-    pub(crate) fn create(&mut self, kind: &'static Kind, object: Value) -> Result<Arc<Value>, Status> {
-        let created = self.store.create(kind, object, self.engine.now);
-        self.engine.absorb(self.store, self.actor);
-        created
-    }
-
-    /// Replaces an object; equal content is no change.
-    pub(crate) fn update(&mut self, key: &Key, object: Value) -> Result<Arc<Value>, Status> {
-        let updated = self.store.update(key, object);
-        self.engine.absorb(self.store, self.actor);
-        updated
-    }
-
-    /// Replaces an object whose changed `spec` does not count as a new generation, as when a pod is bound.
-    pub(crate) fn update_in_generation(&mut self, key: &Key, object: Value) -> Result<Arc<Value>, Status> {
-        let updated = self.store.update_with(key, object, |_, _, _| false, false);
-        self.engine.absorb(self.store, self.actor);
-        updated
-    }
-
-    /// Removes an object at once, whatever its finalizers say.
-    pub(crate) fn remove(&mut self, key: &Key) {
-        self.store.remove(key);
-        self.engine.absorb(self.store, self.actor);
-    }
-
-    /// Deletes an object as the API does: gracefully for a pod on a node, held up by finalizers.
-    pub(crate) fn delete(&mut self, key: &Key) -> Result<(), Status> {
-        gc::delete(self.store, key, self.engine.now)?;
-        self.engine.absorb(self.store, self.actor);
-        Ok(())
-    }
-
-    /// Pods, ReplicaSets or revisions whose controller has this uid, by name.
-    pub(crate) fn owned(&self, kind: &'static Kind, uid: &str) -> Vec<(Key, Arc<Value>)> {
-        self.objects(self.engine.index.owned(kind, uid))
-    }
-
-    /// Objects of a namespace without a controller, by name.
-    pub(crate) fn orphans(&self, kind: &'static Kind, namespace: &str) -> Vec<(Key, Arc<Value>)> {
-        self.objects(self.engine.index.orphans(kind, namespace))
-    }
-
-    fn objects<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Vec<(Key, Arc<Value>)> {
-        keys.filter_map(|key| self.store.get(key).map(|object| (key.clone(), Arc::clone(object)))).collect()
-    }
-
-    /// Records an event about an object. The same event again raises its count.
-    pub(crate) fn event(&mut self, about: &Value, severity: &str, reason: &str, message: &str) -> Result<(), Status> {
-        self.say(about, Said { severity, reason, message, part: "" })
-    }
-
-    /// Records an event about an object or a part of it.
-    pub(crate) fn say(&mut self, about: &Value, said: Said<'_>) -> Result<(), Status> {
-        self.engine.events.record(self.store, about, self.actor, said, self.engine.now)?;
-        self.engine.absorb(self.store, self.actor);
-        Ok(())
-    }
-
-    /// Owners of a pod as `kind/name`, nearest first.
-    pub(crate) fn owners(&self, pod: &Value) -> Vec<String> {
-        let mut owners = Vec::new();
-        let mut next = view::controller_of(pod).cloned();
-        while let Some(owner) = next {
-            let (api, kind, name) = (view::text(&owner, &["apiVersion"]), view::text(&owner, &["kind"]), view::text(&owner, &["name"]));
-            owners.push(format!("{}/{name}", kind.to_ascii_lowercase()));
-            next = kinds::by_kind(api, kind)
-                .map(|kind| Key::new(kind, view::namespace(pod), name))
-                .and_then(|key| self.store.get(&key))
-                .and_then(|object| view::controller_of(object).cloned())
-                .filter(|_| owners.len() < 4);
-        }
-        owners
-    }
 }

@@ -4,6 +4,7 @@
 //! a document leaves out is filled in as the server and the kubelets would.
 
 mod boot;
+mod faults;
 mod read;
 
 pub use read::yaml_message;
@@ -11,8 +12,10 @@ pub use read::yaml_message;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::crd::Customs;
 use crate::json::Value;
 
+use crate::faults::FaultsDocument;
 use crate::kinds::{self, Kind};
 use crate::model::ModelDocument;
 use crate::view;
@@ -67,7 +70,10 @@ impl Placed {
 pub struct Fixture {
     file: String,
     objects: Vec<Placed>,
+    /// What the definitions of the fixture define.
+    customs: Customs,
     models: Vec<ModelDocument>,
+    faults: Vec<FaultsDocument>,
 }
 
 impl Fixture {
@@ -77,12 +83,24 @@ impl Fixture {
     /// The first mistake with its place: no YAML, no Kubernetes object, a kind that is unknown or not modelled, a missing or
     /// mistyped name, an object given twice, a model that does not say why.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, FixtureError> {
-        let mut fixture = Self { file: file_name.to_owned(), objects: Vec::new(), models: Vec::new() };
-        for document in read::documents(text) {
-            fixture.document(&document)?;
+        let mut fixture =
+            Self { file: file_name.to_owned(), objects: Vec::new(), customs: Customs::default(), models: Vec::new(), faults: Vec::new() };
+        let documents = read::documents(text);
+        // A definition may stand behind what it defines.
+        if text.contains(kinds::CUSTOM_RESOURCE_DEFINITION.kind) {
+            documents.iter().filter_map(|document| document.parse::<Value>().ok()).for_each(|value| fixture.expect(&value));
+        }
+        for document in &documents {
+            fixture.document(document)?;
         }
         fixture.check_unique()?;
         Ok(fixture)
+    }
+
+    fn expect(&mut self, value: &Value) {
+        let items = view::list(value, &["items"]).iter().chain([value]);
+        let is_one = |value: &&Value| view::text(value, &["kind"]) == kinds::CUSTOM_RESOURCE_DEFINITION.kind;
+        items.filter(is_one).for_each(|definition| self.customs.expect(definition));
     }
 
     /// The objects in the order of the file.
@@ -106,6 +124,11 @@ impl Fixture {
         if view::text(&value, &["apiVersion"]) == "lockgate.dev/v1" && view::text(&value, &["kind"]) == "Model" {
             let model = document.parse().map_err(|e| yaml_error(self, e))?;
             self.models.push(model);
+            return Ok(());
+        }
+        if FaultsDocument::is_one(&value) {
+            let read = faults::faults(document).map_err(|e| yaml_error(self, e))?;
+            self.faults.push(read);
             return Ok(());
         }
         if view::text(&value, &["kind"]).ends_with("List") && view::at(&value, &["items"]).is_some() {
@@ -156,7 +179,7 @@ impl Fixture {
 
     fn kind_of(&self, line: u64, object: &Value) -> Result<&'static Kind, FixtureError> {
         let (version, name) = (view::text(object, &["apiVersion"]), view::text(object, &["kind"]));
-        if let Some(kind) = kinds::by_kind(version, name) {
+        if let Some(kind) = kinds::by_kind(version, name).or_else(|| self.customs.by_kind(version, name)) {
             return Ok(kind);
         }
         if let Some(what) = kinds::kind_not_modelled(version, name) {
@@ -232,7 +255,10 @@ mod tests {
             error(&format!("{POD}---\napiVersion: apps/v1\nkind: deployment\nmetadata: {{name: x}}\n")),
             "c.yaml:6: unknown kind `deployment` of `apps/v1`; did you mean `Deployment` of `apps/v1`?"
         );
-        assert_eq!(error("\n\napiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\n"), "c.yaml:3: simulator: not modelled: Job.batch");
+        assert_eq!(
+            error("\n\napiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: x}\n"),
+            "c.yaml:3: simulator: not modelled: StorageClass.storage.k8s.io"
+        );
         assert_eq!(error("kind: Pod\n"), "c.yaml:1: the object has no `apiVersion`");
         assert_eq!(error("- 1\n"), "c.yaml:1: a Kubernetes object is expected here, not a list");
         assert_eq!(
@@ -248,6 +274,13 @@ mod tests {
         let e = Fixture::parse("c.yaml", &text).unwrap_err();
         assert_eq!((e.line, e.column > 0), (7, true), "{e}");
         assert!(!e.message.contains("line"), "{e}");
+        let tens = |inner: &str| [inner; 10].join(", ");
+        let mut bomb = format!("{POD}a0: &a0 [{}]\n", tens("1"));
+        for level in 1..8 {
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", tens(&format!("*a{}", level - 1))));
+        }
+        let e = Fixture::parse("c.yaml", &bomb).unwrap_err();
+        assert_eq!(e.message, "the document is too large, or its aliases (`*name`) unfold to too much");
         let model = "apiVersion: lockgate.dev/v1\nkind: Model\nimages:\n- match: '*'\n  pul: 3s\n  why: seen\n";
         let e = Fixture::parse("c.yaml", &format!("{POD}---\n{model}")).unwrap_err();
         assert_eq!((e.line, e.column), (10, 3), "{e}");

@@ -3,6 +3,7 @@
 use crate::json::Value;
 use jiff::Timestamp;
 
+use crate::crd;
 use crate::kinds;
 use crate::status::{Cause, Status};
 use crate::store::{Change, Key, Store};
@@ -50,6 +51,11 @@ pub(crate) fn delete(store: &mut Store, key: &Key, now: Timestamp) -> Result<(),
     delete_with(store, key, &Options::default(), now, false).map(|_| ())
 }
 
+/// What garbage collection and namespaces ask for.
+pub(crate) fn background() -> Options {
+    Options { propagation: Some(Propagation::Background), ..Options::default() }
+}
+
 /// Deletes an object as the API server does. With `dry_run` nothing changes.
 pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: Timestamp, dry_run: bool) -> Result<Outcome, Status> {
     let Some(before) = store.get(key).cloned() else {
@@ -60,7 +66,10 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
         return delete_namespace(store, key, &before, now, dry_run);
     }
     let mut object = (*before).clone();
-    finalizers(&mut object, options.propagation);
+    if key.kind.is(kinds::CUSTOM_RESOURCE_DEFINITION) {
+        crd::lifecycle::begin_removal(&mut object, now);
+    }
+    finalizers(&mut object, options.propagation.or_else(|| unasked(key, &before)));
     let held = !view::list(&object, &["metadata", "finalizers"]).is_empty();
     let terminating = view::is_terminating(&object);
     let grace = if key.kind.is(kinds::POD) { pod_grace(&object, options.grace) } else { 0 };
@@ -90,7 +99,9 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
         shorten(&mut object, now, was, grace);
     }
     // Beginning a deletion raises the generation, carrying it on does not.
-    let stored = store.update_with(key, object, |_, _, _| !terminating, dry_run)?;
+    // Only the deletion of a definition does not.
+    let counts = !key.kind.is(kinds::CUSTOM_RESOURCE_DEFINITION);
+    let stored = store.update_with(key, object, |_, _, _| !terminating && counts, dry_run)?;
     Ok(Outcome::Pending((*stored).clone()))
 }
 
@@ -109,7 +120,8 @@ fn delete_namespace(store: &mut Store, key: &Key, before: &Value, now: Timestamp
     Ok(Outcome::Pending((*stored).clone()))
 }
 
-fn preconditions(key: &Key, object: &Value, options: &Options) -> Result<(), Status> {
+/// Refuses when the object is not the one that is meant.
+pub(crate) fn preconditions(key: &Key, object: &Value, options: &Options) -> Result<(), Status> {
     let fail = |why: String| Err(Status::precondition(key.kind, &key.name, &why));
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != view::uid(object)) {
         return fail(format!(
@@ -126,6 +138,12 @@ fn preconditions(key: &Key, object: &Value, options: &Options) -> Result<(), Sta
         ));
     }
     Ok(())
+}
+
+/// What happens to dependants when nobody said: of a Job, for the sake of old clients, they stay.
+fn unasked(key: &Key, object: &Value) -> Option<Propagation> {
+    let decided = view::list(object, &["metadata", "finalizers"]).iter().any(|f| matches!(f.as_str(), Some(FOREGROUND | ORPHAN)));
+    (key.kind.is(kinds::JOB) && !decided).then_some(Propagation::Orphan)
 }
 
 /// Puts the finalizer of the wanted propagation on the object and takes the other one off.
@@ -173,8 +191,12 @@ fn shorten(object: &mut Value, now: Timestamp, was: i64, grace: i64) {
 
 /// Carries a change on: dependants of what is gone or going, and what is left in a namespace that is going.
 ///
-/// Objects that never had their owner in the store are left alone: a fixture or an overlay may know only a part.
-pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp) {
+/// With `whole`, an object that is written with owners of which none is there goes at once. What is loaded is left alone: a fixture may
+/// know only a part, and so may the store of an overlay.
+pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp, whole: bool) {
+    if whole {
+        collect(store, change, now);
+    }
     match (&change.before, &change.after) {
         (Some(before), None) => {
             owner_gone(store, view::uid(before), now);
@@ -197,6 +219,18 @@ pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp) {
     }
 }
 
+/// Deletes an object that was written with new owners of which none is there.
+fn collect(store: &mut Store, change: &Change, now: Timestamp) {
+    let Some(after) = change.after.as_deref().filter(|after| !view::is_terminating(after)) else { return };
+    let owners = view::list(after, &["metadata", "ownerReferences"]);
+    let as_before = || change.before.as_ref().is_some_and(|before| view::list(before, &["metadata", "ownerReferences"]) == owners);
+    if owners.is_empty() || as_before() || owners.iter().any(|owner| owner_lives(store, &change.key, owner)) {
+        return;
+    }
+    // It was there a line ago: the only error left is that it is not.
+    let _deleted = delete_with(store, &change.key, &background(), now, false);
+}
+
 /// A namespace that is going takes nothing new: what a controller still creates in it, such as an event, goes at once.
 fn refuse_newcomer(store: &mut Store, key: &Key) {
     let namespace = Key::new(kinds::NAMESPACE, "", &key.namespace);
@@ -217,14 +251,14 @@ fn owner_gone(store: &mut Store, uid: &str, now: Timestamp) {
             drop_owner(store, &key, &object, uid);
         } else if !view::is_terminating(&object) {
             // The object was there a line ago: the only error left is that it is not.
-            let _deleted = delete(store, &key, now);
+            let _deleted = delete_with(store, &key, &background(), now, false);
         }
     }
 }
 
 fn owner_lives(store: &Store, dependent: &Key, owner: &Value) -> bool {
     // An owner of a kind that is not modelled cannot be seen to be gone.
-    kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])).is_none_or(|kind| {
+    store.kind_named(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])).is_none_or(|kind| {
         let key = Key::new(kind, &dependent.namespace, view::text(owner, &["name"]));
         store.get(&key).is_some_and(|found| view::uid(found) == view::text(owner, &["uid"]))
     })
@@ -295,7 +329,7 @@ fn blocking(store: &Store, uid: &str) -> usize {
 /// Lets the owners of a gone object go when they were only waiting for it.
 fn blocked_owners(store: &mut Store, gone: &Value) {
     for owner in view::list(gone, &["metadata", "ownerReferences"]) {
-        let Some(kind) = kinds::by_kind(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])) else { continue };
+        let Some(kind) = store.kind_named(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"])) else { continue };
         let key = Key::new(kind, view::namespace(gone), view::text(owner, &["name"]));
         let uid = view::text(owner, &["uid"]);
         let waiting = store.get(&key).is_some_and(|object| {
@@ -310,18 +344,18 @@ fn blocked_owners(store: &mut Store, gone: &Value) {
 }
 
 fn namespaced_keys(store: &Store, namespace: &str) -> Vec<Key> {
-    let kinds = kinds::ALL.iter().filter(|kind| kind.namespaced);
+    let kinds = store.kinds().filter(|kind| kind.namespaced);
     kinds.flat_map(|kind| store.list(kind, Some(namespace)).map(|(key, _)| key.clone())).collect()
 }
 
 fn namespace_is_empty(store: &Store, namespace: &str) -> bool {
-    kinds::ALL.iter().filter(|kind| kind.namespaced).all(|kind| store.list(kind, Some(namespace)).next().is_none())
+    store.kinds().filter(|kind| kind.namespaced).all(|kind| store.list(kind, Some(namespace)).next().is_none())
 }
 
 fn empty_namespace(store: &mut Store, key: &Key, now: Timestamp) {
     for content in namespaced_keys(store, &key.name) {
         if store.get(&content).is_some_and(|object| !view::is_terminating(object)) {
-            let _deleted = delete(store, &content, now);
+            let _deleted = delete_with(store, &content, &background(), now, false);
         }
     }
     remove_empty_namespace(store, key);

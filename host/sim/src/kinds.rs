@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use crate::crd::Version;
+
 /// One served kind.
 #[derive(Debug)]
 pub struct Kind {
@@ -24,12 +26,25 @@ pub struct Kind {
     pub short: &'static [&'static str],
     /// Whether objects live in a namespace.
     pub namespaced: bool,
-    /// Modelled subresources: `status`, `scale`.
+    /// Modelled subresources: `status`, `scale`, and of pods more.
     pub subresources: &'static [&'static str],
     /// Whether `metadata.generation` is kept.
     pub has_generation: bool,
     /// Discovery categories, for example `all`.
     pub categories: &'static [&'static str],
+    /// Whether anything here acts on objects of this kind.
+    pub status: Modelling,
+    /// What the definition of a custom resource says of this version.
+    pub(crate) definition: Option<&'static Version>,
+}
+
+/// Whether anything in the simulated cluster acts on objects of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modelling {
+    /// What a real cluster does with such objects happens here too.
+    Modelled,
+    /// Objects are stored, defaulted and validated; no controller acts, so their status and their effect are not modelled.
+    Data,
 }
 
 impl Kind {
@@ -54,7 +69,7 @@ impl Kind {
     /// The kind of a list, for example `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        self.definition.map_or_else(|| format!("{}List", self.kind), |version| version.list_kind.to_string())
     }
 
     /// Whether the subresource is served for this kind.
@@ -75,8 +90,19 @@ impl Kind {
         std::ptr::eq(self, other) || self == other
     }
 
+    /// All versions of a custom resource name the same objects.
     fn id(&self) -> (&str, &str, &str) {
-        (self.group, self.plural, self.version)
+        (self.group, self.plural, if self.definition.is_some() { "" } else { self.version })
+    }
+
+    /// The kind, if Kubernetes itself has it: a custom resource may have the same name.
+    pub(crate) fn built_in(&self) -> &'static str {
+        if self.definition.is_some() { "" } else { self.kind }
+    }
+
+    /// What the definition of a custom resource says; `None` for a kind of Kubernetes itself.
+    pub(crate) fn custom(&self) -> Option<&'static Version> {
+        self.definition
     }
 }
 
@@ -114,11 +140,11 @@ impl fmt::Display for Kind {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $group:literal $version:literal $kind:literal $plural:literal $singular:literal
-        short $short:expr, $scope:ident, sub $sub:expr, generation $generation:literal, in $categories:expr;)*) => {
+        short $short:expr, $scope:ident, sub $sub:expr, generation $generation:literal, in $categories:expr $(, $mark:ident)?;)*) => {
         $($(#[$doc])* pub static $name: &Kind = &Kind {
             group: $group, version: $version, kind: $kind, plural: $plural, singular: $singular,
             short: &$short, namespaced: kinds!(@$scope), subresources: &$sub, has_generation: $generation,
-            categories: &$categories,
+            categories: &$categories, status: kinds!(@status $($mark)?), definition: None,
         };)*
 
         /// Every served kind, in the order of discovery.
@@ -126,6 +152,8 @@ macro_rules! kinds {
     };
     (@namespaced) => { true };
     (@cluster) => { false };
+    (@status) => { Modelling::Modelled };
+    (@status data) => { Modelling::Data };
 }
 
 kinds! {
@@ -146,13 +174,31 @@ kinds! {
         short ["no"], cluster, sub ["status"], generation false, in [];
     /// `v1` Pod.
     POD = "" "v1" "Pod" "pods" "pod"
-        short ["po"], namespaced, sub ["status"], generation true, in ["all"];
+        short ["po"], namespaced, sub ["binding", "eviction", "exec", "log", "status"], generation true, in ["all"];
     /// `v1` Secret.
     SECRET = "" "v1" "Secret" "secrets" "secret"
         short [], namespaced, sub [], generation false, in [];
     /// `v1` Service.
     SERVICE = "" "v1" "Service" "services" "service"
         short ["svc"], namespaced, sub ["status"], generation false, in ["all"];
+    /// `v1` ServiceAccount.
+    SERVICE_ACCOUNT = "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount"
+        short ["sa"], namespaced, sub [], generation false, in [];
+    /// `admissionregistration.k8s.io/v1` MutatingWebhookConfiguration; data only, nobody is called.
+    MUTATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration"
+        "mutatingwebhookconfigurations" "mutatingwebhookconfiguration"
+        short [], cluster, sub [], generation true, in ["api-extensions"], data;
+    /// `admissionregistration.k8s.io/v1` ValidatingWebhookConfiguration; data only, nobody is called.
+    VALIDATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io" "v1" "ValidatingWebhookConfiguration"
+        "validatingwebhookconfigurations" "validatingwebhookconfiguration"
+        short [], cluster, sub [], generation true, in ["api-extensions"], data;
+    /// `apiextensions.k8s.io/v1` CustomResourceDefinition.
+    CUSTOM_RESOURCE_DEFINITION = "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions"
+        "customresourcedefinition"
+        short ["crd", "crds"], cluster, sub ["status"], generation true, in ["api-extensions"];
+    /// `apiregistration.k8s.io/v1` APIService; data only, nothing is passed on.
+    API_SERVICE = "apiregistration.k8s.io" "v1" "APIService" "apiservices" "apiservice"
+        short [], cluster, sub ["status"], generation false, in ["api-extensions"], data;
     /// `apps/v1` ControllerRevision.
     CONTROLLER_REVISION = "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision"
         short [], namespaced, sub [], generation false, in [];
@@ -165,18 +211,51 @@ kinds! {
     /// `apps/v1` ReplicaSet.
     REPLICA_SET = "apps" "v1" "ReplicaSet" "replicasets" "replicaset"
         short ["rs"], namespaced, sub ["scale", "status"], generation true, in ["all"];
+    /// `apps/v1` StatefulSet.
+    STATEFUL_SET = "apps" "v1" "StatefulSet" "statefulsets" "statefulset"
+        short ["sts"], namespaced, sub ["scale", "status"], generation true, in ["all"];
     /// `autoscaling/v2` HorizontalPodAutoscaler; data only, no controller.
     HORIZONTAL_POD_AUTOSCALER = "autoscaling" "v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers" "horizontalpodautoscaler"
-        short ["hpa"], namespaced, sub ["status"], generation false, in ["all"];
+        short ["hpa"], namespaced, sub ["status"], generation false, in ["all"], data;
+    /// `batch/v1` CronJob; data only, no job is ever started.
+    CRON_JOB = "batch" "v1" "CronJob" "cronjobs" "cronjob"
+        short ["cj"], namespaced, sub ["status"], generation true, in ["all"], data;
+    /// `batch/v1` Job.
+    JOB = "batch" "v1" "Job" "jobs" "job"
+        short [], namespaced, sub ["status"], generation true, in ["all"];
     /// `coordination.k8s.io/v1` Lease.
     LEASE = "coordination.k8s.io" "v1" "Lease" "leases" "lease"
         short [], namespaced, sub [], generation false, in [];
     /// `discovery.k8s.io/v1` EndpointSlice.
     ENDPOINT_SLICE = "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice"
         short [], namespaced, sub [], generation true, in [];
+    /// `networking.k8s.io/v1` Ingress; data only.
+    INGRESS = "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress"
+        short ["ing"], namespaced, sub ["status"], generation true, in [], data;
+    /// `networking.k8s.io/v1` IngressClass; data only.
+    INGRESS_CLASS = "networking.k8s.io" "v1" "IngressClass" "ingressclasses" "ingressclass"
+        short [], cluster, sub [], generation true, in [], data;
+    /// `networking.k8s.io/v1` NetworkPolicy; data only, no traffic is modelled.
+    NETWORK_POLICY = "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" "networkpolicy"
+        short ["netpol"], namespaced, sub [], generation true, in [], data;
     /// `policy/v1` PodDisruptionBudget.
     POD_DISRUPTION_BUDGET = "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget"
         short ["pdb"], namespaced, sub ["status"], generation true, in [];
+    /// `rbac.authorization.k8s.io/v1` ClusterRole.
+    CLUSTER_ROLE = "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" "clusterrole"
+        short [], cluster, sub [], generation false, in [];
+    /// `rbac.authorization.k8s.io/v1` ClusterRoleBinding.
+    CLUSTER_ROLE_BINDING = "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding"
+        short [], cluster, sub [], generation false, in [];
+    /// `rbac.authorization.k8s.io/v1` Role.
+    ROLE = "rbac.authorization.k8s.io" "v1" "Role" "roles" "role"
+        short [], namespaced, sub [], generation false, in [];
+    /// `rbac.authorization.k8s.io/v1` RoleBinding.
+    ROLE_BINDING = "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding"
+        short [], namespaced, sub [], generation false, in [];
+    /// `scheduling.k8s.io/v1` PriorityClass.
+    PRIORITY_CLASS = "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass"
+        short ["pc"], cluster, sub [], generation true, in [];
 }
 
 /// The kind with this `apiVersion` and `kind`.
@@ -192,31 +271,73 @@ pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static 
     ALL.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
 }
 
+/// The order in which versions of one group are preferred: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then any other by name.
+#[must_use]
+pub fn compare_versions(a: &str, b: &str) -> Ordering {
+    let rank = |version: &str| -> Option<(u8, u64, u64)> {
+        let rest = version.strip_prefix('v')?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (major, rest) = (rest[..digits].parse().ok()?, &rest[digits..]);
+        for (stage, name) in [(2, "beta"), (1, "alpha")] {
+            if let Some(minor) = rest.strip_prefix(name) {
+                return Some((stage, major, minor.parse().ok()?));
+            }
+        }
+        rest.is_empty().then_some((3, major, 0))
+    };
+    match (rank(a), rank(b)) {
+        (Some(a), Some(b)) => b.cmp(&a),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a.cmp(b),
+    }
+}
+
+/// A review: a resource that is only ever created, and answered at once instead of stored. No row of [`ALL`].
+macro_rules! reviews {
+    ($($group:literal $kind:literal $plural:literal $scope:ident;)*) => {
+        /// The kinds that are questions to the server: created, answered, never stored.
+        pub static REVIEWS: &[&Kind] = &[$(&Kind {
+            group: $group, version: "v1", kind: $kind, plural: $plural, singular: $plural.split_at($plural.len() - 1).0, short: &[],
+            namespaced: kinds!(@$scope), subresources: &[], has_generation: false, categories: &[], status: Modelling::Modelled, definition: None,
+        }),*];
+    };
+}
+
+reviews! {
+    "authentication.k8s.io" "SelfSubjectReview" "selfsubjectreviews" cluster;
+    "authorization.k8s.io" "LocalSubjectAccessReview" "localsubjectaccessreviews" namespaced;
+    "authorization.k8s.io" "SelfSubjectAccessReview" "selfsubjectaccessreviews" cluster;
+    "authorization.k8s.io" "SelfSubjectRulesReview" "selfsubjectrulesreviews" cluster;
+    "authorization.k8s.io" "SubjectAccessReview" "subjectaccessreviews" cluster;
+}
+
+/// The review behind a resource path.
+#[must_use]
+pub fn review(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    REVIEWS.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
+}
+
+/// The kinds that are stored but acted on by nobody: their status and their effect are not modelled.
+pub fn data() -> impl Iterator<Item = &'static Kind> {
+    ALL.iter().copied().filter(|kind| kind.status == Modelling::Data)
+}
+
 /// Groups of a real server of this release, none of whose resources are modelled.
 const FOREIGN_GROUPS: &[&str] = &[
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "apiregistration.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "batch",
     "certificates.k8s.io",
     "events.k8s.io",
     "flowcontrol.apiserver.k8s.io",
     "internal.apiserver.k8s.io",
     "metrics.k8s.io",
-    "networking.k8s.io",
     "node.k8s.io",
-    "rbac.authorization.k8s.io",
     "resource.k8s.io",
-    "scheduling.k8s.io",
     "storage.k8s.io",
     "storagemigration.k8s.io",
 ];
 
 /// Resources of served groups that a real server has and this one has not.
 const FOREIGN_RESOURCES: &[(&str, &str, &str)] = &[
-    ("", "v1", "bindings"),
     ("", "v1", "componentstatuses"),
     ("", "v1", "limitranges"),
     ("", "v1", "persistentvolumeclaims"),
@@ -224,18 +345,31 @@ const FOREIGN_RESOURCES: &[(&str, &str, &str)] = &[
     ("", "v1", "podtemplates"),
     ("", "v1", "replicationcontrollers"),
     ("", "v1", "resourcequotas"),
-    ("", "v1", "serviceaccounts"),
-    ("apps", "v1", "statefulsets"),
     ("autoscaling", "v1", "horizontalpodautoscalers"),
+    ("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings"),
+    ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"),
+    ("authentication.k8s.io", "v1", "tokenreviews"),
+    ("networking.k8s.io", "v1", "ipaddresses"),
+    ("networking.k8s.io", "v1", "servicecidrs"),
 ];
 
 /// Subresources of served kinds that a real server has and this one has not.
 const FOREIGN_SUBRESOURCES: &[(&str, &[&str])] = &[
     ("namespaces", &["finalize"]),
     ("nodes", &["proxy"]),
-    ("pods", &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize"]),
+    ("pods", &["attach", "ephemeralcontainers", "portforward", "proxy", "resize"]),
+    ("serviceaccounts", &["token"]),
     ("services", &["proxy"]),
 ];
+
+/// Everything that a real server has and this one refuses by name: whole groups, then single resources and subresources.
+pub(crate) fn refused() -> (&'static [&'static str], Vec<String>) {
+    let resources = FOREIGN_RESOURCES.iter().filter_map(|(group, version, plural)| not_modelled(group, version, plural));
+    let subresources = FOREIGN_SUBRESOURCES.iter().flat_map(|(plural, subs)| subs.iter().map(move |sub| format!("{plural}/{sub}")));
+    (FOREIGN_GROUPS, resources.chain(subresources).collect())
+}
 
 /// The name under which a resource of a real server is refused here, `None` when a real server does not have it either.
 #[must_use]
@@ -264,16 +398,16 @@ pub fn kind_not_modelled(api_version: &str, kind: &str) -> Option<String> {
     let known = FOREIGN_GROUPS.contains(&group)
         || matches!(
             (group, kind),
-            ("apps", "StatefulSet")
+            (
+                "admissionregistration.k8s.io",
+                "MutatingAdmissionPolicy"
+                    | "MutatingAdmissionPolicyBinding"
+                    | "ValidatingAdmissionPolicy"
+                    | "ValidatingAdmissionPolicyBinding"
+            ) | ("networking.k8s.io", "IPAddress" | "ServiceCIDR")
                 | (
                     "",
-                    "ServiceAccount"
-                        | "LimitRange"
-                        | "PersistentVolume"
-                        | "PersistentVolumeClaim"
-                        | "PodTemplate"
-                        | "ReplicationController"
-                        | "ResourceQuota"
+                    "LimitRange" | "PersistentVolume" | "PersistentVolumeClaim" | "PodTemplate" | "ReplicationController" | "ResourceQuota"
                 )
         );
     known.then(|| if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") })
@@ -294,13 +428,21 @@ mod tests {
     }
 
     #[test]
+    fn stable_and_new_versions_come_first() {
+        let mut versions = ["foo1", "v1alpha1", "v1", "v10beta3", "v11alpha2", "v2", "v10", "v3beta1", "foo10", "v12alpha1", "v1beta2"];
+        versions.sort_by(|a, b| compare_versions(a, b));
+        let wanted = ["v10", "v2", "v1", "v10beta3", "v3beta1", "v1beta2", "v12alpha1", "v11alpha2", "v1alpha1", "foo1", "foo10"];
+        assert_eq!(versions, wanted);
+    }
+
+    #[test]
     fn refusals_have_names() {
-        assert_eq!(not_modelled("apps", "v1", "statefulsets").as_deref(), Some("statefulsets.apps"));
-        assert_eq!(not_modelled("batch", "v1", "jobs").as_deref(), Some("jobs.batch"));
-        assert_eq!(not_modelled("", "v1", "serviceaccounts").as_deref(), Some("serviceaccounts"));
+        assert_eq!(not_modelled("storage.k8s.io", "v1", "storageclasses").as_deref(), Some("storageclasses.storage.k8s.io"));
+        assert_eq!(not_modelled("networking.k8s.io", "v1", "servicecidrs").as_deref(), Some("servicecidrs.networking.k8s.io"));
+        assert_eq!(not_modelled("", "v1", "limitranges").as_deref(), Some("limitranges"));
         assert_eq!(not_modelled("example.com", "v1", "things"), None);
-        assert_eq!(subresource_not_modelled(POD, "eviction").as_deref(), Some("pods/eviction"));
+        assert_eq!(subresource_not_modelled(POD, "resize").as_deref(), Some("pods/resize"));
         assert_eq!(subresource_not_modelled(POD, "nonsense"), None);
-        assert_eq!(kind_not_modelled("batch/v1", "Job").as_deref(), Some("Job.batch"));
+        assert_eq!(kind_not_modelled("v1", "LimitRange").as_deref(), Some("LimitRange"));
     }
 }

@@ -88,14 +88,14 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         return Ok(());
     }
     // Without its kubelet nothing happens to a pod, its deletion included.
-    let Some(node) = ctx.get(&node_key).filter(|node| view::condition_is_true(node, "Ready")) else { return Ok(()) };
+    let Some(node) = ctx.get(&node_key).filter(|node| is_alive(ctx, node)) else { return Ok(()) };
     let owners = if ctx.engine.models.knows_pods() { ctx.owners(&pod) } else { Vec::new() };
     let mut run = match ctx.engine.kubelets.pods.remove(view::uid(&pod)) {
         Some(run) => run,
         None => admit(ctx, &pod),
     };
     let outcome = if view::is_terminating(&pod) {
-        end(ctx, key, &pod, &mut run, &owners)
+        end(ctx, key, &pod, &node, &mut run, &owners)
     } else {
         carry_on(ctx, key, &pod, &node, &mut run, &owners)
     };
@@ -103,6 +103,11 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         ctx.engine.kubelets.pods.insert(view::uid(&pod).to_owned(), run);
     }
     outcome
+}
+
+/// Whether the kubelet of a node works. That of a node that is not ready does not.
+fn is_alive(ctx: &Ctx<'_>, node: &Value) -> bool {
+    view::condition_is_true(node, "Ready") && ctx.engine.models.kubelet_runs(view::name(node))
 }
 
 /// Whether nothing is due and the pod is as it was left: mostly after the kubelet's own write. The timer is set again.
@@ -175,7 +180,7 @@ fn step(containers: &mut [Container], world: &mut World<'_>) {
 }
 
 /// Stops a pod: it is gone after the shorter of its grace period and the time that its slowest container takes to stop.
-fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, run: &mut Run, owners: &[String]) -> Result<(), Status> {
+fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
     if ctx.engine.models.is_stuck(pod, owners) {
         return Ok(());
     }
@@ -209,7 +214,14 @@ fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, run: &mut Run, owners: &[
     }
     // Whoever set the finalizers has to let go; with a grace period of 0 the last one then removes the pod.
     if view::count(pod, &["metadata", "deletionGracePeriodSeconds"]) != 0 {
+        run.containers.iter_mut().for_each(|container| container.stop(now));
+        let mut status = render::status(pod, node, &run.containers, &run.ip, run.started, now);
+        if !matches!(view::text(&status, &["phase"]), "Succeeded" | "Failed") {
+            // A pod that is stopped before all its containers ran has failed.
+            view::set(&mut status, &["phase"], "Failed");
+        }
         let mut stopped = (**pod).clone();
+        view::set(&mut stopped, &["status"], status);
         view::set(&mut stopped, &["metadata", "deletionGracePeriodSeconds"], 0);
         ctx.update(key, stopped)?;
     }

@@ -6,34 +6,45 @@
 //!
 //! What is not modelled is refused by name with a `501` (see [`kinds`]); it is never guessed.
 
+mod access;
 mod api;
+mod apply;
+mod base64;
 pub mod cluster;
 mod controllers;
+mod crd;
 pub mod defaults;
 mod engine;
 pub mod faults;
 pub mod fixture;
+pub mod gaps;
 mod gc;
 pub mod generate;
 pub mod json;
 pub mod kinds;
 mod kubelet;
 pub mod model;
+mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod request;
 pub mod rng;
 mod scheduler;
+mod schema;
 pub mod selector;
 pub mod status;
 pub mod store;
+mod upkeep;
 pub mod validate;
 mod view;
 mod watch;
+mod wire;
 
-pub use crate::cluster::{Cluster, Options};
+pub use crate::api::exec::{Exec, Ran};
+pub use crate::api::log::{LogFollow, LogPoll};
+pub use crate::cluster::{CONTROLLERS, Cluster, Options};
 pub use crate::engine::Scope;
-pub use crate::request::{Body, Method, Request, Response, WatchId};
+pub use crate::request::{Body, Method, Request, Response, User, WatchId};
 pub use crate::store::{Change, Key, Store};
 pub use crate::watch::WatchPoll;
 

@@ -3,6 +3,12 @@
 //! A model tells how long an image takes to pull, whether a pod ever gets ready, how long a container takes to stop. Without
 //! a model the defaults below hold. Where several entries speak about the same thing, the last one wins, field by field.
 
+mod answer;
+mod node;
+
+pub use answer::{ExecAnswer, ExecMatch, ExecModel, LogAnswer, LogLine, LogMatch, LogModel};
+pub use node::{KubeletState, NodeModel};
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,12 +25,19 @@ pub const DEFAULT_START: SignedDuration = SignedDuration::from_secs(1);
 pub const DEFAULT_READY: SignedDuration = SignedDuration::from_secs(2);
 /// Time a container takes to end when it is asked to; never more than the grace period.
 pub const DEFAULT_STOP: SignedDuration = SignedDuration::from_secs(1);
+/// Running time of a container of a Job, which then ends well.
+pub const DEFAULT_RUN: SignedDuration = SignedDuration::from_secs(5);
 /// Running time of a container that crashes.
 pub const DEFAULT_CRASH_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 /// A duration as people write it: `8s`, `1m30s`, `2h`. Never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub SignedDuration);
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Self = Self(SignedDuration::ZERO);
+}
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,6 +77,25 @@ impl<'de> Deserialize<'de> for Readiness {
     }
 }
 
+/// How long a container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// Until it is stopped.
+    Forever,
+    /// So long; then it ends with code 0.
+    For(SignedDuration),
+}
+
+impl<'de> Deserialize<'de> for Running {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "forever" {
+            return Ok(Self::Forever);
+        }
+        parse_span(&text).map(Self::For).map_err(|e| de::Error::custom(format!("{e}, and not `forever`")))
+    }
+}
+
 /// How a container crashes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +121,8 @@ pub struct ImageModel {
     pub start: Option<Span>,
     /// Time from running to ready.
     pub ready: Option<Readiness>,
+    /// How long it runs; by default for ever, and 5 s in a pod of a Job.
+    pub run: Option<Running>,
     /// Time to stop.
     pub stop: Option<Span>,
     /// Whether every pull fails.
@@ -108,6 +142,7 @@ impl ImageModel {
             pull: None,
             start: None,
             ready: None,
+            run: None,
             stop: None,
             never_pulls: None,
             crash: None,
@@ -157,6 +192,8 @@ pub struct PodModel {
     pub pods: PodMatch,
     /// When they get ready.
     pub ready: Option<Readiness>,
+    /// How long their containers run.
+    pub run: Option<Running>,
     /// Whether their deletion never ends.
     pub stuck_terminating: Option<bool>,
     /// How their containers crash.
@@ -169,7 +206,7 @@ impl PodModel {
     /// An entry that says nothing yet about these pods.
     #[must_use]
     pub fn new(pods: PodMatch, why: &str) -> Self {
-        Self { pods, ready: None, stuck_terminating: None, crash: None, why: why.to_owned() }
+        Self { pods, ready: None, run: None, stuck_terminating: None, crash: None, why: why.to_owned() }
     }
 }
 
@@ -178,6 +215,11 @@ impl PodModel {
 pub struct Models {
     images: Vec<ImageModel>,
     pods: Vec<PodModel>,
+    exec: Vec<ExecModel>,
+    logs: Vec<LogModel>,
+    nodes: Vec<NodeModel>,
+    /// Whether an entry about nodes came since the engine last looked.
+    news_of_nodes: bool,
 }
 
 impl Models {
@@ -195,6 +237,48 @@ impl Models {
     pub fn extend(&mut self, document: ModelDocument) {
         self.images.extend(document.images);
         self.pods.extend(document.pods);
+        self.exec.extend(document.exec);
+        self.logs.extend(document.logs);
+        self.news_of_nodes |= !document.nodes.is_empty();
+        self.nodes.extend(document.nodes);
+    }
+
+    /// Adds an entry about nodes; it wins over earlier ones. It takes effect when time or a request goes on.
+    pub fn node(&mut self, model: NodeModel) {
+        self.news_of_nodes = true;
+        self.nodes.push(model);
+    }
+
+    /// Whether there was news of nodes since the last call.
+    pub(crate) fn take_news_of_nodes(&mut self) -> bool {
+        std::mem::take(&mut self.news_of_nodes)
+    }
+
+    /// Whether the kubelet of a node works.
+    pub(crate) fn kubelet_runs(&self, node: &str) -> bool {
+        let entry = self.nodes.iter().rev().find(|model| glob(&model.pattern, node));
+        entry.is_none_or(|model| model.kubelet == KubeletState::Running)
+    }
+
+    /// Adds an entry about commands in containers; it wins over earlier ones.
+    pub fn exec(&mut self, model: ExecModel) {
+        self.exec.push(model);
+    }
+
+    /// Adds an entry about logs; it wins over earlier ones.
+    pub fn log(&mut self, model: LogModel) {
+        self.logs.push(model);
+    }
+
+    /// What this command does; `None` when no entry is about it.
+    pub(crate) fn command(&self, pod: &Value, owners: &[String], container: &str, command: &[String]) -> Option<&ExecAnswer> {
+        let text = command.join(" ");
+        self.exec.iter().rev().find(|model| model.matches(pod, owners, container, &text)).map(|model| &model.answer)
+    }
+
+    /// What a container writes; `None` when no entry is about it.
+    pub(crate) fn written(&self, pod: &Value, owners: &[String], container: &str, previous: bool) -> Option<&LogAnswer> {
+        self.logs.iter().rev().find(|model| model.matches(pod, owners, container, previous)).map(|model| &model.answer)
     }
 
     /// Images that match take this long to pull.
@@ -256,6 +340,18 @@ impl Models {
         self.of_pod(pod, owners, |m| m.ready).or_else(|| self.of_image(image, |m| m.ready)).unwrap_or(Readiness::After(DEFAULT_READY))
     }
 
+    /// How long a container runs before it ends well; `None` for ever.
+    pub(crate) fn run_time(&self, image: &str, pod: &Value, owners: &[String]) -> Option<SignedDuration> {
+        match self.of_pod(pod, owners, |m| m.run).or_else(|| self.of_image(image, |m| m.run)) {
+            Some(Running::Forever) => None,
+            Some(Running::For(span)) => Some(span),
+            None => {
+                let of_job = crate::view::controller_of(pod).is_some_and(|owner| crate::view::text(owner, &["kind"]) == "Job");
+                of_job.then_some(DEFAULT_RUN)
+            }
+        }
+    }
+
     pub(crate) fn crash(&self, image: &str, pod: &Value, owners: &[String]) -> Option<Crash> {
         self.of_pod(pod, owners, |m| m.crash.clone()).or_else(|| self.of_image(image, |m| m.crash.clone()))
     }
@@ -272,6 +368,12 @@ pub struct ModelDocument {
     pub images: Vec<ImageModel>,
     /// Entries about pods.
     pub pods: Vec<PodModel>,
+    /// Entries about commands in containers.
+    pub exec: Vec<ExecModel>,
+    /// Entries about logs.
+    pub logs: Vec<LogModel>,
+    /// Entries about nodes.
+    pub nodes: Vec<NodeModel>,
 }
 
 /// A document as it is written, with the sections that are refused by name.
@@ -291,28 +393,27 @@ struct Written {
     objects: Option<de::IgnoredAny>,
     machines: Option<de::IgnoredAny>,
     charts: Option<de::IgnoredAny>,
-    logs: Option<de::IgnoredAny>,
-    exec: Option<de::IgnoredAny>,
+    #[serde(default)]
+    logs: Vec<LogModel>,
+    #[serde(default)]
+    exec: Vec<ExecModel>,
+    #[serde(default)]
+    nodes: Vec<NodeModel>,
 }
 
 impl<'de> Deserialize<'de> for ModelDocument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let w = Written::deserialize(deserializer)?;
-        let refused = [
-            ("objects", w.objects.is_some()),
-            ("machines", w.machines.is_some()),
-            ("charts", w.charts.is_some()),
-            ("logs", w.logs.is_some()),
-            ("exec", w.exec.is_some()),
-        ];
+        let refused = [("objects", w.objects.is_some()), ("machines", w.machines.is_some()), ("charts", w.charts.is_some())];
         if let Some((section, _)) = refused.iter().find(|(_, given)| *given) {
             return Err(de::Error::custom(format!("simulator: not modelled: section `{section}` of a Model document")));
         }
         let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
+        let whys = whys.chain(w.exec.iter().map(|m| &m.why)).chain(w.logs.iter().map(|m| &m.why)).chain(w.nodes.iter().map(|m| &m.why));
         if whys.into_iter().any(|why| why.trim().is_empty()) {
             return Err(de::Error::custom("`why` of a model entry is empty; say why it is believed"));
         }
-        Ok(Self { images: w.images, pods: w.pods })
+        Ok(Self { images: w.images, pods: w.pods, exec: w.exec, logs: w.logs, nodes: w.nodes })
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::json::Value;
 
+use crate::api::exec::Exec;
+use crate::api::log::LogFollow;
+use crate::faults::Held;
 use crate::status::Status;
 
 /// An HTTP method.
@@ -50,8 +55,54 @@ pub struct Request {
     pub accept: String,
     /// The `User-Agent` header; empty when absent.
     pub user_agent: String,
+    /// The `Upgrade` header, for example `websocket`; empty when absent.
+    pub upgrade: String,
+    /// The `If-None-Match` header: the tags of the documents that the client has; empty when absent.
+    pub if_none_match: String,
     /// The body; empty when absent.
     pub body: Vec<u8>,
+    /// Who asks; `None` is the administrator, who may do everything.
+    pub user: Option<User>,
+}
+
+/// Somebody who makes requests, as the server knows him after he has shown who he is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name, for example `alice` or `system:serviceaccount:shop:robot`.
+    pub name: String,
+    /// All groups, those included that the server itself adds.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// A user in these groups, and in those that the server adds: `system:authenticated`, and for a ServiceAccount its own.
+    #[must_use]
+    pub fn new(name: &str, groups: &[&str]) -> Self {
+        let mut all: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+        let mut add = |group: String| {
+            if !all.contains(&group) {
+                all.push(group);
+            }
+        };
+        if let Some((namespace, _)) = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+            add("system:serviceaccounts".to_owned());
+            add(format!("system:serviceaccounts:{namespace}"));
+        }
+        add(if name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" }.to_owned());
+        Self { name: name.to_owned(), groups: all }
+    }
+
+    /// The ServiceAccount of this name.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        Self::new(&format!("system:serviceaccount:{namespace}:{name}"), &[])
+    }
+
+    /// Whom requests without a user come from.
+    #[must_use]
+    pub fn administrator() -> Self {
+        Self::new("admin", &["system:masters"])
+    }
 }
 
 impl Request {
@@ -72,8 +123,18 @@ impl Request {
             content_type: String::new(),
             accept: String::new(),
             user_agent: String::new(),
+            upgrade: String::new(),
+            if_none_match: String::new(),
             body: Vec::new(),
+            user: None,
         }
+    }
+
+    /// The same request, made by this user: what he may do is decided by roles and bindings.
+    #[must_use]
+    pub fn by(mut self, user: &User) -> Self {
+        self.user = Some(user.clone());
+        self
     }
 
     /// A GET. The path may carry an undecoded query (`?a=b&c=d`), for tests and fixtures.
@@ -121,6 +182,20 @@ impl Request {
         self
     }
 
+    /// The same request, to be carried on as a stream of this protocol: `websocket`.
+    #[must_use]
+    pub fn with_upgrade(mut self, protocol: &str) -> Self {
+        protocol.clone_into(&mut self.upgrade);
+        self
+    }
+
+    /// The same request with an `Accept` header.
+    #[must_use]
+    pub fn with_accept(mut self, accept: &str) -> Self {
+        accept.clone_into(&mut self.accept);
+        self
+    }
+
     /// The first value of a query parameter.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
@@ -141,12 +216,16 @@ pub enum Body {
     Text(String),
     /// An open watch: poll it with [`Cluster::poll_watch`](crate::Cluster::poll_watch).
     Watch(WatchId),
+    /// A log that goes on: poll a copy of it with [`Cluster::poll_log`](crate::Cluster::poll_log).
+    Log(Arc<LogFollow>),
+    /// A command in a container, for a client that speaks the stream protocol. The status is 101.
+    Exec(Arc<Exec>),
 }
 
 /// The answer to a request.
 ///
-/// `status` 0 means that the connection was lost by a fault rule and there is no answer: the caller turns it into a transport
-/// error. Whether the write was done is then unknown to the client; the body is an empty text.
+/// `status` 0 means that a fault rule took the connection away and there is no answer: the caller turns it into a transport
+/// error. Whether the write was done is then unknown to the client, unless [`Conduct::refused`] says that nothing was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// The HTTP status code, or 0 for a lost connection.
@@ -155,26 +234,47 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
+    /// How it is delivered.
+    pub conduct: Conduct,
+}
+
+/// How an answer is delivered: what fault rules do to it on its way. Whoever carries it out is between client and cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conduct {
+    /// The connection was never opened; `status` is 0.
+    pub refused: bool,
+    /// It arrives so much later, in virtual time.
+    pub late: SignedDuration,
+    /// The request stands still until the hold is released. On the far side of its commit the answer is delivered then; on the
+    /// near side `status` is 0, nothing was done, and [`Cluster::handle_held`](crate::Cluster::handle_held) does it then.
+    pub held: Option<Held>,
+    /// It ends after so many bytes of its body, and the connection with it.
+    pub cut: Option<usize>,
 }
 
 impl Response {
     /// A JSON answer.
     #[must_use]
     pub fn json(status: u16, body: Arc<Value>) -> Self {
-        Self { status, headers: vec![("Content-Type".into(), "application/json".into())], body: Body::Json(body) }
+        Self {
+            status,
+            headers: vec![("Content-Type".into(), "application/json".into())],
+            body: Body::Json(body),
+            conduct: Conduct::default(),
+        }
     }
 
     /// A plain text answer.
     #[must_use]
     pub fn text(status: u16, body: &str) -> Self {
         let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
-        Self { status, headers, body: Body::Text(body.to_owned()) }
+        Self { status, headers, body: Body::Text(body.to_owned()), conduct: Conduct::default() }
     }
 
     /// A lost connection.
     #[must_use]
     pub fn lost() -> Self {
-        Self { status: 0, headers: Vec::new(), body: Body::Text(String::new()) }
+        Self { status: 0, headers: Vec::new(), body: Body::Text(String::new()), conduct: Conduct::default() }
     }
 
     /// The JSON body, `None` for text and watches.
@@ -182,7 +282,7 @@ impl Response {
     pub fn value(&self) -> Option<&Value> {
         match &self.body {
             Body::Json(value) => Some(value),
-            Body::Text(_) | Body::Watch(_) => None,
+            Body::Text(_) | Body::Watch(_) | Body::Log(_) | Body::Exec(_) => None,
         }
     }
 }

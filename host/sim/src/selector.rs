@@ -354,7 +354,7 @@ fn supported(kind: &Kind, field: &str) -> bool {
 
 /// Selectable fields beside name and namespace.
 fn own_fields(kind: &Kind) -> &'static [&'static str] {
-    match kind.kind {
+    match kind.built_in() {
         "Pod" => &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -389,7 +389,7 @@ fn own_fields(kind: &Kind) -> &'static [&'static str] {
 
 fn unsupported(kind: &Kind, field: &str) -> Status {
     // Kinds with a list of their own answer shorter than those without.
-    Status::bad_request(if own_fields(kind).is_empty() {
+    Status::bad_request(if own_fields(kind).is_empty() && kind.custom().is_none() {
         format!(r#"{field:?} is not a known field selector: only "metadata.name", "metadata.namespace""#)
     } else {
         format!("field label not supported: {field}")

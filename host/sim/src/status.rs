@@ -123,7 +123,12 @@ impl Status {
     /// 422: the object is invalid for these causes.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let mut texts: Vec<String> = Vec::new();
+        for text in causes.iter().map(|c| format!("{}: {}", c.field, c.message)) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let text = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -142,15 +147,32 @@ impl Status {
     /// 422: the options of a request are invalid. The kind is one of `metav1`, for example `ListOptions`.
     #[must_use]
     pub fn invalid_options(kind: &str, cause: &Cause) -> Self {
-        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
-        let causes = json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
+        Self::invalid_options_all(kind, std::slice::from_ref(cause))
+    }
+
+    /// As [`Self::invalid_options`], for several causes.
+    #[must_use]
+    pub fn invalid_options_all(kind: &str, causes: &[Cause]) -> Self {
+        let texts: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let text = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {text}");
+        let causes: Vec<Value> = causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
         Self::new(422, "Invalid", message, json!({"group": "meta.k8s.io", "kind": kind, "causes": causes}))
     }
 
     /// 422: what a patch makes of an object cannot be decoded.
     #[must_use]
     pub fn invalid_patch(patched: &Value, why: &str) -> Self {
-        let cause = Cause::invalid("patch", &patched.to_string().into(), why);
+        Self::invalid_patch_text(&patched.to_string(), why)
+    }
+
+    /// As [`Self::invalid_patch`], where the server shows something else than the patched object.
+    #[must_use]
+    pub(crate) fn invalid_patch_text(shown: &str, why: &str) -> Self {
+        let cause = Cause::invalid("patch", &shown.into(), why);
         let message = format!(" \"\" is invalid: patch: {}", cause.message);
         let causes = json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
         Self::new(422, "Invalid", message, json!({"causes": causes}))

@@ -4,7 +4,9 @@
 //! persistent: a fork costs the same for ten objects as for a hundred thousand, a write copies the few nodes on the way to
 //! its entry, and two stores of one descent are compared in the size of their difference.
 
+mod content;
 mod lookup;
+mod meta;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +16,10 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, Vector};
 
-use crate::json::{Map, Text, Value};
+use crate::json::{Text, Value};
 use jiff::Timestamp;
 
+use crate::crd::Customs;
 use crate::defaults;
 use crate::kinds::{self, Kind};
 use crate::rng::Rng;
@@ -24,7 +27,10 @@ use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::view;
 
+pub(crate) use self::content::spec_differs;
 use self::lookup::Lookup;
+pub(crate) use self::meta::with_rv;
+use self::meta::{drop_no_owners, metadata, name, set_rv, text};
 
 /// Changes that can still be watched when nothing else is asked for.
 pub const DEFAULT_HISTORY: usize = 8192;
@@ -106,6 +112,8 @@ pub struct Store {
     rv: u64,
     rng: Rng,
     shelves: BTreeMap<&'static Kind, Shelf>,
+    /// What the definitions of custom resources say.
+    customs: Customs,
     /// Keys of objects by the uids they name as owners.
     dependents: OrdMap<String, OrdSet<Key>>,
     history: Vector<Change>,
@@ -125,6 +133,7 @@ impl Store {
             rv: 0,
             rng: Rng::new(seed),
             shelves: BTreeMap::new(),
+            customs: Customs::default(),
             dependents: OrdMap::new(),
             history: Vector::new(),
             history_limit: DEFAULT_HISTORY,
@@ -188,6 +197,22 @@ impl Store {
         Some(here.filter_map(|key| shelf.objects.get_key_value(key)))
     }
 
+    /// The custom resources that are defined.
+    pub(crate) fn customs(&self) -> &Customs {
+        &self.customs
+    }
+
+    /// The kind with this `apiVersion` and `kind`, of Kubernetes itself or defined.
+    #[must_use]
+    pub fn kind_named(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
+        kinds::by_kind(api_version, kind).or_else(|| self.customs.by_kind(api_version, kind))
+    }
+
+    /// The kinds of which there is anything, and have been.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static Kind> {
+        self.shelves.keys().copied()
+    }
+
     /// The number of the last change.
     #[must_use]
     pub fn rv(&self) -> u64 {
@@ -213,26 +238,31 @@ impl Store {
         self.stage(kind, object, now, &mut self.rng.clone())
     }
 
+    /// Gives an object its name and uid before it is created, for a kind whose content depends on them.
+    pub(crate) fn identify(&mut self, object: &mut Value) {
+        if let Some(meta) = metadata(object) {
+            name(meta, &mut self.rng);
+            meta.insert("uid", self.rng.uuid().into());
+        }
+    }
+
     fn stage(&self, kind: &'static Kind, mut object: Value, now: Timestamp, rng: &mut Rng) -> Result<Value, Status> {
         defaults::apply(kind, &mut object);
         defaults::reset_for_create(kind, &mut object);
         let Some(meta) = metadata(&mut object) else {
             return Err(Status::bad_request("metadata is not an object"));
         };
-        let name = text(meta, "name");
-        if name.is_empty() {
-            let base = text(meta, "generateName");
-            // The server cuts the base so that base and suffix fit into 63 characters.
-            let cut = base.char_indices().nth(58).map_or(base.as_str(), |(at, _)| &base[..at]);
-            let name = format!("{cut}{}", rng.suffix(5));
-            meta.insert("name", name.into());
-        }
-        for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"] {
+        name(meta, rng);
+        for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             meta.remove(field);
         }
-        meta.insert("uid", rng.uuid().into());
+        drop_no_owners(meta);
+        // The uid of a Job is in its selector and was given before: see [`Self::identify`].
+        if !kind.is(kinds::JOB) || text(meta, "uid").is_empty() {
+            meta.insert("uid", rng.uuid().into());
+        }
         meta.insert("creationTimestamp", view::stamp(now).into());
-        meta.remove("generation");
+        // What a client writes stays where the server does not count.
         if kind.has_generation {
             meta.insert("generation", 1.into());
         }
@@ -303,7 +333,11 @@ impl Store {
                 None => meta.remove(field),
             };
         }
-        meta.remove("managedFields");
+        // Who does not know of owners leaves them as they are.
+        if let Some(owners) = old.and_then(|m| m.get("managedFields")).filter(|_| !meta.contains_key("managedFields")) {
+            meta.insert("managedFields", owners.clone());
+        }
+        drop_no_owners(meta);
         meta.remove("selfLink");
         if key.kind.has_generation && bumps(key.kind, before, &object) {
             let generation = view::generation(before) + 1;
@@ -354,7 +388,6 @@ impl Store {
         let rv = known.unwrap_or(self.rv);
         set_rv(&mut object, rv);
         if let Some(meta) = metadata(&mut object) {
-            meta.remove("managedFields");
             meta.remove("selfLink");
             let mut fill = |field: &str, value: Value| {
                 if meta.get(field).is_none_or(Value::is_null) {
@@ -486,6 +519,9 @@ impl Store {
     }
 
     fn place(&mut self, key: &Key, object: Option<&Arc<Value>>) -> Option<Arc<Value>> {
+        if key.kind.is(kinds::CUSTOM_RESOURCE_DEFINITION) {
+            self.customs.take(&key.name, object.map(|object| &**object));
+        }
         let shelf = self.shelves.entry(key.kind).or_default();
         let before = match object {
             Some(object) => match shelf.objects.get_mut(key) {
@@ -536,34 +572,4 @@ impl Store {
             }
         }
     }
-}
-
-/// Whether what the user wants differs: everything but metadata and status.
-pub(crate) fn spec_differs(kind: &Kind, before: &Value, after: &Value) -> bool {
-    if kind.is(kinds::ENDPOINT_SLICE) {
-        return ["endpoints", "ports", "addressType"].iter().any(|field| before.get(field) != after.get(field));
-    }
-    before.get("spec") != after.get("spec")
-}
-
-/// The object with another resource version, as `DELETED` events carry it.
-pub(crate) fn with_rv(object: &Value, rv: u64) -> Value {
-    let mut object = object.clone();
-    set_rv(&mut object, rv);
-    object
-}
-
-fn set_rv(object: &mut Value, rv: u64) {
-    if let Some(meta) = metadata(object) {
-        meta.insert("resourceVersion", rv.to_string().into());
-    }
-}
-
-/// The metadata of an object, created when it is missing.
-fn metadata(object: &mut Value) -> Option<&mut Map> {
-    object.as_object_mut()?.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
-}
-
-fn text(meta: &Map, field: &str) -> String {
-    meta.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::faults::Disturbance;
 use crate::json::{Value, json};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::table::Form;
 use crate::api::{Call, ListOptions, Listing, too_new};
 use crate::request::{Request, WatchId};
 use crate::status::{Cause, Status};
@@ -31,6 +33,7 @@ pub enum WatchPoll {
 struct Watch {
     call: Call,
     options: ListOptions,
+    form: Form,
     cursor: u64,
     queue: VecDeque<Value>,
     bookmarks: bool,
@@ -39,8 +42,8 @@ struct Watch {
     /// Set at the deadline: what happens later is not told any more.
     last: Option<u64>,
     closed: bool,
-    /// A fault: cut after so many events.
-    cut_after: Option<u64>,
+    /// What a fault rule does to it.
+    disturbance: Disturbance,
 }
 
 /// The open watches of a cluster.
@@ -58,7 +61,8 @@ impl Watches {
         call: &Call,
         request: &Request,
         now: Timestamp,
-        cut_after: Option<u64>,
+        form: Form,
+        disturbance: Disturbance,
     ) -> Result<WatchId, Status> {
         let options = ListOptions::parse(call, request)?.unpaged();
         let flag = |name: &str| request.query(name).is_some_and(|v| matches!(v, "" | "true" | "1"));
@@ -76,13 +80,14 @@ impl Watches {
             call: call.clone(),
             cursor: store.rv(),
             queue: VecDeque::new(),
-            bookmarks,
+            bookmarks: bookmarks && !disturbance.no_bookmarks,
             next_bookmark: view::later(now, BOOKMARK_EVERY),
             deadline: view::later(now, timeout),
             last: None,
             closed: false,
-            cut_after,
+            disturbance,
             options,
+            form,
         };
         watch.begin(store, initial)?;
         self.next += 1;
@@ -159,13 +164,21 @@ impl Watch {
     }
 
     fn poll(&mut self, store: &Store, now: Timestamp) -> WatchPoll {
-        if self.closed || self.cut_after == Some(0) {
+        if self.closed {
             return WatchPoll::Closed;
+        }
+        if self.disturbance.after == Some(0) {
+            self.closed = true;
+            if !self.disturbance.expires {
+                return WatchPoll::Closed;
+            }
+            let message = format!("too old resource version: {} ({})", self.cursor, store.rv());
+            return WatchPoll::Event(event("ERROR", Status::expired(message).into_value()));
         }
         match self.next_event(store, now) {
             Some(event) => {
-                self.cut_after = self.cut_after.map(|left| left.saturating_sub(1));
-                WatchPoll::Event(event)
+                self.disturbance.after = self.disturbance.after.map(|left| left.saturating_sub(1));
+                self.form.event(event, now).map_or(WatchPoll::Closed, WatchPoll::Event)
             }
             None if self.closed => WatchPoll::Closed,
             None => WatchPoll::Pending,

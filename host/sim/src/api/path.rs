@@ -1,5 +1,7 @@
 //! Paths: which resource a request is about, and what it wants.
 
+use super::discovery;
+use crate::crd::Customs;
 use crate::kinds::{self, Kind};
 use crate::request::{Method, Request};
 use crate::status::Status;
@@ -74,6 +76,8 @@ pub(crate) enum Target {
     Version,
     /// `/api`, `/apis` and below, without a resource.
     Discovery(Vec<String>),
+    /// `/openapi/v3` and below: what stands behind it, empty for the list of documents.
+    OpenApi(String),
     /// A resource.
     Resource(Call),
 }
@@ -82,26 +86,37 @@ pub(crate) enum Target {
 ///
 /// # Errors
 /// 404 for what no server has, 501 for what this one has not, 405 for a verb that a resource has not.
-pub(crate) fn target(request: &Request) -> Result<Target, Status> {
+pub(crate) fn target(request: &Request, customs: &Customs) -> Result<Target, Status> {
     let path = request.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
         ["readyz" | "livez" | "healthz", ..] => Ok(Target::Health),
         ["version"] => Ok(Target::Version),
-        ["openapi", ..] => Err(Status::not_modelled("OpenAPI documents")),
-        ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => discovery(&segments),
-        ["api", version, rest @ ..] => resource(request, "", version, rest).map(Target::Resource),
-        ["apis", group, version, rest @ ..] => resource(request, group, version, rest).map(Target::Resource),
+        ["openapi", "v3", rest @ ..] => Ok(Target::OpenApi(rest.join("/"))),
+        ["openapi", ..] => Err(Status::not_modelled("OpenAPI documents of version 2")),
+        ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => described(&segments, customs),
+        ["api", version, rest @ ..] => resource(request, ("", version), rest, customs).map(Target::Resource),
+        ["apis", group, version, rest @ ..] => resource(request, (group, version), rest, customs).map(Target::Resource),
         _ => Err(Status::unknown_path()),
     }
 }
 
-fn discovery(segments: &[&str]) -> Result<Target, Status> {
+/// Whether a path leads to nothing that any part of the server looks after: the answer is then no document.
+pub(crate) fn is_nowhere(request: &Request, customs: &Customs) -> bool {
+    let segments: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    match segments.as_slice() {
+        ["apis", group, _, ..] => !discovery::serves(group, None, &customs.kinds()),
+        ["api", version, ..] => *version != "v1",
+        _ => true,
+    }
+}
+
+fn described(segments: &[&str], customs: &Customs) -> Result<Target, Status> {
     let known = match segments {
         ["api"] | ["apis"] => true,
         ["api", version] => *version == "v1",
-        ["apis", group] => served(group, None),
-        ["apis", group, version] => served(group, Some(version)),
+        ["apis", group] => discovery::serves(group, None, &customs.kinds()),
+        ["apis", group, version] => discovery::serves(group, Some(version), &customs.kinds()),
         _ => false,
     };
     if known {
@@ -111,11 +126,7 @@ fn discovery(segments: &[&str]) -> Result<Target, Status> {
     Err(kinds::not_modelled(group, "v1", "").map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)))
 }
 
-fn served(group: &str, version: Option<&str>) -> bool {
-    !group.is_empty() && kinds::ALL.iter().any(|k| k.group == group && version.is_none_or(|v| v == k.version))
-}
-
-fn resource(request: &Request, group: &str, version: &str, rest: &[&str]) -> Result<Call, Status> {
+fn resource(request: &Request, (group, version): (&str, &str), rest: &[&str], customs: &Customs) -> Result<Call, Status> {
     if rest.iter().any(|part| part.is_empty()) {
         return Err(Status::unknown_path());
     }
@@ -138,7 +149,14 @@ fn resource(request: &Request, group: &str, version: &str, rest: &[&str]) -> Res
         [plural, name, "proxy", ..] => (*plural, *name, "proxy"),
         _ => return Err(Status::unknown_path()),
     };
-    let Some(kind) = kinds::by_resource(group, version, plural) else {
+    if (group, version, plural) == ("", "v1", "bindings") {
+        return bindings(request, namespace, name);
+    }
+    if let Some(review) = kinds::review(group, version, plural) {
+        return question(request, review, namespace, rest.len());
+    }
+    let found = kinds::by_resource(group, version, plural).or_else(|| customs.served(group, version, plural));
+    let Some(kind) = found else {
         let what = kinds::not_modelled(group, version, plural);
         return Err(what.map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)));
     };
@@ -146,16 +164,57 @@ fn resource(request: &Request, group: &str, version: &str, rest: &[&str]) -> Res
         return Err(Status::unknown_path());
     }
     if !subresource.is_empty() && !kind.has_subresource(subresource) {
+        if kind.custom().is_some() {
+            return Err(Status::not_found(kind, name));
+        }
         let what = kinds::subresource_not_modelled(kind, subresource);
         return Err(what.map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)));
     }
     let all_namespaces = kind.namespaced && namespace.is_none();
     let verb = verb(request, name, subresource, all_namespaces)?;
+    if verb == Verb::DeleteCollection && kind.is(kinds::NAMESPACE) {
+        return Err(Status::method_not_allowed());
+    }
     Ok(Call { verb, kind, namespace, name: name.to_owned(), subresource: subresource.to_owned() })
 }
 
+/// A question about access can only be created.
+fn question(request: &Request, kind: &'static Kind, namespace: Option<String>, parts: usize) -> Result<Call, Status> {
+    if parts > 1 || kind.namespaced != namespace.is_some() {
+        return Err(Status::unknown_path());
+    }
+    if request.method != Method::Post {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(Call { verb: Verb::Create, kind, namespace, name: String::new(), subresource: String::new() })
+}
+
+/// The older way to bind a pod: the name of the pod is in the body.
+fn bindings(request: &Request, namespace: Option<String>, name: &str) -> Result<Call, Status> {
+    if namespace.is_none() || !name.is_empty() {
+        return Err(Status::unknown_path());
+    }
+    if request.method != Method::Post {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(Call { verb: Verb::Create, kind: kinds::POD, namespace, name: String::new(), subresource: "binding".to_owned() })
+}
+
+/// Subresources that are only ever created.
+const CREATED: &[&str] = &["binding", "eviction"];
+/// Subresources that only some methods go with, with the verbs of these.
+const CONNECTED: &[(&str, &[(Method, Verb)])] =
+    &[("exec", &[(Method::Get, Verb::Get), (Method::Post, Verb::Create)]), ("log", &[(Method::Get, Verb::Get)])];
+
 fn verb(request: &Request, name: &str, subresource: &str, all_namespaces: bool) -> Result<Verb, Status> {
     let flag = |name: &str| request.query(name).is_some_and(|v| matches!(v, "" | "true" | "1"));
+    if CREATED.contains(&subresource) {
+        return if request.method == Method::Post { Ok(Verb::Create) } else { Err(Status::method_not_allowed()) };
+    }
+    if let Some((_, methods)) = CONNECTED.iter().find(|(connected, _)| *connected == subresource) {
+        let verb = methods.iter().find(|(method, _)| *method == request.method).map(|(_, verb)| *verb);
+        return verb.ok_or_else(Status::method_not_allowed);
+    }
     let verb = match (request.method, name.is_empty()) {
         (Method::Get, true) if flag("watch") => Verb::Watch,
         (Method::Get, true) => Verb::List,
@@ -179,7 +238,7 @@ mod tests {
     use super::*;
 
     fn call(request: &Request) -> Result<Call, (u16, String)> {
-        match target(request) {
+        match target(request, &Customs::default()) {
             Ok(Target::Resource(call)) => Ok(call),
             Ok(other) => panic!("not a resource: {other:?}"),
             Err(status) => Err((status.code(), status.message().to_owned())),
@@ -204,9 +263,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_or_unknown() {
         let code = |path: &str| call(&Request::get(path)).unwrap_err();
-        assert_eq!(code("/apis/apps/v1/namespaces/x/statefulsets"), (501, "simulator: not modelled: statefulsets.apps".into()));
-        assert_eq!(code("/apis/batch/v1/jobs"), (501, "simulator: not modelled: jobs.batch".into()));
-        assert_eq!(code("/api/v1/namespaces/x/pods/p/log").1, "simulator: not modelled: pods/log");
+        assert_eq!(code("/api/v1/namespaces/x/limitranges"), (501, "simulator: not modelled: limitranges".into()));
+        assert_eq!(code("/apis/storage.k8s.io/v1/storageclasses"), (501, "simulator: not modelled: storageclasses.storage.k8s.io".into()));
+        assert_eq!(code("/api/v1/namespaces/x/pods/p/attach").1, "simulator: not modelled: pods/attach");
         assert_eq!(code("/apis/apps/v1/namespaces/x/daemonsets/d/scale").0, 404);
         assert_eq!(code("/apis/example.com/v1/things").0, 404);
         assert_eq!(code("/apis/apps/v1beta1/deployments").0, 404);

@@ -15,7 +15,7 @@ use crate::view;
 pub(super) fn get(cx: &Cx<'_>, call: &Call) -> Result<Response, Status> {
     let key = call.key();
     let object = cx.store.get(&key).ok_or_else(|| Status::not_found(call.kind, &call.name))?;
-    Ok(Response::json(200, if call.subresource == "scale" { Arc::new(scale::of(object)) } else { Arc::clone(object) }))
+    Ok(Response::json(200, if call.subresource == "scale" { Arc::new(scale::of(call.kind, object)) } else { Arc::clone(object) }))
 }
 
 /// What a list or watch asks for.
@@ -66,7 +66,12 @@ impl ListOptions {
     /// Reads the options of a list or watch from its query.
     pub(crate) fn parse(call: &Call, request: &Request) -> Result<Self, Status> {
         let labels = request.query("labelSelector").unwrap_or_default();
-        let labels = LabelSelector::parse(labels).map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels = LabelSelector::parse(labels).map_err(|error| {
+            // The server's reader does not say which part of a requirement a bad key is.
+            let said = error.to_string();
+            let said = said.strip_prefix("key: ").map_or_else(|| said.clone(), |rest| format!("<nil>: {rest}"));
+            Status::bad_request(format!("unable to parse requirement: {said}"))
+        })?;
         let fields = FieldSelector::parse(call.kind, request.query("fieldSelector").unwrap_or_default())?;
         let limit = match request.query("limit").unwrap_or_default() {
             "" => 0,
@@ -226,7 +231,11 @@ impl Listing {
         if let Some(remaining) = self.remaining {
             meta.insert("remainingItemCount", remaining.into());
         }
-        let items: Vec<Value> = self.objects.iter().map(|object| without_type(object)).collect();
+        let custom = call.kind.custom().is_some();
+        if custom && self.proceed.is_none() {
+            meta.insert("continue", "".into());
+        }
+        let items: Vec<Value> = self.objects.iter().map(|object| if custom { (**object).clone() } else { without_type(object) }).collect();
         json!({"kind": call.kind.list_kind(), "apiVersion": call.kind.api_version(), "metadata": meta, "items": items})
     }
 }

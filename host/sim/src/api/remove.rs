@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::json::json;
 
 use super::read::Listing;
-use super::{Call, Cx, ListOptions, body, check_dry_run, dry_run};
+use super::{Call, Cx, ListOptions, body, check_dry_run, dry_run, plugins};
 use crate::gc::{self, Outcome};
 use crate::request::{Method, Request, Response};
 use crate::status::Status;
@@ -15,11 +15,12 @@ use crate::view;
 /// Deletes one object.
 pub(super) fn one(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
     let (options, dry_run) = options(request)?;
+    plugins::delete(call)?;
     let outcome = gc::delete_with(cx.store, &call.key(), &options, cx.now, dry_run)?;
     let document = match outcome {
         Outcome::Pending(object) => object,
         // For these kinds the server answers with the object itself.
-        Outcome::Gone(object) if matches!(call.kind.kind, "Namespace" | "Pod" | "Service") => object,
+        Outcome::Gone(object) if matches!(call.kind.kind, "Namespace" | "Pod" | "Service" | "ServiceAccount") => object,
         Outcome::Gone(object) => {
             let mut details = json!({"name": call.name, "kind": call.kind.plural, "uid": view::uid(&object)});
             if !call.kind.group.is_empty() {

@@ -7,9 +7,16 @@ use crate::selector::LabelSelector;
 use crate::status::{Cause, Status};
 use crate::view;
 
-/// The scale of a workload. A count of zero is left out, as the server does.
-pub(super) fn of(object: &Value) -> Value {
-    let selector = view::at(object, &["spec", "selector"]).and_then(|s| LabelSelector::from_value(s).ok()).unwrap_or_default();
+/// The scale of a workload or custom resource. A count of zero is left out, as the server does.
+pub(super) fn of(kind: &Kind, object: &Value) -> Value {
+    let (replicas, found, selector) = match kind.custom().and_then(|version| version.scale.as_ref()) {
+        Some(scale) => scale.read(object),
+        None => {
+            let selector = view::at(object, &["spec", "selector"]).and_then(|s| LabelSelector::from_value(s).ok()).unwrap_or_default();
+            let replicas = view::int(object, &["spec", "replicas"]).unwrap_or(1);
+            (Some(replicas), view::count(object, &["status", "replicas"]), Some(selector.to_string()))
+        }
+    };
     let mut meta = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = view::at(object, &["metadata", field]) {
@@ -17,13 +24,16 @@ pub(super) fn of(object: &Value) -> Value {
         }
     }
     let mut spec = Map::new();
-    let replicas = view::int(object, &["spec", "replicas"]).unwrap_or(1);
-    if replicas != 0 {
+    if let Some(replicas) = replicas.filter(|replicas| *replicas != 0) {
         spec.insert("replicas", replicas.into());
     }
+    let mut status = Map::new();
+    status.insert("replicas", found.into());
+    if let Some(selector) = selector {
+        status.insert("selector", selector.into());
+    }
     json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec,
-        "status": {"replicas": view::count(object, &["status", "replicas"]), "selector": selector.to_string()},
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status,
     })
 }
 
@@ -52,7 +62,8 @@ pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
     };
     check(scale).map_err(|why| Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {why}")))?;
     let replicas = view::count(scale, &["spec", "replicas"]);
-    if replicas < 0 {
+    let custom = kind.custom().and_then(|version| version.scale.as_ref());
+    if replicas < 0 && custom.is_none() {
         return invalid(Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
     }
     let given = view::text(scale, &["metadata", "resourceVersion"]);
@@ -64,6 +75,9 @@ pub(super) fn apply(kind: &Kind, object: &Value, scale: &Value) -> Result<Value,
         return Err(super::write::other_uid(kind, uid, object));
     }
     let mut object = object.clone();
-    view::set(&mut object, &["spec", "replicas"], replicas);
+    match custom {
+        Some(scale) => scale.write(&mut object, replicas),
+        None => view::set(&mut object, &["spec", "replicas"], replicas),
+    }
     Ok(object)
 }

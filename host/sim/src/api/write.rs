@@ -4,29 +4,98 @@ use std::sync::Arc;
 
 use crate::json::{Value, json};
 
-use super::{Call, Cx, body, dry_run, scale, service};
+use super::options::{self, WriteOptions};
+use super::{Call, Cx, Verb, body, plugins, scale, service, strict};
 use crate::kinds::{self, Kind};
 use crate::patch::{self, PatchKind};
 use crate::request::{Request, Response};
 use crate::status::{Cause, Status};
 use crate::store::{Key, spec_differs};
-use crate::{defaults, validate, view};
+use crate::{access, apply, crd, defaults, validate, view};
 
 /// Creates an object.
 pub(super) fn create(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
-    let dry_run = dry_run(request)?;
-    let object = body::object(call, request)?;
-    let created = insert(cx, call, object, dry_run)?;
+    let options = options::of(request, false)?;
+    let object = body::object(cx, call, request, &options)?;
+    let created = insert(cx, call, object, &options, Owners::ToBeSet)?;
     Ok(Response::json(201, created))
 }
 
-fn insert(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool) -> Result<Arc<Value>, Status> {
-    validate::shape(call.kind, &object).map_err(|why| undecodable(call.kind, &why))?;
+/// Whether an object says already who owns its fields after the write.
+#[derive(Clone, Copy, PartialEq)]
+enum Owners {
+    /// It was applied, or scaled.
+    Set,
+    ToBeSet,
+}
+
+/// Writes who owns what after a write that is no apply.
+fn set_owners(cx: &Cx<'_>, call: &Call, options: &WriteOptions, before: Option<&Value>, after: &mut Value) {
+    let time = view::stamp(cx.now);
+    let writer = writer(call, options, &time);
+    let owners = apply::updated(&writer, before, after);
+    view::set(after, &["metadata", "managedFields"], owners);
+}
+
+fn writer<'a>(call: &'a Call, options: &'a WriteOptions, time: &'a str) -> apply::Writer<'a> {
+    apply::Writer { kind: call.kind, manager: &options.manager, subresource: &call.subresource, time }
+}
+
+fn insert(cx: &mut Cx<'_>, call: &Call, mut object: Value, options: &WriteOptions, owners: Owners) -> Result<Arc<Value>, Status> {
+    let dry_run = options.dry_run;
+    if call.verb != Verb::Create {
+        access::may_create(cx.store, cx.user, call)?;
+    }
     namespace_takes(cx, call, &object)?;
+    crd::lifecycle::refuse_new(cx.store, call.kind, view::name(&object))?;
+    crd::prepare(call.kind, &mut object);
+    defaults::workload::count_template(call.kind, None, &mut object);
+    if owners == Owners::ToBeSet {
+        // The server notes who owns the fields after the defaults and before admission.
+        let mut wanted = object.clone();
+        defaults::apply(call.kind, &mut wanted);
+        for path in given_later(call.kind).iter().filter(|path| view::at(&object, path).is_none()) {
+            view::remove(&mut wanted, path);
+        }
+        set_owners(cx, call, options, None, &mut wanted);
+        let noted = view::at(&wanted, &["metadata", "managedFields"]).cloned().unwrap_or_default();
+        view::set(&mut object, &["metadata", "managedFields"], noted);
+    }
+    cx.admit(&mut object);
+    plugins::create(cx.store, call, &mut object)?;
+    access::escalation::check(cx.store, cx.user, call, None, &object)?;
     defaults::apply(call.kind, &mut object);
+    let before = cx.store.rng().clone();
+    let is_job = call.kind.is(kinds::JOB);
+    if is_job {
+        view::remove(&mut object, &["metadata", "uid"]);
+        defaults::workload::identify(cx.store, &mut object);
+    }
+    let outcome = insert_checked(cx, call, object, dry_run);
+    if is_job && (dry_run || outcome.is_err()) {
+        // What was not done draws no numbers.
+        *cx.store.rng() = before;
+    }
+    outcome
+}
+
+/// What a real server fills in only after it has noted who owns the fields.
+fn given_later(kind: &Kind) -> &'static [&'static [&'static str]] {
+    match kind.kind {
+        "Pod" => &[&["spec", "priority"], &["spec", "preemptionPolicy"], &["spec", "tolerations"]],
+        "Service" => &[&["spec", "ipFamilies"], &["spec", "ipFamilyPolicy"]],
+        _ => &[],
+    }
+}
+
+fn insert_checked(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool) -> Result<Arc<Value>, Status> {
     validate::create(call.kind, &object)?;
+    crd::validate(call.kind, &object, false)?;
+    crd::refuse(call.kind, &object)?;
+    crd::into_storage(call.kind, &mut object);
+    cx.warnings.extend(crd::warning(call.kind, &object));
     if call.kind.is(kinds::SERVICE) {
-        service::allocate(cx.store, &mut object, dry_run)?;
+        service::allocate(cx.store, &mut object, service::Given::New, dry_run)?;
     }
     if dry_run {
         return cx.store.preview(call.kind, object, cx.now).map(Arc::new);
@@ -34,12 +103,8 @@ fn insert(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool) -> Res
     cx.store.create(call.kind, object, cx.now)
 }
 
-fn undecodable(kind: &Kind, why: &str) -> Status {
-    Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind))
-}
-
 /// The namespace must exist and not be going away.
-fn namespace_takes(cx: &Cx<'_>, call: &Call, object: &Value) -> Result<(), Status> {
+pub(super) fn namespace_takes(cx: &Cx<'_>, call: &Call, object: &Value) -> Result<(), Status> {
     let Some(name) = call.namespace.as_deref().filter(|_| call.kind.namespaced) else { return Ok(()) };
     match cx.store.get(&Key::new(kinds::NAMESPACE, "", name)) {
         None if cx.any_namespace => Ok(()),
@@ -58,60 +123,123 @@ fn namespace_takes(cx: &Cx<'_>, call: &Call, object: &Value) -> Result<(), Statu
 
 /// Replaces an object, its status or its scale.
 pub(super) fn update(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
-    let dry_run = dry_run(request)?;
+    let options = options::of(request, false)?;
     if call.subresource == "scale" {
-        let scale = body::json(request)?;
+        let mut scale = body::json(request)?;
+        let undecodable = |why: String| Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {why}"));
+        scale::check(&scale).map_err(undecodable)?;
+        strict::body(cx, call, options.validation, &request.body, &mut scale).map_err(undecodable)?;
         body::check_named(call, &scale)?;
-        let before = current(cx, call)?;
-        let after = scale::apply(call.kind, &before, &scale)?;
-        return Ok(Response::json(200, Arc::new(scale::of(&*store(cx, call, &before, after, dry_run)?))));
+        return rescale(cx, call, &scale, &options);
     }
-    let object = body::object(call, request)?;
-    validate::shape(call.kind, &object).map_err(|why| undecodable(call.kind, &why))?;
+    let object = body::object(cx, call, request, &options)?;
     let Some(before) = cx.store.get(&call.key()).cloned() else {
         // These few kinds can be created by a PUT.
-        if matches!(call.kind.kind, "Endpoints" | "Event" | "Lease" | "Service") && call.subresource.is_empty() {
-            return Ok(Response::json(201, insert(cx, call, object, dry_run)?));
+        if matches!(call.kind.built_in(), "Endpoints" | "Event" | "Lease" | "Service") && call.subresource.is_empty() {
+            return Ok(Response::json(201, insert(cx, call, object, &options, Owners::ToBeSet)?));
         }
         return Err(Status::not_found(call.kind, &call.name));
     };
-    if matches!(call.kind.kind, "Lease" | "PodDisruptionBudget") && view::text(&object, &["metadata", "resourceVersion"]).is_empty() {
+    let named =
+        matches!(call.kind.built_in(), "CustomResourceDefinition" | "Lease" | "PodDisruptionBudget") || call.kind.custom().is_some();
+    if named && view::text(&object, &["metadata", "resourceVersion"]).is_empty() {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
         // The server names the resource here, not the kind.
         let resource = Kind { kind: call.kind.plural, ..*call.kind };
         return Err(Status::invalid(&resource, &call.name, &[cause]));
     }
-    Ok(Response::json(200, store(cx, call, &before, object, dry_run)?))
+    Ok(Response::json(200, store(cx, call, &before, object, &options, Owners::ToBeSet)?))
+}
+
+/// Stores a workload with the replicas of a scale.
+fn rescale(cx: &mut Cx<'_>, call: &Call, scale: &Value, options: &WriteOptions) -> Result<Response, Status> {
+    let before = current(cx, call)?;
+    let mut after = scale::apply(call.kind, &before, scale)?;
+    let time = view::stamp(cx.now);
+    let owners = apply::scaled(&writer(call, options, &time), &before, &after);
+    view::set(&mut after, &["metadata", "managedFields"], owners);
+    Ok(Response::json(200, Arc::new(scale::of(call.kind, &*store(cx, call, &before, after, options, Owners::Set)?))))
 }
 
 /// Changes an object, its status or its scale in part.
 pub(super) fn patch(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
-    let dry_run = dry_run(request)?;
     let kind = PatchKind::of(&request.content_type)?;
+    if kind == PatchKind::Strategic && call.kind.custom().is_some() && call.subresource != "scale" {
+        let forms = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+        return Err(Status::unsupported_media_type(&forms));
+    }
+    let options = options::of(request, kind == PatchKind::Apply)?;
+    if kind == PatchKind::Apply {
+        return apply(cx, call, request, &options);
+    }
     let before = current(cx, call)?;
     if call.subresource == "scale" {
-        let patched = patch::apply(kind, call.kind, &scale::of(&before), &request.body)?;
+        let scale = scale::of(call.kind, &before);
+        let mut patched = patch::apply(kind, call.kind, &scale, &request.body)?;
         scale::check(&patched).map_err(|why| Status::invalid_patch(&patched, &why))?;
-        let after = scale::apply(call.kind, &before, &patched)?;
-        return Ok(Response::json(200, Arc::new(scale::of(&*store(cx, call, &before, after, dry_run)?))));
+        strict::patched(cx, call, (options.validation, kind), &request.body, &scale, &mut patched)?;
+        return rescale(cx, call, &patched, &options);
     }
     let mut after = patch::apply(kind, call.kind, &before, &request.body)?;
     if !after.is_object() {
         return Err(Status::unprocessable());
     }
     body::check_type(call, &after).map_err(|status| Status::invalid_patch(&after, status.message()))?;
+    validate::changed_shape(call.kind, &before, &after).map_err(|why| Status::invalid_patch(&after, &why))?;
+    strict::patched(cx, call, (options.validation, kind), &request.body, &before, &mut after)?;
     body::place(call, &mut after)?;
-    validate::shape(call.kind, &after).map_err(|why| Status::invalid_patch(&after, &why))?;
-    let uid = view::uid(&after);
-    if !uid.is_empty() && uid != view::uid(&before) {
-        let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
-        return Err(Status::invalid(call.kind, &call.name, &[cause]));
+    same_uid(call, &after, &before, 1)?;
+    Ok(Response::json(200, store(cx, call, &before, after, &options, Owners::ToBeSet)?))
+}
+
+/// Server-side apply: creates the object when it is not there.
+fn apply(cx: &mut Cx<'_>, call: &Call, request: &Request, options: &WriteOptions) -> Result<Response, Status> {
+    if call.subresource == "scale" {
+        return Err(Status::not_modelled("server-side apply to a scale"));
     }
-    Ok(Response::json(200, store(cx, call, &before, after, dry_run)?))
+    let before = cx.store.get(&call.key()).cloned();
+    if before.is_none() && !call.subresource.is_empty() {
+        return Err(Status::not_found(call.kind, &call.name));
+    }
+    let (config, twice) = apply::read(&request.body)?;
+    let time = view::stamp(cx.now);
+    let mut object = apply::applied(&writer(call, options, &time), before.as_deref(), &config, options.force)?;
+    validate::changed_shape(call.kind, before.as_deref().unwrap_or(&Value::Null), &object).map_err(|why| {
+        let kind = format!("{}, Kind={}", call.kind.api_version(), call.kind.kind);
+        let about = apply::about(&config);
+        let why =
+            format!("failed to convert new object ({about}) to proper version: unable to convert unstructured object to {kind}: {why}");
+        Status::new(500, "", why, Value::Null)
+    })?;
+    strict::applied(cx, call, (options.validation, twice), before.as_deref(), &mut object)?;
+    let Some(before) = before else {
+        body::check_named(call, &object)?;
+        body::place(call, &mut object)?;
+        let uid = view::uid(&object);
+        if !uid.is_empty() {
+            let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(Status::conflict(call.kind, &call.name, &why));
+        }
+        return Ok(Response::json(201, insert(cx, call, object, options, Owners::Set)?));
+    };
+    body::place(call, &mut object)?;
+    same_uid(call, &object, &before, 2)?;
+    Ok(Response::json(200, store(cx, call, &before, object, options, Owners::Set)?))
+}
+
+/// Refuses a patch that changes the uid; the server says so once or, of an apply, twice.
+fn same_uid(call: &Call, object: &Value, before: &Value, times: usize) -> Result<(), Status> {
+    let uid = view::uid(object);
+    if uid.is_empty() || view::uid(before) == uid {
+        return Ok(());
+    }
+    let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+    Err(Status::invalid(call.kind, &call.name, &vec![cause; times]))
 }
 
 fn current(cx: &Cx<'_>, call: &Call) -> Result<Arc<Value>, Status> {
-    cx.store.get(&call.key()).cloned().ok_or_else(|| Status::not_found(call.kind, &call.name))
+    let stored = cx.store.get(&call.key()).cloned().ok_or_else(|| Status::not_found(call.kind, &call.name))?;
+    Ok(crd::presented(call.kind, &stored).map_or(stored, Arc::new))
 }
 
 /// 409 for a write that names another uid than the object has.
@@ -128,14 +256,32 @@ pub(super) fn other_uid(kind: &Kind, given: &str, object: &Value) -> Status {
 }
 
 /// Stores the wanted state over the current one, as far as the path may change it.
-fn store(cx: &mut Cx<'_>, call: &Call, before: &Arc<Value>, wanted: Value, dry_run: bool) -> Result<Arc<Value>, Status> {
+fn store(
+    cx: &mut Cx<'_>,
+    call: &Call,
+    before: &Arc<Value>,
+    wanted: Value,
+    options: &WriteOptions,
+    owners: Owners,
+) -> Result<Arc<Value>, Status> {
     let uid = view::uid(&wanted);
     if !uid.is_empty() && uid != view::uid(before) {
         return Err(other_uid(call.kind, uid, before));
     }
     let status_only = call.subresource == "status";
     let mut after = if status_only { with_status(call.kind, before, &wanted) } else { wanted };
+    crd::prepare(call.kind, &mut after);
+    if !status_only {
+        cx.admit(&mut after);
+    }
     defaults::apply(call.kind, &mut after);
+    if !status_only {
+        defaults::workload::count_template(call.kind, Some(before), &mut after);
+    }
+    match owners {
+        Owners::ToBeSet => set_owners(cx, call, options, Some(before), &mut after),
+        Owners::Set => keep_times(before, &mut after),
+    }
     if !status_only {
         if !view::is_terminating(before) && view::is_terminating(&after) {
             let given = view::at(&after, &["metadata", "deletionTimestamp"]).cloned().unwrap_or_default();
@@ -143,10 +289,36 @@ fn store(cx: &mut Cx<'_>, call: &Call, before: &Arc<Value>, wanted: Value, dry_r
             return Err(Status::invalid(call.kind, &call.name, &[cause]));
         }
         keep_system_fields(call.kind, before, &mut after);
+        crd::keep_stored(call.kind, &mut after);
+        plugins::update(cx.store, call.kind, &after)?;
+        access::escalation::check(cx.store, cx.user, call, Some(before), &after)?;
         validate::update(call.kind, before, &after)?;
+        if call.kind.is(kinds::SERVICE) {
+            service::allocate(cx.store, &mut after, service::Given::Changed(before), options.dry_run)?;
+        }
+    } else {
+        validate::status(call.kind, &after)?;
     }
+    crd::validate(call.kind, &after, status_only)?;
+    crd::refuse(call.kind, &after)?;
+    crd::into_storage(call.kind, &mut after);
     let bumps = |kind: &Kind, before: &Value, after: &Value| !status_only && bumps(kind, before, after);
-    cx.store.update_with(&call.key(), after, bumps, dry_run)
+    cx.store.update_with(&call.key(), after, bumps, options.dry_run)
+}
+
+/// A write that changes nothing but the times of the owners is none.
+fn keep_times(before: &Value, after: &mut Value) {
+    let path = ["metadata", "managedFields"];
+    let old = view::at(before, &path);
+    if !apply::same_owners(old, view::at(after, &path)) {
+        return;
+    }
+    let mut timeless = after.clone();
+    view::set(&mut timeless, &path, old.cloned().unwrap_or_default());
+    view::set(&mut timeless, &["metadata", "resourceVersion"], view::text(before, &["metadata", "resourceVersion"]));
+    if timeless == *before {
+        view::set(after, &path, old.cloned().unwrap_or_default());
+    }
 }
 
 /// The object with another status. Annotations come along, and labels too except for a Deployment; the resource version is kept
@@ -159,7 +331,7 @@ fn with_status(kind: &Kind, before: &Value, wanted: &Value) -> Value {
             view::remove(&mut after, &["status"]);
         }
     }
-    for field in ["annotations", "labels", "resourceVersion"] {
+    for field in ["annotations", "labels", "managedFields", "resourceVersion"] {
         let value = view::at(wanted, &["metadata", field]).filter(|_| field != "labels" || kind.kind != "Deployment");
         if let Some(value) = value {
             view::set(&mut after, &["metadata", field], value.clone());
@@ -183,12 +355,7 @@ fn keep_system_fields(kind: &'static Kind, before: &Value, after: &mut Value) {
         }
     }
     if kind.is(kinds::SERVICE) {
-        for path in [["spec", "clusterIP"], ["spec", "clusterIPs"]] {
-            let missing = view::at(after, &path).is_none_or(Value::is_null);
-            if let Some(value) = view::at(before, &path).filter(|_| missing) {
-                view::set(after, &path, value.clone());
-            }
-        }
+        service::carry_over(before, after);
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::json::{Text, Value, json};
 
 use super::pods::KeyedPod;
-use super::{owner_reference, pods, template};
+use super::template;
+use crate::defaults::workload::{self, TEMPLATE_GENERATION};
 use crate::engine::Ctx;
 use crate::kinds;
 use crate::status::Status;
@@ -21,8 +22,7 @@ use crate::view;
 /// Label with the hash of the revision that a pod was made of.
 pub(crate) const REVISION_HASH: &str = "controller-revision-hash";
 /// Older label with the generation of the template.
-const TEMPLATE_GENERATION: &str = "pod-template-generation";
-const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
+const POD_GENERATION: &str = "pod-template-generation";
 
 /// A DaemonSet as one reconciliation sees it.
 struct View {
@@ -45,8 +45,8 @@ impl View {
 
     /// Whether the pod is of the current revision.
     fn is_updated(&self, pod: &Value) -> bool {
-        let generation = view::annotation(&self.set, GENERATION_ANNOTATION);
-        view::label(pod, REVISION_HASH) == self.hash || generation.is_some_and(|g| view::label(pod, TEMPLATE_GENERATION) == g)
+        let generation = view::annotation(&self.set, TEMPLATE_GENERATION);
+        view::label(pod, REVISION_HASH) == self.hash || generation.is_some_and(|g| view::label(pod, POD_GENERATION) == g)
     }
 }
 
@@ -70,8 +70,8 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     if view::is_terminating(&set) {
         return Ok(());
     }
+    let set = counted(ctx, key, set)?;
     let revisions = history::revise(ctx, &set)?;
-    let set = mark_generation(ctx, key, set, revisions.is_next)?;
     let mut seen = look(ctx, key, set, revisions.current_hash().to_owned())?;
     refresh(ctx, &mut seen, manage)?;
     if view::text(&seen.set, &["spec", "updateStrategy", "type"]) != "OnDelete" {
@@ -91,24 +91,14 @@ fn refresh(ctx: &mut Ctx<'_>, seen: &mut View, step: impl Fn(&mut Ctx<'_>, &View
     Ok(())
 }
 
-/// Counts changes of the template in the annotation that older clients read.
-fn mark_generation(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, next: bool) -> Result<Arc<Value>, Status> {
-    let generation = template_generation(&set, next);
-    if view::annotation(&set, GENERATION_ANNOTATION) == Some(&generation) {
+/// A DaemonSet of a fixture was not written through the API, which counts its templates.
+fn counted(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>) -> Result<Arc<Value>, Status> {
+    if view::annotation(&set, TEMPLATE_GENERATION).is_some() {
         return Ok(set);
     }
-    let mut marked = (*set).clone();
-    view::set(&mut marked, &["metadata", "annotations", GENERATION_ANNOTATION], generation);
-    ctx.update(key, marked)
-}
-
-/// The number of the template: one more than the annotation says when the template is another one than before.
-fn template_generation(set: &Value, next: bool) -> String {
-    let former = view::annotation(set, GENERATION_ANNOTATION).and_then(|g| g.parse::<u64>().ok());
-    match former {
-        Some(former) if !next => former.to_string(),
-        former => (former.unwrap_or(0) + 1).to_string(),
-    }
+    let mut counted = (*set).clone();
+    workload::count_template(kinds::DAEMON_SET, None, &mut counted);
+    ctx.update(key, counted)
 }
 
 fn look(ctx: &mut Ctx<'_>, key: &Key, set: Arc<Value>, hash: String) -> Result<View, Status> {
@@ -134,17 +124,7 @@ fn age(pod: &Value) -> (bool, &str) {
 
 /// The pods that the DaemonSet controls by node, placed ones first, then by age. Matching orphans are adopted.
 fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<BTreeMap<Text, Vec<KeyedPod>>, Status> {
-    let selector = view::at(set, &["spec", "selector"]);
-    let mut pods = ctx.owned(kinds::POD, view::uid(set));
-    for (key, pod) in ctx.orphans(kinds::POD, view::namespace(set)) {
-        if pods::is_active(&pod) && view::selects(selector, view::labels(&pod)) {
-            let mut adopted = (*pod).clone();
-            if let Some(owners) = view::list_mut(&mut adopted, &["metadata", "ownerReferences"]) {
-                owners.push(owner_reference(set));
-            }
-            pods.push((key.clone(), ctx.update(&key, adopted)?));
-        }
-    }
+    let pods = super::claim::pods(ctx, set, None, |_| true)?;
     let mut by_node: BTreeMap<Text, Vec<KeyedPod>> = BTreeMap::new();
     for (key, pod) in pods {
         by_node.entry(nodes::target(&pod).into()).or_default().push((key, pod));
@@ -197,8 +177,8 @@ fn manage(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
 fn create(ctx: &mut Ctx<'_>, seen: &View, node: &str) -> Result<(), Status> {
     let mut pod = template::pod(&seen.set);
     view::set(&mut pod, &["metadata", "labels", REVISION_HASH], seen.hash.as_str());
-    let generation = view::annotation(&seen.set, GENERATION_ANNOTATION).unwrap_or_default();
-    view::set(&mut pod, &["metadata", "labels", TEMPLATE_GENERATION], generation);
+    let generation = view::annotation(&seen.set, TEMPLATE_GENERATION).unwrap_or_default();
+    view::set(&mut pod, &["metadata", "labels", POD_GENERATION], generation);
     nodes::pin(&mut pod, node);
     match ctx.create(kinds::POD, pod) {
         Ok(pod) => ctx.event(&seen.set, "Normal", "SuccessfulCreate", &format!("Created pod: {}", view::name(&pod))),

@@ -155,6 +155,9 @@ fn container_port(pod: &Value, name: &str) -> Option<i64> {
 fn head(service: &Value, kind: &Kind, label: (&str, &str)) -> Value {
     let mut labels = view::at(service, &["metadata", "labels"]).cloned().unwrap_or_else(|| json!({}));
     view::set(&mut labels, &[label.0], label.1);
+    if view::text(service, &["spec", "clusterIP"]) == "None" {
+        view::set(&mut labels, &["service.kubernetes.io/headless"], "");
+    }
     json!({
         "apiVersion": kind.api_version(), "kind": kind.kind,
         "metadata": {"name": view::name(service), "namespace": view::namespace(service), "labels": labels},

@@ -1,5 +1,6 @@
 //! The controllers. Each reconciles one key from what the store holds now; none keeps state of its own.
 
+mod claim;
 pub(crate) mod daemonset;
 pub(crate) mod deployment;
 mod deployment_scale;
@@ -7,11 +8,16 @@ mod deployment_status;
 pub(crate) mod disruption;
 pub(crate) mod endpoints;
 mod fenceposts;
+pub(crate) mod job;
+pub(crate) mod namespace;
 pub(crate) mod node;
-mod pods;
+pub(crate) mod pod_gc;
+pub(crate) mod pods;
 pub(crate) mod replicaset;
 mod revisions;
 mod rollout;
+pub(crate) mod statefulset;
+pub(crate) mod taint_eviction;
 pub(crate) mod template;
 
 use crate::json::{Value, json};
@@ -23,10 +29,12 @@ use crate::view;
 
 /// The work that stands for an object of a kind with a controller.
 pub(crate) fn work_of(key: Key) -> Option<Work> {
-    match key.kind.kind {
+    match key.kind.built_in() {
         "Deployment" => Some(Work::Deployment(key)),
         "ReplicaSet" => Some(Work::ReplicaSet(key)),
         "DaemonSet" => Some(Work::DaemonSet(key)),
+        "StatefulSet" => Some(Work::StatefulSet(key)),
+        "Job" => Some(Work::Job(key)),
         _ => None,
     }
 }

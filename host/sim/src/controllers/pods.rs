@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::json::Value;
+use crate::json::{Value, json};
 use jiff::Timestamp;
 
 use crate::store::Key;
@@ -21,6 +21,27 @@ pub(crate) fn is_active(pod: &Value) -> bool {
 /// Whether the pod has succeeded or failed for good.
 pub(crate) fn has_ended(pod: &Value) -> bool {
     matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed")
+}
+
+/// The pod with this condition in its status. The transition time stays while the status does; an empty reason or message is
+/// left out.
+pub(crate) fn with_condition(pod: &Value, kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) -> Value {
+    let old = view::condition(pod, kind).filter(|old| view::text(old, &["status"]) == status);
+    let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            view::set(&mut condition, &[field], text);
+        }
+    }
+    let mut pod = pod.clone();
+    if let Some(conditions) = view::list_mut(&mut pod, &["status", "conditions"]) {
+        match conditions.iter().position(|c| view::text(c, &["type"]) == kind) {
+            Some(at) => conditions[at] = condition,
+            None => conditions.push(condition),
+        }
+    }
+    pod
 }
 
 /// Whether the `Ready` condition is true.
@@ -102,7 +123,6 @@ fn age(then: Option<Timestamp>, now: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::json;
     use crate::kinds;
 
     fn pod(name: &str, node: &str, phase: &str, ready: Option<&str>) -> KeyedPod {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::fenceposts::replicas;
 use super::pods::{self, KeyedPod};
-use super::{owner_reference, template};
+use super::{claim, template};
 use crate::engine::{Ctx, Work};
 use crate::kinds;
 use crate::status::Status;
@@ -26,40 +26,11 @@ pub(crate) fn is_unfinished(set: &Value) -> bool {
 /// Reconciles one ReplicaSet.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(set) = ctx.get(key) else { return Ok(()) };
-    let pods = claim(ctx, &set)?;
+    let pods = claim::pods(ctx, &set, None, |_| true)?;
     let active: Vec<KeyedPod> = pods.iter().filter(|(_, pod)| pods::is_active(pod)).cloned().collect();
     let terminating = pods.iter().filter(|(_, p)| view::is_terminating(p) && !pods::has_ended(p)).count();
     let failure = if view::is_terminating(&set) { None } else { manage(ctx, &set, &active)? };
     write_status(ctx, key, &active, terminating, failure)
-}
-
-/// The pods that the ReplicaSet controls. Matching orphans are adopted, pods whose labels no longer match are released.
-fn claim(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Vec<KeyedPod>, Status> {
-    let selector = view::at(set, &["spec", "selector"]);
-    let uid = view::uid(set);
-    let mut claimed = Vec::new();
-    for (key, pod) in ctx.owned(kinds::POD, uid) {
-        if view::selects(selector, view::labels(&pod)) {
-            claimed.push((key, pod));
-        } else if !view::is_terminating(set) {
-            let mut released = (*pod).clone();
-            if let Some(owners) = view::list_mut(&mut released, &["metadata", "ownerReferences"]) {
-                owners.retain(|owner| view::text(owner, &["uid"]) != uid);
-            }
-            ctx.update(&key, released)?;
-        }
-    }
-    for (key, pod) in ctx.orphans(kinds::POD, view::namespace(set)) {
-        let adopt = !view::is_terminating(set) && pods::is_active(&pod) && view::selects(selector, view::labels(&pod));
-        if adopt {
-            let mut adopted = (*pod).clone();
-            if let Some(owners) = view::list_mut(&mut adopted, &["metadata", "ownerReferences"]) {
-                owners.push(owner_reference(set));
-            }
-            claimed.push((key.clone(), ctx.update(&key, adopted)?));
-        }
-    }
-    Ok(claimed)
 }
 
 /// Makes missing pods or deletes surplus ones; the reason and message when that was refused.

@@ -3,10 +3,14 @@
 //! The values are those of v1.36 (`pkg/apis/*/v1/defaults.go`, the `strategy.go` of each kind, and the admission plugins that
 //! are on by default).
 
+mod data;
 mod pod;
+pub(crate) mod workload;
 
 use crate::json::{Map, Value, json};
 
+use crate::base64;
+use crate::crd;
 use crate::kinds::{self, Kind};
 use crate::view;
 
@@ -15,30 +19,50 @@ type Fields = Map;
 /// Fills in the defaults of a kind and drops what is empty. Applying it again changes nothing.
 pub fn apply(kind: &'static Kind, object: &mut Value) {
     // Raw data and the explicit nulls of events and statuses are kept as they are.
-    if !kind.is(kinds::CONTROLLER_REVISION) && !kind.is(kinds::EVENT) {
+    if !kind.is(kinds::CONTROLLER_REVISION) && !kind.is(kinds::EVENT) && kind.custom().is_none() {
         let status = view::remove(object, &["status"]);
-        drop_nulls(object);
+        // Looking is cheap; changing copies what is shared.
+        if has_null(object) {
+            drop_nulls(object);
+        }
         if let Some(status) = status.filter(|status| !status.is_null()) {
             view::set(object, &["status"], status);
         }
     }
     let Some(fields) = object.as_object_mut() else { return };
-    fields.insert("apiVersion", kind.api_version().into());
+    fields.insert("apiVersion", crd::stored_version(kind).into());
     fields.insert("kind", kind.kind.into());
     if let Some(meta) = section(fields, "metadata") {
         drop_empty(meta, &["annotations", "finalizers", "labels", "ownerReferences"]);
     }
-    match kind.kind {
+    match kind.built_in() {
         "Pod" => pod::pod(fields),
         "Deployment" => deployment(fields),
         "ReplicaSet" => replica_set(fields),
         "DaemonSet" => daemon_set(fields),
+        "StatefulSet" => workload::stateful_set(fields),
+        "Job" => workload::job(fields),
         "Service" => service(fields),
         "Secret" => secret(fields),
         "Namespace" => namespace(fields),
         "EndpointSlice" => endpoint_slice(fields),
         "Endpoints" => endpoints(fields),
-        "HorizontalPodAutoscaler" => autoscaler(fields),
+        "HorizontalPodAutoscaler" => data::autoscaler(fields),
+        "ServiceAccount" => data::service_account(fields),
+        "Role" | "ClusterRole" => data::role(fields),
+        "RoleBinding" | "ClusterRoleBinding" => data::binding(fields),
+        "PriorityClass" => data::priority_class(fields),
+        "Ingress" => data::ingress(fields),
+        "IngressClass" => data::ingress_class(fields),
+        "NetworkPolicy" => data::network_policy(fields),
+        "APIService" => data::api_service(fields),
+        "MutatingWebhookConfiguration" => data::webhooks(fields, true),
+        "ValidatingWebhookConfiguration" => data::webhooks(fields, false),
+        "CronJob" => data::cron_job(fields),
+        "ConfigMap" => drop_empty(fields, &["binaryData", "data"]),
+        "Lease" => data::lease(fields),
+        "PodDisruptionBudget" => data::with_spec(fields),
+        "CustomResourceDefinition" => crd::define::defaults(fields),
         "Event" => event(fields),
         "Node" => node(fields),
         _ => {}
@@ -47,8 +71,12 @@ pub fn apply(kind: &'static Kind, object: &mut Value) {
 
 /// Sets what a client cannot choose when it creates an object: the first status, and the quality of service of a pod.
 pub fn reset_for_create(kind: &'static Kind, object: &mut Value) {
-    let first = match kind.kind {
-        "Deployment" => json!({}),
+    if kind.custom().is_some() && kind.has_status() {
+        view::remove(object, &["status"]);
+    }
+    let first = match kind.built_in() {
+        "Deployment" | "Job" => json!({}),
+        "StatefulSet" => workload::first_of_stateful_set(),
         "ReplicaSet" => json!({"replicas": 0}),
         "DaemonSet" => json!({
             "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
@@ -56,6 +84,9 @@ pub fn reset_for_create(kind: &'static Kind, object: &mut Value) {
         "Pod" => json!({"phase": "Pending", "qosClass": pod::quality_of_service(object)}),
         "Service" => json!({"loadBalancer": {}}),
         "Namespace" => json!({"phase": "Active"}),
+        "CustomResourceDefinition" => crd::define::first_status(object),
+        "Ingress" => json!({"loadBalancer": {}}),
+        "APIService" | "CronJob" => json!({}),
         "HorizontalPodAutoscaler" => json!({"currentMetrics": null, "desiredReplicas": 0}),
         "PodDisruptionBudget" => {
             json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0})
@@ -63,6 +94,15 @@ pub fn reset_for_create(kind: &'static Kind, object: &mut Value) {
         _ => return,
     };
     view::set(object, &["status"], first);
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().any(has_null),
+        Value::Array(list) => list.iter().any(has_null),
+        _ => false,
+    }
 }
 
 fn drop_nulls(value: &mut Value) {
@@ -165,14 +205,23 @@ fn service(fields: &mut Fields) {
     let Some(spec) = section(fields, "spec") else { return };
     fill(spec, "sessionAffinity", "None");
     fill(spec, "type", "ClusterIP");
+    service_affinity(spec);
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     for port in each(spec, "ports") {
         fill(port, "protocol", "TCP");
         if let Some(number) = port.get("port").cloned() {
+            if matches!(port.get("targetPort"), Some(target) if target.as_i64() == Some(0) || target.as_str() == Some("")) {
+                port.remove("targetPort");
+            }
             fill(port, "targetPort", number);
         }
+        if port.get("nodePort").and_then(Value::as_i64) == Some(0) {
+            port.remove("nodePort");
+        }
     }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    drop_empty(spec, &["selector", "externalIPs", "loadBalancerSourceRanges"]);
+    let from_outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && spec.contains_key("externalIPs"));
+    if from_outside {
         fill(spec, "externalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
@@ -190,7 +239,20 @@ fn service(fields: &mut Fields) {
         fill(spec, "ipFamilies", json!(["IPv4"]));
         fill(spec, "ipFamilyPolicy", "SingleStack");
     }
-    drop_empty(spec, &["selector", "externalIPs", "loadBalancerSourceRanges"]);
+}
+
+fn service_affinity(spec: &mut Fields) {
+    match spec.get("sessionAffinity").and_then(Value::as_str) {
+        Some("None") => {
+            spec.remove("sessionAffinityConfig");
+        }
+        Some("ClientIP") => {
+            if let Some(client) = section(spec, "sessionAffinityConfig").and_then(|config| section(config, "clientIP")) {
+                fill(client, "timeoutSeconds", 10_800);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn secret(fields: &mut Fields) {
@@ -199,24 +261,10 @@ fn secret(fields: &mut Fields) {
     if let Some(data) = section(fields, "data") {
         for (name, value) in plain {
             if let Some(text) = value.as_str() {
-                data.insert(name, base64(text.as_bytes()).into());
+                data.insert(name, base64::encode(text.as_bytes()).into());
             }
         }
     }
-}
-
-/// Standard base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, b| word << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (word >> (18 - 6 * place)) & 63;
-            out.push(if place <= chunk.len() { char::from(ALPHABET[index as usize]) } else { '=' });
-        }
-    }
-    out
 }
 
 fn namespace(fields: &mut Fields) {
@@ -259,16 +307,6 @@ fn endpoints(fields: &mut Fields) {
     for subset in each(fields, "subsets") {
         each(subset, "ports").for_each(|port| fill(port, "protocol", "TCP"));
     }
-}
-
-fn autoscaler(fields: &mut Fields) {
-    let Some(spec) = section(fields, "spec") else { return };
-    fill(spec, "minReplicas", 1);
-    fill(
-        spec,
-        "metrics",
-        json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]),
-    );
 }
 
 #[cfg(test)]

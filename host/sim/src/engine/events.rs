@@ -50,7 +50,12 @@ impl EventIndex {
         // Events about cluster-scoped objects live in `default`.
         let namespace = Some(view::namespace(about)).filter(|n| !n.is_empty()).unwrap_or("default");
         // A real server appends the nanosecond; a running number keeps names unique and repeatable.
-        let name = format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + self.recorded);
+        let named = |number: u64| format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
+        // What was loaded may come from another simulated cluster, whose numbers are the same.
+        while store.get(&Key::new(kinds::EVENT, namespace, &named(self.recorded))).is_some() {
+            self.recorded += 1;
+        }
+        let name = named(self.recorded);
         let mut event = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
@@ -89,6 +94,8 @@ fn new_style(reason: &str, now: Timestamp) -> Value {
 /// All others count and name themselves as the source, kubelets with their node.
 fn old_style(component: &str, node: &str, now: Timestamp) -> Value {
     let stamp = view::stamp(now);
+    // This one gives the name of its program.
+    let component = if component == "disruption-controller" { "controllermanager" } else { component };
     let mut source = json!({"component": component});
     if component == "kubelet" {
         view::set(&mut source, &["host"], node);

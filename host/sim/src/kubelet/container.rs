@@ -14,6 +14,8 @@ const FIRST_BACK_OFF: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(300);
 /// A container that ran so long starts over with the first delay.
 const GOOD_RUN: SignedDuration = SignedDuration::from_secs(600);
+/// Exit code of a program that does not handle SIGTERM.
+const STOPPED: i32 = 143;
 /// How long a refused pull takes.
 const REFUSAL: SignedDuration = SignedDuration::from_secs(1);
 /// How long `ErrImagePull` and the end of a container are shown before the back-off is.
@@ -269,7 +271,16 @@ impl Container {
             let ends = Some((view::later(now, world.models.start_time(&self.image)), 0));
             return State::Running { since: now, ready: false, ready_at: None, ends };
         }
-        State::Running { since: now, ready: false, ready_at: self.ready_at(world), ends: None }
+        let run = if self.is_sidecar { None } else { world.models.run_time(&self.image, world.pod, world.owners) };
+        let ends = run.map(|run| (view::later(now, run), 0));
+        State::Running { since: now, ready: false, ready_at: self.ready_at(world), ends }
+    }
+
+    /// Ends a container that runs because its pod is stopped.
+    pub(super) fn stop(&mut self, now: Timestamp) {
+        if let State::Running { since, .. } = self.state {
+            self.state = State::Ended { exit: Exit { started: since, finished: now, code: STOPPED } };
+        }
     }
 
     fn ready_at(&self, world: &World<'_>) -> Option<Timestamp> {

@@ -19,8 +19,9 @@ pub(super) fn status(pod: &Value, node: &Value, containers: &[Container], ip: &s
     }
     let host = internal_ip(node);
     let (init, main): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(|c| c.is_init);
-    status.insert("phase".to_owned(), phase(pod, containers).into());
-    status.insert("conditions".to_owned(), conditions(pod, containers, now).into());
+    let phase = phase(pod, containers);
+    status.insert("phase".to_owned(), phase.into());
+    status.insert("conditions".to_owned(), conditions(pod, phase, containers, now).into());
     status.insert("startTime".to_owned(), view::stamp(started).into());
     status.insert("hostIP".to_owned(), host.into());
     status.insert("hostIPs".to_owned(), json!([{"ip": host}]));
@@ -66,11 +67,21 @@ fn phase(pod: &Value, containers: &[Container]) -> &'static str {
     if containers.iter().all(|c| c.is_initialized() && begun(c)) { "Running" } else { "Pending" }
 }
 
-fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Value> {
+/// Why the containers of a pod that has ended are not ready.
+fn ended(phase: &str) -> Option<&'static str> {
+    match phase {
+        "Succeeded" => Some("PodCompleted"),
+        "Failed" => Some("PodFailed"),
+        _ => None,
+    }
+}
+
+fn conditions(pod: &Value, phase: &str, containers: &[Container], now: Timestamp) -> Vec<Value> {
     let names = |pick: &dyn Fn(&&Container) -> bool| -> Vec<&str> { containers.iter().filter(pick).map(|c| c.name.as_str()).collect() };
     let uninitialized = names(&|c| !c.is_initialized());
     let unready = names(&|c| !c.is_init && !c.is_ready());
-    let sandbox = containers.iter().any(|c| !matches!(c.state, State::Waiting));
+    let ended = ended(phase);
+    let sandbox = ended.is_none() && containers.iter().any(|c| !matches!(c.state, State::Waiting));
     let not_ready = || Some(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))));
     let gates: Vec<&str> = view::list(pod, &["spec", "readinessGates"])
         .iter()
@@ -87,11 +98,21 @@ fn conditions(pod: &Value, containers: &[Container], now: Timestamp) -> Vec<Valu
         Some(("ReadinessGatesNotReady", quoted.join(", ")))
     };
     let incomplete = || ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", uninitialized.join(" ")));
+    let ready = ended.map_or(ready, |reason| Some((reason, String::new())));
+    let containers_ready = match ended {
+        Some(reason) => Some((reason, String::new())),
+        None if unready.is_empty() => None,
+        None => not_ready(),
+    };
+    let initialized = match phase {
+        "Succeeded" => Some(("PodCompleted", String::new())),
+        _ => (!uninitialized.is_empty()).then(incomplete),
+    };
     let own = [
         ("PodReadyToStartContainers", sandbox, None),
-        ("Initialized", uninitialized.is_empty(), (!uninitialized.is_empty()).then(incomplete)),
+        ("Initialized", phase == "Succeeded" || uninitialized.is_empty(), initialized),
         ("Ready", ready.is_none(), ready),
-        ("ContainersReady", unready.is_empty(), if unready.is_empty() { None } else { not_ready() }),
+        ("ContainersReady", containers_ready.is_none(), containers_ready),
         // The kubelet writes the scheduler's verdict anew, with the generation that it has seen.
         ("PodScheduled", true, None),
     ];
@@ -112,7 +133,9 @@ fn condition(pod: &Value, kind: &str, holds: bool, why: Option<(&str, String)>, 
     }
     if let Some((reason, message)) = why {
         view::set(&mut condition, &["reason"], reason);
-        view::set(&mut condition, &["message"], message);
+        if !message.is_empty() {
+            view::set(&mut condition, &["message"], message);
+        }
     }
     condition
 }

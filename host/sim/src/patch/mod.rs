@@ -1,11 +1,14 @@
 //! Patches of an object: JSON patch, merge patch, strategic merge patch.
 
+mod operations;
 mod strategic;
 
+use self::operations::Operation;
 use crate::json::Value;
 
 use crate::kinds::Kind;
 use crate::status::Status;
+use crate::validate::json_type;
 
 /// More operations than this are refused, as the server does.
 const MOST_OPERATIONS: usize = 10_000;
@@ -19,21 +22,21 @@ pub enum PatchKind {
     Merge,
     /// `application/strategic-merge-patch+json`: lists merge by key.
     Strategic,
+    /// `application/apply-patch+yaml`: server-side apply.
+    Apply,
 }
 
 impl PatchKind {
     /// The kind of a content type; parameters such as the charset are ignored.
     ///
     /// # Errors
-    /// 501 for server-side apply, 415 for anything else.
+    /// 415 for anything else; as a real server, for the JSON and CBOR forms of server-side apply too.
     pub fn of(content_type: &str) -> Result<Self, Status> {
         match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
-            "application/apply-patch+yaml" | "application/apply-patch+json" | "application/apply-patch+cbor" => {
-                Err(Status::not_modelled("server-side apply (application/apply-patch)"))
-            }
+            "application/apply-patch+yaml" => Ok(Self::Apply),
             _ => Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", crate::json::json!({}))),
         }
     }
@@ -50,28 +53,52 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
         // A list of objects is a patch; one with operations that do not exist fits no object.
         let document: Value = serde_json::from_slice(body).map_err(unreadable)?;
         if !document.as_array().is_some_and(|list| list.iter().all(Value::is_object)) {
-            return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+            return Err(undecodable(&document, "[]handlers.jsonPatchOp"));
         }
-        let operations: json_patch::Patch = crate::json::from_value(document).map_err(|_| Status::unprocessable())?;
-        if operations.0.len() > MOST_OPERATIONS {
+        let given: &[Value] = document.as_array().map_or(&[], |list| list);
+        if given.len() > MOST_OPERATIONS {
             let message = format!(
                 "Request entity too large: The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
-                operations.0.len()
+                given.len()
             );
             return Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null));
         }
-        return object.patched(&operations).map_err(|_| Status::unprocessable());
+        let mut patched = object.clone();
+        for operation in given {
+            let done = Operation::read(operation).and_then(|operation| operation.apply(&mut patched));
+            done.ok_or_else(Status::unprocessable)?;
+        }
+        return Ok(patched);
     }
     let body: Value = serde_json::from_slice(body).map_err(unreadable)?;
     if !body.is_object() {
-        return Err(Status::bad_request("error decoding patch: a patch of this type is an object"));
+        return Err(undecodable(&body, "map[string]interface {}"));
     }
     let mut patched = object.clone();
     match patch {
-        PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(|why| Status::new(500, "", why, Value::Null))?,
-        PatchKind::Json | PatchKind::Merge => patched.merge(&body),
+        PatchKind::Strategic => strategic::merge(kind, &mut patched, body).map_err(|why| refused(&why))?,
+        // An apply knows who owns what and is done elsewhere.
+        PatchKind::Json | PatchKind::Merge | PatchKind::Apply => patched.merge(&body),
     }
     Ok(patched)
+}
+
+/// A patch of another form than its type has, in the words of Go's decoder.
+fn undecodable(patch: &Value, wanted: &str) -> Status {
+    let (found, wanted) = match patch {
+        Value::Array(items) => match items.iter().find(|item| !item.is_object()) {
+            Some(item) if wanted.starts_with("[]") => (json_type(item), wanted.trim_start_matches("[]")),
+            _ => ("array", wanted),
+        },
+        other => (json_type(other), wanted),
+    };
+    Status::bad_request(format!("error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"))
+}
+
+/// What the server makes of a strategic merge patch that cannot be: most of it is its own fault (500).
+fn refused(why: &str) -> Status {
+    let malformed = why == "invalid JSON document" || why.starts_with("invalid patch format of ");
+    if malformed { Status::bad_request(why) } else { Status::new(500, "", why, Value::Null) }
 }
 
 #[cfg(test)]
@@ -163,6 +190,7 @@ mod tests {
     fn content_types_decide() {
         assert_eq!(PatchKind::of("application/merge-patch+json; charset=utf-8"), Ok(PatchKind::Merge));
         assert_eq!(PatchKind::of("application/json").unwrap_err().code(), 415);
-        assert_eq!(PatchKind::of("application/apply-patch+yaml").unwrap_err().code(), 501);
+        assert_eq!(PatchKind::of("application/apply-patch+yaml"), Ok(PatchKind::Apply));
+        assert_eq!(PatchKind::of("application/apply-patch+json").unwrap_err().code(), 415);
     }
 }

@@ -1,10 +1,13 @@
 //! Strategic merge patch: which lists merge by which key, and the directives that a patch may carry.
 //!
-//! The keys are the `patchMergeKey` tags of the API types of v1.36. A list that is not in the table is replaced as a whole.
+//! The keys are those of the schemas of v1.36. A list that has none there is replaced as a whole.
 
+use crate::apply::plain_in_go;
 use crate::json::{Array, Map, Text, Value};
 
 use crate::kinds::Kind;
+use crate::openapi;
+use crate::schema::{ANY, Type};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -13,87 +16,34 @@ const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
 type Fields = Map;
 
-/// How a field is merged.
+/// How a list is merged.
 #[derive(Clone, Copy)]
-enum Merge {
-    /// An object with a schema.
-    Object(&'static Schema),
-    /// A list of objects with this key.
-    Keyed(&'static str, &'static Schema),
+enum Merge<'a> {
+    /// A list of objects of this type with this key.
+    Keyed(&'a str, &'a Type),
     /// A list of scalars as a set.
     Set,
 }
 
-/// The fields of a type that do not merge by default rules.
-struct Schema(&'static [(&'static str, Merge)]);
+/// How the list in a field is merged; `None` for one that is replaced as a whole.
+fn rule<'a>(kind: &'a Type, name: &str) -> Option<Merge<'a>> {
+    let field = kind.as_struct()?.field(name).filter(|field| field.merges)?;
+    Some(field.merge_key.as_deref().map_or(Merge::Set, |key| Merge::Keyed(key, field.kind.items())))
+}
 
-static PLAIN: Schema = Schema(&[]);
-static OWNERS: Merge = Merge::Keyed("uid", &PLAIN);
-static METADATA: Schema = Schema(&[("ownerReferences", OWNERS), ("finalizers", Merge::Set)]);
-static CONTAINER: Schema = Schema(&[
-    ("ports", Merge::Keyed("containerPort", &PLAIN)),
-    ("env", Merge::Keyed("name", &PLAIN)),
-    ("volumeMounts", Merge::Keyed("mountPath", &PLAIN)),
-    ("volumeDevices", Merge::Keyed("devicePath", &PLAIN)),
-]);
-static POD_SPEC: Schema = Schema(&[
-    ("containers", Merge::Keyed("name", &CONTAINER)),
-    ("initContainers", Merge::Keyed("name", &CONTAINER)),
-    ("ephemeralContainers", Merge::Keyed("name", &CONTAINER)),
-    ("volumes", Merge::Keyed("name", &PLAIN)),
-    ("imagePullSecrets", Merge::Keyed("name", &PLAIN)),
-    ("hostAliases", Merge::Keyed("ip", &PLAIN)),
-    ("topologySpreadConstraints", Merge::Keyed("topologyKey", &PLAIN)),
-    ("resourceClaims", Merge::Keyed("name", &PLAIN)),
-    ("schedulingGates", Merge::Keyed("name", &PLAIN)),
-]);
-static TEMPLATE: Schema = Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&POD_SPEC))]);
-static WORKLOAD_SPEC: Schema = Schema(&[("template", Merge::Object(&TEMPLATE))]);
-static CONDITIONS: Schema = Schema(&[("conditions", Merge::Keyed("type", &PLAIN))]);
-static POD_STATUS: Schema = Schema(&[
-    ("conditions", Merge::Keyed("type", &PLAIN)),
-    ("podIPs", Merge::Keyed("ip", &PLAIN)),
-    ("hostIPs", Merge::Keyed("ip", &PLAIN)),
-    ("resourceClaimStatuses", Merge::Keyed("name", &PLAIN)),
-]);
-static NODE_STATUS: Schema = Schema(&[("conditions", Merge::Keyed("type", &PLAIN)), ("addresses", Merge::Keyed("type", &PLAIN))]);
-static NODE_SPEC: Schema = Schema(&[("podCIDRs", Merge::Set)]);
-static SERVICE_SPEC: Schema = Schema(&[("ports", Merge::Keyed("port", &PLAIN))]);
-
-static POD: Schema =
-    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&POD_SPEC)), ("status", Merge::Object(&POD_STATUS))]);
-static NODE: Schema =
-    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&NODE_SPEC)), ("status", Merge::Object(&NODE_STATUS))]);
-static SERVICE: Schema =
-    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&SERVICE_SPEC)), ("status", Merge::Object(&CONDITIONS))]);
-static WORKLOAD: Schema =
-    Schema(&[("metadata", Merge::Object(&METADATA)), ("spec", Merge::Object(&WORKLOAD_SPEC)), ("status", Merge::Object(&CONDITIONS))]);
-static OTHER: Schema = Schema(&[("metadata", Merge::Object(&METADATA)), ("status", Merge::Object(&CONDITIONS))]);
-
-impl Schema {
-    fn of(kind: &Kind) -> &'static Self {
-        match kind.kind {
-            "Pod" => &POD,
-            "Node" => &NODE,
-            "Service" => &SERVICE,
-            "Deployment" | "ReplicaSet" | "DaemonSet" => &WORKLOAD,
-            _ => &OTHER,
-        }
-    }
-
-    fn field(&self, name: &str) -> Option<Merge> {
-        self.0.iter().find(|(field, _)| *field == name).map(|(_, merge)| *merge)
-    }
+/// Whether a map in a field is replaced as a whole.
+fn is_replaced(kind: &Type, name: &str) -> bool {
+    kind.as_struct().and_then(|fields| fields.field(name)).is_some_and(|field| field.replaces)
 }
 
 /// Merges a patch into an object. The error is the server's text.
 pub(super) fn merge(kind: &Kind, object: &mut Value, patch: Value) -> Result<(), String> {
     let Value::Object(patch) = patch else { return Err("invalid JSON document".to_owned()) };
     let Some(fields) = object.as_object_mut() else { return Err("invalid JSON document".to_owned()) };
-    merge_map(fields, patch, Schema::of(kind))
+    merge_map(fields, patch, openapi::type_of(kind).unwrap_or(&ANY))
 }
 
-fn merge_map(original: &mut Fields, mut patch: Fields, schema: &Schema) -> Result<(), String> {
+fn merge_map(original: &mut Fields, mut patch: Fields, kind: &Type) -> Result<(), String> {
     if let Some(directive) = patch.remove(DIRECTIVE) {
         *original = match directive.as_str() {
             Some("replace") => patch,
@@ -103,7 +53,7 @@ fn merge_map(original: &mut Fields, mut patch: Fields, schema: &Schema) -> Resul
         return Ok(());
     }
     retain_keys(original, &mut patch)?;
-    ordered_lists(original, &mut patch, schema)?;
+    ordered_lists(original, &mut patch, kind)?;
     for (key, value) in patch {
         if let Some(name) = key.strip_prefix(DELETE_PRIMITIVES) {
             delete_primitives(original, name, &value)?;
@@ -114,14 +64,8 @@ fn merge_map(original: &mut Fields, mut patch: Fields, schema: &Schema) -> Resul
             continue;
         }
         match (original.get_mut(&key), value) {
-            (Some(Value::Object(target)), Value::Object(patch)) => {
-                let below = match schema.field(&key) {
-                    Some(Merge::Object(schema)) => schema,
-                    _ => &PLAIN,
-                };
-                merge_map(target, patch, below)?;
-            }
-            (Some(Value::Array(target)), Value::Array(patch)) => merge_list(target, patch, schema.field(&key))?,
+            (Some(Value::Object(target)), Value::Object(patch)) if !is_replaced(kind, &key) => merge_map(target, patch, kind.below(&key))?,
+            (Some(Value::Array(target)), Value::Array(patch)) => merge_list(target, patch, rule(kind, &key))?,
             (_, value) => match without_directives(value) {
                 Some(value) => {
                     original.insert(key, value);
@@ -136,8 +80,10 @@ fn merge_map(original: &mut Fields, mut patch: Fields, schema: &Schema) -> Resul
 }
 
 fn unknown_directive(directive: &Value, patch: &Fields) -> String {
-    let directive = directive.as_str().map_or_else(|| directive.to_string(), str::to_owned);
-    format!("unknown patch type: {directive} in map: {}", Value::Object(patch.clone()))
+    let mut all = patch.clone();
+    all.insert(DIRECTIVE, directive.clone());
+    let said = directive.as_str().map_or_else(|| format!("%!s({})", plain_in_go(directive)), str::to_owned);
+    format!("unknown patch type: {said} in map: {}", plain_in_go(&Value::Object(all)))
 }
 
 /// `$retainKeys`: every other key of the object goes.
@@ -164,13 +110,13 @@ fn delete_primitives(original: &mut Fields, name: &str, values: &Value) -> Resul
 }
 
 /// `$setElementOrder`: merges the list that it speaks about and brings it into this order.
-fn ordered_lists(original: &mut Fields, patch: &mut Fields, schema: &Schema) -> Result<(), String> {
+fn ordered_lists(original: &mut Fields, patch: &mut Fields, kind: &Type) -> Result<(), String> {
     let directives: Vec<Text> = patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
     for directive in directives {
         let order = patch.remove(&directive).unwrap_or_default();
         let Some(order) = order.as_array() else { return Err("invalid patch format of setElementOrder list".to_owned()) };
         let name = directive.trim_start_matches(ELEMENT_ORDER);
-        let rule = schema.field(name);
+        let rule = rule(kind, name);
         if let Some(deletions) = patch.remove(&format!("{DELETE_PRIMITIVES}{name}")) {
             delete_primitives(original, name, &deletions)?;
         }
@@ -202,7 +148,7 @@ fn ordered_lists(original: &mut Fields, patch: &mut Fields, schema: &Schema) -> 
 }
 
 /// Elements of the patch must come in the order that the directive gives.
-fn check_order(items: &[Value], order: &[Value], rule: Option<Merge>) -> Result<(), String> {
+fn check_order(items: &[Value], order: &[Value], rule: Option<Merge<'_>>) -> Result<(), String> {
     let mut at = 0;
     for item in items.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
         match order[at..].iter().position(|wanted| same(wanted, item, rule)) {
@@ -210,8 +156,8 @@ fn check_order(items: &[Value], order: &[Value], rule: Option<Merge>) -> Result<
             None => {
                 return Err(format!(
                     "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-                    Value::from(items.to_vec()),
-                    Value::from(order.to_vec())
+                    plain_in_go(&Value::from(items.to_vec())),
+                    plain_in_go(&Value::from(order.to_vec()))
                 ));
             }
         }
@@ -219,14 +165,14 @@ fn check_order(items: &[Value], order: &[Value], rule: Option<Merge>) -> Result<
     Ok(())
 }
 
-fn same(a: &Value, b: &Value, rule: Option<Merge>) -> bool {
+fn same(a: &Value, b: &Value, rule: Option<Merge<'_>>) -> bool {
     match rule {
         Some(Merge::Keyed(key, _)) => a.get(key).is_some() && a.get(key) == b.get(key),
         _ => a == b,
     }
 }
 
-fn merge_list(original: &mut Array, patch: Array, rule: Option<Merge>) -> Result<(), String> {
+fn merge_list(original: &mut Array, patch: Array, rule: Option<Merge<'_>>) -> Result<(), String> {
     match rule {
         Some(Merge::Set) => {
             let before = original.clone();
@@ -238,7 +184,7 @@ fn merge_list(original: &mut Array, patch: Array, rule: Option<Merge>) -> Result
             *original = arrange(std::mem::take(original), &patch, &before, rule);
             Ok(())
         }
-        Some(Merge::Keyed(key, schema)) => merge_keyed(original, patch, key, schema, rule),
+        Some(Merge::Keyed(key, kind)) => merge_keyed(original, patch, key, kind, rule),
         _ => {
             *original = patch.into_iter().filter_map(without_directives).collect();
             Ok(())
@@ -246,15 +192,14 @@ fn merge_list(original: &mut Array, patch: Array, rule: Option<Merge>) -> Result
     }
 }
 
-fn merge_keyed(original: &mut Array, patch: Array, key: &str, schema: &Schema, rule: Option<Merge>) -> Result<(), String> {
+fn merge_keyed(original: &mut Array, patch: Array, key: &str, kind: &Type, rule: Option<Merge<'_>>) -> Result<(), String> {
     let (mut items, mut replace) = (Vec::new(), false);
     for item in patch {
         let Value::Object(fields) = item else { return Err("lists of different types cannot be merged".to_owned()) };
-        let no_key = |fields: &Fields| format!("map: {} does not contain declared merge key: {key}", Value::Object(fields.clone()));
         match fields.get(DIRECTIVE).map(Value::as_str) {
             None => items.push(fields),
             Some(Some("delete")) => {
-                let value = fields.get(key).ok_or_else(|| no_key(&fields))?;
+                let value = fields.get(key).ok_or_else(|| no_key(key, &fields))?;
                 original.retain(|o| o.get(key) != Some(value));
             }
             Some(Some("replace")) => replace = true,
@@ -263,19 +208,20 @@ fn merge_keyed(original: &mut Array, patch: Array, key: &str, schema: &Schema, r
         }
     }
     if replace {
-        *original = items.into_iter().filter_map(|fields| without_directives(Value::Object(fields))).collect();
+        *original = items.into_iter().map(Value::Object).collect();
         return Ok(());
     }
     let before = original.clone();
     let mut order = Vec::new();
     for fields in items {
         let Some(value) = fields.get(key).cloned() else {
-            return Err(format!("map: {} does not contain declared merge key: {key}", Value::Object(fields)));
+            return Err(no_key(key, &fields));
         };
         order.push(Value::Object([(key.to_owned(), value.clone())].into_iter().collect()));
         match original.iter_mut().find(|o| o.get(key) == Some(&value)).and_then(Value::as_object_mut) {
-            Some(target) => merge_map(target, fields, schema)?,
-            None => original.extend(without_directives(Value::Object(fields))),
+            Some(target) => merge_map(target, fields, kind)?,
+            // The server looks for no directives in a new element: they are fields that nobody knows.
+            None => original.push(Value::Object(fields)),
         }
     }
     *original = arrange(std::mem::take(original), &order, &before, rule);
@@ -284,7 +230,7 @@ fn merge_keyed(original: &mut Array, patch: Array, key: &str, schema: &Schema, r
 
 /// Elements of the patch in its order; those only the server has keep their places relative to the ones both have, and come
 /// after the others.
-fn arrange(merged: Array, order: &[Value], before: &[Value], rule: Option<Merge>) -> Array {
+fn arrange(merged: Array, order: &[Value], before: &[Value], rule: Option<Merge<'_>>) -> Array {
     let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, rule));
     let (mut ours, mut servers): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| place(order, item).is_some());
     ours.sort_by_key(|item| place(order, item));
@@ -303,7 +249,11 @@ fn arrange(merged: Array, order: &[Value], before: &[Value], rule: Option<Merge>
     result.into()
 }
 
-/// The value without nulls, without directives, and without elements that are nothing but a directive.
+fn no_key(key: &str, fields: &Fields) -> String {
+    format!("map: {} does not contain declared merge key: {key}", plain_in_go(&Value::Object(fields.clone())))
+}
+
+/// The value without nulls and directives, and without elements that are a directive. The server does not look into the others.
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(fields) => {
@@ -318,7 +268,7 @@ fn without_directives(value: Value) -> Option<Value> {
                 .filter_map(|(key, value)| without_directives(value).map(|value| (key, value)));
             Some(Value::Object(kept.collect()))
         }
-        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
+        Value::Array(items) => Some(Value::Array(items.into_iter().filter(|item| item.get(DIRECTIVE).is_none()).collect())),
         other => Some(other),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn untolerated<'a>(pod: &'a Value, node: &'a Value, effects: &'a [&st
 }
 
 /// Whether one toleration covers one taint. Empty effect or key cover all of them.
-fn tolerates(toleration: &Value, taint: &Value) -> bool {
+pub(crate) fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let of = |value: &'static str| (view::text(toleration, &[value]), view::text(taint, &[value]));
     let ((effect, taint_effect), (key, taint_key), (value, taint_value)) = (of("effect"), of("key"), of("value"));
     let covers_value = match view::text(toleration, &["operator"]) {

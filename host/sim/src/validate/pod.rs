@@ -20,6 +20,7 @@ pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
     };
     let volumes: BTreeSet<&str> = view::list(spec, &["volumes"]).iter().map(|v| view::text(v, &["name"])).collect();
     for (at, volume) in view::list(spec, &["volumes"]).iter().enumerate() {
+        one_type(volume, &format!("{field}.volumes[{at}]"), causes);
         name(volume, &format!("{field}.volumes[{at}].name"), causes);
     }
     unique(view::list(spec, &["volumes"]), &format!("{field}.volumes"), causes);
@@ -27,12 +28,17 @@ pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::required(format!("{field}.containers"), ""));
     }
     let host = view::flag(spec, &["hostNetwork"]);
+    // One by one, and all names of both lists are different.
+    let mut names = BTreeSet::new();
     for list in ["containers", "initContainers"] {
-        let containers = view::list(spec, &[list]);
-        for (at, one) in containers.iter().enumerate() {
-            container(one, &format!("{field}.{list}[{at}]"), &volumes, host, causes);
+        for (at, one) in view::list(spec, &[list]).iter().enumerate() {
+            let field = format!("{field}.{list}[{at}]");
+            container(one, &field, &volumes, host, causes);
+            let name = view::text(one, &["name"]);
+            if !name.is_empty() && !names.insert(name) {
+                causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
+            }
         }
-        unique(containers, &format!("{field}.{list}"), causes);
     }
     let policy = view::text(spec, &["restartPolicy"]);
     if !matches!(policy, "" | "Always" | "OnFailure" | "Never") {
@@ -65,6 +71,44 @@ fn unique(items: &[Value], field: &str, causes: &mut Vec<Cause>) {
             causes.push(Cause::duplicate(format!("{field}[{at}].name"), &name.into()));
         }
     }
+}
+
+/// The types of volumes, in the order in which the server looks for them.
+const VOLUME_TYPES: [&str; 28] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "scaleIO",
+    "cinder",
+    "projected",
+    "csi",
+    "ephemeral",
+];
+
+/// A volume is of one type.
+fn one_type(volume: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let given = VOLUME_TYPES.iter().filter(|kind| volume.get(**kind).is_some_and(|source| !source.is_null()));
+    causes.extend(given.skip(1).map(|kind| Cause::forbidden(format!("{field}.{kind}"), "may not specify more than 1 volume type")));
 }
 
 fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, causes: &mut Vec<Cause>) {

@@ -9,7 +9,7 @@ use crate::support::{Api, MAPS, MERGE};
 fn with(rule: Value) -> Api {
     let mut api = Api::new();
     api.map("a", json!({}));
-    api.0.faults_mut().push(lockgate_sim::json::from_value::<Rule>(rule).unwrap());
+    api.0.add_fault(lockgate_sim::json::from_value::<Rule>(rule).unwrap());
     api
 }
 
@@ -52,4 +52,126 @@ fn a_watch_is_cut() {
     api.map("c", json!({}));
     assert_eq!(api.events(id), (vec!["ADDED a".to_owned(), "ADDED b".to_owned()], true));
     assert_eq!(api.0.poll_watch(id), WatchPoll::Closed);
+}
+
+const A: &str = "/api/v1/namespaces/x/configmaps/a";
+
+fn bump() -> Request {
+    Request::patch(A, MERGE, &json!({"data": {"a": "2"}}))
+}
+
+#[test]
+fn a_refused_connection_is_known_to_have_sent_nothing() {
+    let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": "refuse"}));
+    let response = api.0.handle(&bump());
+    assert!(response.status == 0 && response.conduct.refused);
+    assert_eq!(api.get(A)["data"]["a"], "1");
+}
+
+#[test]
+fn answers_can_be_late_cut_and_stale() {
+    let mut api = with(json!({"match": {"verb": "patch"}, "do": {"late": "3s"}}));
+    let response = api.0.handle(&bump());
+    assert_eq!((response.status, response.conduct.late.as_secs()), (200, 3));
+    assert_eq!(api.get(A)["data"]["a"], "2", "it is done before its answer comes");
+
+    let mut api = with(json!({"match": {"verb": "get"}, "do": {"truncate": 10}}));
+    assert_eq!(api.0.handle(&Request::get(A)).conduct.cut, Some(10));
+
+    let mut api = with(json!({"match": {"verb": "get"}, "do": "stale"}));
+    assert_eq!(api.get(A)["data"]["a"], "1");
+    api.ok(&bump());
+    assert_eq!(api.get(A)["data"]["a"], "1", "the answer is of the moment when the rule first applied");
+    assert_eq!(api.get(MAPS)["items"][0]["data"]["a"], "2", "the rule is about GET alone");
+    api.0.clear_faults();
+    assert_eq!(api.get(A)["data"]["a"], "2");
+}
+
+#[test]
+fn a_watch_expires_and_one_never_tells_how_far_it_is() {
+    let mut api = with(json!({"match": {"kind": "ConfigMap"}, "do": {"expire_watch": 1}}));
+    let id = api.watch(&format!("{MAPS}?watch=true"));
+    let WatchPoll::Event(first) = api.0.poll_watch(id) else { panic!("the first event comes") };
+    let WatchPoll::Event(second) = api.0.poll_watch(id) else { panic!("then an error") };
+    assert_eq!((&first["type"], &second["type"]), (&json!("ADDED"), &json!("ERROR")));
+    assert_eq!((&second["object"]["code"], &second["object"]["reason"]), (&json!(410), &json!("Expired")));
+    assert_eq!(api.0.poll_watch(id), WatchPoll::Closed);
+
+    let bookmarks = |rule: Value| {
+        let mut api = with(rule);
+        let id = api.watch(&format!("{MAPS}?watch=true&allowWatchBookmarks=true"));
+        api.advance(600);
+        api.events(id).0.iter().filter(|event| event.starts_with("BOOKMARK")).count()
+    };
+    assert_eq!(bookmarks(json!({"match": {"verb": "watch"}, "do": "no_bookmarks"})), 0);
+    assert!(bookmarks(json!({"match": {"name": "other"}, "do": "refuse"})) > 0);
+}
+
+#[test]
+fn somebody_else_writes_between_a_read_and_a_write() {
+    let other = json!({"write": {"by": "gitops", "verb": "patch", "path": A, "body": {"data": {"b": "x"}}}});
+    let mut api = with(json!({"match": {"verb": "update", "nth": 1}, "do": {"before": other}}));
+    let mut read = api.get(A);
+    read["data"]["a"] = json!("2");
+    let (code, reason, _) = api.fails(&Request::put(A, &read));
+    assert_eq!((code, reason.as_str()), (409, "Conflict"), "a true conflict, with the other's change in place");
+    assert_eq!(api.get(A)["data"], json!({"a": "1", "b": "x"}));
+    assert!(api.0.event_log().any(|line| line.ends_with("gitops") && line.contains("patch")));
+}
+
+#[test]
+fn somebody_else_reverts_a_change_later() {
+    let revert = json!({"delay": "30s", "write": {"verb": "patch", "path": A, "body": {"data": {"a": "1"}}}});
+    let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": {"after": revert}}));
+    api.ok(&bump());
+    assert!(api.0.next_event_at().is_some(), "something is going to happen");
+    api.advance(29);
+    assert_eq!(api.get(A)["data"]["a"], "2");
+    api.advance(1);
+    assert_eq!(api.get(A)["data"]["a"], "1");
+    assert_eq!(api.0.faults().misfires(), [""; 0]);
+}
+
+#[test]
+fn what_happens_by_itself_happens_in_time_and_a_misfire_is_told() {
+    let mut api = Api::new();
+    api.map("a", json!({}));
+    let document = json!({
+        "apiVersion": "lockgate.dev/v1", "kind": "Faults",
+        "happenings": [
+            {"at": "1m", "do": {"write": {"verb": "delete", "path": A}}},
+            {"at": "2m", "do": {"write": {"by": "late", "verb": "patch", "path": A, "body": {}}}},
+        ],
+    });
+    api.0.disturb(lockgate_sim::json::from_value(document).unwrap());
+    api.advance(60);
+    assert!(api.gone(A));
+    api.advance(60);
+    assert_eq!(api.0.faults().misfires(), [format!("PATCH {A} of `late`: configmaps \"a\" not found")]);
+    assert!(api.0.faults().is_empty());
+}
+
+#[test]
+fn an_admission_webhook_changes_what_is_stored() {
+    let mut api = with(json!({"match": {"kind": "ConfigMap"}, "do": {"admit": {"metadata": {"labels": {"seen": "yes"}}}}}));
+    assert_eq!(api.map("b", json!({}))["metadata"]["labels"]["seen"], "yes");
+    assert_eq!(api.ok(&bump())["metadata"]["labels"]["seen"], "yes");
+}
+
+#[test]
+fn a_request_stands_still_on_either_side_of_its_commit() {
+    for (side, done) in [("before", "1"), ("after", "2")] {
+        let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": {"hold": side}}));
+        let response = api.0.handle(&bump());
+        let held = response.conduct.held.unwrap();
+        assert_eq!(held.request, "patch configmap/x/a");
+        assert_eq!(api.get(A)["data"]["a"], done, "{side}");
+        assert_eq!(api.0.faults().held(), std::slice::from_ref(&held));
+        assert!(api.0.release(held.id) && !api.0.release(held.id));
+        if side == "before" {
+            assert_eq!(response.status, 0);
+            assert_eq!(api.0.handle_held(&bump()).status, 200);
+        }
+        assert_eq!(api.get(A)["data"]["a"], "2");
+    }
 }

@@ -81,7 +81,9 @@ fn answered(api: &mut Api, request: &Request) {
     let response = api.0.handle(request);
     match &response.body {
         Body::Json(value) if response.status >= 400 => assert_eq!(value["kind"], "Status", "{value}"),
-        Body::Json(_) | Body::Text(_) | Body::Watch(_) => assert!((200..300).contains(&response.status)),
+        Body::Text(text) if response.status == 404 => assert_eq!(text, crate::support::NOWHERE),
+        Body::Json(_) | Body::Text(_) | Body::Watch(_) | Body::Log(_) => assert!((200..300).contains(&response.status)),
+        Body::Exec(_) => panic!("a stream without asking to upgrade"),
     }
     assert_eq!(api.0.failure(), None, "{} {} {}", request.method.as_str(), request.path, String::from_utf8_lossy(&request.body));
 }

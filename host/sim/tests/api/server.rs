@@ -3,7 +3,7 @@
 use lockgate_sim::json::json;
 use lockgate_sim::{Body, Cluster, Options, Request};
 
-use crate::support::{Api, MAPS, deployment};
+use crate::support::{Api, MAPS, NOWHERE, deployment};
 
 #[test]
 fn health_and_version() {
@@ -21,17 +21,21 @@ fn health_and_version() {
 fn what_is_not_modelled_is_named() {
     let mut api = Api::new();
     for (path, what) in [
-        ("/apis/apps/v1/namespaces/x/statefulsets", "statefulsets.apps"),
-        ("/api/v1/namespaces/x/serviceaccounts/default", "serviceaccounts"),
-        ("/apis/batch/v1/namespaces/x/jobs", "jobs.batch"),
-        ("/apis/rbac.authorization.k8s.io/v1", "group rbac.authorization.k8s.io"),
-        ("/api/v1/namespaces/x/pods/p/exec", "pods/exec"),
+        ("/api/v1/namespaces/x/limitranges", "limitranges"),
+        ("/api/v1/namespaces/x/serviceaccounts/default/token", "serviceaccounts/token"),
+        ("/apis/networking.k8s.io/v1/servicecidrs", "servicecidrs.networking.k8s.io"),
+        ("/apis/storage.k8s.io/v1", "group storage.k8s.io"),
+        ("/api/v1/namespaces/x/pods/p/attach", "pods/attach"),
     ] {
         let (code, reason, message) = api.fails(&Request::get(path));
         assert_eq!((code, reason.as_str(), message), (501, "NotImplemented", format!("simulator: not modelled: {what}")));
     }
-    let (code, reason, message) = api.fails(&Request::get("/apis/example.com/v1/things"));
+    let (code, reason, message) = api.fails(&Request::get("/api/v1/things"));
     assert_eq!((code, reason.as_str(), message.as_str()), (404, "NotFound", "the server could not find the requested resource"));
+    for path in ["/apis/example.com/v1/things", "/nonsense"] {
+        assert_eq!(api.send(&Request::get(path)), (404, NOWHERE.into()), "{path}");
+    }
+    assert_eq!(api.fails(&Request::delete("/api/v1/namespaces")).0, 405);
 }
 
 #[test]

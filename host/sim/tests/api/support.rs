@@ -15,6 +15,9 @@ pub(crate) const PODS: &str = "/api/v1/namespaces/x/pods";
 pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/x/deployments";
 pub(crate) const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/x/replicasets";
 
+/// The answer for a path that no part of the server looks after.
+pub(crate) const NOWHERE: &str = "404 page not found\n";
+
 impl Api {
     pub(crate) fn new() -> Self {
         let mut api = Self(Cluster::new(Options { seed: 7, ..Options::default() }));
@@ -29,7 +32,7 @@ impl Api {
         match response.body {
             Body::Json(value) => (response.status, (*value).clone()),
             Body::Text(text) => (response.status, text.into()),
-            Body::Watch(_) => panic!("{} opens a watch", request.path),
+            Body::Watch(_) | Body::Log(_) | Body::Exec(_) => panic!("{} opens a stream", request.path),
         }
     }
 
@@ -44,6 +47,9 @@ impl Api {
     pub(crate) fn fails(&mut self, request: &Request) -> (u16, String, String) {
         let (status, value) = self.send(request);
         assert!(status >= 400, "{} {}: {value}", request.method.as_str(), request.path);
+        if value == NOWHERE {
+            return (status, String::new(), text(&value));
+        }
         assert_eq!(value["code"], status);
         assert_eq!((value["kind"].as_str(), value["status"].as_str()), (Some("Status"), Some("Failure")));
         (status, text(&value["reason"]), text(&value["message"]))

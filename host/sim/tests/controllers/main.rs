@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod collection;
+mod containers;
 mod daemonset;
 mod determinism;
+mod disruption;
 mod fixtures;
+mod job;
 mod kubelet;
+mod nodes;
 mod partial;
 mod property;
 mod rollout;
 mod scheduler;
+mod statefulset;
 mod support;
 mod trap;

@@ -21,6 +21,8 @@ pub(crate) fn path(of: &str) -> String {
         "deploy" => "/apis/apps/v1/namespaces/shop/deployments".to_owned(),
         "rs" => "/apis/apps/v1/namespaces/shop/replicasets".to_owned(),
         "ds" => "/apis/apps/v1/namespaces/shop/daemonsets".to_owned(),
+        "sts" => "/apis/apps/v1/namespaces/shop/statefulsets".to_owned(),
+        "job" => "/apis/batch/v1/namespaces/shop/jobs".to_owned(),
         "revision" => "/apis/apps/v1/namespaces/shop/controllerrevisions".to_owned(),
         other => panic!("no path for {other}"),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::json::{Value, json};
 
-use super::{GENERATION_ANNOTATION, REVISION_HASH, View, patch_of, template_generation};
+use super::{REVISION_HASH, View, patch_of};
 use crate::controllers::{owner_reference, template};
 use crate::engine::Ctx;
 use crate::kinds;
@@ -17,8 +17,6 @@ use crate::view;
 pub(super) struct Revisions {
     current: (Key, Arc<Value>),
     old: Vec<(Key, Arc<Value>)>,
-    /// Whether the template changed: another revision than before is the current one now.
-    pub(super) is_next: bool,
 }
 
 impl Revisions {
@@ -40,17 +38,15 @@ pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, S
     let (mut equal, mut old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, r)| is_same(r, wanted));
     equal.sort_by_key(|(_, r)| number(r));
     let Some((key, mut current)) = equal.pop() else {
-        let is_next = !old.is_empty();
-        return Ok(Revisions { current: make(ctx, set, patch_of(set), newest + 1)?, old, is_next });
+        return Ok(Revisions { current: make(ctx, set, patch_of(set), newest + 1)?, old });
     };
-    let is_next = number(&current) < newest;
-    if is_next {
+    if number(&current) < newest {
         let mut renewed = (*current).clone();
         view::set(&mut renewed, &["revision"], newest + 1);
         current = ctx.update(&key, renewed)?;
     }
     old.append(&mut equal);
-    Ok(Revisions { current: (key, current), old, is_next })
+    Ok(Revisions { current: (key, current), old })
 }
 
 /// Whether a revision holds this template.
@@ -83,8 +79,6 @@ fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result
         if let Some(annotations) = view::at(set, &["metadata", "annotations"]) {
             view::set(&mut revision, &["metadata", "annotations"], annotations.clone());
         }
-        let generation = template_generation(set, number > 1);
-        view::set(&mut revision, &["metadata", "annotations", GENERATION_ANNOTATION], generation);
         return ctx.create(kinds::CONTROLLER_REVISION, revision).map(|created| (key, created));
     }
 }

@@ -1,0 +1,292 @@
+//! Virtual time for clients outside this process: they do not say when they wait, so that it has to be guessed.
+//!
+//! `instant`: after 20 ms without a request, while a client is connected, time moves on to the next event. What only polls is
+//! served by that too: between two of its questions its connection stays open. `xN` and `real`: time goes with the clock of the
+//! world.
+
+use std::fmt;
+use std::future::pending;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::base::clock::{Duration, TimeSource as _, between, later};
+use crate::base::{Clock, Error, Result, Timestamp};
+use crate::cluster::sim::Simulation;
+
+/// How long no request may come before time moves.
+const QUIET: Duration = Duration::from_millis(20);
+/// Events so near to each other are one step when no client is told anything of them.
+const STEP: Duration = Duration::from_secs(1);
+/// How often a cluster in the time of the world is looked at even if nothing is due: watches have bookmarks to send.
+const LOOK: Duration = Duration::from_secs(1);
+/// The greatest number in `xN`: a day in about a second.
+const FASTEST: f64 = 100_000.0;
+
+/// How fast virtual time goes in a served cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Speed {
+    /// From event to event, as soon as every client waits.
+    #[default]
+    Instant,
+    /// So many times as fast as the world; 1 is real time.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Speed, String> {
+        match text {
+            "instant" => Ok(Speed::Instant),
+            "real" => Ok(Speed::Times(1.0)),
+            _ => text
+                .strip_prefix('x')
+                .and_then(|factor| factor.parse().ok())
+                .filter(|factor| (0.001..=FASTEST).contains(factor))
+                .map(Speed::Times)
+                .ok_or_else(|| format!("a speed is `instant`, `real`, or `xN` with N from 0.001 to {FASTEST}")),
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Speed::Instant => f.write_str("instant"),
+            Speed::Times(1.0) => f.write_str("real"),
+            Speed::Times(factor) => write!(f, "x{factor}"),
+        }
+    }
+}
+
+/// Moves the time of one served cluster.
+#[derive(Debug)]
+pub(super) struct Pace {
+    simulation: Simulation,
+    speed: Speed,
+    world: Clock,
+    /// Where both clocks were when it began.
+    began: (Timestamp, Timestamp),
+    connected: AtomicUsize,
+    answering: AtomicUsize,
+    requests: AtomicU64,
+    changed: Notify,
+}
+
+/// Something that counts while it lives.
+pub(super) struct Counted {
+    pace: Arc<Pace>,
+    of: fn(&Pace) -> &AtomicUsize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.of)(&self.pace).fetch_sub(1, Ordering::SeqCst);
+        self.pace.changed.notify_one();
+    }
+}
+
+impl Pace {
+    pub(super) fn new(simulation: Simulation, speed: Speed) -> Arc<Pace> {
+        let world = Clock::real();
+        let began = (world.now(), simulation.now());
+        let (connected, answering) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Pace { simulation, speed, world, began, connected, answering, requests: AtomicU64::new(0), changed: Notify::new() })
+    }
+
+    fn count(self: &Arc<Self>, of: fn(&Pace) -> &AtomicUsize) -> Counted {
+        of(self).fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_one();
+        Counted { pace: self.clone(), of }
+    }
+
+    /// A client is connected for as long as the guard lives.
+    pub(super) fn connected(self: &Arc<Self>) -> Counted {
+        self.count(|pace| &pace.connected)
+    }
+
+    /// A request is being answered for as long as the guard lives. Time is what it has to be for this request.
+    ///
+    /// # Errors
+    /// When time cannot be moved.
+    pub(super) fn answering(self: &Arc<Self>) -> Result<Counted> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        if let Speed::Times(factor) = self.speed {
+            self.simulation.advance(self.due(factor))?;
+        }
+        Ok(self.count(|pace| &pace.answering))
+    }
+
+    /// The virtual time that belongs to the time of the world.
+    fn due(&self, factor: f64) -> Timestamp {
+        let (world, start) = self.began;
+        let passed = between(world, self.world.now()).as_secs_f64() * factor;
+        later(start, Duration::try_from_secs_f64(passed).unwrap_or(Duration::MAX)).max(self.simulation.now())
+    }
+
+    /// Moves time for ever.
+    ///
+    /// # Errors
+    /// When time cannot be moved.
+    pub(super) async fn run(&self) -> Result<()> {
+        match self.speed {
+            Speed::Instant => self.instant().await,
+            Speed::Times(factor) => self.with_the_world(factor).await,
+        }
+    }
+
+    async fn instant(&self) -> Result<()> {
+        loop {
+            let seen = self.requests.load(Ordering::SeqCst);
+            let waits = self.connected.load(Ordering::SeqCst) > 0 && self.answering.load(Ordering::SeqCst) == 0;
+            let next = self.simulation.next_event_at();
+            if !waits || next.is_none() {
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = self.simulation.expected() => {}
+                }
+                continue;
+            }
+            self.rest(QUIET).await?;
+            if self.requests.load(Ordering::SeqCst) == seen && self.connected.load(Ordering::SeqCst) > 0 {
+                self.step().await?;
+            }
+        }
+    }
+
+    /// Moves to the next event, and over those right behind it of which nobody is told.
+    async fn step(&self) -> Result<()> {
+        let (told, seen, end) = (self.simulation.told(), self.requests.load(Ordering::SeqCst), later(self.simulation.now(), STEP));
+        let mut first = true;
+        while let Some(at) = self.simulation.next_event_at().filter(|at| first || *at <= end) {
+            self.simulation.advance(at)?;
+            first = false;
+            // Streams that have something to tell are polled now.
+            tokio::task::yield_now().await;
+            if self.simulation.told() != told || self.requests.load(Ordering::SeqCst) != seen {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn with_the_world(&self, factor: f64) -> Result<()> {
+        loop {
+            self.simulation.advance(self.due(factor))?;
+            let now = self.simulation.now();
+            let next = [self.simulation.next_event_at(), self.simulation.next_watch_end()].into_iter().flatten().min();
+            let left = next.map_or(LOOK, |at| Duration::try_from_secs_f64(between(now, at).as_secs_f64() / factor).unwrap_or(LOOK));
+            tokio::select! {
+                () = self.changed.notified() => {}
+                rested = self.rest(left.min(LOOK)) => rested?,
+            }
+        }
+    }
+
+    async fn rest(&self, span: Duration) -> Result<()> {
+        self.world.sleep_until(later(self.world.now(), span)).await
+    }
+}
+
+/// Never comes back: what only an error ends.
+pub(super) async fn run(pace: Arc<Pace>) -> Error {
+    match pace.run().await {
+        Err(error) => error,
+        Ok(()) => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_sim::Options;
+    use lockgate_sim::fixture::Fixture;
+
+    use super::*;
+
+    #[test]
+    fn speeds_are_read_as_they_are_printed() {
+        for (text, speed) in
+            [("instant", Speed::Instant), ("real", Speed::Times(1.0)), ("x60", Speed::Times(60.0)), ("x0.5", Speed::Times(0.5))]
+        {
+            assert_eq!(text.parse(), Ok(speed));
+            assert_eq!(speed.to_string(), text);
+        }
+        for wrong in ["", "fast", "x", "x0", "x-1", "xNaN", "xinf", "60", "x1e9"] {
+            assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
+        }
+    }
+
+    const SLOW: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n";
+    const POD: &str = r#"{"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "registry.example/a:v1"}]}}"#;
+
+    fn simulation() -> Simulation {
+        let sim = Fixture::parse("c.yaml", SLOW).unwrap().cluster(Options::default()).unwrap();
+        let simulation = Simulation::new(sim);
+        let pod = serde_json::from_str(POD).unwrap();
+        simulation.with(|sim| drop(sim.handle(&lockgate_sim::Request::post("/api/v1/namespaces/default/pods", &pod))));
+        simulation
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    /// Lets the pace work until nothing is left to happen, for at most ten seconds.
+    async fn settled(pace: &Arc<Pace>) -> bool {
+        let (clock, world) = (&pace.simulation, Clock::real());
+        tokio::select! {
+            ended = pace.run() => panic!("{ended:?}"),
+            () = async { while clock.next_event_at().is_some() { tokio::task::yield_now().await } } => true,
+            _ = world.sleep_until(later(world.now(), Duration::from_millis(400))) => clock.next_event_at().is_none(),
+        }
+    }
+
+    #[test]
+    fn time_moves_only_while_a_client_is_connected_and_asks_nothing() {
+        run(async {
+            let simulation = simulation();
+            let start = simulation.now();
+            let pace = Pace::new(simulation.clone(), Speed::Instant);
+            assert!(!settled(&pace).await, "nobody waits");
+            assert_eq!(simulation.now(), start);
+            let client = pace.connected();
+            let question = pace.answering().unwrap();
+            assert!(!settled(&pace).await, "a request is being answered");
+            assert_eq!(simulation.now(), start);
+            drop(question);
+            assert!(settled(&pace).await);
+            assert!(simulation.now() > start);
+            drop(client);
+        });
+    }
+
+    #[test]
+    fn a_time_that_somebody_waits_for_is_reached_exactly() {
+        run(async {
+            let simulation = simulation();
+            let pace = Pace::new(simulation.clone(), Speed::Instant);
+            let _client = pace.connected();
+            let at = later(simulation.now(), Duration::from_secs(90));
+            tokio::select! {
+                ended = pace.run() => panic!("{ended:?}"),
+                () = simulation.reached(at) => assert_eq!(simulation.now(), at),
+            }
+        });
+    }
+
+    #[test]
+    fn a_thousand_times_the_speed_of_the_world_is_that() {
+        run(async {
+            let simulation = simulation();
+            let (start, world) = (simulation.now(), Clock::real());
+            let began = world.now();
+            let pace = Pace::new(simulation.clone(), Speed::Times(1000.0));
+            assert!(settled(&pace).await, "eleven seconds pass in eleven milliseconds");
+            let (virtually, really) = (between(start, simulation.now()), between(began, world.now()));
+            assert!(virtually <= really * 1000, "{virtually:?} in {really:?}");
+        });
+    }
+}

@@ -1,0 +1,81 @@
+//! Answers on their way: what fault rules do to them between the simulated cluster and its client.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::Response;
+use lockgate_sim::faults::{HoldId, Side};
+use lockgate_sim::request::{Body as SimBody, Request as SimRequest, Response as SimResponse};
+use tower::BoxError;
+
+use super::{Reply, Simulation};
+use crate::cluster::error::{Lost, Refused};
+
+impl Simulation {
+    /// Answers one request as the fault rules want it delivered. `still` keeps virtual time still; it is dropped where time is to
+    /// pass before the answer is there. Where a rule holds the request, nothing moves until somebody releases it.
+    pub(in crate::cluster) async fn deliver<S>(&self, request: &SimRequest, still: S) -> Result<Response<Reply>, BoxError> {
+        let mut answer = self.handle(|sim| sim.handle(request));
+        let mut still = Some(still);
+        if let Some(held) = answer.conduct.held.take() {
+            self.released(held.id).await;
+            if held.side == Side::Before {
+                answer = self.handle(|sim| sim.handle_held(request));
+            }
+        }
+        if !answer.conduct.late.is_zero() {
+            let due = self.now().checked_add(answer.conduct.late)?;
+            drop(still.take());
+            self.reached(due).await;
+        }
+        if answer.conduct.refused {
+            return Err(Box::new(Refused));
+        }
+        match answer.conduct.cut {
+            Some(bytes) => self.cut(answer, bytes),
+            None => self.respond(answer),
+        }
+    }
+
+    fn handle(&self, work: impl FnOnce(&mut lockgate_sim::Cluster) -> SimResponse) -> SimResponse {
+        let answer = work(&mut self.lock());
+        self.wake();
+        answer
+    }
+
+    /// Lets a request go on that a rule holds; false when it does not stand still.
+    pub fn release(&self, hold: HoldId) -> bool {
+        let released = self.lock().release(hold);
+        self.wake();
+        released
+    }
+
+    async fn released(&self, hold: HoldId) {
+        // First in the list, then a look: what happens in between wakes.
+        poll_fn(|cx| {
+            self.wait(cx);
+            let standing = self.lock().faults().held().iter().any(|held| held.id == hold);
+            if standing { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    /// The beginning of an answer; then the connection is lost. Streams are cut by rules of their own.
+    fn cut(&self, answer: SimResponse, bytes: usize) -> Result<Response<Reply>, BoxError> {
+        let text = match &answer.body {
+            SimBody::Json(json) => serde_json::to_vec(&**json)?,
+            SimBody::Text(text) => text.clone().into_bytes(),
+            SimBody::Watch(_) | SimBody::Log(_) | SimBody::Exec(_) => return self.respond(answer),
+        };
+        if answer.status == 0 {
+            return Err(Box::new(Lost));
+        }
+        let mut response = Response::builder().status(answer.status);
+        for (name, value) in &answer.headers {
+            response = response.header(name, value);
+        }
+        let start = text.get(..bytes.min(text.len())).unwrap_or_default();
+        Ok(response.body(Reply::Cut(Some(Bytes::copy_from_slice(start))))?)
+    }
+}

@@ -1,0 +1,142 @@
+//! From an answer to a stream: the WebSocket handshake of `pods/exec`, over a socket or inside this process.
+//!
+//! A library that upgrades a connection needs a connection. In process that is a pipe with an HTTP server at one end and a
+//! client at the other: the same code as over the socket, and what `kube` and real clients see is the same.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use lockgate_sim::Exec;
+use lockgate_sim::request::Response as SimResponse;
+use lockgate_sim::status::Status;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tower::BoxError;
+
+use super::channels::{self, Hold};
+use super::sim::{Reply, Simulation, to_sim};
+use crate::base::{Clock, Result};
+
+/// Bytes that wait in the pipe of a stream in this process.
+const PIPE: usize = 64 << 10;
+
+/// The versions of the stream protocol, best first. Version 5 can say that standard input has ended.
+const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// Sends a request that wants a stream through a connection of its own inside this process.
+pub(super) async fn in_process(simulation: Simulation, clock: Clock, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect_bytes().await?;
+    let (near, far) = tokio::io::duplex(PIPE);
+    let service = service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response<Reply>, BoxError>> {
+        Box::pin(serve(simulation.clone(), clock.clone(), request))
+    });
+    let server = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).with_upgrades();
+    // Both ends stop when the stream is over or the other side is gone; what went wrong is told by the answer.
+    drop(tokio::spawn(server.map(drop)));
+    let (mut sender, client) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await?;
+    drop(tokio::spawn(client.with_upgrades().map(drop)));
+    let mut request = Request::from_parts(parts, Full::new(body));
+    request.extensions_mut().clear();
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("simulated"));
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Response::from_parts(parts, Reply::Text(None)));
+    }
+    let text = body.collect().await?.to_bytes();
+    Ok(Response::from_parts(parts, Reply::Text(Some(text))))
+}
+
+/// The far end of [`in_process`].
+async fn serve(simulation: Simulation, clock: Clock, mut request: Request<Incoming>) -> Result<Response<Reply>, BoxError> {
+    let on = hyper::upgrade::on(&mut request);
+    let headers = request.headers().clone();
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let answer = match to_sim(Request::from_parts(parts, Body::from(body))).await {
+        Ok(request) => simulation.answer(&request)?,
+        Err(refusal) => simulation.respond(*refusal)?,
+    };
+    switch(&simulation, on, &headers, answer, || Hold::Clock(clock))
+}
+
+/// Makes a stream of an answer that is one; every other answer goes through as it is.
+pub(super) fn switch(
+    simulation: &Simulation,
+    on: OnUpgrade,
+    headers: &HeaderMap,
+    mut answer: Response<Reply>,
+    hold: impl FnOnce() -> Hold,
+) -> Result<Response<Reply>, BoxError> {
+    let Some(exec) = answer.extensions_mut().remove::<Arc<Exec>>() else { return Ok(answer) };
+    let (protocol, accept) = match agree(headers) {
+        Ok(agreed) => agreed,
+        Err(status) => return simulation.respond(SimResponse::from(status)),
+    };
+    let (simulation, hold) = (simulation.clone(), hold());
+    drop(tokio::spawn(async move {
+        // A client that does not take the stream is gone: there is nobody to be told.
+        if let Ok(upgraded) = on.await {
+            channels::carry(TokioIo::new(upgraded), &exec, &simulation, hold).await.ok();
+        }
+    }));
+    Ok(Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, protocol)
+        .body(Reply::Text(None))?)
+}
+
+/// The protocol that both sides speak, and the answer to the client's key.
+fn agree(headers: &HeaderMap) -> Result<(&'static str, String), Status> {
+    let text = |name: &header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = text(&header::SEC_WEBSOCKET_KEY);
+    if key.is_empty() || text(&header::SEC_WEBSOCKET_VERSION) != "13" {
+        return Err(Status::bad_request("a WebSocket handshake has a Sec-WebSocket-Key, and a Sec-WebSocket-Version of 13"));
+    }
+    let offered: Vec<&str> = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|offer| !offer.is_empty())
+        .collect();
+    let Some(protocol) = PROTOCOLS.into_iter().find(|protocol| offered.contains(protocol)) else {
+        let (offered, spoken) = (offered.join(" "), PROTOCOLS.join(" "));
+        return Err(Status::not_modelled(&format!("the stream protocols [{offered}]; [{spoken}] are")));
+    };
+    Ok((protocol, derive_accept_key(key.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_best_protocol_that_both_speak_is_taken() {
+        // The key and its answer are the example of RFC 6455, section 1.3.
+        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let version = ("sec-websocket-version", "13");
+        let with = |protocol: &'static str| agree(&headers(&[key, version, ("sec-websocket-protocol", protocol)]));
+        assert_eq!(with("v4.channel.k8s.io, v5.channel.k8s.io"), Ok((PROTOCOLS[0], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned())));
+        assert_eq!(with("x,v4.channel.k8s.io").unwrap().0, PROTOCOLS[1]);
+        assert_eq!(with("base64.channel.k8s.io").unwrap_err().code(), 501);
+        assert_eq!(agree(&headers(&[key, version])).unwrap_err().code(), 501);
+        assert_eq!(agree(&headers(&[version])).unwrap_err().code(), 400);
+        assert_eq!(agree(&headers(&[key])).unwrap_err().code(), 400);
+    }
+}

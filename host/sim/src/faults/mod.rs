@@ -1,0 +1,206 @@
+//! Faults: what goes wrong in a cluster, as data. Rules make requests fail, get lost or late, cut watches, hold requests
+//! still, or let somebody else act in between; happenings act at a time.
+
+mod chaos;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use self::chaos::chaos;
+pub use self::rule::{Act, Action, Deed, Entries, Failure, FaultsDocument, Happening, Match, Rule, Side, Write};
+use crate::kinds::Kind;
+use crate::store::Store;
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) kind: &'static Kind,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) subresource: &'a str,
+    pub(crate) client: &'a str,
+}
+
+/// Names one request that stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub u64);
+
+/// A request that stands still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its name.
+    pub id: HoldId,
+    /// On which side of its commit.
+    pub side: Side,
+    /// What was asked: `patch deployments/shop/web`.
+    pub request: String,
+}
+
+/// How a watch is disturbed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Disturbance {
+    /// It ends after so many events.
+    pub(crate) after: Option<u64>,
+    /// It ends with `410 Expired`, not by a lost connection.
+    pub(crate) expires: bool,
+    /// It sends no bookmarks.
+    pub(crate) no_bookmarks: bool,
+}
+
+/// The rules of a cluster, with their counts. The first rule that is due decides.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    rules: Vec<Counted>,
+    /// What happens by itself, soonest first; what is due at the same instant in the order in which it was added.
+    due: Vec<(Timestamp, Deed)>,
+    step: Option<String>,
+    held: Vec<Held>,
+    last_hold: u64,
+    misfires: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Counted {
+    rule: Rule,
+    since: Timestamp,
+    seen: u64,
+    fired: u64,
+    /// The cluster as it was when a rule that gives stale answers first applied.
+    stale: Option<Box<Store>>,
+}
+
+/// What the rule that decided about a request says.
+pub(crate) enum Decision {
+    /// Carried out as if there were no rule.
+    None,
+    /// This happens.
+    Action(Action),
+    /// The answer comes from this former state.
+    Stale(Box<Store>),
+}
+
+impl Faults {
+    /// Adds a rule behind the others; its times count from `now`.
+    pub(crate) fn push(&mut self, rule: Rule, now: Timestamp) {
+        self.rules.push(Counted { rule, since: now, seen: 0, fired: 0, stale: None });
+    }
+
+    /// Takes all rules and all that is still to happen away.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+        self.due.clear();
+    }
+
+    /// Whether there are no rules, and nothing is still to happen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.due.is_empty()
+    }
+
+    /// How often each rule has fired, in their order.
+    #[must_use]
+    pub fn fired(&self) -> Vec<u64> {
+        self.rules.iter().map(|rule| rule.fired).collect()
+    }
+
+    /// Acts of somebody else that the API refused: a fault that did not happen proves nothing.
+    #[must_use]
+    pub fn misfires(&self) -> &[String] {
+        &self.misfires
+    }
+
+    /// The requests that stand still.
+    #[must_use]
+    pub fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    /// The step that the run is in; `None` between steps.
+    pub(crate) fn enter(&mut self, step: Option<&str>) {
+        self.step = step.map(str::to_owned);
+    }
+
+    /// Lets somebody do something at this time.
+    pub(crate) fn schedule(&mut self, at: Timestamp, mut deed: Deed) {
+        deed.delay = crate::model::Span::ZERO;
+        let place = self.due.partition_point(|(other, _)| *other <= at);
+        self.due.insert(place, (at, deed));
+    }
+
+    /// When somebody acts next.
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// What is due at or before `now`, one at a time.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Deed> {
+        self.next_at().filter(|at| *at <= now)?;
+        Some(self.due.remove(0).1)
+    }
+
+    pub(crate) fn misfire(&mut self, what: String) {
+        self.misfires.push(what);
+    }
+
+    /// Lets a request stand still.
+    pub(crate) fn hold(&mut self, side: Side, request: String) -> HoldId {
+        self.last_hold += 1;
+        let id = HoldId(self.last_hold);
+        self.held.push(Held { id, side, request });
+        id
+    }
+
+    /// Lets it go on; false when it does not stand still.
+    pub(crate) fn release(&mut self, id: HoldId) -> bool {
+        let before = self.held.len();
+        self.held.retain(|held| held.id != id);
+        self.held.len() < before
+    }
+
+    /// What happens to this request. Every rule that matches counts it, also behind the one that decides.
+    pub(crate) fn check(&mut self, subject: &Subject<'_>, now: Timestamp, store: &Store) -> Decision {
+        let mut decided = None;
+        let step = self.step.as_deref();
+        for (place, counted) in self.rules.iter_mut().enumerate() {
+            let when = &counted.rule.when;
+            let age = now.duration_since(counted.since);
+            let in_time = when.after.is_none_or(|after| age >= after.0) && when.until.is_none_or(|until| age < until.0);
+            let in_step = when.step.as_deref().is_none_or(|wanted| step == Some(wanted));
+            if !in_time || !in_step || !applies(when, &counted.rule.action, subject) {
+                continue;
+            }
+            counted.seen += 1;
+            let due = when.nth.is_none_or(|nth| nth == counted.seen) && when.every.is_none_or(|every| counted.seen.is_multiple_of(every));
+            if due && decided.is_none() {
+                counted.fired += 1;
+                decided = Some(place);
+            }
+        }
+        let Some(counted) = decided.and_then(|place| self.rules.get_mut(place)) else { return Decision::None };
+        match &counted.rule.action {
+            Action::Stale => Decision::Stale(counted.stale.get_or_insert_with(|| Box::new(store.clone())).clone()),
+            action => Decision::Action(action.clone()),
+        }
+    }
+}
+
+fn applies(when: &Match, action: &Action, subject: &Subject<'_>) -> bool {
+    let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+    let happens_to = match action {
+        Action::DropWatch(_) | Action::ExpireWatch(_) | Action::NoBookmarks => subject.verb == "watch",
+        Action::Stale => matches!(subject.verb, "get" | "list"),
+        Action::Admit(_) => matches!(subject.verb, "create" | "update" | "patch"),
+        _ => true,
+    };
+    happens_to
+        && is(&when.verb, subject.verb)
+        && is(&when.group, subject.kind.group)
+        && is(&when.kind, subject.kind.kind)
+        && is(&when.namespace, subject.namespace)
+        && is(&when.name, subject.name)
+        && is(&when.subresource, subject.subresource)
+        && when.client.as_deref().is_none_or(|part| subject.client.contains(part))
+}

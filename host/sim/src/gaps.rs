@@ -1,0 +1,140 @@
+//! What the simulated cluster does not model, as data: the README quotes it, and `lockgate sandbox --gaps` prints it.
+
+use crate::kinds::{self, Modelling};
+
+/// Where the lines of [`page`] are broken.
+const WIDTH: usize = 128;
+
+/// What a real cluster does and this one does not, or does otherwise: one sentence or two each, by what it is about.
+pub const GAPS: &[(&str, &str)] = &[
+    (
+        "Server-side apply",
+        "`managedFields` tell the owners of what requests write, and of what controllers write to workloads that clients made. What \
+         controllers, scheduler and kubelets make or write otherwise belongs to nobody until somebody applies. Apply to a `scale` is \
+         refused (501), and a scale that is set to what it is changes no owner.",
+    ),
+    ("OpenAPI", "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`."),
+    (
+        "Warnings",
+        "Of the `Warning` headers of a real server those about unknown and duplicate fields are sent; those about deprecated kinds and \
+         odd pod specs are not.",
+    ),
+    (
+        "Encodings",
+        "Bodies in protobuf are read for all kinds but CustomResourceDefinition (415). Answers are JSON, whole, as a Table or as \
+         PartialObjectMetadata; the columns of a table have no description.",
+    ),
+    (
+        "Admission",
+        "No admission webhooks, no quota. Of the admission plugins that are on by default, those that fill in tolerations, priority and \
+         the default class of an Ingress, and guard namespaces are modelled; ServiceAccount is not. While a cluster holds no \
+         PriorityClass at all, a pod may name any.",
+    ),
+    (
+        "Containers",
+        "Nothing runs in a container. What a command gives (`exec`) and what a log holds comes from `exec` and `logs` entries of a \
+         Model document; without one both are refused. A log begins anew with each start of its container, and only the last two runs \
+         are kept, by time and not by size. A terminal echoes nothing.",
+    ),
+    (
+        "Streams",
+        "`exec` speaks WebSocket (v5 and v4 of the channel protocol), not SPDY: kubectl before 1.31 and attach, port-forward, proxy are refused.",
+    ),
+    (
+        "Custom resources",
+        "Rules in CEL (`x-kubernetes-validations`) are accepted with a warning and not evaluated. Conversion webhooks and \
+         `selectableFields` are refused (501). Of JSON paths in columns, fields, indexes, `[*]` and `[?(@.a==b)]` are understood; any \
+         other shows nothing. What is wrong with the metadata of an object is told before what is wrong with the rest. A version of a \
+         definition that was once established is kept for the life of the process.",
+    ),
+    ("Status", "A write to `status` takes labels and annotations along, and no other metadata."),
+    (
+        "Access",
+        "RBAC alone decides: there are no other authorizers, no tokens and no webhooks; reviews in an overlay are refused (501). Of the \
+         first ClusterRoles of a server those are there that people are bound to. Reviews come without `managedFields`, and of several \
+         bindings that allow the same the first by name is told.",
+    ),
+    ("Certificates", "`kube-root-ca.crt` holds no certificate."),
+    (
+        "Services",
+        "Cluster addresses are from 10.96.0.0/16 and of IPv4; another range is taken for granted where services lie elsewhere already. \
+         Nothing gives a LoadBalancer an address.",
+    ),
+    ("Owners", "An object that was loaded without its owner is left alone; a real server collects it."),
+    (
+        "Nodes",
+        "Lost nodes are marked all at once, and not one in 10 s. Pods of a node that is gone are removed 40 s later, and not within 60 s. \
+         The conditions of a namespace that is going are counted anew 8 s after a change.",
+    ),
+    ("Volumes", "There are no claims: `volumeClaimTemplates` of a StatefulSet are refused."),
+    (
+        "Jobs",
+        "`podFailurePolicy`, `successPolicy`, `backoffLimitPerIndex`, `maxFailedIndexes` and `managedBy` are refused. Containers of a Job \
+         end well after 5 s when no Model says otherwise. Controllers act at once where real ones wait up to a second.",
+    ),
+    (
+        "Validation",
+        "The types of all fields are checked, their values as far as runbooks write them (`validate/`); other values are accepted as they are.",
+    ),
+    (
+        "Watches",
+        "A watch with `resourceVersion=0` begins with the newest state, never with an older one. A watch without `timeoutSeconds` \
+         ends after 30 minutes. Bookmarks come every minute and at the end.",
+    ),
+    (
+        "Names",
+        "Uids, generated names, cluster addresses and node ports come from the seed; they look like a server's but are not evenly spread.",
+    ),
+    ("Overlay", "What no change was recorded for cannot be seen in history: objects loaded into an overlay appear without an event."),
+    (
+        "Service",
+        "A served cluster speaks HTTP/1.1 without compression and knows one user, who may do everything and be anybody (`--as`). With `instant` speed its time \
+         is not the time of its clients: a program that computes an age by its own clock shows a wrong one.",
+    ),
+];
+
+/// All gaps as a Markdown list: kinds that are data, resources that are refused, then [`GAPS`].
+#[must_use]
+pub fn page() -> String {
+    let data: Vec<String> = kinds::ALL.iter().filter(|kind| kind.status == Modelling::Data).map(|kind| kind.group_kind()).collect();
+    let (groups, resources) = kinds::refused();
+    let mut out = String::new();
+    item(
+        &mut out,
+        &format!("**Stored only.** Objects of these kinds are defaulted and validated, and nothing acts on them: {}.", data.join(", ")),
+    );
+    item(&mut out, &format!("**Refused** with 501, by name: all of {}; {}.", groups.join(", "), resources.join(", ")));
+    for (about, text) in GAPS {
+        item(&mut out, &format!("**{about}.** {text}"));
+    }
+    out
+}
+
+/// One item of a list, its lines broken and indented.
+fn item(out: &mut String, text: &str) {
+    let mut line = "-".to_owned();
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            line = " ".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_what_is_stored_and_what_is_refused() {
+        let page = page();
+        assert!(page.contains("**Stored only.**") && page.contains("CronJob.batch"), "{page}");
+        assert!(page.contains("storage.k8s.io") && page.contains("limitranges") && page.contains("pods/portforward"), "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= WIDTH && line.trim_end() == line), "{page}");
+    }
+}

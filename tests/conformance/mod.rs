@@ -1,0 +1,231 @@
+//! How true the simulated cluster is, as a number: cases that were recorded on a real control plane, replayed on the simulated one.
+//!
+//! A case is a folder with `case.yaml` and what was recorded in `golden.json`. Replaying needs no kubectl: the requests that it sent
+//! are part of the recording. Where a control plane is built (`tests/controlplane/build`), `controlplane::conformance::CASE` runs the
+//! case on it and says whether the recording still holds; `BLESS=1` records the cases that have changed, `BLESS=all` every
+//! case that the filter names.
+
+mod case;
+mod gaps;
+mod golden;
+mod guards;
+mod live;
+mod names;
+mod normalise;
+mod programs;
+mod proxy;
+mod random;
+mod replay;
+mod run;
+mod subject;
+mod template;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+use crate::controlplane::{self, plane::ControlPlane};
+use case::Case;
+use gaps::Gap;
+use golden::Golden;
+use live::Live;
+use run::Target as _;
+
+/// What a part of the harness gives, or what went wrong in words.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// How many differences are told of one case.
+const SHOWN: usize = 25;
+
+/// All there is about a replay, once.
+type Replayed = Arc<Mutex<BTreeMap<String, Arc<Outcome<Vec<Difference>>>>>>;
+
+/// A place at which the simulated cluster differs from the real one.
+#[derive(Clone, Debug)]
+struct Difference {
+    /// The number of the step.
+    step: usize,
+    /// Its words.
+    words: String,
+    /// Where.
+    path: String,
+    /// What the real one says.
+    real: String,
+    /// What the simulated one says.
+    simulated: String,
+}
+
+/// All the cases, by name.
+pub(crate) fn cases() -> Vec<Trial> {
+    let loaded = case::all().and_then(|cases| Ok((cases, gaps::known()?, gaps::pending()?)));
+    let (cases, gaps, pending) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![Trial::test("conformance::cases_load", move || Err(Failed::from(error)))],
+    };
+    let (cases, gaps, pending) = (Arc::new(cases), Arc::new(gaps), Arc::new(pending));
+    let replayed = Replayed::default();
+    let mut trials = vec![Trial::test("conformance::rules_of_comparison", || Ok(normalise::rules()?))];
+    for case in cases.iter() {
+        let (one, known, replayed, reason) = (case.clone(), gaps.clone(), replayed.clone(), pending.get(&case.name).cloned());
+        trials.push(Trial::ignorable_test(format!("conformance::{}", case.name), move || {
+            let verdict = verdict(&one, &known, &replayed);
+            match (reason, verdict) {
+                (None, verdict) => verdict.map(|()| Completion::Completed).map_err(Failed::from),
+                (Some(reason), Err(_)) => Ok(Completion::ignored_with(reason)),
+                (Some(_), Ok(())) => Ok(Completion::ignored_with("it agrees now: take it out of pending.txt")),
+            }
+        }));
+        let one = case.clone();
+        trials.push(Trial::ignorable_test(format!("controlplane::conformance::{}", case.name), move || real(&one)));
+    }
+    trials.extend(programs::trials(&pending));
+    trials.extend(guards::trials(&cases, &pending));
+    trials.push(Trial::test("conformance::result", move || Ok(result(&cases, &gaps, &pending, &replayed)?)));
+    trials
+}
+
+/// Whether the simulated cluster agrees, apart from known gaps.
+fn verdict(case: &Case, gaps: &[Gap], replayed: &Replayed) -> Outcome {
+    let outcome = differences(case, replayed);
+    let found = outcome.as_ref().as_ref().map_err(Clone::clone)?;
+    let unknown: Vec<&Difference> = found.iter().filter(|difference| !gaps.iter().any(|gap| covers(gap, case, difference))).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let mut text = format!("{}: {} differences from the recording; it guards: {}\n", case.text.title, unknown.len(), case.text.guards);
+    for difference in unknown.iter().take(SHOWN) {
+        let Difference { step, words, path, real, simulated } = difference;
+        // Writing to a string cannot fail.
+        writeln!(text, "step {step} ({words}) {path}\n  real:      {real}\n  simulated: {simulated}").unwrap_or_default();
+    }
+    Err(text)
+}
+
+fn covers(gap: &Gap, case: &Case, difference: &Difference) -> bool {
+    gap.case == case.name && gap.step == difference.step && difference.path.starts_with(&gap.path)
+}
+
+/// What differs. A case is replayed once, whoever asks first.
+fn differences(case: &Case, replayed: &Replayed) -> Arc<Outcome<Vec<Difference>>> {
+    let known = |replayed: &Replayed| replayed.lock().unwrap_or_else(PoisonError::into_inner).get(&case.name).cloned();
+    if let Some(outcome) = known(replayed) {
+        return outcome;
+    }
+    let outcome = Arc::new(replay(case));
+    replayed.lock().unwrap_or_else(PoisonError::into_inner).insert(case.name.clone(), outcome.clone());
+    outcome
+}
+
+fn replay(case: &Case) -> Outcome<Vec<Difference>> {
+    let golden = Golden::read(&case.folder.join("golden.json"))?;
+    if golden.digest != case.digest {
+        return Err(format!("{} was recorded before it was changed: BLESS=1 cargo test --test cases controlplane::conformance", case.name));
+    }
+    compare(&golden, &run::run(case, &mut replay::Simulated::new(case)?, &golden.steps))
+}
+
+fn compare(golden: &Golden, ran: &run::Ran) -> Outcome<Vec<Difference>> {
+    let mut differences = Vec::new();
+    for (index, (before, now)) in golden.steps.iter().zip(&ran.steps).enumerate() {
+        let value = |done: &golden::Done| {
+            let mut done = done.clone();
+            // What kubectl copies out of an answer has the times of that cluster.
+            done.exchanges.iter_mut().for_each(|exchange| exchange.sent.body = normalise::sent(&exchange.sent.body));
+            serde_json::to_value(done).map_err(|error| error.to_string())
+        };
+        let mut found = Vec::new();
+        normalise::differences("", Some(&value(before)?), Some(&value(now)?), &mut found);
+        let words: String = before.step.chars().take(100).collect();
+        differences.extend(found.into_iter().map(|(path, real, simulated)| Difference {
+            step: index + 1,
+            words: words.clone(),
+            path,
+            real,
+            simulated,
+        }));
+    }
+    if let Some(failure) = &ran.failure {
+        let step = ran.steps.len() + 1;
+        let simulated = failure.clone();
+        differences.push(Difference { step, words: String::new(), path: "/failure".to_owned(), real: "is so".to_owned(), simulated });
+    }
+    Ok(differences)
+}
+
+/// Counts, looks for gaps that are none any more, and compares the count with `result.txt`.
+fn result(cases: &[Case], gaps: &[Gap], pending: &BTreeMap<String, String>, replayed: &Replayed) -> Outcome {
+    let agree = cases.iter().filter(|case| !pending.contains_key(&case.name) && verdict(case, gaps, replayed).is_ok()).count();
+    for gap in gaps {
+        let case = cases.iter().find(|case| case.name == gap.case).ok_or_else(|| format!("known-gaps.yaml: no case {}", gap.case))?;
+        let outcome = differences(case, replayed);
+        let used = outcome.as_ref().as_ref().is_ok_and(|found| found.iter().any(|difference| covers(gap, case, difference)));
+        if !used {
+            return Err(format!("known-gaps.yaml: step {} of {} agrees at {}: take the row out", gap.step, gap.case, gap.path));
+        }
+    }
+    if let Some(name) = pending.keys().find(|name| !name.contains("::") && !cases.iter().any(|case| case.name == **name)) {
+        return Err(format!("pending.txt: no case {name}"));
+    }
+    let text = format!("conformance: {agree} of {} cases, {} known gaps\n", cases.len(), gaps.len());
+    let path = case::home().join("result.txt");
+    if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
+        return std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    let before = case::read(&path)?;
+    let rows: Vec<String> = gaps.iter().map(|gap| format!("  {} step {} {}: {}", gap.case, gap.step, gap.path, gap.reason)).collect();
+    if before == text { Ok(()) } else { Err(format!("result.txt says {before}now it is {text}{}\nBLESS=1 writes it", rows.join("\n"))) }
+}
+
+/// Runs a case on the real control plane and records it, or says whether the recording still holds.
+fn real(case: &Case) -> Result<Completion, Failed> {
+    let bless = std::env::var("BLESS").unwrap_or_default();
+    let path = case.folder.join("golden.json");
+    if bless.is_empty() && !controlplane::is_required("controlplane") {
+        return Ok(Completion::ignored_with("recorded; BLESS=all records it anew, LOCKGATE_REQUIRE=controlplane compares"));
+    }
+    let before = Golden::read(&path);
+    if bless != "all" && !bless.is_empty() && before.as_ref().is_ok_and(|golden| golden.digest == case.digest) {
+        return Ok(Completion::ignored_with("the recording is of this case"));
+    }
+    let golden = record(case)?;
+    if !bless.is_empty() {
+        golden.write(&path)?;
+        return Ok(Completion::Completed);
+    }
+    let ran = run::Ran { steps: golden.steps, failure: None };
+    match compare(&before?, &ran)?.first() {
+        None => Ok(Completion::Completed),
+        Some(found) => Err(Failed::from(format!("the recording does not hold any more: {found:?}"))),
+    }
+}
+
+fn record(case: &Case) -> Outcome<Golden> {
+    /// Two at a time leave nothing of two cores.
+    static TURN: OnceLock<Mutex<()>> = OnceLock::new();
+    let _turn = TURN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let binaries = controlplane::found().as_ref().map_err(Clone::clone)?;
+    let plane = ControlPlane::start_with(binaries, include_str!("stages.yaml"))?;
+    plane.apply(&case.cluster)?;
+    let mut live = Live::open(&plane.kubeconfig("admin"), &binaries.path("kubectl"))?;
+    // The namespace is made, and every node is ready.
+    plane.until("the nodes are ready", std::time::Duration::from_secs(60), |plane| {
+        let nodes = plane.list(None, "nodes")?;
+        let ready = |node: &serde_json::Value| node["status"]["conditions"].to_string().contains("KubeletReady");
+        let account = plane.kubectl(&["get", "configmap", "-n", case::NAMESPACE, "kube-root-ca.crt"]).is_ok();
+        Ok(account && nodes.iter().all(ready))
+    })?;
+    live.rest()?;
+    let server = plane.kubectl(&["get", "--raw", "/version"])?;
+    let server: serde_json::Value = serde_json::from_str(&server).map_err(|error| error.to_string())?;
+    let ran = run::run(case, &mut live, &[]);
+    match ran.failure {
+        Some(failure) => Err(format!("{}: {failure}", case.name)),
+        None => Ok(Golden {
+            server: server["gitVersion"].as_str().unwrap_or_default().to_owned(),
+            digest: case.digest.clone(),
+            steps: ran.steps,
+        }),
+    }
+}

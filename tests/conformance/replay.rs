@@ -1,0 +1,186 @@
+//! The simulated cluster as a target, in this process.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lockgate_sim::fixture::Fixture;
+use lockgate_sim::{Body, Cluster, Method, Options, Request, Response, User, WatchId, WatchPoll};
+use serde_json::Value;
+
+use super::Outcome;
+use super::case::{self, Case};
+use super::golden::{Answer, Sent};
+use super::run::Target;
+
+/// After so long without a change nothing happens by itself, except what has a deadline of its own.
+const QUIET: SignedDuration = SignedDuration::from_millis(1000);
+/// The longest time that it may take to come to rest.
+const LIMIT: SignedDuration = SignedDuration::from_secs(120);
+
+/// A simulated cluster.
+pub(crate) struct Simulated {
+    cluster: Cluster,
+    start: Timestamp,
+    watches: Vec<WatchId>,
+}
+
+impl Simulated {
+    /// The cluster that a case begins with.
+    ///
+    /// # Errors
+    /// What is wrong with its file.
+    pub(crate) fn new(case: &Case) -> Outcome<Simulated> {
+        let text = format!("{}\n---\n{}", case.cluster, case::read(&case::home().join("model.yaml"))?);
+        let fixture = Fixture::parse("cluster.yaml", &text).map_err(|error| error.to_string())?;
+        let mut cluster = fixture.cluster(Options::default()).map_err(|error| error.to_string())?;
+        cluster.furnish();
+        let mut simulated = Simulated::over(cluster);
+        simulated.rest()?;
+        Ok(simulated)
+    }
+
+    /// The same with a controller that does nothing once the cluster stands.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or there is no such controller.
+    pub(crate) fn without(case: &Case, controller: &str) -> Outcome<Simulated> {
+        let mut simulated = Simulated::new(case)?;
+        if simulated.cluster.stop_controller(controller) { Ok(simulated) } else { Err(format!("there is no {controller}")) }
+    }
+
+    /// This cluster.
+    pub(crate) fn over(cluster: Cluster) -> Simulated {
+        let start = cluster.now();
+        Simulated { cluster, start, watches: Vec::new() }
+    }
+
+    fn healthy(&self) -> Outcome {
+        self.cluster.failure().map_or(Ok(()), |failure| Err(format!("the simulator says: {failure}")))
+    }
+}
+
+impl Target for Simulated {
+    fn send(&mut self, sent: &Sent) -> Outcome<Answer> {
+        let response = self.cluster.handle(&request(sent)?);
+        if let Body::Watch(id) = response.body {
+            self.cluster.close_watch(id);
+        }
+        Ok(answer(&response))
+    }
+
+    fn watch(&mut self, path: &str) -> Outcome<Result<usize, Answer>> {
+        let response = self.cluster.handle(&request(&Sent { method: "GET".to_owned(), path: path.to_owned(), ..Sent::default() })?);
+        match response.body {
+            Body::Watch(id) => {
+                self.watches.push(id);
+                Ok(Ok(self.watches.len() - 1))
+            }
+            _ => Ok(Err(answer(&response))),
+        }
+    }
+
+    fn told(&mut self, watch: usize) -> Outcome<Vec<Value>> {
+        let id = *self.watches.get(watch).ok_or("no such watch")?;
+        let mut told = Vec::new();
+        while let WatchPoll::Event(event) = self.cluster.poll_watch(id) {
+            told.push(Value::from(&event));
+        }
+        Ok(told)
+    }
+
+    fn kubectl(&mut self, _: &[String], _: &str, _: i32) -> Outcome<Option<Vec<(Sent, Answer)>>> {
+        Ok(None)
+    }
+
+    fn clock(&self) -> Duration {
+        self.cluster.now().duration_since(self.start).try_into().unwrap_or_default()
+    }
+
+    fn tick(&mut self) -> Outcome {
+        let soon = self.cluster.now() + SignedDuration::from_secs(1);
+        let next = self.cluster.next_event_at().filter(|next| *next > self.cluster.now() && *next < soon);
+        self.cluster.advance_to(next.unwrap_or(soon));
+        self.healthy()
+    }
+
+    fn advance(&mut self, time: Duration) -> Outcome {
+        let time = SignedDuration::try_from(time).map_err(|error| error.to_string())?;
+        self.cluster.advance_to(self.cluster.now() + time);
+        self.healthy()
+    }
+
+    fn rest(&mut self) -> Outcome {
+        let limit = self.cluster.now() + LIMIT;
+        let mut quiet_since = self.cluster.now();
+        let mut version = self.cluster.store().rv();
+        loop {
+            let end = quiet_since + QUIET;
+            let next = self.cluster.next_event_at().filter(|next| *next <= end);
+            self.cluster.advance_to(next.unwrap_or(end));
+            self.healthy()?;
+            if self.cluster.store().rv() != version {
+                version = self.cluster.store().rv();
+                quiet_since = self.cluster.now();
+            } else if self.cluster.now() >= end {
+                return Ok(());
+            }
+            if self.cluster.now() > limit {
+                return Err("the simulated cluster does not come to rest".to_owned());
+            }
+        }
+    }
+}
+
+fn request(sent: &Sent) -> Outcome<Request> {
+    let method = match sent.method.as_str() {
+        "GET" => Method::Get,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        other => return Err(format!("no method {other}")),
+    };
+    let mut request = Request::new(method, &sent.path);
+    request.path = decoded(&request.path)?;
+    for (name, value) in &mut request.query {
+        *name = decoded(name)?;
+        *value = decoded(&value.replace('+', " "))?;
+    }
+    request.content_type.clone_from(&sent.content_type);
+    request.accept.clone_from(&sent.accept);
+    request.user_agent.clone_from(&sent.agent);
+    request.body = sent.bytes();
+    request.user = (!sent.user.is_empty()).then(|| User::new(&sent.user, &[]));
+    Ok(request)
+}
+
+fn answer(response: &Response) -> Answer {
+    let body = match &response.body {
+        Body::Json(value) => Value::from(&**value),
+        Body::Text(text) => Value::from(text.as_str()),
+        Body::Watch(_) | Body::Log(_) | Body::Exec(_) => Value::Null,
+    };
+    let warnings =
+        response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("warning")).map(|(_, value)| value.clone()).collect();
+    Answer { status: response.status, warnings, body }
+}
+
+/// A part of a request line without its `%XX`.
+fn decoded(text: &str) -> Outcome<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let code = others.get(..2).and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        match code.filter(|_| *first == b'%') {
+            Some(code) => {
+                bytes.push(code);
+                rest = &others[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| format!("`{text}` is no text"))
+}
