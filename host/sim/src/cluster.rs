@@ -410,7 +410,7 @@ impl Cluster {
         }
         let key = Key::of(kind, &object);
         if self.store.get(&key).is_some() {
-            return Err(Status::already_exists(kind, &key.name));
+            return Err(Status::already_exists(kind, &key.name, false));
         }
         let (key, object) = self.store.put_loaded(kind, object, now);
         self.store.announce(&key);

@@ -100,10 +100,11 @@ impl Status {
         Self::new(404, "NotFound", "the server could not find the requested resource", json!({}))
     }
 
-    /// 409: an object of this name exists.
+    /// 409: an object of this name exists, or goes just now.
     #[must_use]
-    pub fn already_exists(kind: &Kind, name: &str) -> Self {
-        let message = format!("{} {name:?} already exists", kind.group_resource());
+    pub fn already_exists(kind: &Kind, name: &str, is_terminating: bool) -> Self {
+        let going = if is_terminating { "object is being deleted: " } else { "" };
+        let message = format!("{going}{} {name:?} already exists", kind.group_resource());
         Self::new(409, "AlreadyExists", message, details(kind, name))
     }
 
@@ -312,7 +313,7 @@ mod tests {
             "Operation cannot be fulfilled on deployments.apps \"x\": the object has been modified; please apply your changes \
              to the latest version and try again"
         );
-        assert_eq!(Status::already_exists(kinds::POD, "p").message(), r#"pods "p" already exists"#);
+        assert_eq!(Status::already_exists(kinds::POD, "p", true).message(), r#"object is being deleted: pods "p" already exists"#);
     }
 
     #[test]

@@ -270,10 +270,10 @@ impl Store {
             meta.remove("namespace");
         }
         let key = Key::of(kind, &object);
-        if self.get(&key).is_some() {
-            return Err(Status::already_exists(kind, &key.name));
+        match self.get(&key) {
+            None => Ok(object),
+            Some(there) => Err(Status::already_exists(kind, &key.name, view::is_terminating(there))),
         }
-        Ok(object)
     }
 
     fn insert(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {

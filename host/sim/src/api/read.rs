@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::json::{Map, Value, json};
 
 use super::{Call, Cx, Verb, scale};
+use crate::base64;
 use crate::request::{Request, Response};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::{Cause, Status};
@@ -91,7 +92,7 @@ impl ListOptions {
             None => None,
             Some(text) => {
                 let token = Token::decode(text);
-                let wrong = || Status::bad_request(format!("invalid continue token: continue key is not valid: {text:?}"));
+                let wrong = || Status::bad_request(format!("invalid continue token: continue key is not valid: {}", no_token(text)));
                 Some(token.ok_or_else(wrong)?)
             }
         };
@@ -267,6 +268,31 @@ pub(super) fn list(cx: &Cx<'_>, call: &Call, request: &Request) -> Result<Respon
     let options = ListOptions::parse(call, request)?;
     let listing = Listing::of(cx.store, call, &options)?;
     Ok(Response::json(200, Arc::new(listing.document(call))))
+}
+
+/// Why a text is no continue token, in the words of a real server, whose tokens are JSON in the URL form of base64.
+fn no_token(text: &str) -> String {
+    let mut padded: String = text
+        .chars()
+        .map(|c| {
+            if c == '-' {
+                '+'
+            } else if c == '_' {
+                '/'
+            } else {
+                c
+            }
+        })
+        .collect();
+    padded.extend(std::iter::repeat_n('=', (4 - text.len() % 4) % 4));
+    let Some(bytes) = base64::decode(&padded) else {
+        let digit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        return format!("illegal base64 data at input byte {}", text.find(|c| !digit(c)).unwrap_or(text.len()));
+    };
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => "unexpected end of JSON input".to_owned(),
+        Some(first) => format!("invalid character '{}' looking for beginning of value", char::from(*first)),
+    }
 }
 
 #[cfg(test)]
