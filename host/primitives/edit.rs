@@ -3,7 +3,7 @@
 use crate::base::json::{Map, Value as Json};
 
 use super::done::{Done, Inverse, Wrote};
-use crate::base::Value;
+use crate::base::{self, Value};
 use crate::base::diff::{Change, changes};
 use crate::cluster::Target;
 
@@ -26,9 +26,12 @@ pub(super) fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
     if patch.is_empty() { None } else { Some(Json::Object(patch)) }
 }
 
-/// The result of a verb that edits an object, with what it wrote. The way back is a merge patch.
-pub(super) fn edited(target: &Target, before: &Json, after: &Json) -> Done {
-    let changes = changes(before, after);
+/// The result of a verb that edits an object, with what it wrote: of what was asked for, that which the server `stored`, because a
+/// field that it does not know it drops. The way back is a merge patch.
+pub(super) fn edited(target: &Target, before: &Json, after: &Json, stored: &Json) -> Done {
+    let mut changes = changes(before, after);
+    let done = base::diff::changes(before, stored);
+    changes.retain(|asked| done.iter().any(|done| reaches(&done.path, &asked.path) || reaches(&asked.path, &done.path)));
     let value = told(true, &changes);
     let back = merge_patch(&plain(after), &plain(before)).unwrap_or_else(|| Json::Object(Map::new()));
     let wrote = Wrote {
@@ -38,6 +41,11 @@ pub(super) fn edited(target: &Target, before: &Json, after: &Json) -> Done {
         inverse: Inverse::Call { verb: "patch".to_owned(), arguments: vec![target.full_name().into(), back], options: Json::Null },
     };
     Done::changed(value, wrote)
+}
+
+/// Whether a path is this one or leads further into it.
+fn reaches(path: &str, into: &str) -> bool {
+    path.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// `{ changed, changes }`

@@ -73,7 +73,7 @@ impl Patch {
             }
             match cx.cluster.patch(&target, kind, bound(kind, &self.change, &before), None).await {
                 // What was asked for where that is known here; else what the server made of it.
-                Ok(stored) => return Ok(edited(&target, &before, after.as_ref().unwrap_or(&stored))),
+                Ok(stored) => return Ok(edited(&target, &before, after.as_ref().unwrap_or(&stored), &stored)),
                 Err(error) if error.reason == Reason::Conflict && !view::text(&self.change, "/metadata/resourceVersion").is_empty() => {
                     return Err(error.hint("the change names the `metadata.resourceVersion` that it is for, and there is a later one"));
                 }

@@ -62,11 +62,11 @@ async fn send(cx: &Cx, target: &Target, original: &Arc<Json>, change: &Json) -> 
         body["metadata"]["resourceVersion"] = version(&before).into();
         match cx.cluster.patch(target, PatchType::Merge, body, None).await {
             Err(error) => tries.again(PatchType::Merge, &before, error).await?,
-            Ok(_) => {
+            Ok(stored) => {
                 let before = plain(&before);
                 let mut after = before.clone();
                 after.merge(change);
-                return Ok(edited(target, &before, &after));
+                return Ok(edited(target, &before, &after, &plain(&stored)));
             }
         }
         before = tries.read().await?;

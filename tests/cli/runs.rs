@@ -233,3 +233,11 @@ fn faults_that_cannot_be_read_are_refused_before_anything_is_done() {
     host.run(&["run", "r", IMAGE, "--sandbox", "--chaos", "none.yaml"]).exits(2).golden("chaos-missing");
     host.run(&["run", "r", IMAGE, "--chaos", "1"]).exits(2).tells("--sandbox");
 }
+
+#[test]
+fn a_field_that_nobody_knows_is_warned_of_and_not_told_as_a_change() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"a\" {{ title = \"A\", run = function() patch(\"deployment/web\", {{ spec = {{ replcas = 3, paused = true }} }}) end }}\n"
+    ));
+    host.run(&["plan", "r", "--sandbox"]).exits(0).hides("replcas  added").golden("plan-unknown-field");
+}
