@@ -3,8 +3,8 @@
 use crate::base::json::{Map, Value as Json};
 
 use super::done::{Done, Inverse, Wrote};
-use crate::base::{self, Value};
 use crate::base::diff::{Change, changes};
+use crate::base::{self, Value};
 use crate::cluster::Target;
 
 /// The merge patch (RFC 7386) that makes `after` of `before`; `None` when they are equal. Nulls inside maps of `after` cannot be

@@ -32,6 +32,11 @@ impl Cause {
     /// A value is malformed.
     #[must_use]
     pub fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
+        Self::invalid_text(field, &value.to_string(), detail)
+    }
+
+    /// The same with the value as the server writes it, where that is not our JSON: a struct in the order of its type.
+    pub(crate) fn invalid_text(field: impl Into<String>, value: &str, detail: &str) -> Self {
         Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {detail}") }
     }
 

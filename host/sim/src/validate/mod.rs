@@ -9,6 +9,7 @@ mod data;
 mod extension;
 mod job;
 mod network;
+mod owners;
 mod pod;
 mod rbac;
 mod service;
@@ -254,6 +255,7 @@ fn metadata(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
             causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), detail));
         }
     }
+    owners::check(object, causes);
 }
 
 fn finalizer_names(object: &Value, causes: &mut Vec<Cause>) {
