@@ -94,7 +94,10 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
     }
     if !terminating {
         mark(&mut object, view::later_s(now, grace));
-        view::set(&mut object, &["metadata", "deletionGracePeriodSeconds"], grace);
+        // A definition is deleted by code of its own, which leaves that out.
+        if !key.kind.is(kinds::CUSTOM_RESOURCE_DEFINITION) {
+            view::set(&mut object, &["metadata", "deletionGracePeriodSeconds"], grace);
+        }
     } else if shortens {
         shorten(&mut object, now, was, grace);
     }

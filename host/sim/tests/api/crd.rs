@@ -15,7 +15,7 @@ const GEARS: &str = "/apis/alpha.example/v1/namespaces/x/gears";
 
 /// An answer without what differs by nature.
 fn plain(value: &Value) -> Value {
-    const VOLATILE: [&str; 9] = [
+    const VOLATILE: [&str; 8] = [
         "uid",
         "resourceVersion",
         "creationTimestamp",
@@ -23,7 +23,6 @@ fn plain(value: &Value) -> Value {
         "managedFields",
         "deletionTimestamp",
         "lastTransitionTime",
-        "deletionGracePeriodSeconds",
         "storageVersionHash",
     ];
     match value {
