@@ -182,8 +182,8 @@ fn result(cases: &[Case], gaps: &[Gap], pending: &BTreeMap<String, String>, repl
 fn real(case: &Case) -> Result<Completion, Failed> {
     let bless = std::env::var("BLESS").unwrap_or_default();
     let path = case.folder.join("golden.json");
-    if bless.is_empty() && !controlplane::is_required("controlplane") {
-        return Ok(Completion::ignored_with("recorded; BLESS=all records it anew, LOCKGATE_REQUIRE=controlplane compares"));
+    if bless.is_empty() && !controlplane::is_required("conformance") {
+        return Ok(Completion::ignored_with("recorded; BLESS=all records it anew, LOCKGATE_REQUIRE=conformance compares"));
     }
     let before = Golden::read(&path);
     if bless != "all" && !bless.is_empty() && before.as_ref().is_ok_and(|golden| golden.digest == case.digest) {
