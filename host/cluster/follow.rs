@@ -14,13 +14,14 @@ use crate::base::json::Value as Json;
 use http_body::Body as _;
 use kube::client::Body;
 
+use super::at_hand::EventsAtHand;
 use super::cancel::Stage;
 use super::client::{Cluster, Select};
 use super::discovery::Resource;
 use super::error::{Trouble, of_status};
 use super::page::{meta, place};
 use super::request::{Call, Verb};
-use super::wire::{EventsAtHand, back_off, may_recover};
+use super::wire::{back_off, may_recover};
 use crate::base::clock::{Duration, Reached, later};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
 

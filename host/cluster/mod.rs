@@ -5,6 +5,7 @@
 //! API server, a simulated cluster, or the copy that a plan on a live cluster works on. The clock of each belongs to it: real
 //! time for a live cluster, virtual time for the others. A dry run is no feature of a primitive: it is the service behind it.
 
+mod at_hand;
 mod cancel;
 mod channels;
 mod client;

@@ -22,11 +22,11 @@ use lockgate_sim::{Cluster as Sim, LogFollow, LogPoll, User, WatchPoll};
 use tokio::sync::Notify;
 use tower::{BoxError, Layer, Service};
 
+use super::at_hand::{AtHand, EventsAtHand};
 use super::error::Lost;
 use super::layers::Layers;
 use super::request::decode;
 use super::upgrade;
-use super::wire::{AtHand, EventsAtHand};
 use crate::base::clock::{Advance, Busy, TimeSource};
 use crate::base::{Clock, Error, Result, Timestamp};
 
