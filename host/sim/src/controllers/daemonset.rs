@@ -8,7 +8,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::json::{Text, Value, json};
+use crate::json::{Text, Value};
 
 use super::pods::KeyedPod;
 use super::template;
@@ -189,11 +189,4 @@ fn create(ctx: &mut Ctx<'_>, seen: &View, node: &str) -> Result<(), Status> {
 fn delete(ctx: &mut Ctx<'_>, seen: &View, key: &Key) -> Result<(), Status> {
     ctx.delete(key)?;
     ctx.event(&seen.set, "Normal", "SuccessfulDelete", &format!("Deleted pod: {}", key.name))
-}
-
-/// `{"spec": {"template": …, "$patch": "replace"}}`: what a ControllerRevision keeps of a DaemonSet.
-fn patch_of(set: &Value) -> Value {
-    let mut template = view::at(set, &["spec", "template"]).cloned().unwrap_or_else(|| json!({}));
-    view::set(&mut template, &["$patch"], "replace");
-    json!({"spec": {"template": template}})
 }

@@ -8,6 +8,7 @@ mod deployment_status;
 pub(crate) mod disruption;
 pub(crate) mod endpoints;
 mod fenceposts;
+mod history;
 pub(crate) mod job;
 pub(crate) mod namespace;
 pub(crate) mod node;

@@ -27,7 +27,7 @@ fn comparable(value: &Value) -> Value {
         out += if at == 0 { "" } else { "gen-" };
         out += rest;
     }
-    ids(&out).parse().map_or(Value::Null, |text: String| serde_json::from_str(&text).unwrap_or_default())
+    Value::from(ids(&out))
 }
 
 /// The text with `ID` in the place of every uid.
@@ -73,7 +73,7 @@ fn answers_are_those_of_a_real_server() {
 #[test]
 fn the_comparison_sees_what_matters() {
     let uid = "d2231b9c-75de-42c7-951d-53f153d001ed";
-    assert_eq!(comparable(&json!({"a": uid, "b": "gen-x2z4q"})), json!({"a": "ID", "b": "gen-"}));
+    assert_eq!(comparable(&json!({"a": uid, "b": "gen-x2z4q"})), Value::from(r#"{"a":"ID","b":"gen-"}"#));
     assert_ne!(comparable(&json!({"a": 1})), comparable(&json!({"a": 2})));
     assert_ne!(comparable(&json!({"a": "field is immutable"})), comparable(&json!({"a": "field is required"})));
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::json::{Value, json};
+use crate::json::Value;
 
-use super::{REVISION_HASH, View, patch_of};
-use crate::controllers::{owner_reference, template};
+use super::{REVISION_HASH, View};
+use crate::controllers::{history, template};
 use crate::engine::Ctx;
 use crate::kinds;
 use crate::status::Status;
@@ -38,7 +38,8 @@ pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, S
     let (mut equal, mut old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, r)| is_same(r, wanted));
     equal.sort_by_key(|(_, r)| number(r));
     let Some((key, mut current)) = equal.pop() else {
-        return Ok(Revisions { current: make(ctx, set, patch_of(set), newest + 1)?, old });
+        let mut collisions = view::count(set, &["status", "collisionCount"]);
+        return Ok(Revisions { current: history::make(ctx, set, newest + 1, REVISION_HASH, &mut collisions)?, old });
     };
     if number(&current) < newest {
         let mut renewed = (*current).clone();
@@ -52,35 +53,6 @@ pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, S
 /// Whether a revision holds this template.
 fn is_same(revision: &Value, wanted: &Value) -> bool {
     view::at(revision, &["data", "spec", "template"]).is_some_and(|template| template::equal(template, wanted))
-}
-
-fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, data: Value, number: i64) -> Result<(Key, Arc<Value>), Status> {
-    let mut collisions = view::count(set, &["status", "collisionCount"]);
-    loop {
-        let hash = template::hash(&data, collisions);
-        let key = Key {
-            kind: kinds::CONTROLLER_REVISION,
-            namespace: view::namespace(set).into(),
-            name: format!("{}-{hash}", view::name(set)).into(),
-        };
-        if ctx.get(&key).is_some() {
-            collisions += 1;
-            continue;
-        }
-        let mut labels = view::at(set, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_else(|| json!({}));
-        view::set(&mut labels, &[REVISION_HASH], hash);
-        let mut revision = json!({
-            "apiVersion": "apps/v1", "kind": "ControllerRevision",
-            "metadata": {
-                "name": key.name, "namespace": key.namespace, "labels": labels, "ownerReferences": [owner_reference(set)],
-            },
-            "data": data, "revision": number,
-        });
-        if let Some(annotations) = view::at(set, &["metadata", "annotations"]) {
-            view::set(&mut revision, &["metadata", "annotations"], annotations.clone());
-        }
-        return ctx.create(kinds::CONTROLLER_REVISION, revision).map(|created| (key, created));
-    }
 }
 
 /// Deletes the oldest revisions beyond the history limit, but none that a pod was made of.

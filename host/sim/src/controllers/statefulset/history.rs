@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::json::{Value, json};
+use crate::json::Value;
 
 use crate::controllers::pods::KeyedPod;
-use crate::controllers::{owner_reference, template};
+use crate::controllers::{history, owner_reference, template};
 use crate::engine::Ctx;
 use crate::kinds;
 use crate::status::Status;
@@ -58,7 +58,7 @@ pub(super) fn revise(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Revisions, S
             all[at].1 = Arc::clone(&renewed);
             (key, renewed)
         }
-        None => make(ctx, set, next, &mut collisions)?,
+        None => history::make(ctx, set, next, HASH, &mut collisions)?,
     };
     let named = view::text(set, &["status", "currentRevision"]);
     let current = all.iter().find(|(key, _)| key.name == *named).cloned().unwrap_or_else(|| update.clone());
@@ -82,34 +82,6 @@ fn adopt(ctx: &mut Ctx<'_>, set: &Arc<Value>) -> Result<Vec<Revision>, Status> {
         }
     }
     Ok(all)
-}
-
-fn make(ctx: &mut Ctx<'_>, set: &Arc<Value>, number: i64, collisions: &mut i64) -> Result<Revision, Status> {
-    let mut template = view::at(set, &["spec", "template"]).cloned().unwrap_or_else(|| json!({}));
-    view::set(&mut template, &["$patch"], "replace");
-    let data = json!({"spec": {"template": template}});
-    loop {
-        let hash = template::hash(&data, *collisions);
-        let name = format!("{}-{hash}", view::name(set));
-        let key = Key { kind: kinds::CONTROLLER_REVISION, namespace: view::namespace(set).into(), name: name.into() };
-        if ctx.get(&key).is_some() {
-            *collisions += 1;
-            continue;
-        }
-        let mut labels = view::at(set, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_else(|| json!({}));
-        view::set(&mut labels, &[HASH], hash);
-        let mut revision = json!({
-            "apiVersion": "apps/v1", "kind": "ControllerRevision",
-            "metadata": {
-                "name": key.name, "namespace": key.namespace, "labels": labels, "ownerReferences": [owner_reference(set)],
-            },
-            "data": data, "revision": number,
-        });
-        if let Some(annotations) = view::at(set, &["metadata", "annotations"]) {
-            view::set(&mut revision, &["metadata", "annotations"], annotations.clone());
-        }
-        return ctx.create(kinds::CONTROLLER_REVISION, revision).map(|created| (key, created));
-    }
 }
 
 /// Deletes the oldest revisions beyond the limit, but none that a pod was made of and neither of the two that count.
