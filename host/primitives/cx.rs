@@ -95,4 +95,7 @@ pub trait Talk {
     fn note(&self, text: &str);
     /// Reports a wait.
     fn progress(&self, progress: Progress);
+    /// Tells one of the several writes of a verb when it is made. The verb lists it in [`super::Done`] too, where it is not told again;
+    /// when the verb fails later, it has been told all the same.
+    fn wrote(&self, wrote: &super::Wrote);
 }

@@ -11,8 +11,8 @@ use crate::base::diff::Change;
 pub struct Done {
     /// What the script gets.
     pub value: Value,
-    /// What was written; `None` for reads and for calls that found everything as asked.
-    pub wrote: Option<Wrote>,
+    /// What was written, in order; empty for reads and for calls that found everything as asked.
+    pub wrote: Vec<Wrote>,
 }
 
 /// One write, for the transcript, the journal and the rollback.
@@ -49,18 +49,24 @@ impl Done {
     /// A read, or a talk with the operator.
     #[must_use]
     pub fn read(value: impl Into<Value>) -> Self {
-        Done { value: value.into(), wrote: None }
+        Done { value: value.into(), wrote: Vec::new() }
     }
 
     /// A write that was not needed.
     #[must_use]
     pub fn unchanged(value: impl Into<Value>) -> Self {
-        Done { value: value.into(), wrote: None }
+        Done { value: value.into(), wrote: Vec::new() }
     }
 
     /// A write that was made.
     #[must_use]
     pub fn changed(value: impl Into<Value>, wrote: Wrote) -> Self {
-        Done { value: value.into(), wrote: Some(wrote) }
+        Done { value: value.into(), wrote: vec![wrote] }
+    }
+
+    /// Several writes, in the order in which they were made. A verb that takes its time tells each at once as well, by `Talk::wrote`.
+    #[must_use]
+    pub fn wrote(value: impl Into<Value>, wrote: Vec<Wrote>) -> Self {
+        Done { value: value.into(), wrote }
     }
 }

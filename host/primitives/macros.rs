@@ -25,7 +25,7 @@
 macro_rules! primitive {
     (
         $(#[doc = $doc:literal])+
-        pub $effect:ident fn $name:ident as $Name:ident (
+        pub $effect:ident fn $name:ident $(. $member:ident)? as $Name:ident (
             $( $(#[doc = $pdoc:literal])+ $param:ident : $pty:ty ),* $(,)?
         ) $( options {
             $( $(#[doc = $odoc:literal])+ $option:ident : $oty:ty ),* $(,)?
@@ -43,7 +43,7 @@ macro_rules! primitive {
         impl $Name {
             /// The verb as data.
             pub const DEFINITION: $crate::primitives::registry::Definition = $crate::primitives::registry::Definition {
-                name: $crate::primitives::macros::bare(stringify!($name)),
+                name: concat!(stringify!($name) $(, ".", stringify!($member))?),
                 effect: $crate::primitive!(@effect $effect),
                 doc: &[$($doc),+],
                 params: &[$( $crate::primitives::registry::Param {

@@ -165,7 +165,8 @@ fn scan(text: &str) -> Scan {
             }
             continue;
         }
-        if is_word(character) {
+        // `helm.list` is one word; `a..b` is two.
+        if is_word(character) || (character == '.' && text.get(word..index).is_some_and(|so_far| so_far.ends_with(is_word))) {
             continue;
         }
         let current = text.get(word..index).unwrap_or_default();
@@ -216,7 +217,9 @@ mod tests {
     use super::*;
     use crate::primitives::Effect;
 
-    static SCALE: Definition = Definition {
+    static LIST: Definition = Definition { name: "helm.list", params: &[], ..SCALE };
+
+    const SCALE: Definition = Definition {
         name: "scale",
         effect: Effect::Write,
         doc: &[" Scales."],
@@ -243,7 +246,7 @@ mod tests {
     struct Fake;
     impl Source for Fake {
         fn definitions(&self) -> Vec<&'static Definition> {
-            vec![&SCALE]
+            vec![&const { SCALE }, &LIST]
         }
         fn session_names(&self) -> Vec<String> {
             vec!["seen".into()]
@@ -268,6 +271,8 @@ mod tests {
     fn verbs_and_session_names_complete_a_word() {
         assert_eq!(at_end("local x = s"), ("local x = ".into(), vec!["scale".into(), "seen".into()]));
         assert_eq!(at_end(""), (String::new(), vec![]));
+        assert_eq!(at_end("f(helm.l"), ("f(".into(), vec!["helm.list".into()]));
+        assert_eq!(at_end("a..sc"), ("a..".into(), vec!["scale".into()]));
     }
 
     #[test]
@@ -300,5 +305,6 @@ mod tests {
         let line = "f(scale(x, g";
         assert_eq!(call_at(line, line.len()), Some("scale".into()));
         assert_eq!(call_at("x = 1", 5), None);
+        assert_eq!(call_at("helm.list({", 11), Some("helm.list".into()));
     }
 }

@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::base::{Error, Kind, Reason, Result, Span};
 use crate::cluster::Cluster;
-use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk};
+use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk, Wrote};
 use crate::report::{Screen, Transcript, escape};
 use crate::run::{Call, Calls, Event, Known, Record};
 
@@ -21,12 +21,14 @@ pub(super) struct Reporter {
     writing: Cell<bool>,
     /// Waits that ended inside a call that writes: they are told after the write.
     held: RefCell<Vec<Event>>,
+    /// Writes of the running call that it told when it made them.
+    told: RefCell<Vec<Wrote>>,
 }
 
 impl Reporter {
     pub(super) fn new(screen: Rc<Screen>, cluster: Cluster) -> Reporter {
         let transcript = RefCell::new(Transcript::new(screen.talk_paint));
-        Reporter { screen, cluster, transcript, seq: Cell::new(0), writing: Cell::new(false), held: RefCell::default() }
+        Reporter { screen, cluster, transcript, seq: Cell::new(0), writing: Cell::new(false), held: RefCell::default(), told: RefCell::default() }
     }
 
     fn tell(&self, event: Event) {
@@ -48,14 +50,9 @@ impl Calls for Reporter {
 
     fn end(&self, _: &Call, result: &Result<Done>) {
         self.screen.rest();
-        if let Ok(Done { wrote: Some(wrote), .. }) = result {
-            self.tell(Event::Wrote {
-                verb: wrote.verb.clone(),
-                target: wrote.target.clone(),
-                changes: wrote.changes.clone(),
-                inverse: wrote.inverse.clone(),
-                known: Known::Modelled,
-            });
+        let told = std::mem::take(&mut *self.told.borrow_mut());
+        for wrote in result.iter().flat_map(|done| &done.wrote).filter(|wrote| !told.contains(wrote)) {
+            self.tell(Event::wrote(wrote, Known::Modelled));
         }
         self.writing.set(false);
         std::mem::take(&mut *self.held.borrow_mut()).into_iter().for_each(|waited| self.tell(waited));
@@ -79,6 +76,11 @@ impl Talk for Reporter {
 
     fn note(&self, text: &str) {
         self.screen.data(&escape::lines(text));
+    }
+
+    fn wrote(&self, wrote: &Wrote) {
+        self.tell(Event::wrote(wrote, Known::Modelled));
+        self.told.borrow_mut().push(wrote.clone());
     }
 
     fn progress(&self, progress: Progress) {

@@ -1,5 +1,7 @@
 //! `stdlib/types/lockgate.d.luau`: everything a runbook may name, for editors.
 
+use std::collections::BTreeMap;
+
 use crate::base::Reason;
 use crate::lua::declarations::{Field, VALUES, WORDS, Word};
 use crate::primitives::{self, Definition, Param};
@@ -75,9 +77,15 @@ pub fn file() -> String {
         out.push_str(&format!("\n--- {doc}\ndeclare {name}: {luau}\n"));
     }
     out.push_str("\n-- Verbs\n");
+    let mut families: BTreeMap<&str, String> = BTreeMap::new();
     for definition in primitives::ALL {
-        out.push('\n');
-        out.push_str(&verb(definition));
+        match definition.name.split_once('.') {
+            None => out.push_str(&format!("\n{}", verb(definition))),
+            Some((family, name)) => families.entry(family).or_default().push_str(&member(definition, name)),
+        }
+    }
+    for (family, members) in families {
+        out.push_str(&format!("\n--- The verbs of `{family}`.\ndeclare {family}: {{\n{members}}}\n"));
     }
     out
 }
@@ -142,14 +150,26 @@ fn verb(definition: &Definition) -> String {
     if is_value(definition) {
         return format!("{}declare {}: any\n", doc(definition.doc.iter().copied()), definition.name);
     }
+    let (params, returns) = shape(definition);
+    format!("{}declare function {}({params}): {returns}\n", doc(definition.doc.iter().copied()), definition.name)
+}
+
+/// A verb of a family, as a field of its table.
+fn member(definition: &Definition, name: &str) -> String {
+    let (params, returns) = shape(definition);
+    let doc: String = doc(definition.doc.iter().copied()).lines().map(|line| format!("    {line}\n")).collect();
+    format!("{doc}    {name}: ({params}) -> {returns},\n")
+}
+
+/// The parameters and the result of a verb.
+fn shape(definition: &Definition) -> (String, &'static str) {
     let mut params: Vec<String> = definition.params.iter().map(|param| format!("{}: {}", param.name, typed(param))).collect();
     if !definition.options.is_empty() {
         let options: Vec<String> =
             definition.options.iter().map(|option| format!("{}: {}", option.name, optional(&typed(option)))).collect();
         params.push(format!("options: {{ {} }}?", options.join(", ")));
     }
-    let returns = if definition.returns.is_empty() { "()" } else { definition.returns };
-    format!("{}declare function {}({}): {returns}\n", doc(definition.doc.iter().copied()), definition.name, params.join(", "))
+    (params.join(", "), if definition.returns.is_empty() { "()" } else { definition.returns })
 }
 
 /// Whether the word is a value rather than a function: `null`.
@@ -177,7 +197,11 @@ mod tests {
         let file = file();
         let functions = primitives::ALL.iter().filter(|definition| !is_value(definition));
         for name in functions.map(|definition| definition.name).chain(WORDS.iter().map(|word| word.name)) {
-            assert!(file.contains(&format!("declare function {name}(")), "{name}");
+            let declared = match name.split_once('.') {
+                None => format!("declare function {name}("),
+                Some((_, name)) => format!("\n    {name}: ("),
+            };
+            assert!(file.contains(&declared), "{name}");
         }
         assert!(file.contains("declare null: any"));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::runbook::Phase;
 use crate::base::diff::Change;
 use crate::base::{Error, Span, Timestamp};
-use crate::primitives::Inverse;
+use crate::primitives::{Inverse, Wrote};
 
 /// How a line is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -357,6 +357,15 @@ pub enum Event {
         #[serde(flatten)]
         summary: Summary,
     },
+}
+
+impl Event {
+    /// The event of a write.
+    #[must_use]
+    pub fn wrote(wrote: &Wrote, known: Known) -> Event {
+        let Wrote { verb, target, changes, inverse } = wrote.clone();
+        Event::Wrote { verb, target, changes, inverse, known }
+    }
 }
 
 /// An event with its number and time.

@@ -38,6 +38,8 @@ pub(super) struct Session {
     writing: Cell<bool>,
     /// Waits that ended inside a call that writes: they are told after the write.
     held: RefCell<Vec<Event>>,
+    /// Writes of the outermost call that it told when it made them.
+    told: RefCell<Vec<Wrote>>,
     bounds: Bounds,
     /// The calls of `run` of the present step that are over.
     finished: RefCell<Vec<Finished>>,
@@ -77,6 +79,7 @@ impl Session {
             sent: Cell::new(0),
             writing: Cell::new(false),
             held: RefCell::default(),
+            told: RefCell::default(),
             finished: RefCell::default(),
             replayed: Cell::new(None),
         })
@@ -164,7 +167,7 @@ impl Session {
     }
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
-    fn half_written(&self) {
+    fn half_written(&self, told: &[Wrote]) {
         let requests = self.cluster.requests_after(self.sent.get());
         for request in requests.iter().filter(|request| request.verb.is_write()) {
             let kinds = self.cluster.known_kinds();
@@ -172,6 +175,9 @@ impl Session {
             let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
             let kind = known.map_or(plural, |kind| &kind.singular);
             let target = format!("{kind}/{}", request.name.as_deref().unwrap_or_default());
+            if told.iter().any(|told| same_object(&told.target, &target)) {
+                continue;
+            }
             let Some(status) = request.status else {
                 let unsure = &mut self.tally.borrow_mut().unsure;
                 if !unsure.contains(&target) {
@@ -204,13 +210,7 @@ impl Session {
             }
             tally.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. }));
         }
-        self.emit(Event::Wrote {
-            verb: wrote.verb.clone(),
-            target: wrote.target.clone(),
-            changes: wrote.changes.clone(),
-            inverse: wrote.inverse.clone(),
-            known: self.known(),
-        });
+        self.emit(Event::wrote(wrote, self.known()));
     }
 }
 
@@ -237,9 +237,11 @@ impl Calls for Session {
         self.depth.set(self.depth.get().saturating_sub(1));
         match result {
             Ok(done) => {
-                if let Some(wrote) = &done.wrote {
+                let told = self.told.take();
+                for wrote in done.wrote.iter().filter(|wrote| !told.contains(wrote)) {
                     self.wrote(wrote);
-                } else if writes(call) {
+                }
+                if done.wrote.is_empty() && told.is_empty() && writes(call) {
                     self.emit(Event::Unchanged {
                         verb: call.verb.clone(),
                         target: call.target(self.cluster.namespace()),
@@ -257,7 +259,7 @@ impl Calls for Session {
                     }
                 }
                 if self.depth.get() == 0 && writes(call) {
-                    self.half_written();
+                    self.half_written(&self.told.take());
                 }
             }
         }
@@ -267,6 +269,12 @@ impl Calls for Session {
             self.finished.borrow_mut().push((call.clone(), result.clone()));
         }
     }
+}
+
+/// Whether two names are of one object, whether they say its namespace or not.
+fn same_object(one: &str, other: &str) -> bool {
+    let ends = |name: &str| name.split_once('/').map(|(kind, rest)| (kind.to_owned(), rest.rsplit('/').next().unwrap_or(rest).to_owned()));
+    one == other || ends(one).is_some_and(|one| Some(one) == ends(other))
 }
 
 /// Whether the verb of this call is one that writes.
@@ -300,6 +308,11 @@ impl Talk for Session {
                 What::Run => consent::unanswered(question),
             })
         })
+    }
+
+    fn wrote(&self, wrote: &Wrote) {
+        Session::wrote(self, wrote);
+        self.told.borrow_mut().push(wrote.clone());
     }
 
     fn note(&self, text: &str) {

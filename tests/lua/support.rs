@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Result, Value};
 use lockgate::cluster::{Cluster, Options, RunId};
 use lockgate::lua::{Engine, Limits, LuaHost};
-use lockgate::primitives::{AskOptions, Cx, Done, Progress, Talk};
+use lockgate::primitives::{AskOptions, Cx, Done, Progress, Talk, Wrote};
 use lockgate::run::{Call, CallbackId, Calls, Owner, Params, Phase, Returned, Scene, Script, Source, State};
 use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::request::Request;
@@ -31,6 +31,7 @@ impl Talk for Ears {
         self.notes.borrow_mut().push(text.to_owned());
     }
     fn progress(&self, _: Progress) {}
+    fn wrote(&self, _: &Wrote) {}
 }
 
 impl Calls for Ears {

@@ -12,7 +12,7 @@ fn get_gives_the_object_with_its_original() {
     let Value::Object(object) = &done.value else { panic!("{done:?}") };
     assert_eq!(object.current["spec"]["replicas"], 2);
     assert_eq!(object.original.as_ref(), Some(&object.current));
-    assert_eq!(done.wrote, None);
+    assert_eq!(done.wrote, []);
 }
 
 #[test]

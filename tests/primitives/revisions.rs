@@ -82,7 +82,7 @@ fn undo_to_what_is_asked_for_already_sends_nothing() {
     let writes = rig.writes();
     let done = rig.call("rollout_undo", json!(["deployment/web"]), json!({ "to": 3 })).unwrap();
     assert_eq!(done.value.into_json()["changed"], false);
-    assert_eq!((done.wrote, rig.writes()), (None, writes));
+    assert_eq!((done.wrote, rig.writes()), (vec![], writes));
 }
 
 #[test]

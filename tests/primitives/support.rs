@@ -7,7 +7,7 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Kind, ObjectRef, Reason, Result, Value};
 use lockgate::cluster::{Access, Cluster, Options, RunId, Verb};
-use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Inverse, Progress, Talk, find};
+use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Inverse, Progress, Talk, Wrote, find};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
@@ -19,6 +19,8 @@ pub(super) struct Operator {
     pub(super) notes: RefCell<Vec<String>>,
     pub(super) states: RefCell<Vec<String>>,
     pub(super) asked: RefCell<Vec<(String, AskOptions)>>,
+    /// The writes that verbs with several told when they made them.
+    pub(super) told: RefCell<Vec<Wrote>>,
 }
 
 impl Talk for Operator {
@@ -35,6 +37,10 @@ impl Talk for Operator {
 
     fn note(&self, text: &str) {
         self.notes.borrow_mut().push(text.to_owned());
+    }
+
+    fn wrote(&self, wrote: &Wrote) {
+        self.told.borrow_mut().push(wrote.clone());
     }
 
     fn progress(&self, progress: Progress) {
@@ -143,7 +149,7 @@ impl Rig {
 
     /// Calls the inverse that a write recorded.
     pub(super) fn undo(&self, done: &Done) -> Done {
-        match &done.wrote.as_ref().unwrap().inverse {
+        match &done.wrote[0].inverse {
             Inverse::Call { verb, arguments, options } => self.call(verb, arguments.clone().into(), options.clone()).unwrap(),
             Inverse::Irreversible(why) => panic!("irreversible: {why}"),
         }
@@ -162,5 +168,5 @@ pub(super) fn arg(value: Json) -> Arg {
 
 /// What a write changed, as the transcript shows it.
 pub(super) fn changes(done: &Done) -> Vec<String> {
-    done.wrote.as_ref().unwrap().changes.iter().map(ToString::to_string).collect()
+    done.wrote[0].changes.iter().map(ToString::to_string).collect()
 }
