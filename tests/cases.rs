@@ -3,6 +3,8 @@
 
 mod conformance;
 mod controlplane;
+mod helm;
+mod machine;
 mod sandbox;
 
 use std::path::Path;
@@ -14,8 +16,11 @@ use lockgate::run::Source;
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = runbooks();
+    trials.extend(modules());
     trials.extend(controlplane::cases());
     trials.extend(sandbox::cases());
+    trials.extend(machine::cases());
+    trials.extend(helm::cases());
     trials.extend(conformance::cases());
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -39,8 +44,30 @@ fn runbooks() -> Vec<Trial> {
         .collect()
 }
 
+/// The tests of the modules of `stdlib/`; a module without one fails.
+fn modules() -> Vec<Trial> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib");
+    lockgate::lua::standard_modules()
+        .into_iter()
+        .flat_map(|name| {
+            let path = folder.join(format!("{name}_test.luau"));
+            match Source::on_disk(&path).and_then(|source| test::tests(&source)) {
+                Ok(tests) => tests.into_iter().map(|test| trial_of("stdlib", &name, &path, test)).collect(),
+                Err(error) => {
+                    let told = error.to_string();
+                    vec![Trial::test(format!("stdlib::{name}::has a test"), move || Err(Failed::from(told)))]
+                }
+            }
+        })
+        .collect()
+}
+
 fn trial(name: &str, path: &Path, test: Test) -> Trial {
-    let (title, path) = (format!("runbook::{name}::{test}"), path.to_path_buf());
+    trial_of("runbook", name, path, test)
+}
+
+fn trial_of(kind: &str, name: &str, path: &Path, test: Test) -> Trial {
+    let (title, path) = (format!("{kind}::{name}::{test}"), path.to_path_buf());
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
     Trial::test(title, move || {
         let source = Source::on_disk(&path).map_err(|error| error.to_string())?;

@@ -54,6 +54,19 @@ impl Change {
     }
 }
 
+impl Change {
+    /// The same without the values of a Secret: that they change is told, not what they are.
+    #[must_use]
+    pub fn hidden(mut self) -> Change {
+        if ["data", "stringData"].iter().any(|field| self.path == *field || self.path.starts_with(&format!("{field}."))) {
+            for value in [&mut self.before, &mut self.after].into_iter().flatten() {
+                *value = Json::from("***");
+            }
+        }
+        self
+    }
+}
+
 /// `PATH VALUES`
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

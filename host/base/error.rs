@@ -141,7 +141,7 @@ reasons! {
     /// A Helm operation failed.
     HelmFailed = "helm_failed",
     /// A Helm hook failed.
-    HelmHook = "helm_hook",
+    HelmHook = "helm_hook_failed",
     /// A chart cannot be rendered.
     HelmRender = "helm_render",
     /// A chart cannot be found.

@@ -13,6 +13,7 @@ pub mod version;
 pub use clock::{Clock, Timestamp};
 pub use error::{Error, Kind, Place, Reason, Result, did_you_mean};
 pub use image::Image;
+pub use lockgate_sim::base64;
 pub use lockgate_sim::json;
 pub use lockgate_sim::quantity::Quantity;
 pub use object_ref::ObjectRef;

@@ -44,6 +44,8 @@ pub enum Command {
     Repl(ReplArgs),
     /// Run the scenarios of runbooks and the tests that each gets for free
     Test(TestArgs),
+    /// Print every version of a cluster and what the version skew policy says about it; writes nothing
+    Skew(SkewArgs),
     /// Serve a simulated cluster on loopback, for kubectl and helm, until Ctrl-C
     Sandbox(SandboxArgs),
     /// Print Luau type definitions of everything a runbook may name, for editors
@@ -115,6 +117,23 @@ pub struct TargetArgs {
     /// Let things go wrong in the simulated cluster: by the rules in FILE, or drawn from the number SEED
     #[arg(long, value_name = "FILE|SEED", help_heading = "Target", requires = "sandbox")]
     pub chaos: Option<String>,
+    /// How commands on nodes (`machine.*`) reach the machines of a live cluster
+    #[arg(long, value_enum, value_name = "WAY", help_heading = "Target", conflicts_with = "sandbox")]
+    pub machines: Option<MachinesBy>,
+    /// What is said about the machines beside: addresses, users, ports, the pod; YAML
+    #[arg(long, value_name = "FILE", help_heading = "Target", requires = "machines")]
+    pub inventory: Option<PathBuf>,
+}
+
+/// The way to machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MachinesBy {
+    /// The `ssh` of this machine, with your configuration and agent, and strict host keys
+    Ssh,
+    /// A privileged pod on the node, which the inventory must grant
+    Pod,
+    /// You do it by hand and tell how it ended
+    Manual,
 }
 
 /// `lockgate list`.
@@ -195,6 +214,36 @@ pub struct TestArgs {
     pub output: OutputArgs,
 }
 
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SkewFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One document, with a version.
+    Json,
+    /// A page to be kept.
+    Markdown,
+}
+
+/// `lockgate skew`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit codes: 0 clean, 3 something is unknown, 5 a rule is broken.")]
+pub struct SkewArgs {
+    /// Also say whether an upgrade to this version may begin, and in which order things move
+    #[arg(long = "target", value_name = "VERSION")]
+    pub to: Option<String>,
+    /// A version that cannot be read, as `COMPONENT=VERSION` or `COMPONENT/NODE=VERSION`; also kubectl's (can be repeated)
+    #[arg(long, value_name = "WHAT=VERSION")]
+    pub assume: Vec<String>,
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: SkewFormat,
+}
+
 /// `lockgate sandbox`.
 #[derive(Clone, Debug, Args)]
 pub struct SandboxArgs {
@@ -228,6 +277,9 @@ pub struct SandboxArgs {
     /// Print what the simulated cluster does not model, and end
     #[arg(long, exclusive = true)]
     pub gaps: bool,
+    /// Print the models of the fixture as stages for KWOK, and end
+    #[arg(long, requires = "fixture", conflicts_with_all = ["port", "record", "print_kubeconfig", "chaos"])]
+    pub stages: bool,
 }
 
 /// `lockgate completions`.

@@ -4,6 +4,7 @@ use lockgate_sim::faults::{FaultsDocument, chaos};
 
 use super::target::broken;
 use crate::base::Result;
+use crate::report::sandbox as page;
 use crate::run::source::unreadable;
 
 /// What `--chaos` means: a number is a seed, everything else a file.
@@ -21,4 +22,12 @@ pub(super) fn faults(word: &str) -> Result<FaultsDocument> {
             .hint("name a file of `kind: Faults`, or a number to have faults drawn from it")
     })?;
     FaultsDocument::parse(word, &text).map_err(|error| broken(&format!("the faults `{word}` cannot be used"), &text, &error))
+}
+
+/// The rules and happenings, a line each: what a seed drew can be put into a file.
+pub(super) fn told(faults: &FaultsDocument) -> Vec<String> {
+    let rules = faults.rules.iter().map(ToString::to_string);
+    let clock = faults.clock.map(|skew| format!("the clock of the cluster is {:#} ahead", skew.0));
+    let rules = rules.chain(clock);
+    rules.chain(faults.happenings.iter().map(ToString::to_string)).map(|line| page::fault(&line)).collect()
 }

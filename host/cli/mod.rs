@@ -14,6 +14,7 @@ mod run;
 mod sandbox;
 mod setting;
 mod show;
+mod skew;
 mod target;
 pub mod test;
 mod words;
@@ -25,7 +26,7 @@ use clap::Parser as _;
 
 use crate::base::{Error, Result};
 use crate::report::{Screen, json, screen, trace};
-use args::{Cli, Command, Format};
+use args::{Cli, Command, Format, SkewFormat};
 
 pub use list::bundled;
 
@@ -95,6 +96,7 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
         Command::Run(args) => run::run(args, screen),
         Command::Repl(args) => repl::repl(args, screen),
         Command::Test(args) => test::test(args, screen),
+        Command::Skew(args) => skew::skew(args, screen),
         Command::Sandbox(args) => sandbox::sandbox(args, screen),
         Command::Types => words::types(screen),
         Command::Completions(args) => words::completions(*args, screen),
@@ -122,6 +124,8 @@ fn format(command: &Command) -> Format {
         Command::Plan(args) => args.output.output,
         Command::Run(args) => args.plan.output.output,
         Command::Test(args) => args.output.output,
+        Command::Skew(args) if args.output == SkewFormat::Json => Format::Json,
+        Command::Skew(_) => Format::Text,
         Command::Repl(_) | Command::Sandbox(_) | Command::Types | Command::Completions(_) => Format::Text,
     }
 }

@@ -13,6 +13,7 @@ use crate::report::{Screen, json};
 /// What was wrong before anything was contacted. How the plan ended is the exit code.
 pub(super) fn plan(args: &PlanArgs, screen: &Rc<Screen>) -> Done {
     let mut setting = Setting::open(args)?;
+    setting.told.iter().for_each(|line| screen.talk(line));
     let format = args.output.output;
     let shown = (format == Format::Text).then(|| (screen.clone(), format));
     let (summary, records) = setting.plan(shown)?;

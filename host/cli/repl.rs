@@ -10,10 +10,6 @@ use crate::base::{Error, Result};
 use crate::cluster::Cancel;
 use crate::repl;
 use crate::report::Screen;
-use crate::run::Source;
-
-/// The runbook whose fixture a bare `--sandbox` means, since there is no runbook here to ask.
-const EXAMPLE: &str = "cce-cni-v1-patch";
 
 /// Runs a session.
 ///
@@ -23,8 +19,8 @@ pub(super) fn repl(args: &ReplArgs, screen: &Rc<Screen>) -> Done {
     host::folders(&args.modules)?;
     let runtime = host::runtime()?;
     let cancel = Cancel::new();
-    let example = Source::bundled(EXAMPLE).ok_or_else(|| Error::internal(format!("the runbook `{EXAMPLE}` is not in the binary")))?;
-    let cluster = target::cluster(&runtime, &args.target, &example, &cancel)?;
+    let (cluster, told) = target::cluster(&runtime, &args.target, &target::example()?, &cancel)?;
+    told.iter().for_each(|line| screen.talk(line));
     interrupt::listen(&cancel)?;
     let watched = std::io::stdin().is_terminal();
     let history = if watched { history()? } else { None };

@@ -20,6 +20,7 @@ use crate::run::{self, Confirmation, End, Summary, Voice, What};
 /// What was wrong before anything was contacted, or that there is no consent. How the run ended is the exit code.
 pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     let mut setting = Setting::open(&args.plan)?;
+    setting.told.iter().for_each(|line| screen.talk(line));
     let format = args.plan.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let mut transcript = Transcript::new(screen.paint);

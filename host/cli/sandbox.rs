@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lockgate_sim::fixture::Fixture;
 use lockgate_sim::generate::Size;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 
@@ -36,13 +37,28 @@ pub(super) fn sandbox(args: &SandboxArgs, screen: &Rc<Screen>) -> Done {
         screen.data(&page::gaps());
         return Ok(0);
     }
-    let (shape, mut sim) = cluster(args)?;
+    if args.stages {
+        return stages(args.fixture.as_deref().unwrap_or_default(), screen);
+    }
+    let (shape, mut sim, mut told) = cluster(args)?;
     sim.furnish();
     if let Some(word) = &args.chaos {
-        sim.disturb(chaos::faults(word)?);
+        let faults = chaos::faults(word)?;
+        told.extend(chaos::told(&faults));
+        sim.disturb(faults);
     }
+    told.iter().for_each(|line| screen.talk(line));
     let record = Arc::new(Record::new(args.record.as_deref())?);
     host::runtime()?.block_on(serve(args, &shape, sim, record, screen))
+}
+
+/// Prints the models of a fixture as stages.
+fn stages(word: &str, screen: &Screen) -> Done {
+    let (label, text) = fixture(word)?;
+    let parsed = Fixture::parse(&label, &text);
+    let parsed = parsed.map_err(|error| target::broken(&format!("the fixture `{label}` cannot be used"), &text, &error))?;
+    screen.data(&parsed.stages());
+    Ok(0)
 }
 
 async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, screen: &Screen) -> Done {
@@ -68,20 +84,20 @@ async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, s
     Ok(0)
 }
 
-/// The cluster that the words mean, and what it is called.
-fn cluster(args: &SandboxArgs) -> Result<(String, Sim)> {
+/// The cluster that the words mean, what it is called, and what is odd about its fixture.
+fn cluster(args: &SandboxArgs) -> Result<(String, Sim, Vec<String>)> {
     let options = SimOptions { seed: args.seed, ..SimOptions::default() };
     if let Some(nodes) = args.nodes {
         let size = Size { nodes, pods_per_node: args.pods_per_node };
         let sim = size.cluster(options).map_err(Error::usage)?;
-        return Ok((format!("a generated cluster of {nodes} nodes with {} pods each", args.pods_per_node), sim));
+        return Ok((format!("a generated cluster of {nodes} nodes with {} pods each", args.pods_per_node), sim, Vec::new()));
     }
     let Some(word) = &args.fixture else {
-        return Ok(("a small cluster".to_owned(), target::simulated("sandbox.yaml", DEFAULT, options)?));
+        return Ok(("a small cluster".to_owned(), target::simulated("sandbox.yaml", DEFAULT, options)?, Vec::new()));
     };
     let (label, text) = fixture(word)?;
     let sim = target::simulated(&label, &text, options)?;
-    Ok((format!("the cluster of {label}"), sim))
+    Ok((format!("the cluster of {label}"), sim, target::notes(&label, &text)))
 }
 
 /// The fixture that the word means, with its name: that of a bundled runbook, of a folder, beside a runbook's file, or a file.

@@ -8,6 +8,7 @@ use super::args::{Format, PlanArgs, TargetArgs};
 use super::live::Live;
 use super::{find, host, interrupt, target};
 use crate::base::Result;
+use crate::cluster::machines::quoted;
 use crate::cluster::{Cancel, Cluster};
 use crate::report::{Screen, Transcript};
 use crate::run::params_file::ParamFile;
@@ -24,6 +25,8 @@ pub(super) struct Setting {
     pub(super) params: Rc<Params>,
     /// The cluster.
     pub(super) cluster: Cluster,
+    /// Lines about the cluster for the operator.
+    pub(super) told: Vec<String>,
     /// The switch that Ctrl-C presses.
     pub(super) cancel: Cancel,
     /// The runtime that the cluster lives in.
@@ -45,9 +48,9 @@ impl Setting {
         let runbook = script.load()?;
         let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?;
         let cancel = Cancel::new();
-        let cluster = target::cluster(&runtime, &args.target, &source, &cancel)?;
+        let (cluster, told) = target::cluster(&runtime, &args.target, &source, &cancel)?;
         interrupt::listen(&cancel)?;
-        Ok(Setting { script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, cancel, runtime })
+        Ok(Setting { script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
     }
 
     /// Makes the plan; it is shown as it grows, and kept.
@@ -96,12 +99,15 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
         _ => word.clone(),
     }));
     let path = |path: &Path| path.display().to_string();
-    let TargetArgs { context, kubeconfig, sandbox, chaos } = &args.target;
+    let TargetArgs { context, kubeconfig, sandbox, chaos, machines, inventory } = &args.target;
+    let way = machines.and_then(|way| clap::ValueEnum::to_possible_value(&way)).map(|value| value.get_name().to_owned());
     let flags = [
         ("--params", args.params.params_file.as_deref().map(path)),
         ("--context", context.clone()),
         ("--kubeconfig", kubeconfig.as_deref().map(path)),
         ("--chaos", chaos.clone()),
+        ("--machines", way),
+        ("--inventory", inventory.as_deref().map(path)),
     ];
     for (flag, value) in flags {
         if let Some(value) = value {
@@ -115,22 +121,4 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
         None => {}
     }
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
-        assert_eq!(quoted("image=r.example/a:v1"), "image=r.example/a:v1");
-        assert_eq!(quoted("reason=it's late"), "'reason=it'\\''s late'");
-        assert_eq!(quoted(""), "''");
-    }
 }

@@ -6,9 +6,11 @@ use lockgate_sim::fixture::{Fixture, FixtureError};
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use tokio::runtime::Runtime;
 
-use super::args::TargetArgs;
+use super::args::{MachinesBy, TargetArgs};
 use super::chaos;
+use crate::report::sandbox as page;
 use crate::base::{Error, Place, Result};
+use crate::cluster::machines::{Inventory, Way, Ways};
 use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
 use crate::run::Source;
 use crate::run::source::unreadable;
@@ -16,21 +18,25 @@ use crate::run::source::unreadable;
 /// The fixture of a runbook's folder.
 pub(super) const FIXTURE: &str = "cluster.yaml";
 
+/// The runbook whose fixture a bare `--sandbox` means where no runbook is named.
+const EXAMPLE: &str = "cce-cni-v1-patch";
+
 /// A fixture as text.
 struct Text {
     label: String,
     text: String,
 }
 
-/// Makes the cluster that the flags name. Nothing is contacted here.
+/// Makes the cluster that the flags name, with lines about it for the operator: what is odd about its fixture, and what `--chaos`
+/// does to it. Nothing is contacted here.
 ///
 /// # Errors
 /// Input errors: a fixture that is missing or broken (with file and line), a kubeconfig or context that is not there.
-pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, cancel: &Cancel) -> Result<Cluster> {
+pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, cancel: &Cancel) -> Result<(Cluster, Vec<String>)> {
     let Some(fixture) = &target.sandbox else {
-        let options = Options { cancel: cancel.clone(), ..Options::new(RunId::generate()) };
+        let options = Options { cancel: cancel.clone(), machines: machines(target)?, ..Options::new(RunId::generate()) };
         let live = LiveOptions { kubeconfig: target.kubeconfig.clone(), context: target.context.clone() };
-        return runtime.block_on(Cluster::live(live, options));
+        return Ok((runtime.block_on(Cluster::live(live, options))?, Vec::new()));
     };
     let fixture = text(source, fixture)?;
     let chaos = target.chaos.as_deref().map(chaos::faults).transpose()?;
@@ -39,10 +45,44 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
         Some(word) => format!("sandbox {}", Path::new(word).file_stem().unwrap_or_default().to_string_lossy()),
     };
     let cluster = sandbox(&name, &fixture.label, &fixture.text, cancel)?;
+    let mut told = notes(&fixture.label, &fixture.text);
+    told.extend(chaos.iter().flat_map(chaos::told));
     if let (Some(faults), Some(simulation)) = (chaos, cluster.simulation()) {
         simulation.with(|sim| sim.disturb(faults));
     }
-    Ok(cluster)
+    Ok((cluster, told))
+}
+
+/// How the machines of a live cluster are reached.
+fn machines(target: &TargetArgs) -> Result<Option<Ways>> {
+    let Some(way) = target.machines else { return Ok(None) };
+    let kind = match way {
+        MachinesBy::Ssh => Way::Ssh,
+        MachinesBy::Pod => Way::Pod,
+        MachinesBy::Manual => Way::Manual,
+    };
+    let inventory = match &target.inventory {
+        None => Inventory::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+            Inventory::parse(&path.display().to_string(), &text)?
+        }
+    };
+    Ok(Some(Ways { kind, inventory }))
+}
+
+/// What is odd about a fixture, a line each; nothing about one that cannot be read.
+pub(super) fn notes(label: &str, text: &str) -> Vec<String> {
+    let notes = Fixture::parse(label, text).map(|fixture| fixture.notes()).unwrap_or_default();
+    notes.iter().map(|note| page::note(&note.to_string())).collect()
+}
+
+/// The runbook to look beside for commands that have none.
+///
+/// # Errors
+/// It is not in the binary.
+pub(super) fn example() -> Result<Source> {
+    Source::bundled(EXAMPLE).ok_or_else(|| Error::internal(format!("the runbook `{EXAMPLE}` is not in the binary")))
 }
 
 /// A simulated cluster from the text of a fixture.

@@ -9,11 +9,13 @@ use crate::base::json::Value as Json;
 
 use super::cancel::Cancel;
 use super::discovery::{self, Resource};
+use super::endpoint::Scratch;
 use super::follow::{Follow, Following};
 use super::layers::{Access, Gate, Recorded, Recorder};
 use super::op;
 use super::page::{self, meta};
 use super::place::{Label, Place};
+use super::settle::{self, Sign};
 use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
 use super::wire::{Delay, Wire};
@@ -88,8 +90,12 @@ pub(super) struct Shared {
     pub(super) label: Label,
     pub(super) run: RunId,
     pub(super) writes: Cell<u64>,
+    pub(super) drawn: Cell<u64>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,
+    pub(super) scratch: Scratch,
+    pub(super) helm: Option<std::path::PathBuf>,
+    pub(super) ways: Option<super::machines::Ways>,
 }
 
 /// A way to one cluster: live, simulated, or the copy that a plan works on. Cheap to clone.
@@ -163,7 +169,12 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`].
     pub async fn get_part(&self, target: &Target, subresource: Option<&str>) -> Result<Arc<Json>> {
-        self.wire().json(&self.call(Verb::Get, target, subresource)).await
+        let call = self.call(Verb::Get, target, subresource);
+        let answer = self.wire().json(&call).await?;
+        if subresource.is_none() && !settle::is_it(target, &answer) {
+            return Err(settle::strange(&call, &answer, "the object"));
+        }
+        Ok(answer)
     }
 
     /// Reads an object that may not be there.
@@ -197,27 +208,29 @@ impl Cluster {
     pub async fn create(&self, resource: &Rc<Resource>, namespace: Option<&str>, mut object: Json) -> Result<Arc<Json>> {
         let own = Some(meta(&object, "namespace")).filter(|own| !own.is_empty());
         let namespace = own.or(namespace).map(str::to_owned);
-        let name = match meta(&object, "name") {
-            "" => format!("{}…", meta(&object, "generateName")),
-            name => name.to_owned(),
-        };
-        let target = self.object(resource.clone(), namespace, name);
-        op::annotate(&mut object, &self.next_op());
-        let mut call = self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).body(object);
+        let stamp = self.next_op();
+        if meta(&object, "name").is_empty() && !meta(&object, "generateName").is_empty() {
+            // Chosen here and not by the server, so that one read tells whether it was created.
+            let name = format!("{}{}", meta(&object, "generateName"), op::suffix(&stamp));
+            object["metadata"]["name"] = name.into();
+        }
+        let target = self.object(resource.clone(), namespace, meta(&object, "name"));
+        op::annotate(&mut object, &stamp);
+        let mut call = self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).query("fieldValidation", "Strict").body(object);
         call.act.name = None;
-        self.wire().json(&call).await
+        self.settled(call, &target, &Sign::Stamp(stamp)).await
     }
 
     /// Changes an object in part. Merge and strategic patches say absolute values, so that they are sent again when the server
-    /// was too busy to begin. A JSON patch reads the object first: where it has no annotations yet, the place of the operation's
-    /// annotation has to be made, and only in the object that was read.
+    /// was too busy to begin. A JSON patch reads the object first and is bound to what was read: what it adds to a list it shall not
+    /// add twice. A write whose answer is lost is looked at (see `settle.rs`).
     ///
     /// # Errors
-    /// As [`Cluster::create`], and `not_found`. When the answer is lost the error's `details.outcome` is `unknown`.
+    /// As [`Cluster::create`], and `not_found`. When nobody can tell whether it was made, the error's `details.outcome` is `unknown`.
     pub async fn patch(&self, target: &Target, kind: PatchType, body: Json, subresource: Option<&str>) -> Result<Arc<Json>> {
         let mut body = body;
+        let stamp = self.next_op();
         if subresource.is_none() {
-            let stamp = self.next_op();
             match kind {
                 PatchType::Merge | PatchType::Strategic => op::annotate(&mut body, &stamp),
                 PatchType::Json => {
@@ -230,7 +243,13 @@ impl Cluster {
         let mut call = self.call(Verb::Patch, target, subresource).query("fieldManager", MANAGER).body(body);
         call.content_type = kind.content_type();
         call.idempotent = kind != PatchType::Json;
-        self.wire().json(&call).await
+        let sign = match (subresource, kind) {
+            (None, _) => Sign::Stamp(stamp),
+            // Such a patch says fields as they shall be.
+            (Some(_), PatchType::Merge | PatchType::Strategic) => Sign::Fields(call.body.clone().unwrap_or_default()),
+            (Some(_), PatchType::Json) => return self.wire().json(&call).await,
+        };
+        self.settled(call, target, &sign).await
     }
 
     /// Replaces an object. With a `resourceVersion` in it the server refuses when the object has changed since.
@@ -238,9 +257,10 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::patch`].
     pub async fn replace(&self, target: &Target, mut object: Json) -> Result<Arc<Json>> {
-        op::annotate(&mut object, &self.next_op());
+        let stamp = self.next_op();
+        op::annotate(&mut object, &stamp);
         let call = self.call(Verb::Update, target, None).query("fieldManager", MANAGER).body(object);
-        self.wire().json(&call).await
+        self.settled(call, target, &Sign::Stamp(stamp)).await
     }
 
     /// Deletes an object. `options` are the fields of `DeleteOptions` (grace period, preconditions, propagation). There is no
@@ -253,7 +273,8 @@ impl Cluster {
         if let (Some(body), Json::Object(options)) = (body.as_object_mut(), options) {
             body.extend(options);
         }
-        self.wire().json(&self.call(Verb::Delete, target, None).body(body)).await
+        let uid = body.pointer("/preconditions/uid").and_then(Json::as_str).map(str::to_owned);
+        self.settled(self.call(Verb::Delete, target, None).body(body), target, &Sign::Ended { uid }).await
     }
 
     /// Follows objects: one list now, then one watch per scope for as long as somebody waits for changes.
@@ -312,6 +333,22 @@ impl Cluster {
         self.shared.run
     }
 
+    /// The next random number of the run: its id and how many were drawn decide it.
+    #[must_use]
+    pub fn draw(&self) -> u64 {
+        let place = self.shared.drawn.get() + 1;
+        self.shared.drawn.set(place);
+        self.shared.run.draw(place)
+    }
+
+    /// Does nothing until then.
+    ///
+    /// # Errors
+    /// When the operator stops it, or virtual time cannot be moved on.
+    pub async fn rest(&self, until: crate::base::Timestamp) -> Result<()> {
+        self.wire().rest(until).await
+    }
+
     /// What may be sent at present.
     #[must_use]
     pub fn access(&self) -> Access {
@@ -363,7 +400,7 @@ impl Cluster {
         self.shared.known.borrow().clone()
     }
 
-    fn gate(&self) -> &Gate {
+    pub(super) fn gate(&self) -> &Gate {
         &self.shared.gate
     }
 
@@ -371,8 +408,15 @@ impl Cluster {
         &self.shared.wire
     }
 
+    /// The run, and the number of its next write, which is one on a machine.
+    pub(super) fn next_operation(&self) -> (RunId, u64) {
+        let number = self.shared.writes.get() + 1;
+        self.shared.writes.set(number);
+        (self.shared.run, number)
+    }
+
     /// The stamp of the next write: `RUN/SEQ/EPOCH`. The epoch counts who held the run; it is 1 until runs can be resumed.
-    fn next_op(&self) -> String {
+    pub(super) fn next_op(&self) -> String {
         let seq = self.shared.writes.get() + 1;
         self.shared.writes.set(seq);
         format!("{}/{seq}/1", self.shared.run)

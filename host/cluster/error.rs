@@ -113,7 +113,7 @@ impl Trouble {
     /// The error people see.
     pub(crate) fn into_error(self, call: &Call, server: &str) -> Error {
         let doing = call.doing();
-        let write = call.act.verb.is_write();
+        let write = call.writes();
         if let Trouble::Error(error) = self {
             return error;
         }
@@ -134,9 +134,12 @@ impl Trouble {
                 unreachable(format!("{doing}: no trusted connection to `{server}`")).cause(cause).hint(hint)
             }
             Trouble::Lost(cause) => lost(format!("the connection to `{server}` was lost")).cause(cause),
-            Trouble::Strange(cause) => unreachable(format!("{doing}: the answer of `{server}` is not that of an API server"))
-                .cause(cause)
-                .hint("check the address in the kubeconfig, and whether a proxy is in the way"),
+            Trouble::Strange(cause) => {
+                let error = unreachable(format!("{doing}: the answer of `{server}` is not that of an API server"))
+                    .cause(cause)
+                    .hint("check the address in the kubeconfig, and whether a proxy is in the way");
+                if write { error.details(json!({ "outcome": "unknown" })) } else { error }
+            }
             Trouble::Silent(span) => {
                 let mut error = lost(format!("no answer from `{server}` within {span}"));
                 error.reason = Reason::Timeout;

@@ -72,6 +72,15 @@ impl Cluster {
         Err(trouble.into_error(&told(call, command), server))
     }
 
+    /// The same for a command of which the script says that it changes nothing: it is let through where only reads are allowed.
+    ///
+    /// # Errors
+    /// As [`Cluster::exec`].
+    pub async fn exec_reading(&self, pod: &Target, command: &Command, limit: Span) -> Result<Executed> {
+        let _reading = self.gate().read_in(pod.namespace.as_deref().unwrap_or(self.namespace()), &pod.name);
+        self.exec(pod, command, limit).await
+    }
+
     async fn run_command(&self, pod: &Target, command: &Command) -> Result<Executed, Trouble> {
         // Virtual time stands still until the stream holds it.
         let busy = self.clock().busy();
@@ -96,7 +105,13 @@ impl Cluster {
         };
         // All at once: the library's pipes are small, and one that is not read holds up the others.
         let status: OptionFuture<_> = process.take_status().into();
-        let ((), stdout, stderr, status) = tokio::join!(input, keep(stdout), keep(stderr), status);
+        let answers = async { tokio::join!(keep(stdout), keep(stderr), status) };
+        tokio::pin!(answers);
+        let (stdout, stderr, status) = tokio::select! {
+            // A command that ends before it has read its input takes the rest of it along.
+            all = &mut answers => all,
+            () = input => answers.await,
+        };
         let ended_without = || Trouble::Lost("the stream ended without a status of the command".to_owned());
         let status = status.flatten().ok_or_else(ended_without)?;
         let code = code(&document(&status)?)?;

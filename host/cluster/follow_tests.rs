@@ -114,7 +114,11 @@ fn server(turns: Vec<Turn>) -> Server {
         label: Label { name: "double".to_owned(), simulated: false, plan: false },
         run: RunId::generate(),
         writes: Cell::new(0),
+        drawn: std::cell::Cell::new(0),
         known: RefCell::new(discovery::built_in()),
+        scratch: crate::cluster::endpoint::Scratch::default(),
+        helm: None,
+        ways: None,
         discovered: Cell::new(false),
     };
     Server { cluster: Cluster { shared: Rc::new(shared), namespace: "d".into() }, asked }

@@ -4,6 +4,7 @@
 //! client itself is made when it is first needed: it reads certificates and runs credential plugins.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,13 +14,20 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::util::option_layer;
 use tower::{BoxError, Layer as _, ServiceExt as _};
 
+use super::cancel::Cancel;
 use super::error::chain;
-use super::layers::Layers;
+use super::layers::{Access, Gate, Layers};
+use super::wire::{Limits, Neighbour, Wire};
 use crate::base::clock::Duration;
-use crate::base::{Error, Kind, Reason, Result, did_you_mean};
+use crate::base::{Clock, Error, Kind, Reason, Result, Span, did_you_mean};
 
 /// How long a connection may take to be made, of the time that a request has.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The same to a single API server, which may be behind a balancer that is the only way in.
+const NEAR: Duration = Duration::from_secs(3);
+/// The name that every API server has in its certificate.
+const SERVICE: &str = "kubernetes.default.svc";
 
 /// Which live cluster to work on.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +45,8 @@ pub(super) struct Live {
     pub(super) name: String,
     /// The credential plugin that will be run, as a person would type it.
     plugin: Option<String>,
+    /// Whether each request makes a connection of its own.
+    unpooled: bool,
 }
 
 impl Live {
@@ -50,7 +60,7 @@ impl Live {
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &chosen)
             .await
             .map_err(|error| Error::usage(format!("context `{name}` of kubeconfig `{files}` cannot be used")).cause(texts(&error)))?;
-        Ok(Live { config: ours(config), name, plugin })
+        Ok(Live { config: ours(config), name, plugin, unpooled: false })
     }
 
     /// The address, for messages.
@@ -84,11 +94,44 @@ impl Live {
         connector.set_nodelay(true);
         connector.set_connect_timeout(self.config.connect_timeout);
         let connector = self.config.rustls_https_connector_with_connector(connector)?;
-        let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+        let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(if self.unpooled { 0 } else { usize::MAX })
+            .build(connector);
         let service = self.config.extra_headers_layer()?.layer(client.map_err(BoxError::from));
         let service = option_layer(self.config.auth_layer()?).layer(service);
         let service = self.config.base_uri_layer().layer(service);
         Ok(ClientBuilder::new(service, self.namespace()).with_layer(layers).build())
+    }
+
+    /// The ways to single API servers of the cluster, for reading.
+    pub(super) fn neighbours(self: &Arc<Self>, layers: Layers, cancel: Cancel) -> Neighbour {
+        let live = self.clone();
+        let limits = Limits { read: Span::from_secs(5), ..Limits::default() };
+        Box::new(move |address| {
+            let Some(one) = live.one(address)? else { return Ok(None) };
+            let (layers, server) = (Layers { gate: Gate::new(Access::ReadOnly), ..layers.clone() }, one.server());
+            Ok(Some(Wire::new(Box::new(move || one.client(&layers)), server, Clock::real(), cancel.clone(), limits)))
+        })
+    }
+
+    /// The same cluster over new connections; at this address only where its certificate can be checked, since it gets the
+    /// credentials: all API servers have the name of the Service in theirs.
+    fn one(&self, address: Option<&str>) -> Result<Option<Live>> {
+        let mut config = self.config.clone();
+        let Some(address) = address else {
+            let direct = config.proxy_url.is_none();
+            return Ok(direct.then(|| Live { config, name: self.name.clone(), plugin: self.plugin.clone(), unpooled: true }));
+        };
+        let checked = (config.root_cert.is_some() || config.root_cert_file.is_some()) && !config.accept_invalid_certs;
+        if !checked || config.proxy_url.is_some() || config.cluster_url.scheme_str() != Some("https") {
+            return Ok(None);
+        }
+        config.cluster_url = format!("https://{address}").parse().map_err(|error: http::uri::InvalidUri| {
+            Error::new(Kind::Cluster, Reason::Invalid, format!("the address `{address}` of an API server is none")).cause(error.to_string())
+        })?;
+        config.tls_server_name = Some(SERVICE.to_owned());
+        config.connect_timeout = Some(NEAR);
+        Ok(Some(Live { config, name: self.name.clone(), plugin: self.plugin.clone(), unpooled: true }))
     }
 
     fn cannot_connect(&self, error: &kube::Error) -> Error {
@@ -233,5 +276,5 @@ fn in_cluster(context: Option<&str>) -> Result<Live> {
     }
     let config = kube::Config::incluster()
         .map_err(|error| none().cause(format!("and the service account of this pod cannot be used: {}", texts(&error))))?;
-    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None })
+    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None, unpooled: false })
 }

@@ -5,18 +5,24 @@
 //! API server, a simulated cluster, or the copy that a plan on a live cluster works on. The clock of each belongs to it: real
 //! time for a live cluster, virtual time for the others. A dry run is no feature of a primitive: it is the service behind it.
 
+mod apply;
 mod at_hand;
 mod cancel;
 mod channels;
 mod client;
 mod discovery;
+pub mod door;
+pub mod endpoint;
 mod error;
 mod exec;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
+mod instances;
 pub mod layers;
 mod live;
+mod logs;
+pub mod machines;
 mod op;
 mod overlay;
 mod page;
@@ -24,6 +30,7 @@ mod place;
 pub mod request;
 mod run_id;
 pub mod serve;
+mod settle;
 mod sim;
 #[cfg(test)]
 mod testing;
@@ -31,6 +38,7 @@ mod tls;
 mod upgrade;
 mod wire;
 
+pub use apply::Applying;
 pub use cancel::{Cancel, Stage};
 pub use client::{Cluster, Listed, Select, Target};
 pub use discovery::{Resource, singular};
@@ -38,6 +46,7 @@ pub use exec::{Command, Executed};
 pub use follow::{Follow, Following, Woke};
 pub use layers::{Access, Recorded};
 pub use live::LiveOptions;
+pub use logs::LogPart;
 pub use op::OP_ANNOTATION;
 pub use place::{Label, Options};
 pub use request::{Act, PatchType, Verb};

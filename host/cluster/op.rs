@@ -17,21 +17,36 @@ pub(super) fn annotate(body: &mut Json, stamp: &str) {
     }
 }
 
-/// Appends the stamp to a JSON patch of this object. Where there will be no annotations the whole map is added, under the
-/// condition that the object is still the one that had none.
+/// Appends the stamp to a JSON patch of this object, under the condition that the object is still the one that was read. Where there
+/// will be no annotations the whole map is added.
 pub(super) fn annotate_json_patch(patch: &mut Json, object: &Json, stamp: &str) {
     let Some(operations) = patch.as_array_mut() else { return };
     let has_map = |object: &Json| object.pointer("/metadata/annotations").is_some_and(Json::is_object);
     let after = from_value(Json::Array(operations.clone())).ok().and_then(|patch| object.patched(&patch).ok());
     // What does not fit, the server will say.
     let Some(after) = after else { return };
-    if has_map(&after) {
-        operations.push(json!({"op": "add", "path": "/metadata/annotations/lockgate.dev~1op", "value": stamp}));
-        return;
-    }
     let version = &object["metadata"]["resourceVersion"];
     operations.insert(0, json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}));
-    operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": { OP_ANNOTATION: stamp }}));
+    operations.push(if has_map(&after) {
+        json!({"op": "add", "path": "/metadata/annotations/lockgate.dev~1op", "value": stamp})
+    } else {
+        json!({"op": "add", "path": "/metadata/annotations", "value": { OP_ANNOTATION: stamp }})
+    });
+}
+
+/// Five characters for a name that is to be made up, as API servers choose them (`k8s.io/apimachinery/pkg/util/rand`); equal stamps
+/// give equal ones.
+pub(super) fn suffix(stamp: &str) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    // FNV-1a.
+    let mut sum = stamp.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut out = String::new();
+    for _ in 0..5 {
+        let at = usize::try_from(sum % LETTERS.len() as u64).unwrap_or(0);
+        out.push(char::from(LETTERS[at]));
+        sum /= LETTERS.len() as u64;
+    }
+    out
 }
 
 #[cfg(test)]
@@ -72,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn without_annotations_the_patch_is_bound_to_what_was_read() {
+    fn the_patch_is_bound_to_what_was_read() {
         let mut patch = json!([{"op": "replace", "path": "/spec/replicas", "value": 3}]);
         annotate_json_patch(&mut patch, &json!({"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 1}}), "s");
         assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"}));

@@ -22,6 +22,7 @@ use tower::{BoxError, Layer, Service};
 use super::layers::Layers;
 use super::page;
 use super::request::{Act, Call, Verb};
+use super::serve::Still;
 use super::sim::{Reply, Simulation, to_sim};
 use super::wire::Wire;
 use crate::base::clock::{Advance, Busy, TimeSource};
@@ -34,6 +35,8 @@ pub(super) struct Overlay {
     /// One request or step in time after the other: both may have to read.
     turn: tokio::sync::Mutex<()>,
     unknowns: Mutex<BTreeSet<String>>,
+    /// When the copy began: pods that are younger are the copy's own.
+    began: Timestamp,
 }
 
 impl fmt::Debug for Overlay {
@@ -47,7 +50,7 @@ impl Overlay {
     pub(super) fn new(base: Wire) -> Overlay {
         let start = base.clock().now();
         let sim = Sim::new(SimOptions { start, partial: true, ..SimOptions::default() });
-        Overlay { simulation: Simulation::new(sim), base: Arc::new(base), turn: tokio::sync::Mutex::default(), unknowns: Mutex::default() }
+        Overlay { simulation: Simulation::new(sim), base: Arc::new(base), turn: tokio::sync::Mutex::default(), unknowns: Mutex::default(), began: start }
     }
 
     /// The way to what is copied.
@@ -62,6 +65,7 @@ impl Overlay {
             base: self.base.clone(),
             turn: tokio::sync::Mutex::default(),
             unknowns: Mutex::new(self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            began: self.began,
         }
     }
 
@@ -76,8 +80,12 @@ impl Overlay {
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
         let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-        // What containers say is no object: only the live cluster can tell.
+        // What containers say is no object: only the live cluster can tell, and of pods that the copy made itself only its model.
         let said = matches!(act.subresource.as_deref(), Some("exec" | "log"));
+        if said && self.made_here(&act) {
+            let answered = to_sim(request).await.map(|request| self.simulation.answer(&request));
+            return answered.unwrap_or_else(|refusal| self.simulation.respond(*refusal));
+        }
         if said || kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
             return self.pass(request, act).await;
         }
@@ -98,6 +106,21 @@ impl Overlay {
         let response = self.simulation.answer(&request)?;
         self.settle().await?;
         Ok(response)
+    }
+
+    /// Whether it is about a pod that is younger than the copy: no live one, whatever its name.
+    fn made_here(&self, act: &Act) -> bool {
+        let (Some(namespace), Some(name)) = (&act.namespace, &act.name) else { return false };
+        let scope = Scope { kind: kinds::POD, namespace: Some(namespace.clone()) };
+        self.simulation.with(|sim| {
+            if !sim.is_loaded(&scope) {
+                return false;
+            }
+            let answer = sim.handle(&lockgate_sim::Request::get(&format!("/api/v1/namespaces/{namespace}/pods/{name}")));
+            let created = answer.value().filter(|_| answer.status == 200).map(|pod| page::meta(pod, "creationTimestamp").to_owned());
+            // The API counts in whole seconds.
+            created.and_then(|created| created.parse::<Timestamp>().ok()).is_some_and(|created| created.as_second() >= self.began.as_second())
+        })
     }
 
     /// What the simulator has no model of: reads go to the live cluster, everything else is refused by name.
@@ -138,7 +161,10 @@ impl Overlay {
             Ok(pages) => {
                 self.simulation.with(|sim| {
                     let objects = pages.items.into_iter().filter(|object| !is_pinned(sim, &scope, object));
-                    let objects = objects.map(without_managed_fields).collect();
+                    let objects = match UNOWNED.contains(&kind.kind) {
+                        true => objects.map(without_managed_fields).collect(),
+                        false => objects.collect(),
+                    };
                     sim.load(scope.clone(), objects);
                 });
                 Ok(())
@@ -178,7 +204,7 @@ impl Overlay {
         }
     }
 
-    async fn advance(&self, to: Timestamp) -> Result<()> {
+    pub(super) async fn advance(&self, to: Timestamp) -> Result<()> {
         let _turn = self.turn.lock().await;
         loop {
             self.settle().await?;
@@ -229,7 +255,9 @@ fn refusal(error: &Error, cause: &str) -> Json {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": cause})
 }
 
-/// Field ownership is the larger part of many objects, and nothing in a plan looks at it.
+/// Kinds that there are many of and that controllers write: field ownership is the larger part of them, and nobody applies them.
+const UNOWNED: [&str; 8] = ["Pod", "Node", "ReplicaSet", "ControllerRevision", "Endpoints", "EndpointSlice", "Event", "Lease"];
+
 fn without_managed_fields(mut object: Json) -> Json {
     if let Some(meta) = object.get_mut("metadata").and_then(Json::as_object_mut) {
         drop(meta.remove("managedFields"));
@@ -254,6 +282,7 @@ impl Service<Request<Body>> for OverlayService {
         Box::pin(async move {
             // The virtual time of the plan stands still while it reads; the live cluster's own deadlines go on.
             let _busy = request.extensions_mut().remove::<Busy>();
+            let _still = request.extensions_mut().remove::<Still>();
             overlay.answer(request).await
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::json::Value as Json;
 
 use super::request::Call;
+use super::settle;
 use super::wire::Wire;
 use crate::base::Result;
 
@@ -33,16 +34,21 @@ pub(super) async fn read(wire: &Wire, call: &Call, api_version: &str, kind: &str
             }
             let document = match wire.json(&page).await {
                 Ok(document) => document,
-                // The token expired: only from the beginning is the list of one moment.
-                Err(error) if next.is_some() && restarts < RESTARTS && error.details["code"] == 410 => {
+                // Where the list was is forgotten: only from the beginning is it of one moment.
+                Err(error) if restarts < RESTARTS && error.details["code"] == 410 => {
                     restarts += 1;
                     continue 'list;
                 }
                 Err(error) => return Err(error),
             };
+            let of_kind = document.get("kind").and_then(Json::as_str).is_none_or(|of| of == "List" || of.strip_suffix("List") == Some(kind));
             let mut document = Arc::unwrap_or_clone(document);
-            if let Some(Json::Array(page)) = document.get_mut("items").map(Json::take) {
-                items.extend(page);
+            match document.get_mut("items").map(Json::take) {
+                Some(Json::Array(page)) if of_kind => items.extend(page),
+                // How Go writes a list of nothing.
+                Some(Json::Null) if of_kind => {}
+                // To take it for an empty list would be to say that there is nothing.
+                _ => return Err(settle::strange(call, &document, "a list")),
             }
             let meta = |field: &str| document["metadata"][field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
             next = meta("continue");

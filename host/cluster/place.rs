@@ -1,6 +1,7 @@
 //! Where a cluster is: simulated, live, or a plan's copy of either; and how each is made.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::cancel::Cancel;
 use super::client::{Cluster, Shared};
 use super::discovery;
+use super::endpoint::Scratch;
 use super::layers::{Access, Gate, Layers, Recorder};
 use super::live::{Live, LiveOptions};
+use super::machines::Ways;
 use super::overlay::{self, Overlay};
 use super::run_id::RunId;
 use super::sim::{self, Simulation};
@@ -31,13 +34,17 @@ pub struct Options {
     pub limits: Limits,
     /// What a simulated cluster is called; `sandbox` when left out.
     pub name: Option<String>,
+    /// The `helm` to use; else the one that `HELM_BIN` names, else the first on `PATH`.
+    pub helm: Option<PathBuf>,
+    /// How the machines behind the nodes of a live cluster are reached; when left out they are not.
+    pub machines: Option<Ways>,
 }
 
 impl Options {
     /// The usual options for this run.
     #[must_use]
     pub fn new(run: RunId) -> Options {
-        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None }
+        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None, helm: None, machines: None }
     }
 }
 
@@ -84,7 +91,8 @@ impl Server {
         match self.clone() {
             Server::Live(live) => {
                 let server = live.server();
-                Wire::new(Box::new(move || live.client(&layers)), server, clock, cancel, limits)
+                let neighbour = live.neighbours(layers.clone(), cancel.clone());
+                Wire::new(Box::new(move || live.client(&layers)), server, clock, cancel, limits).with_neighbours(neighbour)
             }
             Server::StandIn(simulation) => {
                 let connect = Box::new(move || Ok(sim::client(&simulation, &layers)));
@@ -105,6 +113,9 @@ struct Parts {
     run: RunId,
     cancel: Cancel,
     limits: Limits,
+    scratch: Scratch,
+    helm: Option<PathBuf>,
+    ways: Option<Ways>,
 }
 
 impl Parts {
@@ -131,8 +142,12 @@ impl Parts {
             label: self.label,
             run: self.run,
             writes: Cell::new(0),
+            drawn: Cell::new(0),
             known: RefCell::new(discovery::built_in()),
             discovered: Cell::new(false),
+            scratch: self.scratch,
+            helm: self.helm,
+            ways: self.ways,
         };
         Cluster { shared: Rc::new(shared), namespace: self.namespace.into() }
     }
@@ -189,6 +204,9 @@ impl Cluster {
             run: options.run,
             cancel: options.cancel,
             limits: options.limits,
+            scratch: Scratch::default(),
+            helm: options.helm,
+            ways: options.machines,
         }
         .cluster()
     }
@@ -233,6 +251,9 @@ impl Cluster {
             run: self.run(),
             cancel: self.cancel().clone(),
             limits: self.wire().limits(),
+            scratch: self.shared.scratch.clone(),
+            helm: self.shared.helm.clone(),
+            ways: self.shared.ways.clone(),
         }
         .cluster()
     }

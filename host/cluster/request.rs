@@ -206,6 +206,10 @@ pub(crate) struct Call {
     pub(crate) body: Option<Json>,
     /// Whether sending it again after "come back later" has the same effect as sending it once.
     pub(crate) idempotent: bool,
+    /// What people call what it does, where the verb of the request does not say it.
+    pub(crate) doing: Option<&'static str>,
+    /// Whether the answer is a text and no document.
+    pub(crate) plain: bool,
 }
 
 impl Call {
@@ -220,6 +224,8 @@ impl Call {
             accept: "application/json",
             body: None,
             idempotent: false,
+            doing: None,
+            plain: false,
         }
     }
 
@@ -240,9 +246,14 @@ impl Call {
         self
     }
 
+    /// Whether it may change something: a dry run does not, whatever its verb.
+    pub(crate) fn writes(&self) -> bool {
+        self.act.verb.is_write() && !self.query.iter().any(|(name, value)| *name == "dryRun" && value == "All")
+    }
+
     /// What is being done to which object, for messages.
     pub(crate) fn doing(&self) -> String {
-        let doing = match self.act.verb {
+        let doing = self.doing.unwrap_or(match self.act.verb {
             Verb::Get => "reading",
             Verb::List => "listing",
             Verb::Watch => "watching",
@@ -250,7 +261,7 @@ impl Call {
             Verb::Update => "replacing",
             Verb::Patch => "patching",
             Verb::Delete | Verb::DeleteCollection => "deleting",
-        };
+        });
         format!("{doing} {}", self.about)
     }
 

@@ -34,6 +34,19 @@ impl RunId {
     }
 }
 
+impl RunId {
+    /// The number of that place in the run's own sequence of random numbers.
+    #[must_use]
+    pub fn draw(self, place: u64) -> u64 {
+        let id = u128::from(self.0);
+        // The low half is random, the high half mostly time. SplitMix64 as above.
+        let mut z = ((id >> 64) as u64 ^ id as u64).wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

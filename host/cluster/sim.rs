@@ -26,6 +26,7 @@ use super::at_hand::{AtHand, EventsAtHand};
 use super::error::Lost;
 use super::layers::Layers;
 use super::request::decode;
+use super::serve::Still;
 use super::upgrade;
 use crate::base::clock::{Advance, Busy, TimeSource};
 use crate::base::{Clock, Error, Result, Timestamp};
@@ -199,19 +200,23 @@ impl Simulation {
     }
 }
 
+/// The time as its clients have it: their clock may be another one than the cluster's.
 impl TimeSource for Simulation {
     fn now(&self) -> Timestamp {
-        self.lock().now()
+        let sim = self.lock();
+        sim.now().saturating_sub(sim.faults().skew()).unwrap_or_else(|_| sim.now())
     }
 
     fn next_event_at(&self) -> Option<Timestamp> {
         let expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.values().copied().min();
-        let now = self.now();
-        [self.lock().next_event_at(), expected.filter(|at| *at > now)].into_iter().flatten().min()
+        let sim = self.lock();
+        let next = [sim.next_event_at(), expected.filter(|at| *at > sim.now())].into_iter().flatten().min()?;
+        Some(next.saturating_sub(sim.faults().skew()).unwrap_or(next))
     }
 
     fn advance_to(&self, to: Timestamp) -> Advance {
         let this = self.clone();
+        let to = to.saturating_add(self.lock().faults().skew()).unwrap_or(to);
         Box::pin(async move { this.advance(to) })
     }
 }
@@ -294,8 +299,9 @@ impl Service<Request<Body>> for SimService {
         Box::pin(async move {
             // Held until the answer is there; the caller goes on in the same poll.
             let busy = request.extensions_mut().remove::<Busy>();
+            let still = request.extensions_mut().remove::<Still>();
             match to_sim(request).await {
-                Ok(request) => simulation.deliver(&request, busy).await,
+                Ok(request) => simulation.deliver(&request, (busy, still)).await,
                 Err(refusal) => simulation.respond(*refusal),
             }
         })
@@ -318,8 +324,8 @@ pub(super) enum Reply {
     Watch(WatchBody),
     /// A log that goes on.
     Log(Box<LogBody>),
-    /// The beginning of a document; then the connection is lost.
-    Cut(Option<Bytes>),
+    /// What a fault rule made of a document.
+    Spoilt(deliver::Spoilt),
 }
 
 impl http_body::Body for Reply {
@@ -335,7 +341,7 @@ impl http_body::Body for Reply {
             Reply::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Reply::Watch(watch) => watch.poll_event(cx),
             Reply::Log(log) => log.poll_lines(cx),
-            Reply::Cut(text) => Poll::Ready(Some(text.take().map(Frame::data).ok_or_else(|| Box::new(Lost).into()))),
+            Reply::Spoilt(spoilt) => spoilt.poll(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Sending one request: deadlines, retries and cancellation, the same for every target.
 //!
 //! Rules (`reference/safety.md` §1.1, §5.7): `kube`'s own silent retry is off. Reads are sent again after 429, 5xx and lost
-//! connections until their deadline. Writes are sent again only when the server said that it did not begin (429, or 503 with
-//! `Retry-After`) and sending twice equals sending once. A write that was sent is waited for until its deadline; only the
+//! connections until their deadline. Writes are sent again here only when the server did not begin: no connection, 429, or 503 with
+//! `Retry-After` where sending twice equals sending once; what else may be done about them is in `settle.rs`. A write that was sent is waited for until its deadline; only the
 //! second Ctrl-C gives it up, and then its outcome is unknown and said to be so.
 
 use std::fmt;
@@ -60,10 +60,13 @@ pub struct Delay {
 }
 
 type Connect = Box<dyn Fn() -> Result<kube::Client> + Send + Sync>;
+/// Makes a way to the same cluster over connections of its own: to the server at an address, or to any.
+pub(super) type Neighbour = Box<dyn Fn(Option<&str>) -> Result<Option<Wire>> + Send + Sync>;
 
 /// The way to one server.
 pub(crate) struct Wire {
     connect: Connect,
+    neighbour: Option<Neighbour>,
     client: Mutex<Option<kube::Client>>,
     server: String,
     clock: Clock,
@@ -82,6 +85,7 @@ impl fmt::Debug for Wire {
 
 enum Got {
     Json(Arc<Json>),
+    Text(String),
     Stream(Response<Body>),
 }
 
@@ -91,6 +95,7 @@ impl Wire {
     pub(crate) fn new(connect: Connect, server: String, clock: Clock, cancel: Cancel, limits: Limits) -> Wire {
         Wire {
             connect,
+            neighbour: None,
             client: Mutex::new(None),
             server,
             clock,
@@ -100,6 +105,16 @@ impl Wire {
             delays: Mutex::default(),
             warnings: Mutex::default(),
         }
+    }
+
+    /// The same with a way to single servers of the cluster.
+    pub(super) fn with_neighbours(self, neighbour: Neighbour) -> Wire {
+        Wire { neighbour: Some(neighbour), ..self }
+    }
+
+    /// A way to the server at this address, or over new connections to any; `None` where servers cannot be told apart.
+    pub(super) fn neighbour(&self, address: Option<&str>) -> Result<Option<Wire>> {
+        self.neighbour.as_ref().map_or(Ok(None), |neighbour| neighbour(address))
     }
 
     /// What has taken long since the last call of this function.
@@ -126,7 +141,7 @@ impl Wire {
         }
     }
 
-    fn delayed(&self, call: &Call, since: Timestamp, state: String) {
+    pub(super) fn delayed(&self, call: &Call, since: Timestamp, state: String) {
         let delay = Delay { what: format!("an answer to {}", call.doing()), state, waited: Span::between(since, self.clock.now()) };
         self.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
@@ -163,7 +178,16 @@ impl Wire {
     pub(crate) async fn json(&self, call: &Call) -> Result<Arc<Json>> {
         match self.send(call).await? {
             Got::Json(json) => Ok(json),
-            Got::Stream(_) => Err(Error::internal(format!("{}: a stream where a document was asked for", call.doing()))),
+            Got::Text(_) | Got::Stream(_) => Err(Error::internal(format!("{}: no document where one was asked for", call.doing()))),
+        }
+    }
+
+    /// Sends a request whose answer is a text. Bytes that are no text become replacement characters.
+    pub(crate) async fn text(&self, call: &Call) -> Result<String> {
+        let call = Call { plain: true, ..call.clone() };
+        match self.send(&call).await? {
+            Got::Text(text) => Ok(text),
+            Got::Json(_) | Got::Stream(_) => Err(Error::internal(format!("{}: no text where one was asked for", call.doing()))),
         }
     }
 
@@ -171,7 +195,7 @@ impl Wire {
     pub(crate) async fn stream(&self, call: &Call) -> Result<Response<Body>> {
         match self.send(call).await? {
             Got::Stream(response) => Ok(response),
-            Got::Json(_) => Err(Error::internal(format!("{}: a document where a stream was asked for", call.doing()))),
+            Got::Json(_) | Got::Text(_) => Err(Error::internal(format!("{}: no stream where one was asked for", call.doing()))),
         }
     }
 
@@ -194,16 +218,23 @@ impl Wire {
 
     async fn send(&self, call: &Call) -> Result<Got> {
         self.cancel.check()?;
-        let write = call.act.verb.is_write();
+        let write = call.writes();
         let limit = if write { self.limits.write } else { self.limits.read };
         let begun = self.clock.now();
         let deadline = later(begun, limit.as_duration());
         let mut pause = FIRST_PAUSE;
+        let mut renewed = false;
         loop {
             let trouble = match self.once(call, limit, begun, deadline).await {
                 Ok(got) => return Ok(got),
                 Err(trouble) => trouble,
             };
+            // A token may have expired in the middle: once, the credentials are asked for anew.
+            if matches!(trouble, Trouble::Status { code: 401, .. }) && !renewed && self.contacted.load(Ordering::Relaxed) {
+                renewed = true;
+                *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                continue;
+            }
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
             let next = wait.map(|wait| later(self.clock.now(), wait)).filter(|next| *next < deadline);
             let Some(next) = next else { return Err(trouble.into_error(call, &self.server)) };
@@ -211,12 +242,20 @@ impl Wire {
             tracing::debug!(target: "lockgate::request", act = %call.act, %why, until = %next, "trying again");
             let pause_left = Span::between(self.clock.now(), next).rounded();
             self.delayed(call, begun, format!("{why}; trying again in {pause_left}"));
-            tokio::select! {
-                biased;
-                () = self.cancel.reached(Stage::Stopping) => return Err(Cancel::error()),
-                parked = self.clock.park(Some(next)) => parked.map(|_| ())?,
-            }
+            self.rest(next).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Does nothing until then.
+    ///
+    /// # Errors
+    /// When the operator stops it.
+    pub(super) async fn rest(&self, until: Timestamp) -> Result<()> {
+        tokio::select! {
+            biased;
+            () = self.cancel.reached(Stage::Stopping) => Err(Cancel::error()),
+            parked = self.clock.park(Some(until)) => parked.map(drop),
         }
     }
 
@@ -229,8 +268,11 @@ impl Wire {
             // Whoever follows objects tries again by itself, and tells people what it waits for.
             _ if call.act.verb == Verb::Watch => None,
             Trouble::Connect(_) if !known => None,
-            _ if !call.act.verb.is_write() => Some(asked),
-            Trouble::Connect(_) | Trouble::Status { code: 429, .. } if call.idempotent => Some(asked),
+            _ if !call.writes() => Some(asked),
+            // Nothing was sent, or nothing was done with it. A budget that does not allow an eviction is another thing than a busy
+            // server: who evicts waits for the budget.
+            Trouble::Connect(_) => Some(asked),
+            Trouble::Status { code: 429, status, .. } if !names_budget(status) => Some(asked),
             Trouble::Status { code: 503, retry_after: Some(_), .. } if call.idempotent => Some(asked),
             _ => None,
         }
@@ -254,10 +296,10 @@ impl Wire {
         let previous = request.extensions_mut().insert(self.clock.busy());
         debug_assert!(previous.is_none(), "a fresh request has no guard");
         let client = self.client().map_err(Trouble::Error)?;
-        let stage = if call.act.verb.is_write() { Stage::Abandoned } else { Stage::Stopping };
+        let stage = if call.writes() { Stage::Abandoned } else { Stage::Stopping };
         tokio::select! {
             biased;
-            got = self.answer(client, request, call.act.verb) => got,
+            got = self.answer(client, request, call) => got,
             () = self.cancel.reached(stage) => Err(Trouble::Stopped),
             parked = self.patience(call, begun, deadline) => Err(match parked {
                 Ok(_) => Trouble::Silent(limit),
@@ -266,13 +308,17 @@ impl Wire {
         }
     }
 
-    async fn answer(&self, client: kube::Client, request: Request<Body>, verb: Verb) -> Result<Got, Trouble> {
+    async fn answer(&self, client: kube::Client, request: Request<Body>, call: &Call) -> Result<Got, Trouble> {
         let response = client.send(request).await.map_err(Trouble::of)?;
         self.contacted.store(true, Ordering::Relaxed);
-        self.warned(response.headers(), verb);
+        self.warned(response.headers(), call.act.verb);
         let code = response.status();
-        if code.is_success() && verb == Verb::Watch {
+        if code.is_success() && call.act.verb == Verb::Watch {
             return Ok(Got::Stream(response));
+        }
+        if code.is_success() && call.plain {
+            let bytes = whole(response).await?.into_body();
+            return Ok(Got::Text(String::from_utf8_lossy(&bytes).into_owned()));
         }
         let retry_after = response
             .headers()
@@ -292,6 +338,12 @@ impl Wire {
         let retry_after = retry_after.or_else(|| status.pointer("/details/retryAfterSeconds").and_then(Json::as_u64).filter(|s| *s > 0));
         Err(Trouble::Status { code: code.as_u16(), retry_after, status })
     }
+}
+
+/// Whether a 429 is about a disruption budget.
+fn names_budget(status: &Json) -> bool {
+    let causes = status.pointer("/details/causes").and_then(Json::as_array);
+    causes.is_some_and(|causes| causes.iter().any(|cause| cause.get("reason").is_some_and(|reason| reason == "DisruptionBudget")))
 }
 
 /// The text of a `Warning` header as API servers send it (RFC 7234 §5.5): `299 - "text"`; others are not for people.
@@ -510,8 +562,8 @@ mod tests {
             (Method::PATCH, Lose, 1),
             (Method::PATCH, Answer(429), 2),
             (Method::PATCH, RetryAfter(503, 1), 2),
-            (Method::PUT, Answer(429), 1),
-            (Method::POST, Answer(429), 1),
+            (Method::PUT, Answer(429), 2),
+            (Method::POST, Answer(429), 2),
             (Method::DELETE, RetryAfter(503, 1), 1),
         ] {
             let (_, seen, _) = server(&[trouble, Answer(200)]).send(&method);

@@ -49,7 +49,7 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> 
 /// One call of a verb by a script.
 fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: MultiValue) -> Result<MultiValue> {
     let session = core.session().ok_or_else(|| while_loading(definition.name))?;
-    session.allow(definition)?;
+    session.allow(definition, says_read(definition, &arguments))?;
     let scene = session.scene().ok_or_else(|| while_loading(definition.name))?;
     let questions = Rc::new(Questions::default());
     let arguments = split(core, lua, definition, arguments, &questions)?;
@@ -283,6 +283,14 @@ fn options(name: &str, value: &LuaValue, convert: &dyn Fn(&LuaValue, String) -> 
     });
     walked.map_err(fault)?;
     failed.map_or(Ok(options), Err)
+}
+
+/// Whether the options of a call say `read = true`; asked before anything else is looked at.
+fn says_read(definition: &Definition, arguments: &MultiValue) -> bool {
+    match arguments.get(definition.params.len()) {
+        Some(LuaValue::Table(options)) => matches!(options.raw_get("read"), Ok(LuaValue::Boolean(true))),
+        _ => false,
+    }
 }
 
 fn json(arg: &Arg) -> Json {

@@ -172,6 +172,7 @@ pub fn standard_modules() -> Vec<String> {
         .files()
         .filter(|file| file.path().extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)))
         .filter_map(|file| file.path().file_stem().map(|name| name.to_string_lossy().into_owned()))
+        .filter(|name| !name.ends_with("_test"))
         .collect();
     names.sort();
     names

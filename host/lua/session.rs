@@ -61,13 +61,13 @@ impl Session {
         self.scene.borrow().as_ref().map(|scene| scene.cx.cluster.cancel().clone())
     }
 
-    /// Whether this verb may be called now.
+    /// Whether this verb may be called now; `reads` says that the call has the option `read = true`.
     ///
     /// # Errors
     /// Says where it may be called.
-    pub(crate) fn allow(&self, definition: &Definition) -> Result<()> {
+    pub(crate) fn allow(&self, definition: &Definition, reads: bool) -> Result<()> {
         let name = definition.name;
-        match (self.mode.get(), definition.effect) {
+        match (self.mode.get(), definition.effect_in(reads)) {
             (_, Effect::Pure) => Ok(()),
             (Mode::Load, _) => Err(while_loading(name)),
             (Mode::Scenario, _) => Err(refused(format!("`{name}` is called in a scenario"))

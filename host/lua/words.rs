@@ -74,7 +74,9 @@ fn ensure(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> 
     }
     if matches!(arguments.front(), None | Some(LuaValue::Nil | LuaValue::Boolean(false))) {
         let message = message("ensure", 1, arguments)?.unwrap_or_else(|| "a condition of the runbook does not hold".to_owned());
-        return Err(Error::new(Kind::Runbook, reason, message));
+        // A rule about versions refuses, as permissions do; everything else is the runbook's own no.
+        let kind = if reason == Reason::Skew { Kind::Refused } else { Kind::Runbook };
+        return Err(Error::new(kind, reason, message));
     }
     one(arguments.front().cloned().unwrap_or(LuaValue::Nil))
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Clock, Result, Span, Timestamp};
+use crate::base::{Clock, Error, Result, Span, Timestamp};
 use crate::cluster::{Cluster, Delay};
 
 /// The surroundings of one call. Cheap to clone.
@@ -91,6 +91,14 @@ pub trait Talk {
     /// # Errors
     /// `declined` when nobody can be asked; in a plan `unmodelled` when there is no default.
     fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>>;
+    /// Has people do something, and takes the operator's word that it is done; consent to a plan is no such word. In a plan it counts
+    /// as done, which is an assumption.
+    ///
+    /// # Errors
+    /// `declined` when the operator says no or cannot be asked.
+    fn manual<'a>(&'a self, text: &'a str) -> LocalBoxFuture<'a, Result<()>>;
+    /// Enters something that is taken for granted; `in_place_of` is the unknown that it stands for.
+    fn assume(&self, text: &str, in_place_of: Option<&Error>);
     /// Tells the operator something.
     fn note(&self, text: &str);
     /// Reports a wait.

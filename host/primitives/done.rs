@@ -45,6 +45,22 @@ pub enum Inverse {
     Irreversible(String),
 }
 
+impl Wrote {
+    /// The same as others may see it: of a Secret neither the values nor a way back that holds them.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Wrote {
+        if !self.target.starts_with("secret/") {
+            return self;
+        }
+        self.changes = self.changes.into_iter().map(Change::hidden).collect();
+        let holds = |argument: &Json| argument.get("data").is_some() || argument.get("stringData").is_some();
+        if matches!(&self.inverse, Inverse::Call { arguments, .. } if arguments.iter().any(holds)) {
+            self.inverse = Inverse::Irreversible("what a Secret holds is not kept in the record".to_owned());
+        }
+        self
+    }
+}
+
 impl Done {
     /// A read, or a talk with the operator.
     #[must_use]

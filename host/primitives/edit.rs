@@ -50,6 +50,11 @@ fn reaches(path: &str, into: &str) -> bool {
 
 /// `{ changed, changes }`
 pub(super) fn told(changed: bool, changes: &[Change]) -> Value {
+    Value::Json(crate::base::json::json!({ "changed": changed, "changes": rows(changes) }))
+}
+
+/// Changes as a script gets them: `{ path, before, after }`.
+pub(super) fn rows(changes: &[Change]) -> Json {
     let rows: Vec<Json> = changes
         .iter()
         .map(|change| {
@@ -59,7 +64,7 @@ pub(super) fn told(changed: bool, changes: &[Change]) -> Value {
             Json::Object(row)
         })
         .collect();
-    Value::Json(crate::base::json::json!({ "changed": changed, "changes": rows }))
+    rows.into()
 }
 
 /// The object without what a patch must not say: the server's own bookkeeping.

@@ -10,35 +10,66 @@ pub mod macros;
 pub mod registry;
 pub mod types;
 
+mod applied;
+mod containers;
 mod diagnosis;
 mod edit;
+mod established;
+mod install_order;
 mod kstatus;
+mod manifest;
 mod objects;
+mod owners;
 mod pace;
 mod pod_trouble;
 mod revisions;
 mod rollout;
 mod scaled;
+mod settings;
 mod tries;
 mod view;
 mod watched;
 mod workload;
 
+pub mod annotate;
+pub mod apply;
 pub mod ask;
+pub mod assume;
 pub mod builtins;
 pub mod confirm;
+pub mod create;
+pub mod delete;
+pub mod cordon;
+pub mod drain;
+pub mod env;
 pub mod events;
+pub mod exec;
 pub mod exists;
 pub mod get;
+pub mod helm;
 pub mod images;
+pub mod label;
 pub mod list;
+pub mod logs;
+pub mod machine;
+pub mod manual;
 pub mod note;
+pub mod now;
 pub mod patch;
+pub mod random;
 pub mod ready;
+pub mod replace_pod;
 pub mod rollout_history;
+pub mod rollout_pause;
+pub mod rollout_restart;
+pub mod rollout_resume;
 pub mod rollout_undo;
 pub mod scale;
+pub mod set_env;
 pub mod set_image;
+pub mod skew;
+pub mod taint;
+pub mod uncordon;
 pub mod update;
 pub mod wait_for;
 pub mod wait_gone;
@@ -58,14 +89,57 @@ pub static ALL: &[&Definition] = &[
     &images::Images::DEFINITION,
     &ready::Ready::DEFINITION,
     &why::Why::DEFINITION,
+    &logs::Logs::DEFINITION,
     &events::Events::DEFINITION,
     &rollout_history::RolloutHistory::DEFINITION,
+    &drain::DrainPlan::DEFINITION,
+    &skew::check::SkewCheck::DEFINITION,
+    &skew::versions::Versions::DEFINITION,
+    &helm::list::HelmList::DEFINITION,
+    &helm::get::HelmGet::DEFINITION,
+    &helm::history::HelmHistory::DEFINITION,
+    &helm::values::HelmValues::DEFINITION,
+    &helm::manifest::HelmManifest::DEFINITION,
+    &helm::chart::HelmChart::DEFINITION,
+    &helm::template::HelmTemplate::DEFINITION,
+    &helm::diff::HelmDiff::DEFINITION,
+    &machine::read::MachineRead::DEFINITION,
+    &machine::file::MachineFile::DEFINITION,
+    &machine::available::MachineAvailable::DEFINITION,
+    &now::Now::DEFINITION,
+    &random::Random::DEFINITION,
+    &env::Env::DEFINITION,
     // write
+    &create::Create::DEFINITION,
+    &apply::Apply::DEFINITION,
+    &delete::Delete::DEFINITION,
     &patch::Patch::DEFINITION,
     &update::Update::DEFINITION,
     &set_image::SetImage::DEFINITION,
+    &set_env::SetEnv::DEFINITION,
+    &label::Label::DEFINITION,
+    &annotate::Annotate::DEFINITION,
+    &taint::TaintNode::DEFINITION,
     &scale::Scale::DEFINITION,
+    &rollout_restart::RolloutRestart::DEFINITION,
+    &rollout_pause::RolloutPause::DEFINITION,
+    &rollout_resume::RolloutResume::DEFINITION,
     &rollout_undo::RolloutUndo::DEFINITION,
+    &replace_pod::ReplacePod::DEFINITION,
+    &exec::Exec::DEFINITION,
+    &cordon::Cordon::DEFINITION,
+    &uncordon::Uncordon::DEFINITION,
+    &drain::Drain::DEFINITION,
+    &helm::install::HelmInstall::DEFINITION,
+    &helm::upgrade::HelmUpgrade::DEFINITION,
+    &helm::rollback::HelmRollback::DEFINITION,
+    &helm::uninstall::HelmUninstall::DEFINITION,
+    &helm::unlock::HelmUnlock::DEFINITION,
+    &machine::run::MachineRun::DEFINITION,
+    &machine::write::MachineWrite::DEFINITION,
+    &machine::packages::MachinePackages::DEFINITION,
+    &machine::service::MachineService::DEFINITION,
+    &machine::reboot::MachineReboot::DEFINITION,
     // wait
     &wait_rollout::WaitRollout::DEFINITION,
     &wait_for::WaitFor::DEFINITION,
@@ -73,7 +147,9 @@ pub static ALL: &[&Definition] = &[
     // talk
     &confirm::Confirm::DEFINITION,
     &ask::Ask::DEFINITION,
+    &manual::Manual::DEFINITION,
     &note::Note::DEFINITION,
+    &assume::Assume::DEFINITION,
     // words
     &builtins::ENSURE,
     &builtins::NOT_NEEDED,

@@ -88,6 +88,12 @@ impl Definition {
         lines.join(" ")
     }
 
+    /// Whether a call with these options writes: a verb with an option `read` only reads where that is true.
+    #[must_use]
+    pub fn effect_in(&self, reads: bool) -> Effect {
+        if reads && self.effect == Effect::Write && self.options.iter().any(|option| option.name == "read") { Effect::Read } else { self.effect }
+    }
+
     /// The call in one line, as the reference and the prompt show it: `scale(workload, replicas, { timeout?, wait? })`.
     #[must_use]
     pub fn signature(&self) -> String {
@@ -185,6 +191,9 @@ impl Arguments {
             }
             let known = || definition.options.iter().map(|known| known.name);
             let error = Error::usage(format!("`{name}` has no option `{option}`"));
+            if let Some(why) = super::helm::why_not(name, option) {
+                return Err(error.hint(why));
+            }
             return Err(match did_you_mean(option, known()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None if definition.options.is_empty() => error.hint(format!("it takes no options: `{}`", definition.signature())),

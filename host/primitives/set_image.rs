@@ -56,7 +56,7 @@ impl SetImage {
         loop {
             let before = tries.read().await?;
             let now = workload::images(&before, pod_spec);
-            known(&target, &now, wanted.keys().chain(self.expect.iter().flat_map(|expect| expect.0.keys())))?;
+            known(&target, "setting images of", &now, wanted.keys().chain(self.expect.iter().flat_map(|expect| expect.0.keys())))?;
             self.check_expected(&target, &now)?;
             let previous = of(&now, wanted.keys());
             if previous == wanted {
@@ -143,12 +143,17 @@ impl SetImage {
 }
 
 /// Refuses names that the workload has no container for.
-fn known<'a>(target: &Target, now: &BTreeMap<String, String>, names: impl Iterator<Item = &'a String>) -> Result<()> {
+pub(super) fn known<'a>(
+    target: &Target,
+    doing: &str,
+    now: &BTreeMap<String, String>,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<()> {
     let has = || now.keys().map(String::as_str);
     let mut unknown: Vec<&str> = names.map(String::as_str).filter(|name| !now.contains_key(*name)).collect();
     unknown.dedup();
     let Some(first) = unknown.first() else { return Ok(()) };
-    let message = format!("setting images of `{target}`: it has no container {}", list(unknown.iter().copied()));
+    let message = format!("{doing} `{target}`: it has no container {}", list(unknown.iter().copied()));
     let error = Error::new(Kind::Cluster, Reason::NotFound, message).about(target.full_name());
     Err(match did_you_mean(first, has()) {
         Some(near) => error.hint(format!("did you mean `{near}`? it has {}; nothing was sent", list(has()))),

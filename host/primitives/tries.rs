@@ -51,12 +51,24 @@ impl<'a> Tries<'a> {
     /// As [`Cx::read`]; `replaced` when it is no longer the one of the first look.
     pub(super) async fn read(&mut self) -> Result<Arc<Json>> {
         let object = self.cx.read_part(self.target, self.part).await?;
+        self.is_same(&object)?;
+        Ok(object)
+    }
+
+    /// The same, of an object that may not be there.
+    pub(super) async fn find(&mut self) -> Result<Option<Arc<Json>>> {
+        let object = self.cx.cluster.find(self.target).await?;
+        object.iter().try_for_each(|object| self.is_same(object))?;
+        Ok(object)
+    }
+
+    fn is_same(&mut self, object: &Json) -> Result<()> {
         if self.uid.is_empty() {
-            view::uid(&object).clone_into(&mut self.uid);
-        } else if view::uid(&object) != self.uid {
+            view::uid(object).clone_into(&mut self.uid);
+        } else if view::uid(object) != self.uid {
             return Err(replaced(self.doing, self.target).hint("look at what created it; nothing was sent to it"));
         }
-        Ok(object)
+        Ok(())
     }
 
     /// After a write that failed: comes back when the object is to be judged anew, because somebody else wrote to it since it was

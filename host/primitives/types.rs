@@ -199,6 +199,26 @@ impl ArgType for ObjectRef {
     }
 }
 
+/// A node: its bare name, `node/NAME`, or the object that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRef(pub ObjectRef);
+
+impl ArgType for NodeRef {
+    const TYPE: Type = Type::new("Ref", "a node such as \"w1\" or \"node/w1\", or its object").completes(Completes::Reference);
+    fn from_arg(arg: Arg) -> Result<Self> {
+        let made = match &arg {
+            Arg::Value(Value::Json(Json::String(text))) => ObjectRef::parse_node(text),
+            Arg::Value(Value::Object(object)) => ObjectRef::of(&object.current),
+            Arg::Value(Value::Json(json @ Json::Object(_))) => ObjectRef::of(json),
+            _ => return Err(mismatch::<Self>(&arg)),
+        };
+        let reference = made.map_err(|error| Error::usage(format!("is no node: {error}")))?;
+        let is_node = reference.group.as_deref().unwrap_or_default().is_empty()
+            && ["node", "nodes", "no"].iter().any(|kind| reference.kind.eq_ignore_ascii_case(kind));
+        if is_node { Ok(NodeRef(reference)) } else { Err(Error::usage(format!("must be {}, got `{reference}`", Self::TYPE.text))) }
+    }
+}
+
 /// A kind as people write it: singular, plural, short name, `kind.group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindName(pub String);
@@ -242,7 +262,7 @@ impl ArgType for Json {
 pub struct Map<T>(pub BTreeMap<String, T>);
 
 /// Splits a table into its entries; an empty list counts as an empty map, since both are `{}` in Lua.
-fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Box<Arg>> {
+pub(super) fn entries(arg: Arg) -> std::result::Result<Vec<(String, Arg)>, Box<Arg>> {
     match arg {
         Arg::Value(Value::Map(map)) => Ok(map.into_iter().map(|(key, value)| (key, Arg::Value(value))).collect()),
         Arg::Value(Value::Json(Json::Object(map))) => {

@@ -53,7 +53,7 @@ struct Look {
 }
 
 impl WaitFor {
-    async fn run(self, cx: Cx) -> Result<Done> {
+    pub(in crate::primitives) async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.object, self.namespace.as_deref()).await?;
         let what = match &self.condition {
             Condition::Named(name) => format!("{name} of {target}"),

@@ -16,8 +16,8 @@ use crate::primitive;
 /// An object by reference, or exactly the one that was read: then its uid counts too.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    reference: ObjectRef,
-    uid: Option<String>,
+    pub(super) reference: ObjectRef,
+    pub(super) uid: Option<String>,
 }
 
 impl ArgType for Subject {
@@ -57,43 +57,61 @@ primitive! {
 impl WaitGone {
     async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.object.reference, self.namespace.as_deref()).await?;
-        let mut pace = Pace::begin(&cx, format!("end of {target}"), self.timeout.unwrap_or(Span::from_secs(300)), self.stall);
-        let mut following = cx.cluster.follow(vec![by_name(&target)]).await?;
-        let mut uid = self.object.uid.clone();
-        let mut seen = String::new();
-        loop {
-            let now = cx.now();
-            let object = following.items(0).next().filter(|object| uid.as_deref().is_none_or(|uid| view::uid(object) == uid)).cloned();
-            let Some(object) = object else {
-                pace.done(&cx, "gone");
-                let took = Value::Typed(Typed::Duration(pace.took(now)));
-                return Ok(Done::read(Value::Map([("took".to_owned(), took)].into())));
-            };
-            uid.get_or_insert_with(|| view::uid(&object).to_owned());
-            let state = state(&object);
-            if seen != state {
-                pace.moved(now);
-                seen.clone_from(&state);
-            }
-            let grace = view::time(&object, "/metadata/deletionTimestamp");
-            if let Some(ended) = pace.ended(now, grace) {
-                let message = pace.says(ended, &format!("the wait for the end of `{target}`"));
-                return Err(late(&target, ended.reason(), format!("{message}: {state}"), &object));
-            }
-            pace.show(&cx, &state);
-            let until = pace.until(grace);
-            next(&cx, &mut pace, &mut following, until).await?;
-        }
+        let took = until_gone(&cx, &target, self.object.uid, self.timeout, self.stall).await?;
+        Ok(Done::read(Value::Map([("took".to_owned(), Value::Typed(Typed::Duration(took)))].into())))
     }
 }
 
-fn finalizers(object: &Json) -> Vec<String> {
+/// Waits until the object is gone, or the one of this uid, and says how long it took.
+pub(super) async fn until_gone(cx: &Cx, target: &Target, uid: Option<String>, timeout: Option<Span>, stall: Option<Span>) -> Result<Span> {
+    let mut pace = Pace::begin(cx, format!("end of {target}"), timeout.unwrap_or(Span::from_secs(300)), stall);
+    let mut following = cx.cluster.follow(vec![by_name(target)]).await?;
+    let mut uid = uid;
+    let mut seen = String::new();
+    loop {
+        let now = cx.now();
+        let object = following.items(0).next().filter(|object| uid.as_deref().is_none_or(|uid| view::uid(object) == uid)).cloned();
+        let Some(object) = object else {
+            pace.done(cx, "gone");
+            return Ok(pace.took(now));
+        };
+        uid.get_or_insert_with(|| view::uid(&object).to_owned());
+        let state = state(&object);
+        if seen != state {
+            pace.moved(now);
+            seen.clone_from(&state);
+        }
+        let grace = view::time(&object, "/metadata/deletionTimestamp");
+        if let Some(ended) = pace.ended(now, grace) {
+            let message = pace.says(ended, &format!("the wait for the end of `{target}`"));
+            return Err(late(target, ended.reason(), format!("{message}: {state}"), &object));
+        }
+        pace.show(cx, &state);
+        let until = pace.until(grace);
+        next(cx, &mut pace, &mut following, until).await?;
+    }
+}
+
+/// Who holds it, in backticks.
+pub(super) fn finalizers(object: &Json) -> Vec<String> {
     view::list(object, "/metadata/finalizers").iter().filter_map(Json::as_str).map(|name| format!("`{name}`")).collect()
+}
+
+/// What is left in a namespace that is going, in its controller's words.
+fn content(object: &Json) -> Option<String> {
+    let told = ["NamespaceDeletionContentFailure", "NamespaceFinalizersRemaining", "NamespaceContentRemaining"]
+        .iter()
+        .filter_map(|kind| view::condition(object, kind))
+        .find(|condition| view::text(condition, "/status") == "True")?;
+    Some(view::text(told, "/message").to_owned())
 }
 
 fn state(object: &Json) -> String {
     if !view::is_terminating(object) {
         return "nobody has asked for its deletion".to_owned();
+    }
+    if let Some(left) = content(object) {
+        return format!("terminating: {left}");
     }
     match finalizers(object).as_slice() {
         [] => "terminating".to_owned(),

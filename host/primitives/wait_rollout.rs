@@ -75,7 +75,7 @@ enum Next {
 }
 
 impl WaitRollout {
-    async fn run(self, cx: Cx) -> Result<Done> {
+    pub(in crate::primitives) async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.workload, self.namespace.as_deref()).await?;
         self.check(&target)?;
         let object = cx.read(&target).await?;

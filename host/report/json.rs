@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::base::{Error, Result};
+use crate::primitives::skew::Report;
 use crate::run::runbook::{CoveredBy, ParamDecl, Runbook};
 use crate::run::{Record, Summary, What};
 
@@ -18,6 +19,8 @@ pub const PLAN: &str = "lockgate.dev/plan/v1";
 pub const EVENT: &str = "lockgate.dev/event/v1";
 /// The schema of `lockgate test`.
 pub const TEST: &str = "lockgate.dev/test/v1";
+/// The schema of `lockgate skew`.
+pub const SKEW: &str = "lockgate.dev/skew/v1";
 /// The schema of one line of the record of `lockgate sandbox`.
 pub const REQUEST: &str = "lockgate.dev/request/v1";
 /// The schema of what a command prints that failed before it had anything else to print.
@@ -69,6 +72,18 @@ pub fn event(what: What, record: &Record) -> Result<String> {
 /// When it cannot be written as JSON.
 pub fn plan(summary: &Summary, records: &[Record]) -> Result<String> {
     document(PLAN, &json!({ "summary": summary, "events": records }))
+}
+
+/// A skew report of the cluster of this name.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn skew(report: &Report, cluster: &str) -> Result<String> {
+    let mut content = serde_json::to_value(report).map_err(|error| Error::internal("writing JSON").cause(error.to_string()))?;
+    if let Some(fields) = content.as_object_mut() {
+        fields.insert("cluster".to_owned(), cluster.into());
+    }
+    document(SKEW, &content)
 }
 
 /// An error, where nothing else was printed.

@@ -10,6 +10,7 @@ pub mod reference;
 pub mod sandbox;
 pub mod schema;
 pub mod screen;
+pub mod skew;
 pub mod table;
 pub mod trace;
 pub mod transcript;

@@ -38,6 +38,18 @@ pub fn begins(shape: &str, address: &str, speed: Speed, paint: Paint) -> String 
     out
 }
 
+/// A line about a fixture that is odd and not wrong.
+#[must_use]
+pub fn note(text: &str) -> String {
+    format!("{:<9} {}", "note", escape::line(text))
+}
+
+/// A line about a fault that is going to happen.
+#[must_use]
+pub fn fault(text: &str) -> String {
+    format!("{:<9} {}", "fault", escape::line(text))
+}
+
 /// How it ended.
 #[must_use]
 pub fn ends(requests: u64) -> String {

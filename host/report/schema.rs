@@ -3,8 +3,9 @@
 
 use crate::base::json::{Value as Json, json};
 
-use super::json::{ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, TEST};
+use super::json::{ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, SKEW, TEST};
 use crate::base::{Kind, Reason};
+use crate::primitives::skew::{Component, Verdict};
 use crate::run::runbook::{Impact, ParamType};
 
 /// Every schema, with the name of its file.
@@ -17,6 +18,7 @@ pub fn all() -> Vec<(&'static str, Json)> {
         ("plan.v1.json", plan()),
         ("request.v1.json", request()),
         ("show.v1.json", show()),
+        ("skew.v1.json", skew()),
         ("test.v1.json", test()),
     ]
 }
@@ -310,6 +312,34 @@ fn request() -> Json {
         json!({
             "seq": count(), "at": text(), "method": text(), "uri": text(), "act": act, "user_agent": text(),
             "content_type": text(), "length": count(), "status": count(),
+        }),
+    )
+}
+
+fn skew() -> Json {
+    let component = || words(Component::ALL.iter().map(|component| component.as_str()));
+    let row = object(
+        json!({
+            "component": component(), "node": maybe("string"), "version": maybe("string"), "allowed": maybe("string"),
+            "verdict": words(Verdict::WORDS.iter().copied()), "rule": maybe("string"), "source": text(),
+        }),
+        json!({}),
+    );
+    let finding = object(
+        json!({
+            "component": component(), "node": maybe("string"), "version": maybe("string"), "rule": maybe("string"), "message": text(),
+        }),
+        json!({}),
+    );
+    let step = object(json!({ "component": component(), "nodes": texts(), "from": texts(), "to": text(), "note": text() }), json!({}));
+    let findings = || list_of(finding.clone());
+    document(
+        SKEW,
+        "What `lockgate skew -o json` prints",
+        &["cluster", "ok", "target", "rows", "violations", "warnings", "unknown", "path", "order"],
+        json!({
+            "cluster": text(), "ok": { "type": "boolean" }, "target": maybe("string"), "rows": list_of(row),
+            "violations": findings(), "warnings": findings(), "unknown": findings(), "path": texts(), "order": list_of(step),
         }),
     )
 }

@@ -77,6 +77,15 @@ impl Voice {
         Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
     }
 
+    /// Takes a word that something was done by hand. No plan can give it: it was not done then.
+    pub(super) async fn word(&self, what: &Confirmation) -> Result<Answer<bool>> {
+        let Voice::Person { operator, .. } = self else {
+            return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Assumed });
+        };
+        let value = operator.confirm(what).await?;
+        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Assumed })
+    }
+
     /// Answers a question.
     pub(super) async fn ask(&self, question: &Confirmation, options: &AskOptions) -> Result<Answer<String>> {
         match self {

@@ -363,7 +363,7 @@ impl Event {
     /// The event of a write.
     #[must_use]
     pub fn wrote(wrote: &Wrote, known: Known) -> Event {
-        let Wrote { verb, target, changes, inverse } = wrote.clone();
+        let Wrote { verb, target, changes, inverse } = wrote.clone().without_secrets();
         Event::Wrote { verb, target, changes, inverse, known }
     }
 }

@@ -18,6 +18,15 @@ use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk,
 /// One call that is over, for `recover` that answers `"again"`.
 type Finished = (Call, Result<Done>);
 
+/// A call that is being made.
+#[derive(Clone, Copy)]
+struct Open {
+    /// How many requests had been sent when it began.
+    sent: usize,
+    /// Whether it writes.
+    writes: bool,
+}
+
 /// The record of one plan or run.
 pub(super) struct Session {
     what: What,
@@ -30,15 +39,11 @@ pub(super) struct Session {
     /// How often each text was asked at the present place.
     occurrences: RefCell<BTreeMap<String, usize>>,
     tally: RefCell<Tally>,
-    /// How many calls are being made: a condition's function may make calls inside one.
-    depth: Cell<usize>,
-    /// How many requests had been sent when the outermost call began.
-    sent: Cell<usize>,
-    /// Whether the outermost call writes.
-    writing: Cell<bool>,
+    /// The calls that are being made, outermost first: a function that a verb calls may make calls inside one.
+    open: RefCell<Vec<Open>>,
     /// Waits that ended inside a call that writes: they are told after the write.
     held: RefCell<Vec<Event>>,
-    /// Writes of the outermost call that it told when it made them.
+    /// Writes of the innermost call that it told when it made them.
     told: RefCell<Vec<Wrote>>,
     bounds: Bounds,
     /// The calls of `run` of the present step that are over.
@@ -75,9 +80,7 @@ impl Session {
             phase: Cell::new(Phase::Title),
             occurrences: RefCell::default(),
             tally: RefCell::default(),
-            depth: Cell::new(0),
-            sent: Cell::new(0),
-            writing: Cell::new(false),
+            open: RefCell::default(),
             held: RefCell::default(),
             told: RefCell::default(),
             finished: RefCell::default(),
@@ -114,7 +117,7 @@ impl Session {
     /// A function of the declaration begins.
     pub(super) fn begin_phase(&self, phase: Phase) {
         self.phase.set(phase);
-        self.depth.set(0);
+        self.open.borrow_mut().clear();
     }
 
     /// `run` is entered again: calls that are over give their recorded results, the one that failed is made anew.
@@ -167,9 +170,10 @@ impl Session {
     }
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
-    fn half_written(&self, told: &[Wrote]) {
-        let requests = self.cluster.requests_after(self.sent.get());
-        for request in requests.iter().filter(|request| request.verb.is_write()) {
+    /// Only with `unsure` may one without an answer have been made: the others never left, or were looked at.
+    fn half_written(&self, sent: usize, told: &[Wrote], unsure: bool) {
+        let requests = self.cluster.requests_after(sent);
+        for request in requests.iter().filter(|request| request.verb.is_write() && !request.dry_run) {
             let kinds = self.cluster.known_kinds();
             let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
             let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
@@ -179,6 +183,9 @@ impl Session {
                 continue;
             }
             let Some(status) = request.status else {
+                if !unsure {
+                    continue;
+                }
                 let unsure = &mut self.tally.borrow_mut().unsure;
                 if !unsure.contains(&target) {
                     unsure.push(target);
@@ -194,6 +201,10 @@ impl Session {
                 });
             }
         }
+    }
+
+    fn is_writing(&self) -> bool {
+        self.open.borrow().iter().any(|open| open.writes)
     }
 
     fn tell_held(&self) {
@@ -218,23 +229,19 @@ impl Calls for Session {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
         self.bounds.admit(call, writes(call))?;
-        if self.depth.get() == 0
+        if self.open.borrow().is_empty()
             && let Some(result) = self.recorded(call)?
         {
             tracing::debug!(target: "lockgate::call", call = %call, "given from the first attempt");
             return Ok(Some(result));
         }
         tracing::debug!(target: "lockgate::call", call = %call, "called");
-        if self.depth.get() == 0 {
-            self.sent.set(self.cluster.sent());
-            self.writing.set(writes(call));
-        }
-        self.depth.set(self.depth.get() + 1);
+        self.open.borrow_mut().push(Open { sent: self.cluster.sent(), writes: writes(call) });
         Ok(None)
     }
 
     fn end(&self, call: &Call, result: &Result<Done>) {
-        self.depth.set(self.depth.get().saturating_sub(1));
+        let open = self.open.borrow_mut().pop();
         match result {
             Ok(done) => {
                 let told = self.told.take();
@@ -258,14 +265,13 @@ impl Calls for Session {
                         unknowns.push(text);
                     }
                 }
-                if self.depth.get() == 0 && writes(call) {
-                    self.half_written(&self.told.take());
+                if let Some(Open { sent, writes: true }) = open {
+                    self.half_written(sent, &self.told.take(), error.details.get("outcome").is_some_and(|outcome| outcome == "unknown"));
                 }
             }
         }
-        self.writing.set(false);
         self.tell_held();
-        if self.depth.get() == 0 && self.phase.get() == Phase::Run {
+        if self.open.borrow().is_empty() && self.phase.get() == Phase::Run {
             self.finished.borrow_mut().push((call.clone(), result.clone()));
         }
     }
@@ -279,7 +285,8 @@ fn same_object(one: &str, other: &str) -> bool {
 
 /// Whether the verb of this call is one that writes.
 fn writes(call: &Call) -> bool {
-    primitives::find(&call.verb).is_some_and(|definition| definition.effect == Effect::Write)
+    let reads = call.options.get("read") == Some(&true.into());
+    primitives::find(&call.verb).is_some_and(|definition| definition.effect_in(reads) == Effect::Write)
 }
 
 impl Talk for Session {
@@ -315,6 +322,34 @@ impl Talk for Session {
         self.told.borrow_mut().push(wrote.clone());
     }
 
+    fn manual<'a>(&'a self, text: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let confirmation = self.question(text);
+            let answer = self.voice.word(&confirmation).await?;
+            if answer.value == Some(true) {
+                self.tally.borrow_mut().assumptions.push(format!("done by hand: {text}"));
+            }
+            let word = answer.value.map(|done| if done { "done" } else { "no" }.to_owned());
+            self.emit(Event::Asked { confirmation, answer: word, by: answer.by, known: answer.known });
+            match answer.value {
+                Some(true) => Ok(()),
+                Some(false) => Err(consent::declined(text)),
+                None => Err(consent::unanswered(text)),
+            }
+        })
+    }
+
+    fn assume(&self, text: &str, in_place_of: Option<&Error>) {
+        let mut tally = self.tally.borrow_mut();
+        if let Some(unknown) = in_place_of {
+            let unknown = unknown.to_string();
+            tally.unknowns.retain(|known| *known != unknown);
+        }
+        tally.assumptions.push(text.to_owned());
+        drop(tally);
+        self.emit(Event::Note { text: format!("assumed: {text}") });
+    }
+
     fn note(&self, text: &str) {
         self.emit(Event::Note { text: text.to_owned() });
     }
@@ -323,9 +358,9 @@ impl Talk for Session {
         match progress {
             Progress::Waiting { what, state, since } => self.emit(Event::Waiting { what, state, since }),
             Progress::Delayed(Delay { what, state, waited }) => self.emit(Event::Delayed { what, state, waited }),
-            Progress::Warned(text) if self.writing.get() => self.held.borrow_mut().push(Event::Warned { text }),
+            Progress::Warned(text) if self.is_writing() => self.held.borrow_mut().push(Event::Warned { text }),
             Progress::Warned(text) => self.emit(Event::Warned { text }),
-            Progress::Done { what, state, took } if self.writing.get() => {
+            Progress::Done { what, state, took } if self.is_writing() => {
                 // Its write comes before it; in a plan it is the model's.
                 let known = if self.what == What::Plan { Known::Modelled } else { Known::Observed };
                 self.held.borrow_mut().push(Event::Waited { what, state, took, known });

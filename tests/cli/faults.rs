@@ -24,15 +24,22 @@ fn an_object_that_is_deleted_under_a_wait_is_told() {
 }
 
 #[test]
-fn a_server_error_on_a_patch_is_told_and_not_sent_again() {
+fn a_server_that_fails_at_each_patch_is_told_after_some_tries() {
     let said = played("faults = { { match = { verb = \"patch\", kind = \"Deployment\" }, [\"do\"] = { fail = { code = 500 } } } },");
     said.exits(1).shows("patching `deployment/web`").golden("fault-server-error");
 }
 
 #[test]
-fn a_lost_answer_leaves_the_outcome_open() {
-    let said = played("faults = { { match = { verb = \"patch\", kind = \"Deployment\" }, [\"do\"] = \"lost_after\" } },");
-    said.exits(1).shows("`deployment/web`").golden("fault-lost-answer");
+fn a_lost_answer_is_looked_for() {
+    played("faults = { { match = { verb = \"patch\", kind = \"Deployment\" }, [\"do\"] = \"lost_after\" } },").exits(0);
+}
+
+#[test]
+fn a_lost_answer_that_cannot_be_looked_for_leaves_the_outcome_open() {
+    // The third look at it is the one after the write.
+    let rules = "faults = { { match = { verb = \"patch\", kind = \"Deployment\" }, [\"do\"] = \"lost_after\" }, \
+                 { match = { verb = \"get\", kind = \"Deployment\", nth = 3 }, [\"do\"] = { down = \"10m\" } } },";
+    played(rules).exits(1).shows("`deployment/web`").golden("fault-lost-answer");
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod runs;
 mod sandbox;
 mod scenarios;
 mod servers;
+mod skew;
 mod support;
 mod terminal;
 mod tls;
+mod verbs;

@@ -157,3 +157,43 @@ fn a_bundled_runbook_is_tested_without_its_folder() {
     let said = Host::new().run(&["test", "cce-cni-v1-patch"]).exits(0);
     said.shows("ok      cce-cni-v1-patch  answers for every line of its source").shows(", 0 failed");
 }
+
+/// A runbook that works on a machine.
+const MACHINE: &str = r#"runbook { title = "Backup", summary = "Backs up a node.", impact = "none", source = "a test" }
+check "reachable" {
+  title = "The machine answers",
+  run = function() machine.read("w1", { "true" }) end,
+}
+step "backup" {
+  title = "Back up",
+  run = function()
+    cordon("w1")
+    machine.run("w1", { "backup", "all of it" })
+    machine.write("w1", "/etc/motd", "backed up\n")
+    uncordon("w1")
+  end,
+}
+"#;
+
+const MACHINES: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: w1}\n---\napiVersion: lockgate.dev/v1\nkind: Model\n\
+                        machines: [{node: w1, os: debian 12, why: a test}]\n";
+
+#[test]
+fn what_is_done_on_machines_is_modelled_and_asked_for_by_scenarios() {
+    let told = |given: &str, body: &str| {
+        let text = format!("scenario \"s\" {{\n  given = function(cluster) {given} end,\n  expect = function(run) {body} end,\n}}\n");
+        let host = Host::with_runbook(MACHINE).file("r/cluster.yaml", MACHINES).file("r/test.luau", &text);
+        host.run(&["test", "r", "--bless"]);
+        host.run(&["test", "r"])
+    };
+    let known = "cluster:command(\"w1\", { \"backup\", \"all of it\" }, { takes = \"4m\", effect = { files = { [\"/backup\"] = \"x\" } } })";
+    let body = "run:succeeds() run:did(\"run backup all of it on w1\", 1) run:did(\"run true on w1\", 0) run:did(\"write * on w1\", 1) \
+                run:in_order { \"patch node/w1\", \"run backup * on w1\", \"write /etc/motd on w1\", \"patch node/w1\" } \
+                run:takes(\"5m\") run:shows(\"backup 'all of it' on w1\")";
+    told(known, body).shows("ok      r  s\n");
+    told(known, "run:writes_nothing()").exits(1).shows("nothing should be written, but the run did").shows("`run backup all of it on w1`");
+    told(known, "run:did(\"run backup on w2\", 0)").exits(1).shows("can match nothing");
+    told(known, "run:did(\"run backup\", 0)").exits(1).shows("names no node");
+    told("", "run:succeeds()").exits(1).shows("FAILED  r  s\n").shows("`backup all of it` on the machine of node w1");
+    told("cluster:command(\"w1\", \"backup *\", { tkes = \"4m\" })", "run:succeeds()").exits(1).shows("this is no command of a machine");
+}

@@ -39,17 +39,87 @@ fn a_lost_read_is_sent_again() {
 #[test]
 fn a_write_whose_answer_is_lost_is_settled_by_one_read() {
     run(async {
-        for (fault, done) in [("lost_before", false), ("lost_after", true)] {
+        for (fault, patches) in [(json!("lost_before"), 2), (json!("lost_after"), 1), (json!({"truncate": 3}), 1), (json!({"fail": {"code": 500}}), 2)] {
             let (cluster, a) = with_map().await;
-            break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": fault}]));
-            let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
-            assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Unreachable));
-            assert_eq!(error.details["outcome"], "unknown");
-            assert_eq!(count(&cluster, Verb::Patch), 1, "it is not sent again blindly");
-            let object = cluster.get(&a).await.unwrap();
-            let stamp = object["metadata"]["annotations"][OP_ANNOTATION].as_str().unwrap();
-            assert_eq!(stamp == format!("{}/2/1", cluster.run()), done, "the stamp tells");
+            break_it(&cluster, json!([{"match": {"verb": "patch", "nth": 1}, "do": fault}]));
+            let patched = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+            assert_eq!(patched["data"]["k"], "2", "{fault}");
+            assert_eq!((count(&cluster, Verb::Patch), count(&cluster, Verb::Get)), (patches, 1), "{fault}");
+            let stamp = cluster.get(&a).await.unwrap()["metadata"]["annotations"][OP_ANNOTATION].as_str().unwrap().to_owned();
+            assert_eq!(stamp, format!("{}/2/1", cluster.run()), "{fault}: it is the same write, whichever try made it");
         }
+    });
+}
+
+#[test]
+fn a_write_that_never_arrives_is_told_as_not_made() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": "lost_before"}]));
+        let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
+        assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Unreachable));
+        assert_eq!(error.details["outcome"], "not_made");
+        assert!(error.message.ends_with("the change was not made"), "{error}");
+        assert_eq!(count(&cluster, Verb::Patch), 5);
+    });
+}
+
+#[test]
+fn a_write_that_cannot_be_looked_at_stays_unknown() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": "lost_after"}, {"match": {"verb": "get"}, "do": "lost_before"}]));
+        let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
+        assert_eq!(error.details["outcome"], "unknown");
+        assert_eq!(count(&cluster, Verb::Patch), 1, "it is not sent again blindly");
+    });
+}
+
+#[test]
+fn a_creation_and_a_deletion_are_settled_too() {
+    run(async {
+        for fault in ["lost_before", "lost_after"] {
+            let (cluster, a) = with_map().await;
+            break_it(&cluster, json!([{"match": {"verb": "create", "nth": 1}, "do": fault}, {"match": {"verb": "delete", "nth": 1}, "do": fault}]));
+            let mut named = config_map("", json!({"k": "1"}));
+            named["metadata"] = json!({"generateName": "made-"});
+            let made = cluster.create(&a.resource, None, named).await.unwrap();
+            let all = cluster.list(&a.resource, None, &Select::default()).await.unwrap().items;
+            assert_eq!(all.iter().filter(|map| map["metadata"]["generateName"] == "made-").count(), 1, "{fault}");
+            assert!(made["metadata"]["name"].as_str().is_some_and(|name| name.len() == "made-".len() + 5));
+            let uid = cluster.get(&a).await.unwrap()["metadata"]["uid"].clone();
+            cluster.delete(&a, json!({"preconditions": {"uid": uid}})).await.unwrap();
+            assert!(cluster.find(&a).await.unwrap().is_none(), "{fault}");
+        }
+    });
+}
+
+#[test]
+fn an_eviction_is_of_one_pod_and_settled_by_its_end() {
+    run(async {
+        for fault in ["lost_before", "lost_after"] {
+            let cluster = simulated(Options::new(RunId::generate()));
+            let pods = cluster.resolve("pod", None).await.unwrap();
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+            let made = cluster.create(&pods, None, pod).await.unwrap();
+            let target = cluster.object(pods.clone(), None, "p");
+            let error = cluster.evict(&target, "11111111-1111-4111-8111-111111111111", json!({})).await.unwrap_err();
+            assert_eq!(error.reason, Reason::Conflict, "{error}");
+            break_it(&cluster, json!([{"match": {"subresource": "eviction", "nth": 1}, "do": fault}]));
+            cluster.evict(&target, made["metadata"]["uid"].as_str().unwrap(), json!({})).await.unwrap();
+            assert!(cluster.find(&target).await.unwrap().is_none(), "{fault}");
+        }
+    });
+}
+
+#[test]
+fn an_expired_token_is_renewed_once() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": {"fail": {"code": 401}}}]));
+        cluster.get(&a).await.unwrap();
+        break_it(&cluster, json!([{"match": {"verb": "get"}, "do": {"fail": {"code": 401}}}]));
+        assert_eq!(cluster.get(&a).await.unwrap_err().reason, Reason::Forbidden);
     });
 }
 
@@ -132,7 +202,7 @@ fn a_refused_connection_sends_nothing_and_is_tried_again() {
 }
 
 #[test]
-fn a_late_answer_takes_its_time_and_one_that_is_too_late_is_given_up() {
+fn a_late_answer_takes_its_time_and_one_that_is_too_late_is_not_waited_for() {
     run(async {
         let (cluster, a) = with_map().await;
         break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": {"late": "7s"}}]));
@@ -142,9 +212,8 @@ fn a_late_answer_takes_its_time_and_one_that_is_too_late_is_given_up() {
         assert_eq!(cluster.take_delays().len(), 1, "after 5 s it is shown");
 
         break_it(&cluster, json!([{"match": {"verb": "patch"}, "do": {"late": "2m"}}]));
-        let error = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap_err();
-        assert_eq!((error.reason, &error.details["outcome"]), (Reason::Timeout, &json!("unknown")));
-        assert_eq!(cluster.get(&a).await.unwrap()["data"]["k"], "2");
+        let patched = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+        assert_eq!((patched["data"]["k"].as_str(), count(&cluster, Verb::Patch)), (Some("2"), 1), "it was made, and was found so");
     });
 }
 
@@ -187,4 +256,50 @@ fn a_held_write_stands_still_until_it_is_released() {
 fn stored(sim: &mut lockgate_sim::Cluster) -> String {
     let answer = sim.handle(&lockgate_sim::Request::get("/api/v1/namespaces/default/configmaps/a"));
     answer.value().unwrap()["data"]["k"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_clocks_of_client_and_cluster_may_differ() {
+    run(async {
+        for (skew, seconds) in [("1h", 3600), ("-90s", -90)] {
+            let cluster = simulated(Options::new(RunId::generate()));
+            let faults = json!({"apiVersion": "lockgate.dev/v1", "kind": "Faults", "clock": skew});
+            let faults = lockgate_sim::json::from_value(faults).unwrap();
+            let simulation = cluster.simulation().unwrap();
+            simulation.with(|sim| sim.disturb(faults));
+            let resource = cluster.resolve("cm", None).await.unwrap();
+            let made = cluster.create(&resource, None, config_map("a", json!({}))).await.unwrap();
+            let made: lockgate::base::Timestamp = made["metadata"]["creationTimestamp"].as_str().unwrap().parse().unwrap();
+            assert_eq!(made.as_second() - cluster.clock().now().as_second(), seconds, "{skew}");
+            // What takes a minute takes a minute on both.
+            let (before, world) = (cluster.clock().now(), simulation.now());
+            cluster.clock().sleep_until(lockgate::base::clock::later(before, std::time::Duration::from_secs(60))).await.unwrap();
+            assert_eq!(Span::between(before, cluster.clock().now()), Span::from_secs(60), "{skew}");
+            assert_eq!(Span::between(world, simulation.now()), Span::from_secs(60), "{skew}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_stalls_is_given_up() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        let start = cluster.clock().now();
+        break_it(&cluster, json!([{"match": {"verb": "get", "nth": 1}, "do": {"stall": 10}}]));
+        assert_eq!(cluster.get(&a).await.unwrap_err().reason, Reason::Timeout);
+        assert!(Span::between(start, cluster.clock().now()) <= Span::from_secs(60));
+        assert_eq!(cluster.simulation().unwrap().with(|sim| sim.faults().unfired().count()), 0);
+        assert_eq!(cluster.get(&a).await.unwrap()["data"]["k"], "1");
+    });
+}
+
+#[test]
+fn an_answer_that_is_far_too_large_is_not_kept() {
+    run(async {
+        let (cluster, a) = with_map().await;
+        break_it(&cluster, json!([{"match": {"verb": "get"}, "do": {"pad": 400_000_000}}]));
+        let error = cluster.get(&a).await.unwrap_err();
+        assert_eq!((error.kind, error.causes.as_slice()), (Kind::Cluster, &["length limit exceeded".to_owned()][..]), "{error}");
+        assert_eq!(cluster.simulation().unwrap().with(|sim| sim.faults().unfired().count()), 0);
+    });
 }

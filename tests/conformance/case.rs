@@ -1,5 +1,6 @@
 //! Cases as they are written: `case.yaml`, with the cluster it begins with in `cluster.yaml` where the usual one will not do.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -72,11 +73,33 @@ pub(crate) struct CaseFile {
     /// Its number in the list of the first 34 behaviours, where it is one of them.
     #[serde(default, rename = "number")]
     pub(crate) _number: Option<u32>,
+    /// How the control plane is started.
+    #[serde(default)]
+    pub(crate) plane: Plane,
+    /// So many nodes more than those of the cluster, each with a name of its own.
+    #[serde(default)]
+    nodes: usize,
     /// What is compared although it is usually left out.
     #[serde(default)]
     pub(crate) keep: Keep,
     /// What is done, in this order.
     pub(crate) steps: Vec<Step>,
+}
+
+/// How the control plane of a case differs from the usual one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Plane {
+    /// Whether there is an API server and nobody else: no controllers, no scheduler, no kubelets.
+    #[serde(default)]
+    pub(crate) alone: bool,
+    /// Whether pods get a ServiceAccount and its token, as on most clusters.
+    #[serde(default)]
+    pub(crate) service_accounts: bool,
+    /// The version that the server is told to behave like, such as `1.35`.
+    pub(crate) emulates: Option<String>,
+    /// The version that the server says to have, such as `v1.33.2`; that of the build when absent.
+    pub(crate) version: Option<String>,
 }
 
 /// What is compared although it is usually left out.
@@ -91,7 +114,7 @@ pub(crate) struct Keep {
     pub(crate) managed_fields: bool,
 }
 
-/// One step: exactly one of the first seven fields is given, and what belongs to it.
+/// One step: exactly one of the first eight fields is given, and what belongs to it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -109,6 +132,9 @@ pub(crate) struct Step {
     watch: Option<String>,
     /// Compares what the watch of this name has told since it was looked at last.
     events: Option<String>,
+    /// Lets the server forget what was before: what is stored is compacted, and the server starts again.
+    #[serde(default)]
+    compact: bool,
     /// Standard input of kubectl.
     #[serde(default)]
     stdin: String,
@@ -173,6 +199,8 @@ pub(crate) enum Action {
     Watch(String, String),
     /// The name of a watch.
     Events(String),
+    /// The past is forgotten.
+    Compact,
 }
 
 /// A request as it is written.
@@ -215,9 +243,10 @@ impl Step {
             actions.push(Action::Watch(name, path.clone()));
         }
         actions.extend(self.events.clone().map(Action::Events));
+        actions.extend(self.compact.then_some(Action::Compact));
         match (actions.pop(), actions.is_empty()) {
             (Some(action), true) => Ok(action),
-            _ => Err(format!("a step is exactly one of kubectl, request, wait, snap, advance, watch, events: {self:?}")),
+            _ => Err(format!("a step is exactly one of kubectl, request, wait, snap, advance, watch, events, compact: {self:?}")),
         }
     }
 
@@ -304,6 +333,18 @@ fn resource_path(of: &str) -> Outcome<String> {
     Ok(format!("{group}{namespace}/{plural}{rest}"))
 }
 
+/// The collection to which an object of the cluster is sent.
+///
+/// # Errors
+/// It is no kind of the beginning of a case.
+pub(crate) fn collection(object: &Value) -> Outcome<String> {
+    match object.get("kind").and_then(Value::as_str) {
+        Some("Namespace") => Ok("/api/v1/namespaces".to_owned()),
+        Some("Node") => Ok("/api/v1/nodes".to_owned()),
+        other => Err(format!("{other:?} is no kind of the cluster of a case without controllers")),
+    }
+}
+
 /// The lists that a snap reads: plural and path.
 pub(crate) fn snap_lists() -> impl Iterator<Item = (&'static str, String)> {
     let wanted = KINDS.iter().filter(|(plural, ..)| !NOT_IN_SNAPS.contains(plural));
@@ -345,7 +386,11 @@ fn one(folder: PathBuf, usual: &str, model: &str) -> Outcome<Case> {
         step.action().map_err(|error| format!("{}/case.yaml: {error}", folder.display()))?;
     }
     let own = folder.join("cluster.yaml");
-    let cluster = if own.is_file() { read(&own)? } else { usual.to_owned() };
+    let mut cluster = if own.is_file() { read(&own)? } else { usual.to_owned() };
+    for number in 0..text.nodes {
+        // Writing to a string cannot fail.
+        write!(cluster, "\n---\napiVersion: v1\nkind: Node\nmetadata: {{name: node-{number:05}}}\n").unwrap_or_default();
+    }
     let mut sha = Sha256::new();
     for part in [&written, &cluster, model] {
         sha.update(part.as_bytes());

@@ -40,6 +40,19 @@ pub(super) fn trials(cases: &[Case], pending: &BTreeMap<String, String>) -> Vec<
             Ok(guards.iter().try_for_each(|case| fails_without(case, controller))?)
         }));
     }
+    let all: Vec<Case> = cases.to_vec();
+    trials.push(Trial::test("conformance::explore", move || {
+        for rule in lockgate_sim::RULES {
+            let mut hits = Vec::new();
+            for case in &all {
+                let golden = Golden::read(&case.folder.join("golden.json"))?;
+                let ran = run::run(case, &mut Simulated::without_rule(case, rule)?, &golden.steps);
+                if !compare(&golden, &ran)?.is_empty() { hits.push(case.name.as_str()); }
+            }
+            println!("EXPLORE {rule}: {hits:?}");
+        }
+        Ok(())
+    }));
     trials.push(Trial::test("conformance::without::every_controller_is_guarded", || {
         let left_out: Vec<&&str> =
             lockgate_sim::CONTROLLERS.iter().filter(|name| !GUARDED.iter().any(|(guarded, _)| guarded == *name)).collect();

@@ -31,7 +31,11 @@ pub(crate) struct Live {
     home: TempDir,
     began: Instant,
     watches: Vec<Arc<Mutex<Vec<u8>>>>,
+    compaction: Option<Compaction>,
 }
+
+/// Lets a server forget the past; only who has started it can.
+type Compaction = Box<dyn FnMut() -> Outcome>;
 
 impl Live {
     /// The cluster that this kubeconfig leads to, with this kubectl.
@@ -49,7 +53,13 @@ impl Live {
             proxy.url()
         );
         std::fs::write(home.path().join("config"), text).map_err(|error| error.to_string())?;
-        Ok(Live { runtime, client, proxy, program: program.to_owned(), home, began: Instant::now(), watches: Vec::new() })
+        Ok(Live { runtime, client, proxy, program: program.to_owned(), home, began: Instant::now(), watches: Vec::new(), compaction: None })
+    }
+
+    /// How the server forgets the past.
+    pub(crate) fn with_compaction(mut self, compaction: Compaction) -> Live {
+        self.compaction = Some(compaction);
+        self
     }
 
     fn version(&mut self) -> Outcome<String> {
@@ -139,6 +149,11 @@ impl Target for Live {
     fn advance(&mut self, time: Duration) -> Outcome {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
         Ok(())
+    }
+
+    fn compact(&mut self) -> Outcome {
+        let compaction = self.compaction.as_mut().ok_or("this cluster is not ours to be compacted")?;
+        compaction()
     }
 
     fn rest(&mut self) -> Outcome {

@@ -20,13 +20,16 @@ mod run;
 mod subject;
 mod template;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Completion, Failed, Trial};
 
-use crate::controlplane::{self, plane::ControlPlane};
+use crate::controlplane::plane::{ControlPlane, Server};
+use crate::controlplane::{self, Binaries};
 use case::Case;
 use gaps::Gap;
 use golden::Golden;
@@ -73,6 +76,7 @@ pub(crate) fn cases() -> Vec<Trial> {
             let verdict = verdict(&one, &known, &replayed);
             match (reason, verdict) {
                 (None, verdict) => verdict.map(|()| Completion::Completed).map_err(Failed::from),
+                (Some(_), Err(error)) if controlplane::is_required("conformance") => Err(Failed::from(error)),
                 (Some(reason), Err(_)) => Ok(Completion::ignored_with(reason)),
                 (Some(_), Ok(())) => Ok(Completion::ignored_with("it agrees now: take it out of pending.txt")),
             }
@@ -206,19 +210,18 @@ fn record(case: &Case) -> Outcome<Golden> {
     static TURN: OnceLock<Mutex<()>> = OnceLock::new();
     let _turn = TURN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let binaries = controlplane::found().as_ref().map_err(Clone::clone)?;
-    let plane = ControlPlane::start_with(binaries, include_str!("stages.yaml"))?;
+    let plane = start(case, binaries)?;
     plane.apply(&case.cluster)?;
-    let mut live = Live::open(&plane.kubeconfig("admin"), &binaries.path("kubectl"))?;
-    // The namespace is made, and every node is ready.
-    plane.until("the nodes are ready", std::time::Duration::from_secs(60), |plane| {
-        let nodes = plane.list(None, "nodes")?;
-        let ready = |node: &serde_json::Value| node["status"]["conditions"].to_string().contains("KubeletReady");
-        let account = plane.kubectl(&["get", "configmap", "-n", case::NAMESPACE, "kube-root-ca.crt"]).is_ok();
-        Ok(account && nodes.iter().all(ready))
-    })?;
-    live.rest()?;
-    let server = plane.kubectl(&["get", "--raw", "/version"])?;
+    let (server, kubeconfig) = (plane.kubectl(&["get", "--raw", "/version"])?, plane.kubeconfig("admin"));
     let server: serde_json::Value = serde_json::from_str(&server).map_err(|error| error.to_string())?;
+    if !case.text.plane.alone {
+        ready(&plane)?;
+    }
+    let plane = Rc::new(RefCell::new(plane));
+    let compacted = plane.clone();
+    let live = Live::open(&kubeconfig, &binaries.path("kubectl"))?;
+    let mut live = live.with_compaction(Box::new(move || compacted.borrow_mut().compact()));
+    live.rest()?;
     let ran = run::run(case, &mut live, &[]);
     match ran.failure {
         Some(failure) => Err(format!("{}: {failure}", case.name)),
@@ -228,4 +231,25 @@ fn record(case: &Case) -> Outcome<Golden> {
             steps: ran.steps,
         }),
     }
+}
+
+/// The control plane that a case asks for.
+fn start(case: &Case, binaries: &Binaries) -> Outcome<ControlPlane> {
+    let wanted = &case.text.plane;
+    let server = Server { accounts: wanted.service_accounts, emulates: wanted.emulates.clone(), version: wanted.version.clone() };
+    if wanted.alone {
+        ControlPlane::server(binaries, server)
+    } else {
+        ControlPlane::start_with(binaries, include_str!("stages.yaml"), server)
+    }
+}
+
+/// Waits until every node is ready, and what a namespace is given is there.
+fn ready(plane: &ControlPlane) -> Outcome {
+    plane.until("the nodes are ready", std::time::Duration::from_secs(60), |plane| {
+        let nodes = plane.list(None, "nodes")?;
+        let ready = |node: &serde_json::Value| node["status"]["conditions"].to_string().contains("KubeletReady");
+        let given = plane.kubectl(&["get", "-n", case::NAMESPACE, "configmap/kube-root-ca.crt", "serviceaccount/default"]).is_ok();
+        Ok(given && nodes.iter().all(ready))
+    })
 }

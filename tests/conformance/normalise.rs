@@ -6,6 +6,8 @@
 //! | a text that is a point in time, an IP address, a token of a list | `<time>`, `<ip>`, `<token>` | two clocks, two address ranges |
 //! | `ca.crt`, `nodePort` | `<certificate>`, `<port>` | the certificate of the cluster; drawn at random |
 //! | the description of a column of a table | nothing | prose, which the simulated cluster leaves out on purpose |
+//! | of `/version`, what is of the build: commit, date, compiler, platform | nothing | another program |
+//! | the end of the name of a volume with a token | `*` | drawn at random |
 //! | a uid or a version inside a text | `<uid>`, `<version>` | as above |
 //! | the end of a made-up name; the hash of a template | `*`; `H1`, `H2`, … by owner and revision | random; two hash functions |
 //! | the node of a pod (in the affinity of a DaemonSet's pods too), of an endpoint | `<node>`, where the case leaves the scheduler a choice | its tie-breaks are random |
@@ -30,6 +32,12 @@ const IDENTITY: [&str; 3] = ["uid", "resourceVersion", "selfLink"];
 
 /// Fields that are others on every cluster, and what stands for them.
 const OF_CLUSTER: [(&str, &str); 3] = [("continue", "<token>"), ("ca.crt", "<certificate>"), ("nodePort", "<port>")];
+
+/// What `/version` says of how the program was built.
+const OF_BUILD: [&str; 6] = ["buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "platform"];
+
+/// What the name of a volume with the token of an account begins with, and how many letters follow.
+const TOKEN_VOLUME: (&str, usize) = ("kube-api-access-", 5);
 
 /// What a pod's condition and a node's keep.
 const OF_CONDITION: [&str; 4] = ["type", "status", "reason", "message"];
@@ -220,6 +228,9 @@ fn clean(value: &mut Value, names: &Names, keep: Keep) {
             for name in IDENTITY {
                 fields.remove(name);
             }
+            if fields.contains_key("gitVersion") {
+                OF_BUILD.iter().for_each(|name| drop(fields.remove(*name)));
+            }
             match fields.get_mut("managedFields") {
                 Some(Value::Array(entries)) if keep.managed_fields => {
                     for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
@@ -261,6 +272,10 @@ fn plain(text: &str, names: &Names) -> String {
         return "<ip>".to_owned();
     }
     let text = without_object(&without_uids(&names.plain(text)));
+    let (volume, letters) = TOKEN_VOLUME;
+    if text.strip_prefix(volume).is_some_and(|rest| rest.len() == letters) {
+        return format!("{volume}*");
+    }
     let text = match text.split_once("too old resource version: ") {
         Some((before, _)) => format!("{before}too old resource version: <version>"),
         None => text,
@@ -338,6 +353,7 @@ pub(crate) fn rules() -> Result<(), String> {
         ("10.0.0.1", "<ip>"),
         ("2 of 3", "2 of 3"),
         ("1.2", "1.2"),
+        ("kube-api-access-x7k2p", "kube-api-access-*"),
         ("patch: Invalid value: \"{\\\"a\\\":{}}\": no", "patch: Invalid value: <object>: no"),
     ];
     let said = format!("UID {uid}, again {uid}.");

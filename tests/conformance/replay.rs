@@ -32,10 +32,40 @@ impl Simulated {
     pub(crate) fn new(case: &Case) -> Outcome<Simulated> {
         let text = format!("{}\n---\n{}", case.cluster, case::read(&case::home().join("model.yaml"))?);
         let fixture = Fixture::parse("cluster.yaml", &text).map_err(|error| error.to_string())?;
-        let mut cluster = fixture.cluster(Options::default()).map_err(|error| error.to_string())?;
+        let plane = &case.text.plane;
+        let options = Options {
+            service_accounts: plane.service_accounts,
+            emulated: plane.emulates.clone(),
+            version: plane.version.clone().unwrap_or(Options::default().version),
+            ..Options::default()
+        };
+        if plane.alone {
+            return Simulated::alone(case, options);
+        }
+        let mut cluster = fixture.cluster(options).map_err(|error| error.to_string())?;
         cluster.furnish();
         let mut simulated = Simulated::over(cluster);
         simulated.rest()?;
+        Ok(simulated)
+    }
+
+    /// An API server without anybody who works with it, and what was sent to it.
+    fn alone(case: &Case, options: Options) -> Outcome<Simulated> {
+        let mut cluster = Cluster::new(options);
+        for controller in lockgate_sim::CONTROLLERS {
+            cluster.stop_controller(controller);
+        }
+        let mut simulated = Simulated::over(cluster);
+        for document in case.cluster.split("\n---\n").filter(|text| text.lines().any(|line| !line.is_empty() && !line.starts_with('#'))) {
+            let object: Value = serde_saphyr::from_str(document).map_err(|error| format!("{}: cluster: {error}: {document}", case.name))?;
+            let path = case::collection(&object)?;
+            let body = object.to_string();
+            let sent = Sent { method: "POST".to_owned(), path, content_type: "application/json".to_owned(), body, ..Sent::default() };
+            let answer = simulated.send(&sent)?;
+            if answer.status != 201 {
+                return Err(format!("{}: cluster: {} {}", case.name, answer.status, answer.body));
+            }
+        }
         Ok(simulated)
     }
 
@@ -46,6 +76,15 @@ impl Simulated {
     pub(crate) fn without(case: &Case, controller: &str) -> Outcome<Simulated> {
         let mut simulated = Simulated::new(case)?;
         if simulated.cluster.stop_controller(controller) { Ok(simulated) } else { Err(format!("there is no {controller}")) }
+    }
+
+    /// As [`Self::new`], but a rule of the simulation does not hold.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or there is no such rule.
+    pub(crate) fn without_rule(case: &Case, rule: &str) -> Outcome<Simulated> {
+        let mut simulated = Simulated::new(case)?;
+        if simulated.cluster.switch_off(rule) { Ok(simulated) } else { Err(format!("there is no rule {rule}")) }
     }
 
     /// This cluster.
@@ -107,6 +146,11 @@ impl Target for Simulated {
         let time = SignedDuration::try_from(time).map_err(|error| error.to_string())?;
         self.cluster.advance_to(self.cluster.now() + time);
         self.healthy()
+    }
+
+    fn compact(&mut self) -> Outcome {
+        self.cluster.compact();
+        Ok(())
     }
 
     fn rest(&mut self) -> Outcome {

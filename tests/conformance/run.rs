@@ -53,6 +53,12 @@ pub(crate) trait Target {
     /// As [`Self::tick`].
     fn advance(&mut self, time: Duration) -> Outcome;
 
+    /// Lets the server forget what was before now.
+    ///
+    /// # Errors
+    /// It cannot.
+    fn compact(&mut self) -> Outcome;
+
     /// Lets time pass until nothing has changed for a while.
     ///
     /// # Errors
@@ -125,16 +131,8 @@ impl Runner<'_> {
             Action::Wait(wait) => self.wait(wait)?,
             Action::Snap(_) => done.seen = Value::Object(self.snap()?),
             Action::Advance(seconds) => self.target.advance(Duration::from_secs(*seconds))?,
-            Action::Watch(name, path) => {
-                let path = self.fill(path)?;
-                match self.target.watch(&path)? {
-                    Ok(watch) => drop(self.watches.insert(name.clone(), watch)),
-                    Err(answer) => {
-                        let sent = Sent { method: "GET".to_owned(), path, ..Sent::default() };
-                        done.exchanges = vec![self.exchange(&sent, &answer, true)];
-                    }
-                }
-            }
+            Action::Compact => self.target.compact()?,
+            Action::Watch(name, path) => done.exchanges = self.watch(name, path)?,
             Action::Events(name) => {
                 self.rest(rests)?;
                 let watch = *self.watches.get(name).ok_or_else(|| format!("no watch is called {name}"))?;
@@ -145,6 +143,18 @@ impl Runner<'_> {
         }
         self.rest(rests && !matches!(action, Action::Snap(_) | Action::Events(_) | Action::Request(..)))?;
         Ok(done)
+    }
+
+    /// Opens a watch; a refusal is an exchange.
+    fn watch(&mut self, name: &str, path: &str) -> Outcome<Vec<Exchange>> {
+        let path = self.fill(path)?;
+        Ok(match self.target.watch(&path)? {
+            Ok(watch) => {
+                self.watches.insert(name.to_owned(), watch);
+                Vec::new()
+            }
+            Err(answer) => vec![self.exchange(&Sent { method: "GET".to_owned(), path, ..Sent::default() }, &answer, true)],
+        })
     }
 
     fn rest(&mut self, rests: bool) -> Outcome {
@@ -342,5 +352,6 @@ fn words(action: &Action) -> String {
         Action::Advance(seconds) => format!("advance {seconds} s"),
         Action::Watch(name, path) => format!("watch {name}: {path}"),
         Action::Events(name) => format!("events of {name}"),
+        Action::Compact => "compact".to_owned(),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn write(folder: &Path, port: u16) -> Outcome {
     save(&folder.join("accounts.key"), &accounts.serialize_pem())?;
     save(&folder.join("accounts.pub"), &accounts.public_key_pem())?;
 
-    let names = ["127.0.0.1", "localhost", "10.0.0.1"].map(String::from).to_vec();
+    let names = ["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"].map(String::from).to_vec();
     let (certificate, key) = issue(&authority, "kube-apiserver", "", names)?;
     save(&folder.join("server.crt"), &certificate)?;
     save(&folder.join("server.key"), &key)?;

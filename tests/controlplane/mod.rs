@@ -8,6 +8,8 @@ mod audit;
 mod binaries;
 mod command;
 mod custom;
+mod drain;
+mod drain_speed;
 mod fixture;
 mod identity;
 mod messages;
@@ -16,10 +18,15 @@ mod normalise;
 pub(crate) mod plane;
 mod process;
 mod recording;
+mod rows;
 mod schemas;
 mod simulated;
+mod skew;
 mod tables;
 mod trials;
+mod verbs;
+mod verbs_apply;
+mod verbs_delete;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -36,7 +43,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 15] = [
+    let real: [(&str, Real); 20] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -48,12 +55,23 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("server_restarts", trials::server_restarts),
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),
+        ("verbs_equal_kubectl", verbs::equal_kubectl),
+        ("verbs_delete_as_kubectl", verbs_delete::deletions),
+        ("verbs_replace_pods", verbs_delete::replacements),
+        ("verbs_apply_definitions", verbs_apply::definitions),
+        ("verbs_apply_and_owners", verbs_apply::owners),
         ("messages_are_current", messages::are_current),
         ("schemas_are_current", schemas::are_current),
         ("tables_are_current", tables::are_current),
         ("answers_are_current", answers::are_current),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
+    cases.push(needs_binaries("rows::bootstrap", rows::bootstrap));
+    for name in rows::names() {
+        cases.push(needs_binaries(&format!("rows::{name}"), move |binaries| rows::are_current(binaries, name)));
+    }
+    cases.extend(skew::cases());
+    cases.extend(drain::cases());
     cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));
     for (name, fixture, consent, end) in [
         ("clean", trials::CLEAN, false, End::Succeeded),
@@ -81,16 +99,20 @@ pub(crate) fn kubectl() -> Outcome<std::path::PathBuf> {
 /// A case that is ignored, with the reason, where the programs are not built.
 pub(crate) fn needs_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome + Send + 'static) -> Trial {
     Trial::ignorable_test(format!("controlplane::{name}"), move || match found() {
-        Ok(binaries) => {
-            // One control plane at a time: two would compete for the cores, and times are measured.
-            static TURN: Mutex<()> = Mutex::new(());
-            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(binaries) => in_turn(|| {
             case(binaries)?;
             Ok(Completion::Completed)
-        }
+        }),
         Err(reason) if is_required("controlplane") => Err(Failed::from(reason)),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     })
+}
+
+/// One control plane at a time: two would compete for the cores, and times are measured.
+fn in_turn<T>(work: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 /// The programs, or why they cannot be used.

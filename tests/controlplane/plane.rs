@@ -1,7 +1,8 @@
 //! One real control plane: etcd, API server, controllers, scheduler and KWOK in the place of the kubelets.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub(crate) struct ControlPlane {
     etcd: Process,
     watchdog: Watchdog,
     binaries: Binaries,
+    server: Server,
     ports: Ports,
     folder: TempDir,
 }
@@ -46,6 +48,23 @@ pub(crate) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self { ready: Duration::from_millis(300), gone: Duration::from_millis(500) }
+    }
+}
+
+/// How the API server differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Server {
+    /// Whether pods get a ServiceAccount and its token.
+    pub(crate) accounts: bool,
+    /// The version that it behaves like, such as `1.35`.
+    pub(crate) emulates: Option<String>,
+    /// The version that it says to have, such as `v1.33.2`: another program, made by `tests/controlplane/relink`.
+    pub(crate) version: Option<String>,
+}
+
+impl Server {
+    fn program(&self) -> String {
+        self.version.as_ref().map_or_else(|| "kube-apiserver".to_owned(), |version| format!("relinked/kube-apiserver-{version}"))
     }
 }
 
@@ -71,8 +90,8 @@ impl ControlPlane {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub(crate) fn start_with(binaries: &Binaries, stages: &str) -> Outcome<Self> {
-        let plane = Self::alone(binaries, Pace::default())?;
+    pub(crate) fn start_with(binaries: &Binaries, stages: &str, server: Server) -> Outcome<Self> {
+        let plane = Self::server(binaries, server)?;
         std::fs::write(plane.path().join("stages.yaml"), stages).map_err(|error| format!("writing stages.yaml: {error}"))?;
         plane.with_everybody()
     }
@@ -93,6 +112,18 @@ impl ControlPlane {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) fn alone(binaries: &Binaries, pace: Pace) -> Outcome<Self> {
+        Self::with(binaries, pace, Server::default())
+    }
+
+    /// As [`Self::alone`], with another API server.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn server(binaries: &Binaries, server: Server) -> Outcome<Self> {
+        Self::with(binaries, Pace::default(), server)
+    }
+
+    fn with(binaries: &Binaries, pace: Pace, server: Server) -> Outcome<Self> {
         let folder =
             tempfile::Builder::new().prefix("lockgate-controlplane-").tempdir().map_err(|error| format!("making a folder: {error}"))?;
         let path = folder.path();
@@ -106,10 +137,18 @@ impl ControlPlane {
         }
         let mut watchdog = Watchdog::start(path)?;
         let etcd = Process::start(&mut watchdog, path, &binaries.path("etcd"), &etcd_arguments(path, ports))?;
-        let apiserver = Some(Process::start(&mut watchdog, path, &binaries.path("kube-apiserver"), &apiserver_arguments(path, ports))?);
-        let mut plane =
-            Self { others: Vec::new(), controllers: Vec::new(), apiserver, etcd, watchdog, binaries: binaries.clone(), ports, folder };
-        plane.wait_ready()?;
+        let mut plane = Self {
+            others: Vec::new(),
+            controllers: Vec::new(),
+            apiserver: None,
+            etcd,
+            watchdog,
+            binaries: binaries.clone(),
+            server,
+            ports,
+            folder,
+        };
+        plane.start_apiserver()?;
         Ok(plane)
     }
 
@@ -191,9 +230,68 @@ impl ControlPlane {
         if let Some(process) = self.apiserver.take() {
             process.kill(&mut self.watchdog)?;
         }
-        let arguments = apiserver_arguments(self.path(), self.ports);
-        self.apiserver = Some(Process::start(&mut self.watchdog, self.folder.path(), &self.binaries.path("kube-apiserver"), &arguments)?);
+        self.start_apiserver()
+    }
+
+    fn start_apiserver(&mut self) -> Outcome {
+        let program = self.binaries.path(&self.server.program());
+        if !program.is_file() {
+            return Err(format!("{} is not linked: run `tests/controlplane/relink`", self.server.program()));
+        }
+        let arguments = apiserver_arguments(self.path(), self.ports, &self.server);
+        self.apiserver = Some(Process::start(&mut self.watchdog, self.folder.path(), &program, &arguments)?);
         self.wait_ready()
+    }
+
+    /// Lets etcd forget every version of every object but the last one, and starts the API server again, which would remember some.
+    ///
+    /// # Errors
+    /// etcd does not answer, or the server did not come back.
+    pub(crate) fn compact(&mut self) -> Outcome {
+        let status = self.ask_etcd("/v3/maintenance/status", "{}")?;
+        let revision =
+            status.pointer("/header/revision").and_then(Value::as_str).ok_or_else(|| format!("etcd has no revision: {status}"))?;
+        self.ask_etcd("/v3/kv/compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#))?;
+        self.restart_apiserver()
+    }
+
+    /// Asks etcd through its gateway for JSON.
+    fn ask_etcd(&self, path: &str, body: &str) -> Outcome<Value> {
+        let talk = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.etcd))?;
+            write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = talk().map_err(|error| format!("etcd: {error}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        if !head.split(' ').nth(1).is_some_and(|code| code == "200") {
+            return Err(format!("etcd says to {path}: {answer}"));
+        }
+        serde_json::from_str(body).map_err(|error| format!("etcd says to {path}: {error}: {body}"))
+    }
+
+    /// Starts another API server over the same etcd, on all addresses of this host; gives its port when it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn another_apiserver(&mut self, program: &Path) -> Outcome<u16> {
+        let port = Ports::free()?.api;
+        let mut arguments = apiserver_arguments(self.path(), Ports { api: port, ..self.ports }, &self.server);
+        arguments.retain(|argument| !argument.starts_with("--bind-address=") && !argument.starts_with("--audit-"));
+        arguments.push("--bind-address=0.0.0.0".to_owned());
+        self.others.push(Process::start(&mut self.watchdog, self.folder.path(), program, &arguments)?);
+        let server = format!("https://127.0.0.1:{port}");
+        self.until("the other API server is ready", START, |plane| {
+            plane.kubectl(&["--server", &server, "get", "--raw", "/readyz"]).map(|answer| answer == "ok")
+        })?;
+        Ok(port)
+    }
+
+    /// The port of the API server.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports.api
     }
 
     /// Starts the controllers anew without the one for ReplicaSets: a Deployment can make one, and no pod comes of it.
@@ -214,6 +312,14 @@ impl ControlPlane {
     pub(crate) fn release_replicasets(&mut self) -> Outcome {
         // Nobody asks this one for its health: it needs no port.
         self.start_controllers("replicaset-controller", 0)
+    }
+
+    /// Starts these controllers and nobody else.
+    ///
+    /// # Errors
+    /// They did not start.
+    pub(crate) fn start_only(&mut self, which: &str) -> Outcome {
+        self.start_controllers(which, self.ports.controllers)
     }
 
     fn start_controllers(&mut self, which: &str, port: u16) -> Outcome {
@@ -300,9 +406,9 @@ fn etcd_arguments(folder: &Path, ports: Ports) -> Vec<String> {
     ]
 }
 
-fn apiserver_arguments(folder: &Path, ports: Ports) -> Vec<String> {
+fn apiserver_arguments(folder: &Path, ports: Ports, server: &Server) -> Vec<String> {
     let file = |name: &str| folder.join(name).display().to_string();
-    vec![
+    let mut arguments = vec![
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
         format!("--tls-cert-file={}", file("server.crt")),
         format!("--tls-private-key-file={}", file("server.key")),
@@ -317,11 +423,15 @@ fn apiserver_arguments(folder: &Path, ports: Ports) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", file("accounts.pub")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
-        // Pods then need no service account and get no token volume.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         format!("--audit-policy-file={}", file("audit.yaml")),
         format!("--audit-log-path={}", file("audit.log")),
-    ]
+    ];
+    if !server.accounts {
+        // Pods then need no service account and get no token volume.
+        arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+    }
+    arguments.extend(server.emulates.as_ref().map(|version| format!("--emulated-version={version}")));
+    arguments
 }
 
 fn controllers_arguments(folder: &Path, which: &str, port: u16) -> Vec<String> {

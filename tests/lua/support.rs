@@ -27,6 +27,12 @@ impl Talk for Ears {
     fn ask<'a>(&'a self, _: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
         Box::pin(std::future::ready(Ok(options.default.clone().unwrap_or_default())))
     }
+    fn manual<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    fn assume(&self, text: &str, _: Option<&Error>) {
+        self.notes.borrow_mut().push(format!("assumed: {text}"));
+    }
     fn note(&self, text: &str) {
         self.notes.borrow_mut().push(text.to_owned());
     }

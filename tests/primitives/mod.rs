@@ -2,12 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod apply;
 mod conflicts;
+mod containers;
 mod custom;
+mod drain;
+mod edits;
+mod lifecycle;
+mod machine;
+mod faults;
+mod helm;
+mod planned;
 mod read;
 mod revisions;
 mod scale;
 mod set_image;
+mod skew;
 mod support;
 mod talk;
 mod wait;

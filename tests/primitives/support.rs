@@ -17,6 +17,7 @@ use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 pub(super) struct Operator {
     pub(super) declines: Cell<bool>,
     pub(super) notes: RefCell<Vec<String>>,
+    pub(super) assumed: RefCell<Vec<String>>,
     pub(super) states: RefCell<Vec<String>>,
     pub(super) asked: RefCell<Vec<(String, AskOptions)>>,
     /// The writes that verbs with several told when they made them.
@@ -33,6 +34,14 @@ impl Talk for Operator {
     fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
         self.asked.borrow_mut().push((question.to_owned(), options.clone()));
         Box::pin(std::future::ready(Ok(options.default.clone().unwrap_or_else(|| "2".to_owned()))))
+    }
+
+    fn manual<'a>(&'a self, text: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        self.confirm(text)
+    }
+
+    fn assume(&self, text: &str, _: Option<&Error>) {
+        self.assumed.borrow_mut().push(text.to_owned());
     }
 
     fn note(&self, text: &str) {
@@ -68,12 +77,38 @@ impl Rig {
 
     /// The same with something done to it first.
     pub(super) fn with(given: impl FnOnce(&mut Sim)) -> Rig {
+        Rig::also("", given)
+    }
+
+    /// The same with more documents behind those of the fixture.
+    pub(super) fn also(documents: &str, given: impl FnOnce(&mut Sim)) -> Rig {
+        let text = format!("{}\n{documents}", include_str!("cluster.yaml"));
+        let fixture = Fixture::parse("cluster.yaml", &text).unwrap();
+        let mut sim = fixture.cluster(SimOptions::default()).unwrap();
+        given(&mut sim);
+        Rig::on(sim)
+    }
+
+    /// Another simulated cluster.
+    pub(super) fn on(sim: Sim) -> Rig {
+        let options = Options::new(RunId::simulated(sim.now(), 1));
+        Rig::over(Cluster::simulated(sim, options))
+    }
+
+    /// Any cluster.
+    pub(super) fn over(cluster: Cluster) -> Rig {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Rig { cluster, operator: Rc::default(), runtime }
+    }
+
+    /// A plan on that cluster as if it were a live one.
+    pub(super) fn planning(given: impl FnOnce(&mut Sim)) -> Rig {
         let fixture = Fixture::parse("cluster.yaml", include_str!("cluster.yaml")).unwrap();
         let mut sim = fixture.cluster(SimOptions::default()).unwrap();
         given(&mut sim);
         let options = Options::new(RunId::simulated(sim.now(), 1));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Rig { cluster: Cluster::simulated(sim, options), operator: Rc::default(), runtime }
+        Rig { cluster: Cluster::stand_in(sim, options).planning(), operator: Rc::default(), runtime }
     }
 
     pub(super) fn cx(&self) -> Cx {
@@ -134,12 +169,12 @@ impl Rig {
 
     /// How many writes have left so far.
     pub(super) fn writes(&self) -> usize {
-        self.cluster.requests().iter().filter(|request| request.verb.is_write()).count()
+        self.cluster.requests().iter().filter(|request| request.verb.is_write() && !request.dry_run).count()
     }
 
     /// How many requests of this verb for a resource such as `pods` or `deployments.apps` have left so far.
     pub(super) fn requests(&self, verb: Verb, resource: &str) -> usize {
-        self.cluster.requests().iter().filter(|request| request.verb == verb && request.resource == resource).count()
+        self.cluster.requests().iter().filter(|request| request.verb == verb && request.resource == resource && !request.dry_run).count()
     }
 
     /// Something done to the simulated cluster past the client.

@@ -27,24 +27,38 @@ impl Clients {
     }
 }
 
-/// kubectl, and the helm of that name.
+/// kubectl, a new or an old one, and the helm of that name.
 ///
 /// # Errors
 /// Why there is none, and what to do: the reason of an ignored test.
 pub(super) fn find(client: &str) -> Outcome<Clients> {
+    if client == "kubectl-old" {
+        let hint = "run `tests/sandbox/old/build`, which needs Go 1.26, or set LOCKGATE_KUBECTL_OLD to a kubectl 1.29";
+        ask("old/build", "--check").ok_or_else(|| format!("the old kubectl is not built, or another version: {hint}"))?;
+        let program = ask("old/build", "--where").ok_or_else(|| format!("the old kubectl is not built: {hint}"))?;
+        return Clients::new(&[("kubectl", PathBuf::from(program))]);
+    }
     let kubectl = ("kubectl", controlplane::kubectl()?);
     if client == "kubectl" {
         return Clients::new(&[kubectl]);
     }
-    let hint = "run `tests/sandbox/build`, which needs Go 1.26";
-    let folder = ask("--where").ok_or_else(|| format!("helm is not built: {hint}"))?;
-    ask("--check").ok_or_else(|| format!("helm is not built, or in other versions: {hint}"))?;
-    Clients::new(&[kubectl, ("helm", PathBuf::from(folder).join(client))])
+    Clients::new(&[kubectl, ("helm", helm(client)?)])
 }
 
-/// What the build script prints, when it ends well.
-fn ask(question: &str) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/build");
+/// The helm of that name.
+///
+/// # Errors
+/// Why there is none, and what to do: the reason of an ignored test.
+pub(crate) fn helm(client: &str) -> Outcome<PathBuf> {
+    let hint = "run `tests/sandbox/build`, which needs Go 1.26";
+    let folder = ask("build", "--where").ok_or_else(|| format!("helm is not built: {hint}"))?;
+    ask("build", "--check").ok_or_else(|| format!("helm is not built, or in other versions: {hint}"))?;
+    Ok(PathBuf::from(folder).join(client))
+}
+
+/// What a build script prints, when it ends well.
+fn ask(script: &str, question: &str) -> Option<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox").join(script);
     let output = Command::new("bash").arg(script).arg(question).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -6,19 +6,21 @@
 mod clients;
 mod real;
 mod served;
+mod stages;
 mod transcript;
 
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Completion, Failed, Trial};
 
+pub(crate) use self::clients::helm;
 use crate::controlplane;
 
 /// What a part of the harness gives, or what went wrong.
 type Outcome<T = ()> = Result<T, String>;
 
 /// The folders of transcripts: the client that each needs, and the component that it comes with.
-const CLIENTS: [(&str, &str); 3] = [("kubectl", "controlplane"), ("helm3", "helm"), ("helm4", "helm")];
+const CLIENTS: [(&str, &str); 4] = [("kubectl", "controlplane"), ("kubectl-old", "kubectl-old"), ("helm3", "helm"), ("helm4", "helm")];
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
@@ -44,6 +46,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         }
     }
     cases.extend(real::cases());
+    cases.extend(stages::cases());
     cases
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::base::json::{Value as Json, json};
 use lockgate_sim::Cluster as Sim;
 use lockgate_sim::faults::Rule;
+use lockgate_sim::machines::{CommandModel, MachineModel};
 use lockgate_sim::model::PodMatch;
 use lockgate_sim::request::{Method, Request, Response};
 use lockgate_sim::store::Key;
@@ -119,6 +120,14 @@ fn models(mut methods: Methods, hand: &Hand, namespace: &str) -> Methods {
             })
         });
     }
+    let command = hand.clone();
+    methods = methods.method("command", move |arguments, _| {
+        let entry = machine(&arguments)?;
+        command.make(move |sim| {
+            sim.models_mut().machine(entry.clone());
+            Ok(())
+        })
+    });
     let fault = hand.clone();
     methods.method("fault", move |arguments, _| {
         let rule: Rule = crate::base::json::from_value(json_at(&arguments, 0, "a fault rule")?)
@@ -128,6 +137,18 @@ fn models(mut methods: Methods, hand: &Hand, namespace: &str) -> Methods {
             Ok(())
         })
     })
+}
+
+/// What a command on a machine does: node, words or a pattern, `{ takes, code, stdout, effect }`.
+fn machine(arguments: &[Value]) -> Result<MachineModel> {
+    let node = text(arguments, 0, "a node")?;
+    let mut command = arguments.get(2).cloned().map_or_else(|| json!({}), Value::into_json);
+    command["argv"] = json_at(arguments, 1, "the words of a command, or a pattern")?;
+    let command: CommandModel =
+        crate::base::json::from_value(command).map_err(|error| wrong(format!("this is no command of a machine: {error}")))?;
+    let mut entry = MachineModel::new(node.trim_start_matches("node/"), "set by a scenario");
+    entry.commands.push(command);
+    Ok(entry)
 }
 
 fn text(arguments: &[Value], place: usize, what: &str) -> Result<String> {

@@ -8,7 +8,7 @@ use lockgate_sim::Cluster as Sim;
 use super::cluster::reference;
 use super::names::{Act, wrong};
 use super::play::is_given;
-use crate::base::{Error, Kind, Reason, Result, Span, Value};
+use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
 use crate::cluster::{Cluster, Simulation};
 use crate::lua::{ABSENT, Methods};
 use crate::primitives::registry::plural;
@@ -40,13 +40,21 @@ fn unmet(message: impl Into<String>) -> Error {
 
 impl Outcome {
     fn acts(&self) -> Vec<Act> {
-        self.cluster.requests().iter().filter_map(Act::of).collect()
+        let requests = self.cluster.requests().into_iter().filter_map(|request| Some((request.at, Act::of(&request)?)));
+        let orders: Vec<_> = self.simulation.with(|sim| sim.begun_on_machines().cloned().collect());
+        let before = self.before.begun_on_machines().count();
+        let orders = orders.into_iter().skip(before).filter_map(|begun| Some((begun.at, Act::on_machine(&begun)?)));
+        let mut acts: Vec<(Timestamp, Act)> = requests.chain(orders).collect();
+        // What is written at the moment in which a command begins was written before it: a command takes its time.
+        acts.sort_by_key(|(at, _)| *at);
+        acts.into_iter().map(|(_, act)| act).collect()
     }
 
     fn act(&self, text: &str) -> Result<Act> {
         let act = Act::parse(text, &self.namespace)?;
-        let known = self.before.store().get(&act.key).is_some() || self.simulation.with(|sim| sim.store().get(&act.key).is_some());
-        if known { Ok(act) } else { Err(wrong(format!("`{text}` can match nothing: there never was a `{}`", act.key))) }
+        let key = act.about();
+        let known = self.before.store().get(&key).is_some() || self.simulation.with(|sim| sim.store().get(&key).is_some());
+        if known { Ok(act) } else { Err(wrong(format!("`{text}` can match nothing: there never was a `{key}`"))) }
     }
 
     fn ended(&self, end: End) -> Result<Value> {
@@ -186,7 +194,7 @@ fn shown(acts: &[Act]) -> String {
 fn did(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     let act = outcome.act(&text(arguments, 0, "an act such as \"patch deployment/web\"")?)?;
     let acts = outcome.acts();
-    let count = acts.iter().filter(|done| **done == act).count();
+    let count = acts.iter().filter(|done| act.means(done)).count();
     let wanted = if is_given(arguments.get(1)) { arguments.get(1).cloned().unwrap_or(Value::Nil).into_json().as_u64() } else { None };
     let holds = wanted.map_or(count > 0, |wanted| u64::try_from(count) == Ok(wanted));
     if holds {
@@ -206,7 +214,7 @@ fn in_order(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     let mut rest = acts.iter();
     for text in &wanted {
         let act = outcome.act(text.as_str().ok_or_else(|| wrong("an act is a text"))?)?;
-        if !rest.any(|done| *done == act) {
+        if !rest.any(|done| act.means(done)) {
             return Err(unmet(format!("`{act}` was not done in this order; the run did {}", shown(&acts))));
         }
     }

@@ -29,6 +29,27 @@ pub(super) fn loads(source: &Source) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file is the test of a module: `NAME_test.luau` beside `NAME.luau`, a runbook whose steps call the module and look at
+/// what came of it, with its cluster in `NAME_test.yaml`.
+pub(super) fn is_of_module(source: &Source) -> bool {
+    tests_module(Path::new(&source.file))
+}
+
+/// The same by the file's name.
+pub(super) fn tests_module(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_test.luau"))
+}
+
+/// The steps of the test of a module hold.
+pub(super) fn holds(source: &Source) -> Result<()> {
+    let (summary, _) = planned(source, &format!("{}.yaml", source.name))?;
+    match summary.error {
+        None if summary.end == run::End::Succeeded => Ok(()),
+        None => Err(failed(format!("the test of a module ends as {:?}", summary.end).to_lowercase())),
+        Some(error) => Err(error),
+    }
+}
+
 /// Every coverage table answers for every line.
 pub(super) fn coverage(source: &Source) -> Result<()> {
     coverage::audit(source, &host::declared(source, &[])?)
@@ -74,17 +95,21 @@ pub(super) fn plan(source: &Source, bless: bool) -> Result<()> {
 }
 
 fn transcript(source: &Source) -> Result<String> {
+    planned(source, FIXTURE).map(|(_, records)| Transcript::text(&records))
+}
+
+/// The plan on a fixture beside the runbook.
+fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>)> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
     let given = examples(&runbook)?;
     let params = Rc::new(run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?);
-    let fixture = source.beside.read(FIXTURE)?.ok_or_else(|| failed(format!("there is no `{FIXTURE}`")))?;
-    let cluster = target::sandbox("sandbox", &source.beside.label(FIXTURE), &fixture, &Cancel::new())?;
+    let text = source.beside.read(fixture)?.ok_or_else(|| failed(format!("there is no `{fixture}`")))?;
+    let cluster = target::sandbox("sandbox", &source.beside.label(fixture), &text, &Cancel::new())?;
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
-    run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
-    let text = Transcript::text(&records.borrow());
-    Ok(text)
+    let summary = run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
+    Ok((summary, records.take()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -35,6 +35,8 @@ pub enum Test {
     Coverage,
     /// The plan on the runbook's own fixture is the committed one.
     Plan,
+    /// The steps of the test of a module hold on its own cluster.
+    Holds,
     /// A scenario, by name.
     Scenario(String),
 }
@@ -45,6 +47,7 @@ impl std::fmt::Display for Test {
             Test::Loads => f.write_str("loads without a cluster"),
             Test::Coverage => f.write_str("answers for every line of its source"),
             Test::Plan => f.write_str("plans as committed"),
+            Test::Holds => f.write_str("holds on its cluster"),
             Test::Scenario(name) => f.write_str(name),
         }
     }
@@ -62,6 +65,9 @@ fn scenarios(source: &Source) -> Result<Option<TestFile>> {
 /// When its file of scenarios does not load. A runbook that does not load has one test, which says so.
 pub fn tests(source: &Source) -> Result<Vec<Test>> {
     let mut tests = vec![Test::Loads];
+    if free::is_of_module(source) {
+        return Ok(vec![Test::Loads, Test::Holds]);
+    }
     let Ok(runbook) = super::host::declared(source, &[]) else { return Ok(tests) };
     if !runbook.coverage.is_empty() {
         tests.push(Test::Coverage);
@@ -75,6 +81,22 @@ pub fn tests(source: &Source) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
+/// What is odd about the fixtures beside a runbook, each once.
+fn fixture_notes(source: &Source) -> Result<Vec<String>> {
+    let mut names = std::collections::BTreeSet::from([free::FIXTURE.to_owned()]);
+    // A file of scenarios that does not load fails as a test.
+    if let Ok(Some(file)) = scenarios(source) {
+        names.extend(file.scenarios.iter().filter_map(|raw| Some(fields::Scenario::read(raw).ok()?.fixture)));
+    }
+    let mut told = Vec::new();
+    for name in names {
+        if let Some(text) = source.beside.read(&name)? {
+            told.extend(super::target::notes(&source.beside.label(&name), &text));
+        }
+    }
+    Ok(told)
+}
+
 /// Runs one test. With `bless` the committed plan is written instead of compared.
 ///
 /// # Errors
@@ -84,6 +106,7 @@ pub fn one(source: &Source, test: &Test, bless: bool) -> Result<()> {
         Test::Loads => free::loads(source),
         Test::Coverage => free::coverage(source),
         Test::Plan => free::plan(source, bless),
+        Test::Holds => free::holds(source),
         Test::Scenario(name) => {
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
             let raw = file.scenarios.iter().find(|scenario| scenario.name == *name);
@@ -124,6 +147,7 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         results.push(result(source, test, outcome));
     };
     for source in &sources {
+        fixture_notes(source)?.iter().for_each(|line| screen.talk(line));
         match tests(source) {
             Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless))),
             // The tests of the other runbooks are run all the same.
@@ -150,11 +174,11 @@ fn named(word: &str) -> Result<Vec<Source>> {
         return one.map(|source| vec![source]);
     }
     let inner = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-    let mut inner: Vec<PathBuf> = inner.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    let mut inner: Vec<PathBuf> = inner.filter_map(|entry| Some(entry.ok()?.path())).collect();
     inner.sort();
     let sources: Vec<Source> = inner
         .iter()
-        .filter(|path| FILES.iter().any(|file| path.join(file).is_file()))
+        .filter(|path| FILES.iter().any(|file| path.join(file).is_file()) || free::tests_module(path))
         .map(|path| Source::on_disk(path))
         .collect::<Result<_>>()?;
     if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }

@@ -1,6 +1,8 @@
 //! References and acts in scenarios, resolved against the simulated cluster without any request.
 
 use lockgate_sim::kinds::{self, Kind as ApiKind};
+use lockgate_sim::machines::Begun;
+use lockgate_sim::model::glob;
 use lockgate_sim::store::Key;
 
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, did_you_mean};
@@ -35,29 +37,49 @@ pub(super) fn key(text: &str, namespace: &str) -> Result<Key> {
     Ok(Key::new(kind, reference.namespace.as_deref().unwrap_or(namespace), &reference.name))
 }
 
-/// A write that was made: `patch deployment/kube-system/cce-eni-ipam`.
+/// The verbs of acts on machines.
+const ON_MACHINES: &[&str] = &["run", "write"];
+
+/// Something that was done: `patch deployment/kube-system/cce-eni-ipam`, or `run kubeadm upgrade node on w1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Act {
-    /// The request's verb.
-    pub(super) verb: String,
-    /// The object.
-    pub(super) key: Key,
+pub(super) enum Act {
+    /// A write to an object.
+    Write {
+        /// The request's verb.
+        verb: String,
+        /// The object.
+        key: Key,
+    },
+    /// A command that ran on a machine, or a file that was written there.
+    Machine {
+        /// `run` or `write`.
+        verb: String,
+        /// The command, its words joined by one space each, or the path. In a scenario `*` stands for any text.
+        what: String,
+        /// The node.
+        node: String,
+    },
 }
 
 impl Act {
-    /// Reads `verb kind/name` or `verb kind/namespace/name`.
+    /// Reads `verb kind/name` or `verb kind/namespace/name`; for machines `run COMMAND on NODE` and `write PATH on NODE`.
     pub(super) fn parse(text: &str, namespace: &str) -> Result<Act> {
-        let hint = "write for example `patch deployment/web`";
+        let hint = "write for example `patch deployment/web`, or `run kubeadm upgrade node on w1`";
         let (verb, reference) =
             text.split_once(' ').ok_or_else(|| wrong(format!("`{text}` is no act: it has no verb and object")).hint(hint))?;
+        if ON_MACHINES.contains(&verb) {
+            let (what, node) = reference.rsplit_once(" on ").ok_or_else(|| wrong(format!("`{text}` names no node")).hint(hint))?;
+            return Ok(Act::Machine { verb: verb.to_owned(), what: what.trim().to_owned(), node: node.trim().to_owned() });
+        }
         if !VERBS.contains(&verb) {
+            let verbs = || VERBS.iter().chain(ON_MACHINES).copied();
             let error = wrong(format!("`{verb}` in `{text}` is no verb of a write"));
-            return Err(match did_you_mean(verb, VERBS.iter().copied()) {
+            return Err(match did_you_mean(verb, verbs()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("the verbs are {}", list(VERBS.iter().copied()))),
+                None => error.hint(format!("the verbs are {}", list(verbs()))),
             });
         }
-        Ok(Act { verb: verb.to_owned(), key: key(reference.trim(), namespace)? })
+        Ok(Act::Write { verb: verb.to_owned(), key: key(reference.trim(), namespace)? })
     }
 
     /// The act of a request; `None` for reads, for what the server refused, and for the bookkeeping of locks and events.
@@ -72,12 +94,43 @@ impl Act {
             return None;
         }
         let key = Key::new(kind, request.namespace.as_deref().unwrap_or_default(), request.name.as_deref().unwrap_or_default());
-        Some(Act { verb: request.verb.as_str().to_owned(), key })
+        Some(Act::Write { verb: request.verb.as_str().to_owned(), key })
+    }
+
+    /// The act on a machine; `None` for what only read.
+    pub(super) fn on_machine(begun: &Begun) -> Option<Act> {
+        let (verb, what) = match (&begun.command, &begun.file) {
+            (Some(command), _) => ("run", command),
+            (None, Some(path)) => ("write", path),
+            (None, None) => return None,
+        };
+        (!begun.reads).then(|| Act::Machine { verb: verb.to_owned(), what: what.clone(), node: begun.node.clone() })
+    }
+
+    /// The object that it is about; the node of what is done to its machine.
+    pub(super) fn about(&self) -> Key {
+        match self {
+            Act::Write { key, .. } => key.clone(),
+            Act::Machine { node, .. } => Key::new(kinds::NODE, "", node),
+        }
+    }
+
+    /// Whether this one, as a scenario writes it, means that one.
+    pub(super) fn means(&self, done: &Act) -> bool {
+        match (self, done) {
+            (Act::Machine { verb, what, node }, Act::Machine { verb: other, what: command, node: on }) => {
+                verb == other && node == on && glob(what, command)
+            }
+            _ => self == done,
+        }
     }
 }
 
 impl std::fmt::Display for Act {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verb, self.key)
+        match self {
+            Act::Write { verb, key } => write!(f, "{verb} {key}"),
+            Act::Machine { verb, what, node } => write!(f, "{verb} {what} on {node}"),
+        }
     }
 }

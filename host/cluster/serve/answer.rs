@@ -14,7 +14,7 @@ use lockgate_sim::status::Status;
 use serde::{Deserialize, Serialize};
 use tower::BoxError;
 
-use super::Guest;
+use super::{Answers, Guest};
 use super::holds;
 use super::identity::Identity;
 use super::pace::Pace;
@@ -78,8 +78,8 @@ impl Door {
         Door { simulation, pace, identity, witness, asked: 0.into(), world: Clock::real() }
     }
 
-    /// Answers one request. An error closes the connection without an answer: a fault wants that, or the client went away.
-    pub(super) async fn answer(self: Arc<Self>, mut request: Request<Incoming>, guest: Guest) -> Result<Response<Reply>, BoxError> {
+    /// An error closes the connection without an answer: a fault wants that, or the client went away.
+    async fn answered(self: Arc<Self>, mut request: Request<Incoming>, guest: Guest) -> Result<Response<Reply>, BoxError> {
         if !self.identity.admits(request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes)) {
             return self.refuse(Status::new(401, "Unauthorized", "Unauthorized", SimValue::Null));
         }
@@ -89,7 +89,7 @@ impl Door {
         let on = hyper::upgrade::on(&mut request);
         let headers = request.headers().clone();
         let (mut parts, body) = request.into_parts();
-        let body = match self.body(&headers, body).await? {
+        let body = match whole(&self.world, &headers, body).await? {
             Ok(body) => body,
             Err(status) => return self.refuse(status),
         };
@@ -118,25 +118,6 @@ impl Door {
         self.simulation.respond(SimResponse::from(status))
     }
 
-    /// The whole body, unless it is too large. The outer error is a client that went away or takes too long.
-    async fn body(&self, headers: &http::HeaderMap, body: Incoming) -> Result<Result<Bytes, Status>, BoxError> {
-        let too_large =
-            || Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {LARGEST_BODY}"), SimValue::Null);
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
-            return Ok(Err(too_large()));
-        }
-        let collected = tokio::select! {
-            collected = Limited::new(body, LARGEST_BODY).collect() => collected,
-            _ = self.world.sleep_until(later(self.world.now(), BODY)) => return Err("the body takes too long".into()),
-        };
-        match collected {
-            Ok(body) => Ok(Ok(body.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => Ok(Err(too_large())),
-            Err(error) => Err(error),
-        }
-    }
-
     fn tell(&self, method: &Method, uri: &http::Uri, headers: &http::HeaderMap, length: usize, status: u16) {
         tracing::debug!(target: "lockgate::request", %method, %uri, status, "served");
         let Some(witness) = &self.witness else { return };
@@ -155,6 +136,33 @@ impl Door {
     }
 }
 
-fn is_health(path: &str) -> bool {
+impl Answers for Door {
+    type Body = Reply;
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, guest: Guest) -> Result<Response<Reply>, BoxError> {
+        self.answered(request, guest).await
+    }
+}
+
+/// The whole body, unless it is too large. The outer error is a client that went away or takes too long.
+pub(super) async fn whole(world: &Clock, headers: &http::HeaderMap, body: Incoming) -> Result<Result<Bytes, Status>, BoxError> {
+    let too_large =
+        || Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {LARGEST_BODY}"), SimValue::Null);
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Ok(Err(too_large()));
+    }
+    let collected = tokio::select! {
+        collected = Limited::new(body, LARGEST_BODY).collect() => collected,
+        _ = world.sleep_until(later(world.now(), BODY)) => return Err("the body takes too long".into()),
+    };
+    match collected {
+        Ok(body) => Ok(Ok(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Err(too_large())),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn is_health(path: &str) -> bool {
     ["/readyz", "/livez", "/healthz", "/openapi"].iter().any(|health| path == *health || path.starts_with(&format!("{health}/")))
 }

@@ -8,13 +8,17 @@ mod answer;
 mod holds;
 mod identity;
 mod pace;
+mod relay;
 mod stall;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +31,9 @@ use self::answer::Door;
 pub use self::answer::{Asked, Witness};
 use self::identity::Identity;
 pub use self::pace::Speed;
-use self::pace::{Counted, Pace};
+pub(super) use self::pace::{Counted, Moves};
+use self::pace::Pace;
+pub(super) use self::relay::{Relay, Still};
 use self::stall::Stall;
 use super::sim::Simulation;
 use crate::base::clock::{Duration, later};
@@ -81,14 +87,43 @@ impl Front {
     /// # Errors
     /// When no connection can be taken any more, or time cannot be moved.
     pub async fn serve(self, simulation: Simulation, speed: Speed, witness: Option<Witness>) -> Result<()> {
-        let pace = Pace::new(simulation.clone(), speed);
+        let pace = Pace::new(Moves::Simulation(simulation.clone()), speed);
         let tls = TlsAcceptor::from(self.identity.tls.clone());
         let door = Arc::new(Door::new(simulation, pace.clone(), self.identity, witness));
-        let accept = accept(self.listener, tls, door, pace.clone());
-        tokio::select! {
-            error = pace::run(pace) => Err(error),
-            error = accept => Err(error),
-        }
+        until_it_breaks(self.listener, tls, door, pace).await
+    }
+
+    /// Serves a client of a run: every request goes through the run's own layers to the run's own cluster. Time is moved as for any
+    /// client outside this process, in so far as it is virtual.
+    ///
+    /// # Errors
+    /// As [`Front::serve`].
+    pub(super) async fn relay(self, client: kube::Client, moves: Moves) -> Result<()> {
+        let pace = Pace::new(moves, Speed::Instant);
+        let tls = TlsAcceptor::from(self.identity.tls.clone());
+        let relay = Arc::new(Relay::new(client, pace.clone(), self.identity));
+        until_it_breaks(self.listener, tls, relay, pace).await
+    }
+}
+
+/// Whoever answers the requests of a front.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// The body of its answers.
+    type Body: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static;
+
+    /// Answers one request. An error closes the connection without an answer.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        guest: Guest,
+    ) -> impl Future<Output = std::result::Result<Response<Self::Body>, BoxError>> + Send;
+}
+
+async fn until_it_breaks<A: Answers>(listener: TcpListener, tls: TlsAcceptor, answers: Arc<A>, pace: Arc<Pace>) -> Result<()> {
+    let accept = accept(listener, tls, answers, pace.clone());
+    tokio::select! {
+        error = pace::run(pace) => Err(error),
+        error = accept => Err(error),
     }
 }
 
@@ -106,7 +141,7 @@ fn cannot_bind(port: u16, error: &std::io::Error) -> Error {
 }
 
 /// Takes connections for ever; the tasks end with it.
-async fn accept(listener: TcpListener, tls: TlsAcceptor, door: Arc<Door>, pace: Arc<Pace>) -> Error {
+async fn accept<A: Answers>(listener: TcpListener, tls: TlsAcceptor, door: Arc<A>, pace: Arc<Pace>) -> Error {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let world = Clock::real();
     let mut tasks = JoinSet::new();
@@ -137,10 +172,10 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, door: Arc<Door>, pace: 
 }
 
 /// The place and the presence of one client, for as long as its connection, or the stream that it became.
-type Guest = Arc<(OwnedSemaphorePermit, Counted)>;
+pub(super) type Guest = Arc<(OwnedSemaphorePermit, Counted)>;
 
 /// One connection from its first byte to its last. What goes wrong on it is the client's to notice.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, door: Arc<Door>, world: Clock, guest: Guest) -> Option<()> {
+async fn connection<A: Answers>(stream: TcpStream, tls: TlsAcceptor, door: Arc<A>, world: Clock, guest: Guest) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let deadline = later(world.now(), HANDSHAKE);
     let handshake = async {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::base::clock::{Duration, TimeSource as _, between, later};
 use crate::base::{Clock, Error, Result, Timestamp};
+use crate::cluster::overlay::Overlay;
 use crate::cluster::sim::Simulation;
 
 /// How long no request may come before time moves.
@@ -62,10 +63,39 @@ impl fmt::Display for Speed {
     }
 }
 
+/// Whose time moves.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) enum Moves {
+    /// That of a simulated cluster.
+    Simulation(Simulation),
+    /// That of a plan's copy of a live cluster, which has to read on the way.
+    Copy(Arc<Overlay>),
+    /// Nobody's: what is served is in the time of the world.
+    Nothing,
+}
+
+impl Moves {
+    pub(in crate::cluster) fn simulation(&self) -> Option<&Simulation> {
+        match self {
+            Moves::Simulation(simulation) => Some(simulation),
+            Moves::Copy(overlay) => Some(overlay.simulation()),
+            Moves::Nothing => None,
+        }
+    }
+
+    pub(in crate::cluster) async fn advance(&self, to: Timestamp) -> Result<()> {
+        match self {
+            Moves::Simulation(simulation) => simulation.advance(to),
+            Moves::Copy(overlay) => overlay.advance(to).await,
+            Moves::Nothing => Ok(()),
+        }
+    }
+}
+
 /// Moves the time of one served cluster.
 #[derive(Debug)]
 pub(super) struct Pace {
-    simulation: Simulation,
+    moves: Moves,
     speed: Speed,
     world: Clock,
     /// Where both clocks were when it began.
@@ -77,7 +107,7 @@ pub(super) struct Pace {
 }
 
 /// Something that counts while it lives.
-pub(super) struct Counted {
+pub(in crate::cluster) struct Counted {
     pace: Arc<Pace>,
     of: fn(&Pace) -> &AtomicUsize,
 }
@@ -90,11 +120,11 @@ impl Drop for Counted {
 }
 
 impl Pace {
-    pub(super) fn new(simulation: Simulation, speed: Speed) -> Arc<Pace> {
+    pub(super) fn new(moves: Moves, speed: Speed) -> Arc<Pace> {
         let world = Clock::real();
-        let began = (world.now(), simulation.now());
+        let began = (world.now(), moves.simulation().map_or_else(|| world.now(), Simulation::now));
         let (connected, answering) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Pace { simulation, speed, world, began, connected, answering, requests: AtomicU64::new(0), changed: Notify::new() })
+        Arc::new(Pace { moves, speed, world, began, connected, answering, requests: AtomicU64::new(0), changed: Notify::new() })
     }
 
     fn count(self: &Arc<Self>, of: fn(&Pace) -> &AtomicUsize) -> Counted {
@@ -114,17 +144,17 @@ impl Pace {
     /// When time cannot be moved.
     pub(super) fn answering(self: &Arc<Self>) -> Result<Counted> {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        if let Speed::Times(factor) = self.speed {
-            self.simulation.advance(self.due(factor))?;
+        if let (Speed::Times(factor), Moves::Simulation(simulation)) = (self.speed, &self.moves) {
+            simulation.advance(self.due(simulation, factor))?;
         }
         Ok(self.count(|pace| &pace.answering))
     }
 
     /// The virtual time that belongs to the time of the world.
-    fn due(&self, factor: f64) -> Timestamp {
+    fn due(&self, simulation: &Simulation, factor: f64) -> Timestamp {
         let (world, start) = self.began;
         let passed = between(world, self.world.now()).as_secs_f64() * factor;
-        later(start, Duration::try_from_secs_f64(passed).unwrap_or(Duration::MAX)).max(self.simulation.now())
+        later(start, Duration::try_from_secs_f64(passed).unwrap_or(Duration::MAX)).max(simulation.now())
     }
 
     /// Moves time for ever.
@@ -132,52 +162,53 @@ impl Pace {
     /// # Errors
     /// When time cannot be moved.
     pub(super) async fn run(&self) -> Result<()> {
-        match self.speed {
-            Speed::Instant => self.instant().await,
-            Speed::Times(factor) => self.with_the_world(factor).await,
+        match (self.speed, self.moves.simulation()) {
+            (_, None) => pending().await,
+            (Speed::Instant, Some(simulation)) => self.instant(simulation).await,
+            (Speed::Times(factor), Some(simulation)) => self.with_the_world(simulation, factor).await,
         }
     }
 
-    async fn instant(&self) -> Result<()> {
+    async fn instant(&self, simulation: &Simulation) -> Result<()> {
         loop {
             let seen = self.requests.load(Ordering::SeqCst);
             let waits = self.connected.load(Ordering::SeqCst) > 0 && self.answering.load(Ordering::SeqCst) == 0;
-            let next = self.simulation.next_event_at();
+            let next = simulation.next_event_at();
             if !waits || next.is_none() {
                 tokio::select! {
                     () = self.changed.notified() => {}
-                    () = self.simulation.expected() => {}
+                    () = simulation.expected() => {}
                 }
                 continue;
             }
             self.rest(QUIET).await?;
             if self.requests.load(Ordering::SeqCst) == seen && self.connected.load(Ordering::SeqCst) > 0 {
-                self.step().await?;
+                self.step(simulation).await?;
             }
         }
     }
 
     /// Moves to the next event, and over those right behind it of which nobody is told.
-    async fn step(&self) -> Result<()> {
-        let (told, seen, end) = (self.simulation.told(), self.requests.load(Ordering::SeqCst), later(self.simulation.now(), STEP));
+    async fn step(&self, simulation: &Simulation) -> Result<()> {
+        let (told, seen, end) = (simulation.told(), self.requests.load(Ordering::SeqCst), later(simulation.now(), STEP));
         let mut first = true;
-        while let Some(at) = self.simulation.next_event_at().filter(|at| first || *at <= end) {
-            self.simulation.advance(at)?;
+        while let Some(at) = simulation.next_event_at().filter(|at| first || *at <= end) {
+            self.moves.advance(at).await?;
             first = false;
             // Streams that have something to tell are polled now.
             tokio::task::yield_now().await;
-            if self.simulation.told() != told || self.requests.load(Ordering::SeqCst) != seen {
+            if simulation.told() != told || self.requests.load(Ordering::SeqCst) != seen {
                 break;
             }
         }
         Ok(())
     }
 
-    async fn with_the_world(&self, factor: f64) -> Result<()> {
+    async fn with_the_world(&self, simulation: &Simulation, factor: f64) -> Result<()> {
         loop {
-            self.simulation.advance(self.due(factor))?;
-            let now = self.simulation.now();
-            let next = [self.simulation.next_event_at(), self.simulation.next_watch_end()].into_iter().flatten().min();
+            self.moves.advance(self.due(simulation, factor)).await?;
+            let now = simulation.now();
+            let next = [simulation.next_event_at(), simulation.next_watch_end()].into_iter().flatten().min();
             let left = next.map_or(LOOK, |at| Duration::try_from_secs_f64(between(now, at).as_secs_f64() / factor).unwrap_or(LOOK));
             tokio::select! {
                 () = self.changed.notified() => {}
@@ -236,7 +267,7 @@ mod tests {
 
     /// Lets the pace work until nothing is left to happen, for at most ten seconds.
     async fn settled(pace: &Arc<Pace>) -> bool {
-        let (clock, world) = (&pace.simulation, Clock::real());
+        let (clock, world) = (pace.moves.simulation().unwrap(), Clock::real());
         tokio::select! {
             ended = pace.run() => panic!("{ended:?}"),
             () = async { while clock.next_event_at().is_some() { tokio::task::yield_now().await } } => true,
@@ -249,7 +280,7 @@ mod tests {
         run(async {
             let simulation = simulation();
             let start = simulation.now();
-            let pace = Pace::new(simulation.clone(), Speed::Instant);
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
             assert!(!settled(&pace).await, "nobody waits");
             assert_eq!(simulation.now(), start);
             let client = pace.connected();
@@ -267,7 +298,7 @@ mod tests {
     fn a_time_that_somebody_waits_for_is_reached_exactly() {
         run(async {
             let simulation = simulation();
-            let pace = Pace::new(simulation.clone(), Speed::Instant);
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
             let _client = pace.connected();
             let at = later(simulation.now(), Duration::from_secs(90));
             tokio::select! {
@@ -283,7 +314,7 @@ mod tests {
             let simulation = simulation();
             let (start, world) = (simulation.now(), Clock::real());
             let began = world.now();
-            let pace = Pace::new(simulation.clone(), Speed::Times(1000.0));
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Times(1000.0));
             assert!(settled(&pace).await, "eleven seconds pass in eleven milliseconds");
             let (virtually, really) = (between(start, simulation.now()), between(began, world.now()));
             assert!(virtually <= really * 1000, "{virtually:?} in {really:?}");

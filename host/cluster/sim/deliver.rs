@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::Response;
+use http_body::Frame;
 use lockgate_sim::faults::{HoldId, Side};
 use lockgate_sim::request::{Body as SimBody, Request as SimRequest, Response as SimResponse};
 use tower::BoxError;
@@ -32,9 +33,12 @@ impl Simulation {
         if answer.conduct.refused {
             return Err(Box::new(Refused));
         }
-        match answer.conduct.cut {
-            Some(bytes) => self.cut(answer, bytes),
-            None => self.respond(answer),
+        let conduct = &answer.conduct;
+        match (conduct.cut, conduct.stalls, conduct.pad) {
+            (Some(bytes), _, _) => self.spoilt(answer, Some(bytes), End::Lost),
+            (_, Some(bytes), _) => self.spoilt(answer, Some(bytes), End::Never),
+            (_, _, blanks) if blanks > 0 => self.spoilt(answer, None, End::Blanks(blanks)),
+            _ => self.respond(answer),
         }
     }
 
@@ -61,8 +65,8 @@ impl Simulation {
         .await;
     }
 
-    /// The beginning of an answer; then the connection is lost. Streams are cut by rules of their own.
-    fn cut(&self, answer: SimResponse, bytes: usize) -> Result<Response<Reply>, BoxError> {
+    /// The beginning of an answer or all of it, and then another end than its own. Streams are cut by rules of their own.
+    fn spoilt(&self, answer: SimResponse, bytes: Option<usize>, end: End) -> Result<Response<Reply>, BoxError> {
         let text = match &answer.body {
             SimBody::Json(json) => serde_json::to_vec(&**json)?,
             SimBody::Text(text) => text.clone().into_bytes(),
@@ -75,7 +79,43 @@ impl Simulation {
         for (name, value) in &answer.headers {
             response = response.header(name, value);
         }
-        let start = text.get(..bytes.min(text.len())).unwrap_or_default();
-        Ok(response.body(Reply::Cut(Some(Bytes::copy_from_slice(start))))?)
+        let start = text.get(..bytes.unwrap_or(usize::MAX).min(text.len())).unwrap_or_default();
+        Ok(response.body(Reply::Spoilt(Spoilt { start: Some(Bytes::copy_from_slice(start)), end }))?)
+    }
+}
+
+/// The body of an answer that does not end as it should.
+pub(in crate::cluster) struct Spoilt {
+    start: Option<Bytes>,
+    end: End,
+}
+
+/// What comes behind the beginning.
+enum End {
+    /// The connection is lost.
+    Lost,
+    /// Nothing, and the connection stays.
+    Never,
+    /// So many blanks.
+    Blanks(u64),
+}
+
+impl Spoilt {
+    pub(super) fn poll(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        const BLANKS: &[u8] = &[b' '; 64 << 10];
+        if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        match &mut self.end {
+            End::Lost => Poll::Ready(Some(Err(Box::new(Lost)))),
+            // Whoever waits gives up by his own clock, which wakes him.
+            End::Never => Poll::Pending,
+            End::Blanks(0) => Poll::Ready(None),
+            End::Blanks(left) => {
+                let length = BLANKS.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left = left.saturating_sub(length as u64);
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(BLANKS.get(..length).unwrap_or(BLANKS))))))
+            }
+        }
     }
 }

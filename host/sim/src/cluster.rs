@@ -11,8 +11,10 @@ use crate::api::log::{LogFollow, LogPoll};
 use crate::api::table::Form;
 use crate::api::{self, Call, Cx, Target, Verb};
 use crate::engine::{Engine, Scope};
-use crate::faults::{Disturbance, Faults};
+use crate::faults::{Asked, Disturbance, Faults};
 use crate::kinds::{self, Kind};
+use crate::ledger::Effect;
+use crate::machines::{self, Progress, Refusal};
 use crate::model::Models;
 use crate::request::{Body, Conduct, Request, Response, WatchId};
 use crate::status::Status;
@@ -31,13 +33,19 @@ pub struct Options {
     pub partial: bool,
     /// What `/version` reports.
     pub version: String,
+    /// The version that the server behaves like (`--emulated-version`), such as `1.35`; its own when absent. What is known of the
+    /// differences: before v1.35 nobody counts `terminatingReplicas`.
+    pub emulated: Option<String>,
+    /// Whether pods get a ServiceAccount and its token, as the admission plugin of that name does; no by default. Namespaces need
+    /// their accounts then: see [`Cluster::furnish`].
+    pub service_accounts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // 2001-02-03T04:05:06Z.
         let start = Timestamp::UNIX_EPOCH + 981_173_106.seconds();
-        Self { seed: 0, start, partial: false, version: "v1.36.4".to_owned() }
+        Self { seed: 0, start, partial: false, version: "v1.36.4".to_owned(), emulated: None, service_accounts: false }
     }
 }
 
@@ -57,7 +65,9 @@ pub struct Cluster {
     watches: Watches,
     refused: BTreeMap<Scope, Status>,
     version: String,
+    emulated: Option<String>,
     furnished: bool,
+    ledger: Vec<Effect>,
 }
 
 /// What can be stopped with [`Cluster::stop_controller`], by the names under which it writes.
@@ -90,14 +100,19 @@ impl Cluster {
     /// An empty cluster: not even a namespace. [`Fixture`](crate::fixture::Fixture) makes one with content.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let mut store = Store::new(options.seed);
+        store.set_accounts(options.service_accounts);
+        store.behave_like(options.emulated.as_deref().unwrap_or(&options.version));
         Self {
-            store: Store::new(options.seed),
+            store,
             engine: Engine::new(options.seed, options.start, options.partial),
             faults: Faults::default(),
             watches: Watches::default(),
             refused: BTreeMap::new(),
             version: options.version,
+            emulated: options.emulated,
             furnished: false,
+            ledger: Vec::new(),
         }
     }
 
@@ -113,7 +128,9 @@ impl Cluster {
             watches: Watches::default(),
             refused: self.refused.clone(),
             version: self.version.clone(),
+            emulated: self.emulated.clone(),
             furnished: self.furnished,
+            ledger: Vec::new(),
         }
     }
 
@@ -157,12 +174,15 @@ impl Cluster {
     pub fn handle(&mut self, request: &Request) -> Response {
         let target = access::authorize(&self.store, request).and_then(|()| api::path::target(request, self.store.customs()));
         let response = match &target {
+            Ok(target) if self.is_unreachable(request, target) => Response::refused(),
             Err(status) if status.code() == 404 && api::path::is_nowhere(request, self.store.customs()) => {
                 Response::text(404, "404 page not found\n")
             }
             Err(status) => Response::from(status.clone()),
             Ok(Target::Health) => Response::text(200, "ok"),
-            Ok(Target::Version) => Response::json(200, api::discovery::version(&self.version).into()),
+            Ok(Target::Version) => {
+                Response::json(200, api::discovery::version(self.git_version(), self.emulated.as_deref()).into())
+            },
             Ok(Target::Discovery(path)) => api::discovery::answer(path, request, &self.store.customs().kinds()),
             Ok(Target::OpenApi(path)) => openapi::answer(path, request, &self.version, &self.store.customs().kinds()),
             Ok(Target::Resource(call)) => self.resource(call, request),
@@ -190,6 +210,12 @@ impl Cluster {
             // An overlay does not know whom the live cluster trusts.
             return Status::not_modelled(&call.kind.group_resource()).into();
         }
+        self.faults.note(Asked {
+            verb: call.verb.as_str(),
+            what: call.subject(),
+            subresource: call.subresource.clone(),
+            client: request.user_agent.clone(),
+        });
         if self.faults.is_empty() { self.answer(call, request, &Order::default()) } else { self.disturbed(call, request) }
     }
 
@@ -223,8 +249,12 @@ impl Cluster {
             admit: order.admit.as_ref(),
             user: request.user.as_ref(),
         };
+        let before = cx.store.rv();
         let mut response = api::answer(&mut cx, call, request).unwrap_or_else(Response::from);
         response.headers.extend(api::warning_headers(&cx.warnings));
+        if call.verb.writes() && self.store.rv() != before {
+            self.ledger.push(Effect::of(call, request, now, self.store.rv()));
+        }
         form.answer(response, now)
     }
 
@@ -236,6 +266,12 @@ impl Cluster {
         }
         let scope = |namespace: Option<String>| Scope { kind: call.kind, namespace };
         self.refused.get(&scope(call.namespace.clone())).or_else(|| self.refused.get(&scope(None)))
+    }
+
+    /// The requests that changed the store, in order; not those of the cluster that this one was forked from.
+    #[must_use]
+    pub fn ledger(&self) -> &[Effect] {
+        &self.ledger
     }
 
     /// The current instant.
@@ -443,6 +479,30 @@ impl Cluster {
         self.store.set_history_limit(changes);
     }
 
+    /// Begins something on the machine of a node; tells when it ends. A second order of the same name does nothing and gives the end
+    /// of the first.
+    ///
+    /// # Errors
+    /// Why it cannot be begun.
+    pub fn order(&mut self, order: &machines::Order) -> Result<Timestamp, Refusal> {
+        let ends = self.engine.order(&mut self.store, order)?;
+        self.engine.run(&mut self.store, "machine");
+        Ok(ends)
+    }
+
+    /// Everything that was begun on machines, in its order.
+    pub fn begun_on_machines(&self) -> impl Iterator<Item = &machines::Begun> {
+        self.engine.machines.begun()
+    }
+
+    /// How far something is that was begun on the machine of a node.
+    ///
+    /// # Errors
+    /// `Away` while the machine is not there.
+    pub fn ordered(&self, node: &str, id: &str) -> Result<Progress, Refusal> {
+        self.engine.ordered(node, id)
+    }
+
     /// What the world behind the API is like.
     #[must_use]
     pub fn models(&self) -> &Models {
@@ -454,12 +514,34 @@ impl Cluster {
         &mut self.engine.models
     }
 
+    /// Lets a single rule of the simulation not hold from now on, for tests of tests. Its name is one of [`crate::RULES`].
+    ///
+    /// Returns whether there is such a rule.
+    pub fn switch_off(&mut self, rule: &str) -> bool {
+        self.store.rules.switch_off(rule)
+    }
+
     /// Lets a controller do nothing from now on, as if its process were gone. Its name is one of [`CONTROLLERS`].
     ///
     /// Returns whether there is such a controller.
     pub fn stop_controller(&mut self, name: &str) -> bool {
         let known = CONTROLLERS.iter().find(|known| **known == name);
         known.is_some_and(|known| self.engine.stopped.insert(known) || self.engine.stopped.contains(known))
+    }
+
+    /// Forgets what the cluster was before now, as a server does that begins anew on a compacted store: watches from earlier versions
+    /// and the rest of lists that have begun are answered with 410.
+    pub fn compact(&mut self) {
+        self.store.forget();
+    }
+
+    /// What `/version` says: what the tag of the first API server's mirror pod says; without such pods, what the options say.
+    fn git_version(&self) -> &str {
+        let servers = self.store.list(kinds::POD, Some("kube-system")).map(|(_, pod)| pod);
+        let mut servers = servers.filter(|pod| view::label(pod, "component") == "kube-apiserver" && !view::is_terminating(pod));
+        let container = servers.next().and_then(|pod| view::list(pod, &["spec", "containers"]).first());
+        let tag = container.and_then(|container| view::text(container, &["image"]).rsplit_once(':')).map(|(_, tag)| tag);
+        tag.filter(|tag| tag.starts_with("v1.")).unwrap_or(&self.version)
     }
 
     /// The fault rules.

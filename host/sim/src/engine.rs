@@ -10,6 +10,7 @@ mod index;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::json::{Text, Value};
@@ -24,11 +25,13 @@ pub(crate) use self::work::Work;
 use crate::controllers::endpoints::Triggers;
 use crate::kinds::{self, Kind};
 use crate::kubelet::Kubelets;
+use crate::machines::{self, Machines};
 use crate::model::Models;
 use crate::rng::Rng;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::{Change, Key, Store};
-use crate::{controllers, crd, gc, kubelet, scheduler, view};
+use crate::{controllers, crd, gc, kubelet, lifecycle, scheduler, view};
 
 /// More reconciliations than this at one instant mean that two controllers undo each other's work.
 const STEPS_PER_INSTANT: u32 = 100_000;
@@ -50,8 +53,10 @@ pub(crate) struct Engine {
     pub(crate) models: Models,
     pub(crate) index: Index,
     pub(crate) kubelets: Kubelets,
+    pub(crate) machines: Machines,
     pub(crate) triggers: Triggers,
     pub(crate) job_back_offs: controllers::job::BackOffs,
+    pub(crate) coverages: controllers::daemonset::Coverages,
     pub(crate) evictions: controllers::taint_eviction::Evictions,
     pub(crate) zones: controllers::node::zones::Zones,
     /// Namespaces whose content goes.
@@ -76,7 +81,11 @@ pub(crate) struct Engine {
     partial: bool,
     loaded: BTreeSet<Scope>,
     log: Vector<String>,
+    /// The present as the log prints it.
+    printed: (Timestamp, String),
     failure: Option<String>,
+    /// What was noted about objects whose operator is a model.
+    pub(crate) lifecycles: lifecycle::Progresses,
 }
 
 impl Engine {
@@ -89,8 +98,10 @@ impl Engine {
             models: Models::default(),
             index: Index::default(),
             kubelets: Kubelets::default(),
+            machines: Machines::default(),
             triggers: Triggers::default(),
             job_back_offs: controllers::job::BackOffs::default(),
+            coverages: controllers::daemonset::Coverages::default(),
             evictions: controllers::taint_eviction::Evictions::default(),
             zones: controllers::node::zones::Zones::default(),
             going_namespaces: OrdSet::new(),
@@ -109,8 +120,15 @@ impl Engine {
             partial,
             loaded: BTreeSet::new(),
             log: Vector::new(),
+            printed: (start, start.to_string()),
             failure: None,
+            lifecycles: lifecycle::Progresses::new(),
         }
+    }
+
+    /// Whether the kubelet of a node works: neither an entry about nodes nor its machine says otherwise.
+    pub(crate) fn kubelet_runs(&self, node: &str) -> bool {
+        self.models.kubelet_runs(node) && self.machines.kubelet_runs(node)
     }
 
     /// The current instant.
@@ -130,7 +148,20 @@ impl Engine {
 
     /// Adds a line to the log at the current instant.
     pub(crate) fn note(&mut self, line: &str) {
-        self.log.push_back(format!("{} {line}", self.now));
+        let mut text = self.line();
+        text.push_str(line);
+        self.log.push_back(text);
+    }
+
+    /// The beginning of a line of the log.
+    fn line(&mut self) -> String {
+        if self.printed.0 != self.now {
+            self.printed = (self.now, self.now.to_string());
+        }
+        let mut line = String::with_capacity(128);
+        line.push_str(&self.printed.1);
+        line.push(' ');
+        line
     }
 
     /// What went wrong inside the simulator itself; nothing runs after that.
@@ -143,6 +174,9 @@ impl Engine {
         self.absorb(store, actor);
         if self.models.take_news_of_nodes() {
             self.look_at_nodes(store);
+        }
+        if self.models.take_news_of_objects() {
+            lifecycle::all(&self.models, store).into_iter().for_each(|work| self.enqueue(work));
         }
         let mut steps = 0;
         while self.failure.is_none() {
@@ -236,6 +270,9 @@ impl Engine {
         self.kubelets.adopt(key, object);
         if key.kind.is(kinds::NODE) {
             self.zones.apply(key, Some(object));
+            self.coverages.node_changed(&key.name);
+        } else if key.kind.is(kinds::POD) {
+            self.coverages.pod_changed(key, None, Some(object));
         }
         match key.kind.built_in() {
             "Deployment" if controllers::deployment::is_unfinished(object) => self.enqueue(Work::Deployment(key.clone())),
@@ -317,6 +354,9 @@ impl Engine {
             Work::PodGc(key) => controllers::pod_gc::sync(&mut ctx, key),
             Work::Schedule(key) => scheduler::sync(&mut ctx, key),
             Work::Kubelet(key) => kubelet::sync(&mut ctx, key),
+            Work::Lifecycle(key) => lifecycle::sync(&mut ctx, key),
+            Work::Establish(key) => crd::lifecycle::establish(&mut ctx, key),
+            Work::Machine(key) => machines::sync(&mut ctx, key),
         }
     }
 
@@ -333,10 +373,16 @@ impl Engine {
                     (_, Some(_)) => "MODIFIED",
                     (_, None) => "DELETED",
                 };
-                self.log.push_back(format!("{} {verb} {} rv={} {actor}", self.now, change.key, change.rv));
+                let mut line = self.line();
+                // Writing to a string cannot fail.
+                write!(line, "{verb} {} rv={} {actor}", change.key, change.rv).unwrap_or_default();
+                self.log.push_back(line);
                 self.changed(store, &change);
                 gc::changed(store, &change, self.now, !self.partial);
-                crd::lifecycle::changed(store, &change, self.now);
+                crd::lifecycle::changed(store, &change, self.now, &|name| self.models.establishes(name).is_some());
+                if self.models.has_objects() {
+                    lifecycle::changed(&self.models, store, &self.index, &change).into_iter().for_each(|work| self.enqueue(work));
+                }
             }
         }
     }
@@ -355,7 +401,12 @@ impl Engine {
                 self.enqueue(Work::ReplicaSet(key.clone()));
                 self.enqueue_owner(store, object);
             }
-            "DaemonSet" => self.enqueue(Work::DaemonSet(key.clone())),
+            "DaemonSet" => {
+                if change.after.is_none() {
+                    self.coverages.forget(view::uid(object));
+                }
+                self.enqueue(Work::DaemonSet(key.clone()));
+            }
             "StatefulSet" => self.enqueue(Work::StatefulSet(key.clone())),
             "Job" => self.job_changed(key, object, change.after.is_none()),
             "ControllerRevision" => self.enqueue_owner(store, object),
@@ -363,6 +414,7 @@ impl Engine {
             "PodDisruptionBudget" => self.enqueue(Work::Disruption(key.clone())),
             "Node" => self.node_changed(store, change),
             "Namespace" => self.namespace_changed(change),
+            "CustomResourceDefinition" => self.enqueue(Work::Establish(key.clone())),
             "Pod" => self.pod_changed(store, change, object),
             _ => {}
         }
@@ -373,17 +425,38 @@ impl Engine {
         if self.zones.apply(&change.key, change.after.as_ref()) {
             self.zones.unready().into_iter().for_each(|key| self.enqueue(Work::Node(key)));
         }
-        self.node_drives_away(change);
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
-        if !controllers::node::matters(before, after) {
+        let matters = controllers::node::matters(before, after);
+        if matters {
+            self.enqueue_daemon_sets(store, change);
+        }
+        self.node_drives_away(change);
+        if !matters {
             return;
         }
-        let sets: Vec<Key> = store.list(kinds::DAEMON_SET, None).map(|(key, _)| key.clone()).collect();
-        sets.into_iter().for_each(|key| self.enqueue(Work::DaemonSet(key)));
         self.retry_unschedulable();
         for key in self.index.pods_on(&change.key.name) {
             self.enqueue(Work::Kubelet(key));
         }
+    }
+
+    /// Queues the DaemonSets that heed a change of a node: of its labels and taints. None heeds that a node is gone.
+    fn enqueue_daemon_sets(&mut self, store: &Store, change: &Change) {
+        let name = &change.key.name;
+        let differs = |path: &[&str]| {
+            let of = |node: &Option<Arc<Value>>| node.as_ref().and_then(|node| view::at(node, path).cloned());
+            change.before.is_none() || of(&change.before) != of(&change.after)
+        };
+        self.coverages.node_changed(name);
+        let Some(node) = change.after.as_ref().filter(|_| store.follows(Rule::DaemonSetNodes)) else { return };
+        if !differs(&["metadata", "labels"]) && !differs(&["spec", "taints"]) {
+            return;
+        }
+        let owners: Vec<&str> =
+            self.index.keys_on(name).filter_map(|pod| store.get(pod)).filter_map(|pod| view::controller_uid(pod)).collect();
+        let heeds = |set: &Value| controllers::daemonset::heeds(&self.coverages, set, node, || owners.contains(&view::uid(set)));
+        let sets: Vec<Key> = store.list(kinds::DAEMON_SET, None).filter(|(_, set)| heeds(set)).map(|(key, _)| key.clone()).collect();
+        sets.into_iter().for_each(|key| self.enqueue(Work::DaemonSet(key)));
     }
 
     /// A namespace that begins to go counts what it waits for a moment later.
@@ -433,6 +506,7 @@ impl Engine {
     fn pod_changed(&mut self, store: &Store, change: &Change, pod: &Arc<Value>) {
         let key = &change.key;
         self.enqueue_owner(store, pod);
+        self.coverages.pod_changed(key, change.before.as_ref(), change.after.as_ref());
         let removed = change.after.is_none();
         if removed {
             self.kubelets.forget(view::uid(pod));

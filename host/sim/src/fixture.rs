@@ -5,8 +5,11 @@
 
 mod boot;
 mod faults;
+mod include;
+mod notes;
 mod read;
 
+pub use include::INCLUDES;
 pub use read::yaml_message;
 
 use std::collections::BTreeMap;
@@ -15,6 +18,7 @@ use std::fmt;
 use crate::crd::Customs;
 use crate::json::Value;
 
+use self::include::Included;
 use crate::faults::FaultsDocument;
 use crate::kinds::{self, Kind};
 use crate::model::ModelDocument;
@@ -86,6 +90,15 @@ impl Fixture {
         let mut fixture =
             Self { file: file_name.to_owned(), objects: Vec::new(), customs: Customs::default(), models: Vec::new(), faults: Vec::new() };
         let documents = read::documents(text);
+        let mut included = Included::default();
+        if text.contains("include") {
+            for document in &documents {
+                // What is no model is read, and told, below.
+                let Ok(model) = document.parse::<ModelDocument>() else { continue };
+                included.take(&model).map_err(|wrong| fixture.error(document.first_line(), 0, wrong))?;
+            }
+            included.expect(&mut fixture.customs);
+        }
         // A definition may stand behind what it defines.
         if text.contains(kinds::CUSTOM_RESOURCE_DEFINITION.kind) {
             documents.iter().filter_map(|document| document.parse::<Value>().ok()).for_each(|value| fixture.expect(&value));
@@ -94,6 +107,7 @@ impl Fixture {
             fixture.document(document)?;
         }
         fixture.check_unique()?;
+        fixture.add(included)?;
         Ok(fixture)
     }
 
@@ -106,6 +120,11 @@ impl Fixture {
     /// The objects in the order of the file.
     pub fn objects(&self) -> impl Iterator<Item = &Value> {
         self.objects.iter().map(|placed| &placed.object)
+    }
+
+    /// The `Model` documents, those that were included first.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &ModelDocument> {
+        self.models.iter()
     }
 
     fn error(&self, line: u64, column: u64, message: impl Into<String>) -> FixtureError {

@@ -13,7 +13,7 @@ pub const GAPS: &[(&str, &str)] = &[
          controllers, scheduler and kubelets make or write otherwise belongs to nobody until somebody applies. Apply to a `scale` is \
          refused (501), and a scale that is set to what it is changes no owner.",
     ),
-    ("OpenAPI", "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`."),
+    ("OpenAPI", "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`. kubectl 1.29 and 1.36 are what the tests use."),
     (
         "Warnings",
         "Of the `Warning` headers of a real server those about unknown and duplicate fields are sent; those about deprecated kinds and \
@@ -47,6 +47,13 @@ pub const GAPS: &[(&str, &str)] = &[
          other shows nothing. What is wrong with the metadata of an object is told before what is wrong with the rest. A version of a \
          definition that was once established is kept for the life of the process.",
     ),
+    (
+        "Operators",
+        "Operators are what `objects` entries say, and these know no code: the operator of Calico retags its workloads and tells how far it \
+         is, but installs nothing, renders no specification, and does not take over an installation by manifest. Included definitions of \
+         Calico and Cilium take any field.",
+    ),
+    ("Depth", "A document of more than 128 levels is refused; a real server takes 10,000."),
     ("Status", "A write to `status` takes labels and annotations along, and no other metadata."),
     (
         "Access",
@@ -65,6 +72,12 @@ pub const GAPS: &[(&str, &str)] = &[
         "Nodes",
         "Lost nodes are marked all at once, and not one in 10 s. Pods of a node that is gone are removed 40 s later, and not within 60 s. \
          The conditions of a namespace that is going are counted anew 8 s after a change.",
+    ),
+    (
+        "Machines",
+        "Known without an entry are `apt-get`, `apt-mark`, `apt-cache`, `dpkg-query`, `yum`, `rpm`, `systemctl`, `kubeadm`, `kubelet`, `cat` and a \
+         few more, in the forms that runbooks use; any other command is refused by name. A reboot restarts no containers. `kubeadm upgrade` \
+         moves the static pods, kube-proxy and its ConfigMaps, and neither etcd, CoreDNS nor certificates; no API server is ever away.",
     ),
     ("Volumes", "There are no claims: `volumeClaimTemplates` of a StatefulSet are refused."),
     (

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::crd;
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::{Cause, Status};
 use crate::store::{Change, Key, Store};
 use crate::view;
@@ -61,7 +62,9 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
     let Some(before) = store.get(key).cloned() else {
         return Err(Status::not_found(key.kind, &key.name));
     };
-    preconditions(key, &before, options)?;
+    if store.follows(Rule::Preconditions) {
+        preconditions(key, &before, options)?;
+    }
     if key.kind.is(kinds::NAMESPACE) {
         return delete_namespace(store, key, &before, now, dry_run);
     }
@@ -70,9 +73,9 @@ pub(crate) fn delete_with(store: &mut Store, key: &Key, options: &Options, now: 
         crd::lifecycle::begin_removal(&mut object, now);
     }
     finalizers(&mut object, options.propagation.or_else(|| unasked(key, &before)));
-    let held = !view::list(&object, &["metadata", "finalizers"]).is_empty();
+    let held = !view::list(&object, &["metadata", "finalizers"]).is_empty() && store.follows(Rule::Finalizers);
     let terminating = view::is_terminating(&object);
-    let grace = if key.kind.is(kinds::POD) { pod_grace(&object, options.grace) } else { 0 };
+    let grace = if key.kind.is(kinds::POD) && store.follows(Rule::Grace) { pod_grace(&object, options.grace) } else { 0 };
     let was = view::count(&object, &["metadata", "deletionGracePeriodSeconds"]);
     // Only a shorter grace than the one under way has an effect.
     let shortens = terminating && options.grace.is_some() && grace < was;
@@ -202,7 +205,9 @@ pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp, whole:
     }
     match (&change.before, &change.after) {
         (Some(before), None) => {
-            owner_gone(store, view::uid(before), now);
+            if store.follows(Rule::OwnersGone) {
+                owner_gone(store, view::uid(before), now);
+            }
             namespace_content_gone(store, &change.key);
             blocked_owners(store, before);
         }
@@ -211,9 +216,9 @@ pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp, whole:
                 empty_namespace(store, &change.key, now);
             }
             let has = |name: &str| view::list(after, &["metadata", "finalizers"]).iter().any(|f| f.as_str() == Some(name));
-            if has(ORPHAN) {
+            if has(ORPHAN) && store.follows(Rule::Orphans) {
                 orphan_dependents(store, &change.key, view::uid(after));
-            } else if has(FOREGROUND) {
+            } else if has(FOREGROUND) && store.follows(Rule::Foreground) {
                 delete_dependents_first(store, &change.key, view::uid(after), now);
             }
         }
@@ -356,7 +361,8 @@ fn namespace_is_empty(store: &Store, namespace: &str) -> bool {
 }
 
 fn empty_namespace(store: &mut Store, key: &Key, now: Timestamp) {
-    for content in namespaced_keys(store, &key.name) {
+    let contents = if store.follows(Rule::NamespaceContent) { namespaced_keys(store, &key.name) } else { Vec::new() };
+    for content in contents {
         if store.get(&content).is_some_and(|object| !view::is_terminating(object)) {
             let _deleted = delete_with(store, &content, &background(), now, false);
         }

@@ -5,7 +5,7 @@ mod render;
 
 use std::sync::Arc;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 use imbl::OrdMap;
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,9 +20,9 @@ use crate::view;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kubelets {
     /// When an image is or will be on a node.
-    images: OrdMap<(String, String), Timestamp>,
+    images: OrdMap<(Text, Text), Timestamp>,
     /// Pods by uid.
-    pods: OrdMap<String, Run>,
+    pods: OrdMap<Text, Arc<Run>>,
     addresses: u32,
 }
 
@@ -37,7 +37,7 @@ struct Run {
     /// When a deletion is done.
     stops: Option<Timestamp>,
     /// Resource version of the pod when nothing was left to do, and when something is next.
-    rested: Option<(String, Option<Timestamp>)>,
+    rested: Option<(Text, Option<Timestamp>)>,
 }
 
 impl Kubelets {
@@ -54,7 +54,7 @@ impl Kubelets {
         }
         for container in Container::all_of(pod) {
             if container.has_run() {
-                self.images.insert((node.to_owned(), container.image), Timestamp::MIN);
+                self.images.insert((node.into(), container.image), Timestamp::MIN);
             }
         }
     }
@@ -91,7 +91,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(node) = ctx.get(&node_key).filter(|node| is_alive(ctx, node)) else { return Ok(()) };
     let owners = if ctx.engine.models.knows_pods() { ctx.owners(&pod) } else { Vec::new() };
     let mut run = match ctx.engine.kubelets.pods.remove(view::uid(&pod)) {
-        Some(run) => run,
+        Some(run) => Arc::unwrap_or_clone(run),
         None => admit(ctx, &pod),
     };
     let outcome = if view::is_terminating(&pod) {
@@ -100,14 +100,14 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         carry_on(ctx, key, &pod, &node, &mut run, &owners)
     };
     if ctx.store.get(key).is_some() {
-        ctx.engine.kubelets.pods.insert(view::uid(&pod).to_owned(), run);
+        ctx.engine.kubelets.pods.insert(view::uid(&pod).into(), Arc::new(run));
     }
     outcome
 }
 
 /// Whether the kubelet of a node works. That of a node that is not ready does not.
 fn is_alive(ctx: &Ctx<'_>, node: &Value) -> bool {
-    view::condition_is_true(node, "Ready") && ctx.engine.models.kubelet_runs(view::name(node))
+    view::condition_is_true(node, "Ready") && ctx.engine.kubelet_runs(view::name(node))
 }
 
 /// Whether nothing is due and the pod is as it was left: mostly after the kubelet's own write. The timer is set again.
@@ -160,7 +160,7 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
     if let Some(at) = due {
         ctx.engine.wake_at(Work::Kubelet(key.clone()), at);
     }
-    run.rested = Some((view::text(&written, &["metadata", "resourceVersion"]).to_owned(), due));
+    run.rested = Some((view::text(&written, &["metadata", "resourceVersion"]).into(), due));
     Ok(())
 }
 

@@ -4,15 +4,23 @@
 //! a model the defaults below hold. Where several entries speak about the same thing, the last one wins, field by field.
 
 mod answer;
+mod chart;
 mod node;
+mod object;
 
 pub use answer::{ExecAnswer, ExecMatch, ExecModel, LogAnswer, LogLine, LogMatch, LogModel};
+pub use chart::ChartModel;
 pub use node::{KubeletState, NodeModel};
+pub use object::{Condition, ConditionModel, DefinitionModel, ObjectMatch, ObjectModel};
+pub(crate) use object::{has_labels, names};
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use imbl::Vector;
+
 use crate::json::{Map, Value};
+use crate::machines::MachineModel;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
@@ -37,6 +45,12 @@ pub struct Span(pub SignedDuration);
 impl Span {
     /// No time at all.
     pub const ZERO: Self = Self(SignedDuration::ZERO);
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
 }
 
 impl<'de> Deserialize<'de> for Span {
@@ -218,8 +232,14 @@ pub struct Models {
     exec: Vec<ExecModel>,
     logs: Vec<LogModel>,
     nodes: Vec<NodeModel>,
+    machines: Vec<MachineModel>,
+    charts: Vec<ChartModel>,
+    definitions: Vec<DefinitionModel>,
+    objects: Vector<ObjectModel>,
     /// Whether an entry about nodes came since the engine last looked.
     news_of_nodes: bool,
+    /// The same for objects.
+    news_of_objects: bool,
 }
 
 impl Models {
@@ -241,12 +261,33 @@ impl Models {
         self.logs.extend(document.logs);
         self.news_of_nodes |= !document.nodes.is_empty();
         self.nodes.extend(document.nodes);
+        self.machines.extend(document.machines);
+        self.charts.extend(document.charts);
+        self.definitions.extend(document.definitions);
+        document.objects.into_iter().for_each(|entry| self.object(entry));
     }
 
     /// Adds an entry about nodes; it wins over earlier ones. It takes effect when time or a request goes on.
     pub fn node(&mut self, model: NodeModel) {
         self.news_of_nodes = true;
         self.nodes.push(model);
+    }
+
+    /// The entries about charts, in their order; the last one that fits counts.
+    #[must_use]
+    pub fn charts(&self) -> &[ChartModel] {
+        &self.charts
+    }
+
+    /// Adds an entry about machines; it wins over earlier ones. What it says of files, packages and units counts for a machine that
+    /// nobody looked at yet.
+    pub fn machine(&mut self, model: MachineModel) {
+        self.machines.push(model);
+    }
+
+    /// The entries about the machine of a node, in their order.
+    pub(crate) fn machines<'a>(&'a self, node: &'a str) -> impl DoubleEndedIterator<Item = &'a MachineModel> {
+        self.machines.iter().filter(move |entry| entry.matches(node))
     }
 
     /// Whether there was news of nodes since the last call.
@@ -374,6 +415,16 @@ pub struct ModelDocument {
     pub logs: Vec<LogModel>,
     /// Entries about nodes.
     pub nodes: Vec<NodeModel>,
+    /// Entries about the machines behind nodes.
+    pub machines: Vec<MachineModel>,
+    /// Entries about charts.
+    pub charts: Vec<ChartModel>,
+    /// Entries about definitions of kinds.
+    pub definitions: Vec<DefinitionModel>,
+    /// Entries about objects whose operator is elsewhere.
+    pub objects: Vec<ObjectModel>,
+    /// What else is taken in, by the names of [`INCLUDES`](crate::fixture::INCLUDES).
+    pub include: Vec<String>,
 }
 
 /// A document as it is written, with the sections that are refused by name.
@@ -390,9 +441,16 @@ struct Written {
     images: Vec<ImageModel>,
     #[serde(default)]
     pods: Vec<PodModel>,
-    objects: Option<de::IgnoredAny>,
-    machines: Option<de::IgnoredAny>,
-    charts: Option<de::IgnoredAny>,
+    #[serde(default)]
+    objects: Vec<ObjectModel>,
+    #[serde(default)]
+    definitions: Vec<DefinitionModel>,
+    #[serde(default)]
+    include: Vec<String>,
+    #[serde(default)]
+    machines: Vec<MachineModel>,
+    #[serde(default)]
+    charts: Vec<ChartModel>,
     #[serde(default)]
     logs: Vec<LogModel>,
     #[serde(default)]
@@ -404,16 +462,26 @@ struct Written {
 impl<'de> Deserialize<'de> for ModelDocument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let w = Written::deserialize(deserializer)?;
-        let refused = [("objects", w.objects.is_some()), ("machines", w.machines.is_some()), ("charts", w.charts.is_some())];
-        if let Some((section, _)) = refused.iter().find(|(_, given)| *given) {
-            return Err(de::Error::custom(format!("simulator: not modelled: section `{section}` of a Model document")));
-        }
         let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
         let whys = whys.chain(w.exec.iter().map(|m| &m.why)).chain(w.logs.iter().map(|m| &m.why)).chain(w.nodes.iter().map(|m| &m.why));
+        let whys = whys.chain(w.machines.iter().map(|m| &m.why)).chain(w.charts.iter().map(|m| &m.why));
+        let whys = whys.chain(w.definitions.iter().map(|m| &m.why)).chain(w.objects.iter().map(|m| &m.why));
+        w.objects.iter().try_for_each(ObjectModel::check).map_err(de::Error::custom)?;
         if whys.into_iter().any(|why| why.trim().is_empty()) {
             return Err(de::Error::custom("`why` of a model entry is empty; say why it is believed"));
         }
-        Ok(Self { images: w.images, pods: w.pods, exec: w.exec, logs: w.logs, nodes: w.nodes })
+        Ok(Self {
+            images: w.images,
+            pods: w.pods,
+            exec: w.exec,
+            logs: w.logs,
+            nodes: w.nodes,
+            machines: w.machines,
+            charts: w.charts,
+            definitions: w.definitions,
+            objects: w.objects,
+            include: w.include,
+        })
     }
 }
 
@@ -427,7 +495,7 @@ impl fmt::Display for PodMatch {
 }
 
 /// Whether a pattern with `*` and `?` covers a whole text. Linear in the text for each `*`.
-pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t, mut back) = (0, 0, None);
     while t < text.len() {
@@ -519,7 +587,8 @@ mod tests {
             (json!({"images": [{"match": "*", "pul": "1s", "why": "x"}]}), "unknown field `pul`"),
             (json!({"images": [{"match": "*", "pull": "soon", "why": "x"}]}), "`soon` is not a duration"),
             (json!({"images": [{"match": "*", "pull": "-1s", "why": "x"}]}), "is negative"),
-            (json!({"machines": []}), "not modelled: section `machines`"),
+            (json!({"charts": []}), "not modelled: section `charts`"),
+            (json!({"machines": [{"node": "*", "os": "debian"}]}), "missing field `why`"),
         ] {
             let got = parse(head(document)).unwrap_err();
             assert!(got.contains(error), "{got}");

@@ -130,6 +130,21 @@ impl Request {
         }
     }
 
+    /// A request as it comes off the wire: the method's name, and the path with its query, percent-encoded. Scheme and host may stand
+    /// before it. `None` for a method that no API has.
+    #[must_use]
+    pub fn from_uri(method: &str, uri: &str) -> Option<Self> {
+        let methods = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
+        let method = methods.into_iter().find(|known| known.as_str() == method)?;
+        let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let mut request = Self::new(method, path);
+        request.path = decoded(&request.path, false);
+        for (name, value) in &mut request.query {
+            (*name, *value) = (decoded(name, true), decoded(value, true));
+        }
+        Some(request)
+    }
+
     /// The same request, made by this user: what he may do is decided by roles and bindings.
     #[must_use]
     pub fn by(mut self, user: &User) -> Self {
@@ -203,6 +218,24 @@ impl Request {
     }
 }
 
+/// A text without percent-encoding; what is not well encoded stays as it is.
+fn decoded(text: &str, plus_is_space: bool) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while let Some(byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high * 16 + low);
+                at += 2;
+            }
+            (b'+', ..) if plus_is_space => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Names one open watch of one [`Cluster`](crate::Cluster).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u64);
@@ -250,6 +283,10 @@ pub struct Conduct {
     pub held: Option<Held>,
     /// It ends after so many bytes of its body, and the connection with it.
     pub cut: Option<usize>,
+    /// It stops after so many bytes of its body, and the connection stays.
+    pub stalls: Option<usize>,
+    /// So many blanks follow its body.
+    pub pad: u64,
 }
 
 impl Response {
@@ -275,6 +312,12 @@ impl Response {
     #[must_use]
     pub fn lost() -> Self {
         Self { status: 0, headers: Vec::new(), body: Body::Text(String::new()), conduct: Conduct::default() }
+    }
+
+    /// A connection that could not be opened.
+    #[must_use]
+    pub fn refused() -> Self {
+        Self { conduct: Conduct { refused: true, ..Conduct::default() }, ..Self::lost() }
     }
 
     /// The JSON body, `None` for text and watches.

@@ -2,6 +2,7 @@
 
 pub(crate) mod affinity;
 mod filters;
+mod load;
 mod needs;
 mod score;
 mod spread;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::json::{Text, Value, json};
 
 use self::filters::{Filters, Rejection};
+pub(crate) use self::load::Load;
 pub(crate) use self::needs::Needs;
 use crate::engine::Ctx;
 use crate::kinds;
@@ -61,7 +63,7 @@ fn place(ctx: &mut Ctx<'_>, pod: &Value) -> Result<Text, String> {
         let rejections: Vec<Rejection> = nodes().filter_map(|node| filters.check(node).err()).collect();
         return Err(message(pod, &rejections));
     }
-    let best = score::best(ctx.engine.index.nodes(), pod, &needs, &fitting);
+    let best = if fitting.len() == 1 { fitting } else { score::best(ctx.engine.index.nodes(), pod, &needs, &fitting) };
     let names: Vec<Text> = best.into_iter().map(|node| view::name(node).into()).collect();
     let choice = usize::try_from(ctx.engine.rng.below(names.len() as u64)).unwrap_or(0);
     names.into_iter().nth(choice).ok_or_else(|| "no nodes available to schedule pods".to_owned())

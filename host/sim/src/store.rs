@@ -5,9 +5,11 @@
 //! its entry, and two stores of one descent are compared in the size of their difference.
 
 mod content;
+mod features;
 mod lookup;
 mod meta;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -23,11 +25,13 @@ use crate::crd::Customs;
 use crate::defaults;
 use crate::kinds::{self, Kind};
 use crate::rng::Rng;
+use crate::rules::{Rule, Rules};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::view;
 
 pub(crate) use self::content::spec_differs;
+use self::features::Features;
 use self::lookup::Lookup;
 pub(crate) use self::meta::with_rv;
 use self::meta::{drop_no_owners, metadata, name, set_rv, text};
@@ -36,7 +40,7 @@ use self::meta::{drop_no_owners, metadata, name, set_rv, text};
 pub const DEFAULT_HISTORY: usize = 8192;
 
 /// The identity of an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The kind.
     pub kind: &'static Kind,
@@ -59,6 +63,32 @@ impl Key {
     pub fn of(kind: &'static Kind, object: &Value) -> Self {
         Self::new(kind, view::namespace(object), view::name(object))
     }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By kind, namespace and name.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_kind = if std::ptr::eq(self.kind, other.kind) { Ordering::Equal } else { self.kind.cmp(other.kind) };
+        by_kind.then_with(|| compare(&self.namespace, &other.namespace)).then_with(|| compare(&self.name, &other.name))
+    }
+}
+
+/// The order of two texts, eight bytes at a time: keys are compared more often than anything else is done.
+fn compare(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let (Some((head, rest)), Some((other, others))) = (a.split_first_chunk::<8>(), b.split_first_chunk::<8>()) {
+        if head != other {
+            return u64::from_be_bytes(*head).cmp(&u64::from_be_bytes(*other));
+        }
+        (a, b) = (rest, others);
+    }
+    a.cmp(b)
 }
 
 impl fmt::Display for Key {
@@ -109,6 +139,8 @@ type Objects = OrdMap<Key, Arc<Value>>;
 /// All objects of a cluster.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// Rules of the simulation that are switched off.
+    pub(crate) rules: Rules,
     rv: u64,
     rng: Rng,
     shelves: BTreeMap<&'static Kind, Shelf>,
@@ -122,6 +154,7 @@ pub struct Store {
     pinned: u64,
     /// Changes up to this number are forgotten.
     forgotten: u64,
+    features: Features,
     changes: Vec<Change>,
 }
 
@@ -130,6 +163,7 @@ impl Store {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
+            rules: Rules::default(),
             rv: 0,
             rng: Rng::new(seed),
             shelves: BTreeMap::new(),
@@ -139,8 +173,14 @@ impl Store {
             history_limit: DEFAULT_HISTORY,
             pinned: u64::MAX,
             forgotten: 0,
+            features: Features::default(),
             changes: Vec::new(),
         }
+    }
+
+    /// Whether a rule of the simulation holds; it does unless a test has switched it off.
+    pub(crate) fn follows(&self, rule: Rule) -> bool {
+        self.rules.hold(rule)
     }
 
     /// The object with this key.
@@ -479,6 +519,12 @@ impl Store {
             }));
         }
         found
+    }
+
+    /// Forgets every change so far, whoever still wants to see it.
+    pub(crate) fn forget(&mut self) {
+        self.history.clear();
+        self.forgotten = self.rv;
     }
 
     /// Limits how many changes can still be watched; at least one.

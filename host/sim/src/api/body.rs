@@ -4,7 +4,7 @@ use crate::json::Value;
 
 use super::options::WriteOptions;
 use super::{Call, Cx, Verb, strict};
-use crate::kinds::Kind;
+use crate::kinds::{self, Kind};
 use crate::request::Request;
 use crate::status::Status;
 use crate::{apply, crd, validate, view};
@@ -48,23 +48,19 @@ pub(super) fn json(request: &Request) -> Result<Value, Status> {
 /// Reads an object and checks that it is what the path says: kind, version, name and namespace; and that its fields have the types
 /// that they should. Fields that nobody knows are dropped.
 pub(super) fn object(cx: &mut Cx<'_>, call: &Call, request: &Request, options: &WriteOptions) -> Result<Value, Status> {
-    let unrecognized = |why: &str| {
-        let kind = call.kind.kind;
-        Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}")))
-    };
-    let mut object = match json(request) {
-        Ok(Value::Null) if request.body.is_empty() => return unrecognized("the body is empty"),
-        Ok(Value::Null) => crate::json::json!({}),
-        Err(status) if status.code() == 400 => return unrecognized(status.message()),
-        outcome => outcome?,
-    };
-    if !object.is_object() {
-        return unrecognized("the body is not an object");
-    }
+    let mut object = whole(call.kind, request)?;
     crd::check_kind(call.kind, &object, &request.body)?;
-    check_type(call, &object)?;
-    validate::shape(call.kind, &object).map_err(|why| undecodable(call.kind, &why))?;
-    strict::body(cx, call, options.validation, &request.body, &mut object).map_err(|why| undecodable(call.kind, &why))?;
+    if let Some(why) = unfit(call.kind, &object) {
+        return Err(undecodable(call.kind, &object, &why));
+    }
+    if other_version(call.kind, &object) && call.kind.custom().is_some() {
+        // Nothing is known of the fields of a version that is not served.
+        strict::foreign(cx, call.kind, options.validation, &object).map_err(|why| undecodable(call.kind, &object, &why))?;
+    }
+    check_version(call.kind, &object)?;
+    validate::shape(call.kind, &object).map_err(|why| undecodable(call.kind, &object, &why))?;
+    let known = strict::body(cx, call, options.validation, &request.body, &mut object);
+    known.map_err(|why| undecodable(call.kind, &object, &why))?;
     if !call.name.is_empty() && object.get("metadata").is_none_or(Value::is_object) {
         check_named(call, &object)?;
     }
@@ -72,27 +68,124 @@ pub(super) fn object(cx: &mut Cx<'_>, call: &Call, request: &Request, options: &
     Ok(object)
 }
 
-fn undecodable(kind: &Kind, why: &str) -> Status {
-    Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind))
+/// Reads the body as an object of which kind and version can be told.
+fn whole(kind: &Kind, request: &Request) -> Result<Value, Status> {
+    let unrecognized = |why: String| {
+        let (body, must) = (summary(&request.body), kind.kind);
+        Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {must}): {why} ({body})")))
+    };
+    let unparsed = |why: &str| unrecognized(format!("couldn't get version/kind; json parse error: {why}"));
+    let object = match json(request) {
+        Ok(Value::Null) if request.body.is_empty() => return unparsed("unexpected end of JSON input"),
+        Ok(Value::Null) if kind.custom().is_none() => crate::json::json!({}),
+        Ok(object) => object,
+        Err(status) if status.code() == 400 => {
+            // What Go can read and this parser cannot (a number beyond all bounds) is told in the words of the parser.
+            let fault = crate::json::syntax::fault(&request.body);
+            return unparsed(fault.as_deref().unwrap_or(status.message()));
+        }
+        Err(status) => return Err(status),
+    };
+    if !object.is_object() && !object.is_null() {
+        let found = validate::json_type(&object);
+        return unparsed(&format!("json: cannot unmarshal {found} into Go value of type {TYPE_META}"));
+    }
+    for name in ["apiVersion", "kind"] {
+        if let Some(wrong) = object.get(name).filter(|value| !value.is_string() && !value.is_null()) {
+            let found = validate::json_type(wrong);
+            return unparsed(&format!("json: cannot unmarshal {found} into Go struct field .{name} of type string"));
+        }
+    }
+    let version = view::text(&object, &["apiVersion"]);
+    if version.matches('/').count() > 1 {
+        return unrecognized(format!("unexpected GroupVersion string: {version}"));
+    }
+    Ok(object)
 }
 
-/// Checks `apiVersion` and `kind`; both may be left out.
+/// What Go calls the struct into which it reads version and kind.
+const TYPE_META: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// How much of a body is shown.
+const SHOWN: usize = 30;
+
+/// The beginning of a body: as it came when it begins like an object, in hexadecimal digits otherwise.
+fn summary(body: &[u8]) -> String {
+    let (start, more) = body.split_at_checked(SHOWN).map_or((body, ""), |(start, rest)| (start, if rest.is_empty() { "" } else { " ..." }));
+    let shown = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    shown + more
+}
+
+fn undecodable(kind: &Kind, object: &Value, why: &str) -> Status {
+    let given = |field: &str| Some(view::text(object, &[field])).filter(|text| !text.is_empty());
+    let version = given("apiVersion").map_or(kind.version, |given| given.rsplit('/').next().unwrap_or(given));
+    Status::bad_request(format!("{} in version {version:?} cannot be handled as a {}: {why}", given("kind").unwrap_or(kind.kind), kind.kind))
+}
+
+/// Why an object that is of another kind than it should be cannot be read as one, in the words of the server.
+fn unfit(kind: &Kind, object: &Value) -> Option<String> {
+    if kind.custom().is_some() {
+        return None;
+    }
+    let given = |field: &str| Some(view::text(object, &[field])).filter(|text| !text.is_empty());
+    let (own, of) = (kind.api_version(), given("kind").unwrap_or(kind.kind));
+    let version = given("apiVersion").unwrap_or(&own);
+    if of == kind.kind && (version == own || served_once(kind, version)) {
+        return None;
+    }
+    let scheme = if AGGREGATED.contains(&kind.group) { kind.group } else { "" };
+    let known = kinds::ALL.iter().chain(kinds::REVIEWS).any(|known| {
+        let here = if AGGREGATED.contains(&known.group) { known.group } else { "" };
+        known.kind == of && known.api_version() == version && here == scheme
+    });
+    Some(if known {
+        let group = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
+        let from = version.rsplit('/').next().unwrap_or(version);
+        format!("converting ({from}.{of}) to ({group}.{}): unknown conversion", kind.kind)
+    } else {
+        format!("no kind {of:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+    })
+}
+
+/// The groups whose server is another one, which knows nothing of the other groups.
+const AGGREGATED: [&str; 2] = ["apiextensions.k8s.io", "apiregistration.k8s.io"];
+
+/// Versions that the server can still read and does not serve any more.
+const ONCE_SERVED: [(&str, &[&str]); 3] =
+    [("apps", &["v1beta1", "v1beta2"]), ("batch", &["v1beta1"]), ("policy", &["v1beta1"])];
+
+fn served_once(kind: &Kind, version: &str) -> bool {
+    let Some((group, version)) = version.split_once('/') else { return false };
+    group == kind.group && ONCE_SERVED.iter().any(|(of, versions)| *of == group && versions.contains(&version))
+}
+
+fn other_version(kind: &Kind, object: &Value) -> bool {
+    let given = view::text(object, &["apiVersion"]);
+    given != kind.api_version() && given.split_once('/').is_some_and(|(group, _)| group == kind.group)
+}
+
+/// Refuses another version than that of the path. Only a custom resource has to say it.
+fn check_version(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let (given, expected) = (view::text(object, &["apiVersion"]), kind.api_version());
+    if given == expected || (given.is_empty() && kind.custom().is_none()) {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("the API version in the data ({given}) does not match the expected API version ({expected})")))
+}
+
+/// Why what a patch made cannot be read as this kind any more.
+pub(super) fn misfit(kind: &Kind, object: &Value) -> Option<String> {
+    unfit(kind, object).or_else(|| check_version(kind, object).err().map(|status| status.message().to_owned()))
+}
+
+/// Checks `apiVersion` and `kind` of what is to be read as this kind; both may be left out.
 pub(super) fn check_type(call: &Call, object: &Value) -> Result<(), Status> {
-    let (kind, version) = (view::text(object, &["kind"]), view::text(object, &["apiVersion"]));
-    if !kind.is_empty() && kind != call.kind.kind {
-        return Err(Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {}: the path leads to {}",
-            call.kind.kind,
-            call.kind.group_resource()
-        )));
-    }
-    let expected = call.kind.api_version();
-    if !version.is_empty() && version != expected {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({expected})"
-        )));
-    }
-    Ok(())
+    unfit(call.kind, object).map_or(Ok(()), |why| Err(undecodable(call.kind, object, &why)))?;
+    check_version(call.kind, object)
 }
 
 /// Refuses the body of a PUT that does not say its name.

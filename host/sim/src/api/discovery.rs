@@ -1,5 +1,7 @@
 //! What the server says about itself: versions, groups, resources; in one aggregated document or in many.
 
+use sha2::{Digest, Sha256};
+
 use crate::json::{Value, json};
 
 use super::accept;
@@ -62,6 +64,7 @@ static BINDING: Kind = Kind {
     categories: &[],
     status: kinds::Modelling::Modelled,
     definition: None,
+    rank: kinds::rank("", "bindings"),
 };
 
 /// Answers `/api`, `/apis` and below. The path was checked before. `customs` are the served kinds of custom resources.
@@ -80,14 +83,15 @@ pub(crate) fn answer(segments: &[String], request: &Request, customs: &[&'static
     Response::json(200, here.document(&segments).into())
 }
 
-/// `/version`.
-pub(crate) fn version(git_version: &str) -> Value {
+/// `/version` of a server of this version, which behaves like the emulated one (`1.35`).
+pub(crate) fn version(git_version: &str, emulated: Option<&str>) -> Value {
     let mut numbers = git_version.trim_start_matches('v').split('.');
     let major = numbers.next().unwrap_or_default();
     let minor = numbers.next().unwrap_or_default();
-    let oldest = minor.parse::<u32>().unwrap_or(0).saturating_sub(1).to_string();
+    let (_, emulated) = emulated.and_then(|emulated| emulated.split_once('.')).unwrap_or((major, minor));
+    let oldest = emulated.parse::<u32>().unwrap_or(0).saturating_sub(1).to_string();
     json!({
-        "emulationMajor": major, "emulationMinor": minor, "minCompatibilityMajor": major, "minCompatibilityMinor": oldest,
+        "emulationMajor": major, "emulationMinor": emulated, "minCompatibilityMajor": major, "minCompatibilityMinor": oldest,
         "major": major, "minor": minor, "gitVersion": git_version, "gitCommit": "simulator", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "go1.26", "compiler": "gc", "platform": "linux/amd64",
     })
@@ -197,6 +201,9 @@ impl Here<'_> {
             "verbs": self.verbs(kind),
         });
         name_shortly(kind, &mut main);
+        if !kind.is(&BINDING) && !kinds::REVIEWS.contains(&kind) {
+            main["storageVersionHash"] = storage_version_hash(kind).into();
+        }
         let mut all = vec![main];
         for (name, group, version, of, verbs) in self.subresources(kind) {
             let mut sub = json!({
@@ -264,6 +271,15 @@ fn name_shortly(kind: &Kind, resource: &mut Value) {
     }
 }
 
+/// What tells the version in which objects of a kind are stored from any other (`StorageVersionHash` of
+/// `k8s.io/apiserver/pkg/endpoints/discovery`).
+fn storage_version_hash(kind: &Kind) -> String {
+    let version = crate::crd::stored_version(kind);
+    let version = if kind.group.is_empty() { format!("/{version}") } else { version };
+    let digest = Sha256::digest(format!("{version}/{}", kind.kind).as_bytes());
+    crate::base64::encode(&digest[..8])
+}
+
 /// The tag of a document: equal documents have equal tags. FNV-1a, for nobody guards anything with it.
 fn tag(document: &Value) -> String {
     let hash =
@@ -314,7 +330,7 @@ mod tests {
 
     #[test]
     fn versions_are_split() {
-        let v = version("v1.33.2");
+        let v = version("v1.33.2", None);
         assert_eq!((v["major"].as_str(), v["minor"].as_str(), v["gitVersion"].as_str()), (Some("1"), Some("33"), Some("v1.33.2")));
     }
 }

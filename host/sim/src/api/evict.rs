@@ -1,7 +1,7 @@
 //! Eviction: deleting a pod only when its disruption budget allows it.
 //!
-//! The order of decisions is that of `pkg/registry/core/pod/storage/eviction.go` of v1.36. A real server tries again when the
-//! budget was written by somebody else in between; here nobody can be in between.
+//! What is decided is in [`crate::eviction`]; here is what is done. A real server tries again when the budget was written by somebody
+//! else in between; here nobody can be in between.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use jiff::Timestamp;
 
 use super::{Call, Cx, body, check_dry_run, dry_run, write};
 use crate::controllers::{disruption, pods};
+use crate::eviction::{self, Decision};
 use crate::gc;
 use crate::kinds;
 use crate::request::{Method, Request, Response};
+use crate::rules::Rule;
 use crate::status::{Cause, Status};
 use crate::store::Key;
 use crate::view;
 
-/// More unconfirmed evictions than this stop all further ones.
-const MOST_DISRUPTED: usize = 2000;
 const VIOLATES: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 
 /// `POST …/pods/NAME/eviction`.
@@ -32,9 +32,7 @@ pub(super) fn evict(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<R
     let asked = Asked::of(&eviction, from_query)?;
     let key = call.key();
     let pod = cx.store.get(&key).cloned().ok_or_else(|| Status::not_found(kinds::POD, &call.name))?;
-    if !is_past_protection(&pod) {
-        spend(cx, &key, &pod, asked.is_rehearsal())?;
-    }
+    spend(cx, &key, &pod, asked.is_rehearsal())?;
     finish(cx, &key, asked)?;
     Ok(Response::json(201, Arc::new(success(201))))
 }
@@ -96,69 +94,33 @@ fn undecodable(why: &str) -> Status {
     Status::bad_request(format!("Eviction in version \"v1\" cannot be handled as a Eviction: {why}"))
 }
 
-/// A pod that has not started, has ended, or is going already may go whatever its budget says.
-fn is_past_protection(pod: &Value) -> bool {
-    matches!(view::text(pod, &["status", "phase"]), "Pending" | "Succeeded" | "Failed") || view::is_terminating(pod)
-}
-
 /// Takes one disruption off the budget of the pod, if it has one and needs one.
 fn spend(cx: &mut Cx<'_>, key: &Key, pod: &Value, dry_run: bool) -> Result<(), Status> {
     let budgets: Vec<(Key, Arc<Value>)> = cx
         .store
         .list(kinds::POD_DISRUPTION_BUDGET, Some(&key.namespace))
-        .filter(|(_, budget)| view::selects(view::at(budget, &["spec", "selector"]), view::labels(pod)))
+        .filter(|(_, budget)| eviction::covers(budget, pod))
         .map(|(key, budget)| (key.clone(), Arc::clone(budget)))
         .collect();
-    let [(budget_key, budget)] = budgets.as_slice() else {
-        let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        return if budgets.is_empty() { Ok(()) } else { Err(Status::new(500, "", text, Value::Null)) };
-    };
-    if !pods::is_ready(pod) && may_lose_unready(budget) {
+    let covering: Vec<&Value> = budgets.iter().map(|(_, budget)| &**budget).collect();
+    if !cx.store.follows(Rule::EvictionBudget) {
         return Ok(());
     }
-    check(budget)?;
-    if dry_run {
-        return Ok(());
-    }
-    let spent = spent(budget, &key.name, cx.now);
-    cx.store.update_with(budget_key, spent, |_, _, _| false, false).map(drop)
-}
-
-/// Whether an unready pod may go without being counted.
-fn may_lose_unready(budget: &Value) -> bool {
-    let (healthy, desired) = (view::count(budget, &["status", "currentHealthy"]), view::count(budget, &["status", "desiredHealthy"]));
-    view::text(budget, &["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow" || (healthy >= desired && desired > 0)
-}
-
-/// Refuses when the budget has nothing to give, or does not know yet.
-fn check(budget: &Value) -> Result<(), Status> {
-    let name = view::name(budget);
-    let allowed = view::count(budget, &["status", "disruptionsAllowed"]);
-    if view::count(budget, &["status", "observedGeneration"]) < view::generation(budget) {
-        return Err(refused(10, &format!("The disruption budget {name} is still being processed by the server.")));
-    }
-    if allowed < 0 {
-        return Err(forbidden(name, "pdb disruptions allowed is negative"));
-    }
-    if view::at(budget, &["status", "disruptedPods"]).and_then(Value::as_object).is_some_and(|pods| pods.len() > MOST_DISRUPTED) {
-        return Err(forbidden(name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
-    }
-    if allowed > 0 {
-        return Ok(());
-    }
-    let (healthy, desired) = (view::count(budget, &["status", "currentHealthy"]), view::count(budget, &["status", "desiredHealthy"]));
-    let closed = view::condition(budget, "DisruptionAllowed")
-        .filter(|c| view::text(c, &["status"]) == "False" && !view::text(c, &["message"]).is_empty())
-        .map(|c| (view::text(c, &["reason"]), view::text(c, &["message"])));
-    let why = match closed {
-        Some(("SyncFailed", message)) => {
-            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}")
+    match eviction::decide(pod, &covering) {
+        Decision::Free | Decision::Uncounted(_) => Ok(()),
+        Decision::Counted(_) if dry_run || !cx.store.follows(Rule::EvictionCount) => Ok(()),
+        Decision::Counted(budget) => {
+            let spent = spent(budget, &key.name, cx.now);
+            let budget_key = Key::of(kinds::POD_DISRUPTION_BUDGET, budget);
+            cx.store.update_with(&budget_key, spent, |_, _, _| false, false).map(drop)
         }
-        _ if healthy <= desired => format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"),
-        Some((reason, message)) => format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}"),
-        None => format!("The disruption budget {name} does not allow evicting pods currently"),
-    };
-    Err(refused(0, &why))
+        Decision::Refused { retry_after, why, .. } => Err(refused(retry_after, &why)),
+        Decision::Forbidden { budget, why } => Err(forbidden(view::name(budget), why)),
+        Decision::Several => {
+            let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            Err(Status::new(500, "", text, Value::Null))
+        }
+    }
 }
 
 fn refused(retry_after: u32, why: &str) -> Status {

@@ -1,6 +1,7 @@
 //! The API server: from a request to an answer. Nothing in here knows of time passing, faults or overlays.
 
 pub(crate) mod accept;
+pub(crate) mod accounts;
 mod body;
 pub(crate) mod discovery;
 mod evict;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::json::{Map, Value, json};
+use crate::kinds;
 
 use super::{Call, Cx, Verb, scale};
 use crate::base64;
@@ -30,6 +31,9 @@ pub(crate) struct ListOptions {
     pub(crate) rv: Option<u64>,
     exact: bool,
 }
+
+/// In the place of the version of a snapshot: whatever is there when the list goes on.
+const NEWEST: u64 = 0;
 
 /// A continue token: the snapshot and where in it to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +103,8 @@ impl ListOptions {
         if proceed.is_some() && rv.is_some_and(|rv| rv > 0) {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
-        let exact = exact(request, rv, call.verb == Verb::Watch)?;
+        let paged = limit > 0 && proceed.is_none();
+        let exact = exact(request, rv, call.verb == Verb::Watch, paged)?;
         Ok(Self { labels, fields, limit, proceed, rv, exact })
     }
 
@@ -118,12 +123,12 @@ impl ListOptions {
     }
 }
 
-/// Whether a list asks for exactly one resource version.
-fn exact(request: &Request, rv: Option<u64>, watch: bool) -> Result<bool, Status> {
+/// Whether a list asks for exactly one resource version. A page of one does so without saying it.
+fn exact(request: &Request, rv: Option<u64>, watch: bool, paged: bool) -> Result<bool, Status> {
     let field = "resourceVersionMatch";
     let refuse = |cause: &Cause| Err(Status::invalid_options("ListOptions", cause));
     match (request.query(field).unwrap_or_default(), rv) {
-        ("", _) => Ok(false),
+        ("", rv) => Ok(paged && !watch && rv.is_some_and(|rv| rv > 0)),
         // What a watch may ask for is checked where it is opened.
         (_, _) if watch => Ok(false),
         ("NotOlderThan" | "Exact", None) => {
@@ -167,36 +172,48 @@ impl Listing {
             return Ok(Self { rv: current, objects, proceed: None, remaining: None });
         }
         let namespace = call.namespace.as_deref();
+        // Behind a selector a page ends with a token when there is anything after it, selected or not. Only of the pods of a node the
+        // server has an index.
+        let beyond = |last: &Key| store.list_after(call.kind, namespace, Some((&last.namespace, &last.name))).next().is_some();
+        let indexed = call.kind.is(kinds::POD) && options.fields.equal_to("spec.nodeName").is_some();
+        let beyond = Some(&beyond as &dyn Fn(&Key) -> bool).filter(|_| !indexed);
         if let Some(found) = store.candidates(call.kind, namespace, &options.labels, &options.fields) {
             let limit = if options.rv == Some(0) { 0 } else { options.limit };
-            return Ok(Self::page(current, found, options, limit, None));
+            return Ok(Self::page(current, found, options, limit, None, beyond));
         }
         let all = store.list(call.kind, namespace);
         // A list that may come from a cache is not paged by the server.
         let limit = if options.rv == Some(0) { 0 } else { options.limit };
-        Ok(Self::page(current, all, options, limit, Some(store.count(call.kind, namespace))))
+        Ok(Self::page(current, all, options, limit, Some(store.count(call.kind, namespace)), beyond))
     }
 
     /// A list of the state at an earlier resource version.
     fn snapshot(store: &Store, call: &Call, options: &ListOptions) -> Result<Self, Status> {
         let rv = options.proceed.as_ref().map_or(options.rv.unwrap_or(0), |token| token.rv);
+        let rv = if rv == NEWEST && options.proceed.is_some() { store.rv() } else { rv };
         if rv > store.rv() {
             return Err(too_new(rv, store.rv()));
         }
         let start = options.proceed.as_ref().map(|t| (t.namespace.as_str(), t.name.as_str()));
         let Some(rest) = store.list_at(call.kind, call.namespace.as_deref(), rv, start) else {
-            return Err(expired(options.proceed.as_ref(), store.rv(), rv));
+            return Err(expired(options.proceed.as_ref()));
         };
-        Ok(Self::page(rv, rest, options, options.limit, options.proceed.as_ref().and_then(|token| token.left)))
+        let beyond = |last: &Key| {
+            let after = Some((last.namespace.as_str(), last.name.as_str()));
+            store.list_at(call.kind, call.namespace.as_deref(), rv, after).is_some_and(|mut rest| rest.next().is_some())
+        };
+        Ok(Self::page(rv, rest, options, options.limit, options.proceed.as_ref().and_then(|token| token.left), Some(&beyond)))
     }
 
-    /// The first `limit` selected objects of `all`, of which there are `count` if that is known.
+    /// The first `limit` selected objects of `all`, of which there are `count` if that is known. `beyond` tells whether there is
+    /// anything after an object, where it is not what is selected that counts.
     fn page<'a>(
         rv: u64,
         all: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>,
         options: &ListOptions,
         limit: usize,
         count: Option<usize>,
+        beyond: Option<&dyn Fn(&Key) -> bool>,
     ) -> Self {
         let mut selected = all.filter(|(_, object)| options.selects(object));
         let mut listing = Self { rv, objects: Vec::new(), proceed: None, remaining: None };
@@ -212,7 +229,11 @@ impl Listing {
         let rest = match count.filter(|_| options.selects_all()) {
             Some(count) => count.saturating_sub(listing.objects.len()),
             None if options.selects_all() => selected.count(),
-            None => usize::from(selected.next().is_some()),
+            None if limit == 0 || listing.objects.len() < limit => 0,
+            None => usize::from(match (beyond, last) {
+                (Some(beyond), Some(last)) => beyond(last),
+                _ => selected.next().is_some(),
+            }),
         };
         if let Some(last) = last.filter(|_| rest > 0) {
             let left = options.selects_all().then_some(rest);
@@ -247,9 +268,9 @@ fn without_type(object: &Value) -> Value {
     Value::Object(fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")).map(|(n, v)| (n.clone(), v.clone())).collect())
 }
 
-fn expired(token: Option<&Token>, current: u64, wanted: u64) -> Status {
+fn expired(token: Option<&Token>) -> Status {
     let Some(token) = token else {
-        return Status::expired(format!("The resourceVersion for the provided list is too old: {wanted} (current: {current})"));
+        return Status::expired("The resourceVersion for the provided list is too old.");
     };
     let status = Status::expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the \
@@ -257,7 +278,7 @@ fn expired(token: Option<&Token>, current: u64, wanted: u64) -> Status {
          the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time \
          the first chunk was returned and now may show up in the list.",
     );
-    let fresh = Token { rv: current, ..token.clone() };
+    let fresh = Token { rv: NEWEST, left: None, ..token.clone() };
     let mut value = status.into_value();
     view::set(&mut value, &["metadata", "continue"], fresh.encode());
     Status::from_value(value)

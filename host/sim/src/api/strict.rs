@@ -5,10 +5,12 @@ use super::{Call, Cx};
 use crate::apply::plain_in_go;
 use crate::crd;
 use crate::json::Value;
+use crate::kinds::Kind;
 use crate::openapi;
 use crate::patch::PatchKind;
 use crate::schema::{self, ANY, Finding, Type};
 use crate::status::Status;
+use crate::view;
 
 /// All warnings of one answer have at most this many characters.
 const MOST_CHARACTERS: usize = 4096;
@@ -44,6 +46,19 @@ pub(super) fn body(cx: &mut Cx<'_>, call: &Call, wanted: Validation, text: &[u8]
         found.sort_by_key(|text| (text.contains(".metadata."), text.clone()));
     }
     tell(cx, wanted, found)
+}
+
+/// Tells the fields of a custom resource in a version that is not served, of which nobody knows any.
+pub(super) fn foreign(cx: &mut Cx<'_>, kind: &Kind, wanted: Validation, object: &Value) -> Result<(), String> {
+    let metadata = schema::unknown(crd::frame(), object, None);
+    let mut found: Vec<String> = metadata.into_iter().filter(|path| path.starts_with("metadata.")).collect();
+    let own = ["apiVersion", "kind", "metadata"];
+    let others = object.as_object().into_iter().flatten().map(|(name, _)| name.to_string());
+    found.extend(others.filter(|name| !own.contains(&name.as_str())));
+    if view::text(object, &["kind"]) != kind.kind {
+        return Ok(());
+    }
+    tell(cx, wanted, found.into_iter().map(|path| Finding::Unknown(path).to_string()).collect())
 }
 
 /// Looks for such fields in a patch and in what it makes of an object, and drops them.

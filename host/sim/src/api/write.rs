@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::json::{Value, json};
 
 use super::options::{self, WriteOptions};
-use super::{Call, Cx, Verb, body, plugins, scale, service, strict};
+use super::{Call, Cx, Verb, accounts, body, plugins, scale, service, strict};
 use crate::kinds::{self, Kind};
 use crate::patch::{self, PatchKind};
 use crate::request::{Request, Response};
@@ -62,6 +62,9 @@ fn insert(cx: &mut Cx<'_>, call: &Call, mut object: Value, options: &WriteOption
         view::set(&mut object, &["metadata", "managedFields"], noted);
     }
     cx.admit(&mut object);
+    if call.kind.is(kinds::POD) {
+        accounts::admit(cx.store, &mut object)?;
+    }
     plugins::create(cx.store, call, &mut object)?;
     access::escalation::check(cx.store, cx.user, call, None, &object)?;
     defaults::apply(call.kind, &mut object);
@@ -184,8 +187,18 @@ pub(super) fn patch(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<R
     if !after.is_object() {
         return Err(Status::unprocessable());
     }
-    body::check_type(call, &after).map_err(|status| Status::invalid_patch(&after, status.message()))?;
-    validate::changed_shape(call.kind, &before, &after).map_err(|why| Status::invalid_patch(&after, &why))?;
+    if kind == PatchKind::Strategic {
+        let shown = || apply::plain_in_go(&serde_json::from_slice(&request.body).unwrap_or_default());
+        let shape = validate::converted_shape(call.kind, &before, &after);
+        shape.map_err(|why| Status::invalid_patch_text(&shown(), &why))?;
+        // Such a patch is merged into an object of the type of the path, whatever it says.
+        for field in ["apiVersion", "kind"] {
+            view::set(&mut after, &[field], view::text(&before, &[field]));
+        }
+    } else {
+        body::misfit(call.kind, &after).map_or(Ok(()), |why| Err(Status::invalid_patch(&after, &why)))?;
+        validate::changed_shape(call.kind, &before, &after).map_err(|why| Status::invalid_patch(&after, &why))?;
+    }
     strict::patched(cx, call, (options.validation, kind), &request.body, &before, &mut after)?;
     body::place(call, &mut after)?;
     same_uid(call, &after, &before, 1)?;
@@ -204,7 +217,7 @@ fn apply(cx: &mut Cx<'_>, call: &Call, request: &Request, options: &WriteOptions
     let (config, twice) = apply::read(&request.body)?;
     let time = view::stamp(cx.now);
     let mut object = apply::applied(&writer(call, options, &time), before.as_deref(), &config, options.force)?;
-    validate::changed_shape(call.kind, before.as_deref().unwrap_or(&Value::Null), &object).map_err(|why| {
+    validate::converted_shape(call.kind, before.as_deref().unwrap_or(&Value::Null), &object).map_err(|why| {
         let kind = format!("{}, Kind={}", call.kind.api_version(), call.kind.kind);
         let about = apply::about(&config);
         let why =

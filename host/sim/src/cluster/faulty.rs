@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{Cluster, Order, actor};
 use crate::api::{self, Call, Target};
 use crate::faults::{Act, Action, Decision, Deed, Disturbance, FaultsDocument, Held, HoldId, Rule, Side, Subject};
+use crate::model::Span;
 use crate::request::{Body, Conduct, Request, Response};
 use crate::status::Status;
 use crate::view;
@@ -19,6 +20,9 @@ impl Cluster {
     pub fn disturb(&mut self, document: FaultsDocument) {
         let now = self.engine.now();
         document.rules.into_iter().for_each(|rule| self.faults.push(rule, now));
+        if let Some(skew) = document.clock {
+            self.faults.set_skew(skew.0);
+        }
         for happening in document.happenings {
             let at = view::later(now, happening.at.0);
             self.faults.schedule(view::later(at, happening.deed.delay.0), happening.deed);
@@ -69,9 +73,25 @@ impl Cluster {
         match action {
             Action::Fail(failure) => return failure.status().into(),
             Action::Conflict => return Status::modified(call.kind, &call.name).into(),
-            Action::Refuse => return Response { conduct: Conduct { refused: true, ..conduct }, ..Response::lost() },
+            Action::Refuse => return Response::refused(),
             Action::LostBefore => return Response::lost(),
             Action::LostAfter => return self.lost_after(call, request),
+            Action::Delayed(delay) => {
+                let deed = Deed { delay: Span::ZERO, act: Act::Late(Box::new(request.clone())) };
+                self.faults.schedule(view::later(self.engine.now(), delay.0), deed);
+                return Response::lost();
+            }
+            Action::Down(span) => {
+                self.faults.go_down(view::later(self.engine.now(), span.0));
+                return Response::refused();
+            }
+            Action::Answer(document) => {
+                let response = self.answer(call, request, &order);
+                if let Body::Watch(id) = response.body {
+                    self.close_watch(id);
+                }
+                return if response.status < 300 { Response::json(200, document.into()) } else { response };
+            }
             Action::Hold(Side::Before) => {
                 let held = self.hold(Side::Before, call);
                 return Response { conduct: Conduct { held: Some(held), ..conduct }, ..Response::lost() };
@@ -80,6 +100,8 @@ impl Cluster {
             Action::After(deed) => self.soon(deed, false),
             Action::Late(late) => conduct.late = late.0,
             Action::Truncate(bytes) => conduct.cut = Some(bytes),
+            Action::Stall(bytes) => conduct.stalls = Some(bytes),
+            Action::Pad(blanks) => conduct.pad = blanks,
             Action::DropWatch(events) => order.watch = Disturbance { after: Some(events), ..Disturbance::default() },
             Action::ExpireWatch(events) => {
                 order.watch = Disturbance { after: Some(events), expires: true, ..Disturbance::default() };
@@ -91,6 +113,12 @@ impl Cluster {
             Action::Stale => {}
         }
         Response { conduct, ..self.answer(call, request, &order) }
+    }
+
+    /// Whether nobody can be reached for this; rules about requests for resources count what they refuse, elsewhere.
+    pub(super) fn is_unreachable(&self, request: &Request, target: &Target) -> bool {
+        let (now, resource) = (self.engine.now(), matches!(target, Target::Resource(_)));
+        self.faults.is_down(now) || (!resource && self.faults.refuses_all(&request.user_agent, now))
     }
 
     fn lost_after(&mut self, call: &Call, request: &Request) -> Response {
@@ -127,6 +155,11 @@ impl Cluster {
     fn act(&mut self, deed: &Deed) {
         let write = match &deed.act {
             Act::Model(entries) => return self.engine.models.extend((**entries).clone().into()),
+            Act::Late(request) => {
+                // The client's own doing: whether it still fits is for the API to say, and for nobody to hear.
+                self.carry_out(request, actor(request), |cluster, call| cluster.answer(call, request, &Order::default()));
+                return;
+            }
             Act::Write(write) => write,
         };
         let request = write.request();

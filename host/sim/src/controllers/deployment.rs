@@ -11,6 +11,7 @@ use super::template::{self, POD_TEMPLATE_HASH};
 use super::{deployment_scale as scale, fenceposts, owner_reference, revisions, rollout};
 use crate::engine::Ctx;
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -65,7 +66,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     }
     let deployment = status::sync_paused(ctx, key, deployment)?;
     let mut seen = divide(key, deployment, sets);
-    let paused = view::flag(&seen.deployment, &["spec", "paused"]);
+    let paused = view::flag(&seen.deployment, &["spec", "paused"]) && ctx.store.follows(Rule::DeploymentPause);
     if paused || scale::is_scaling_event(&seen) {
         revise(ctx, &mut seen, false)?;
         scale::scale(ctx, &mut seen)?;
@@ -204,6 +205,9 @@ fn make(ctx: &mut Ctx<'_>, seen: &mut View, newest: i64) -> Result<(), Status> {
 /// Deletes the oldest revisions beyond the history limit, when nothing of them is left.
 pub(crate) fn clean_up(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
     let Some(limit) = view::int(&seen.deployment, &["spec", "revisionHistoryLimit"]) else { return Ok(()) };
+    if !ctx.store.follows(Rule::DeploymentHistory) {
+        return Ok(());
+    }
     let mut old: Vec<&Set> = seen.old.iter().filter(|(_, set)| !view::is_terminating(set)).collect();
     old.sort_by_key(|(_, set)| revisions::of(set));
     let excess = old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));

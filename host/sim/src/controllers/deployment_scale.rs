@@ -6,6 +6,7 @@ use super::deployment::{Set, View};
 use super::fenceposts::{self, replicas};
 use super::revisions;
 use crate::engine::Ctx;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::view;
 
@@ -52,7 +53,7 @@ pub(crate) fn scale(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<(), Status> {
         }
         return Ok(());
     }
-    if !fenceposts::is_rolling(&deployment) {
+    if !fenceposts::is_rolling(&deployment) || !ctx.store.follows(Rule::DeploymentProportional) {
         return Ok(());
     }
     let surge = fenceposts::resolve(&deployment).surge;

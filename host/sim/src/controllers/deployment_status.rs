@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::deployment::View;
 use super::fenceposts;
 use crate::engine::{Ctx, Work};
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -139,6 +140,9 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
 
 /// Writes the status when it differs; whether it did.
 fn write(ctx: &mut Ctx<'_>, seen: &View, mut counted: Value) -> Result<bool, Status> {
+    if !ctx.store.is_at_least(35) {
+        view::remove(&mut counted, &["status", "terminatingReplicas"]);
+    }
     let Some(status) = view::remove(&mut counted, &["status"]) else { return Ok(false) };
     if view::at(&seen.deployment, &["status"]) == Some(&status) {
         return Ok(false);
@@ -152,7 +156,7 @@ fn write(ctx: &mut Ctx<'_>, seen: &View, mut counted: Value) -> Result<bool, Sta
 pub(crate) fn sync_rollout(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
     let now = ctx.now();
     let mut next = counted(seen, now);
-    if has_deadline(&next) {
+    if has_deadline(&next) && ctx.store.follows(Rule::DeploymentDeadline) {
         judge_progress(&mut next, seen, now);
     } else {
         drop_condition(&mut next, "Progressing");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use jiff::Timestamp;
 
 use crate::json::{Value, json};
@@ -10,6 +11,7 @@ use crate::json::{Value, json};
 use super::{owner_reference, pods};
 use crate::engine::Ctx;
 use crate::kinds::{self, Kind};
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -19,20 +21,27 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// When the change came that led to the last write: how late the endpoints of a Service follow its pods is measured by it.
 const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
-/// For every Service that was looked at: since when each of its pods is ready or not, as it was seen last.
+/// For every Service that was looked at: since when each of its pods is ready or not, and which, as it was seen last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Triggers(BTreeMap<Key, BTreeMap<String, Timestamp>>);
+pub(crate) struct Triggers(OrdMap<Key, BTreeMap<String, (Timestamp, bool)>>);
 
 impl Triggers {
     /// The earliest change since the last look, and for a Service not looked at before its creation; nothing when only
-    /// something else has changed (a pod that goes has no time of its own).
+    /// something else has changed (a pod that goes has no time of its own). The API tells whole seconds; a model may let a pod get ready
+    /// in the second in which it came, and that is a change too.
     fn look(&mut self, key: &Key, service: &Value, pods: &[Arc<Value>]) -> Option<Timestamp> {
-        let since = |pod: &Value| view::condition(pod, "Ready").and_then(|ready| view::time(ready, &["lastTransitionTime"]));
-        let seen: BTreeMap<String, Timestamp> = pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
+        let since = |pod: &Value| {
+            let ready = view::condition(pod, "Ready")?;
+            Some((view::time(ready, &["lastTransitionTime"])?, view::text(ready, &["status"]) == "True"))
+        };
+        let seen: BTreeMap<String, (Timestamp, bool)> = pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
         let Some(before) = self.0.insert(key.clone(), seen.clone()) else {
             return view::time(service, &["metadata", "creationTimestamp"]);
         };
-        seen.into_iter().filter(|(pod, since)| before.get(pod).is_none_or(|old| since > old)).map(|(_, since)| since).min()
+        let is_news = |pod: &str, (since, ready): (Timestamp, bool)| {
+            before.get(pod).is_none_or(|(then, was_ready)| since > *then || (since == *then && ready != *was_ready))
+        };
+        seen.into_iter().filter(|(pod, since)| is_news(pod, *since)).map(|(_, (since, _))| since).min()
     }
 }
 
@@ -81,7 +90,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         .collect();
     let trigger = ctx.engine.triggers.look(key, &service, &chosen);
     chosen.retain(|pod| !pods::has_ended(pod));
-    let backends: Vec<Backend> = chosen.iter().filter_map(|pod| backend(&service, pod)).collect();
+    let backends: Vec<Backend> = chosen.iter().filter_map(|pod| backend(ctx, &service, pod)).collect();
     let first = chosen.first().map(|pod| &**pod);
     write(ctx, &endpoints, endpoints_of(&service, &ports(&service, first, false), &backends), trigger)?;
     let wanted = slice_of(&service, &ports(&service, first, true), &backends);
@@ -105,13 +114,13 @@ fn is_ours(object: &Value) -> bool {
         || view::label(object, "endpoints.kubernetes.io/managed-by") == "endpoint-controller"
 }
 
-fn backend(service: &Value, pod: &Value) -> Option<Backend> {
+fn backend(ctx: &Ctx<'_>, service: &Value, pod: &Value) -> Option<Backend> {
     let ip = view::text(pod, &["status", "podIP"]);
     if ip.is_empty() {
         return None;
     }
     let terminating = view::is_terminating(pod);
-    let always = view::flag(service, &["spec", "publishNotReadyAddresses"]);
+    let always = view::flag(service, &["spec", "publishNotReadyAddresses"]) || !ctx.store.follows(Rule::EndpointsReadiness);
     Some(Backend {
         ip: ip.to_owned(),
         node: view::text(pod, &["spec", "nodeName"]).to_owned(),

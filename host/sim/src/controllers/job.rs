@@ -22,6 +22,7 @@ use crate::engine::{Ctx, Work};
 use crate::gc::{self, Propagation};
 use crate::json::{Value, json};
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -223,7 +224,8 @@ impl Pass {
             view::set(&mut failed, &["type"], "Failed");
             Some(failed)
         });
-        if self.finish.is_none() && (failures > limit || restarts_exceed(&self.job, pods, limit)) {
+        let exceeded = (failures > limit || restarts_exceed(&self.job, pods, limit)) && ctx.store.follows(Rule::JobBackOffLimit);
+        if self.finish.is_none() && exceeded {
             let why = "Job has reached the specified backoff limit";
             self.finish = Some(condition("FailureTarget", "BackoffLimitExceeded", why, ctx.now()));
         } else if self.finish.is_none() {

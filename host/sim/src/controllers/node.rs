@@ -6,6 +6,7 @@ use crate::json::{Value, json};
 
 use self::zones::Evictions;
 use crate::engine::{Ctx, Work};
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -47,7 +48,8 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     heartbeat(ctx, key, &mut next);
     older_labels(&mut next);
     let lost = was_ready && !view::condition_is_true(&next, "Ready");
-    taint(&mut next, ctx.engine.zones.evictions(&node), &view::stamp(ctx.now()));
+    let cordoned = view::flag(&next, &["spec", "unschedulable"]) && ctx.store.follows(Rule::CordonTaint);
+    taint(&mut next, cordoned, ctx.engine.zones.evictions(&node), &view::stamp(ctx.now()));
     let node = ctx.update(key, next)?;
     if !lost {
         return Ok(());
@@ -76,12 +78,15 @@ fn unready(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
 /// A kubelet that says nothing for 50 s leaves its node unknown; one that works again says that all is well.
 fn heartbeat(ctx: &mut Ctx<'_>, key: &Key, node: &mut Value) {
     let now = ctx.now();
-    if ctx.engine.models.kubelet_runs(&key.name) {
+    if ctx.engine.kubelet_runs(&key.name) {
         if ctx.engine.silent_nodes.remove(key.name.as_str()).is_some() {
             for (kind, status, reason, message) in WELL {
                 set_condition(node, kind, status, reason, message, &view::stamp(now));
             }
         }
+        return;
+    }
+    if !ctx.store.follows(Rule::LostNodes) {
         return;
     }
     let since = *ctx.engine.silent_nodes.entry(key.name.as_str().into()).or_insert(now);
@@ -106,7 +111,7 @@ fn heartbeat(ctx: &mut Ctx<'_>, key: &Key, node: &mut Value) {
 }
 
 /// Sets a condition. What the kubelet does not say does not change the time of its last word.
-fn set_condition(node: &mut Value, kind: &str, status: &str, reason: &str, message: &str, now: &str) {
+pub(crate) fn set_condition(node: &mut Value, kind: &str, status: &str, reason: &str, message: &str, now: &str) {
     let old = view::condition(node, kind);
     let heard = old.filter(|_| status == "Unknown").map_or(now, |old| view::text(old, &["lastHeartbeatTime"]));
     let since = old.filter(|old| view::text(old, &["status"]) == status).map_or(now, |old| view::text(old, &["lastTransitionTime"]));
@@ -131,12 +136,12 @@ fn older_labels(node: &mut Value) {
 }
 
 /// Taints that follow from cordon and conditions: those that keep pods away, and for lost nodes those that drive them away.
-fn taint(node: &mut Value, evictions: Evictions, now: &str) {
+fn taint(node: &mut Value, cordoned: bool, evictions: Evictions, now: &str) {
     let status = |node: &Value, kind: &str| view::condition(node, kind).map(|c| view::text(c, &["status"]).to_owned()).unwrap_or_default();
     let ready = status(node, "Ready");
     let is = |kind: &str| status(node, kind) == "True";
     let keep_away = [
-        ("node.kubernetes.io/unschedulable", view::flag(node, &["spec", "unschedulable"])),
+        ("node.kubernetes.io/unschedulable", cordoned),
         (NOT_READY, ready == "False"),
         (UNREACHABLE, ready == "Unknown"),
         ("node.kubernetes.io/memory-pressure", is("MemoryPressure")),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::json::{Map, Value, json};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::fenceposts::replicas;
 use super::pods::{self, KeyedPod};
 use super::{claim, template};
 use crate::engine::{Ctx, Work};
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -30,7 +31,24 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let active: Vec<KeyedPod> = pods.iter().filter(|(_, pod)| pods::is_active(pod)).cloned().collect();
     let terminating = pods.iter().filter(|(_, p)| view::is_terminating(p) && !pods::has_ended(p)).count();
     let failure = if view::is_terminating(&set) { None } else { manage(ctx, &set, &active)? };
-    write_status(ctx, key, &active, terminating, failure)
+    let failed = failure.is_some();
+    write_status(ctx, key, &active, terminating, failure)?;
+    if failed {
+        try_again(ctx, key);
+    }
+    Ok(())
+}
+
+/// Comes back to a set whose pods were refused: after a second, then each time after twice as long, up to a quarter of an hour (the real
+/// controller doubles from 5 ms on, up to 1000 s).
+fn try_again(ctx: &mut Ctx<'_>, key: &Key) {
+    const LONGEST: SignedDuration = SignedDuration::from_secs(1000);
+    let now = ctx.now();
+    let set = ctx.get(key);
+    let began = set.as_deref().and_then(|set| view::time(view::condition(set, "ReplicaFailure")?, &["lastTransitionTime"]));
+    let span = began.map_or(SignedDuration::ZERO, |began| now.duration_since(began));
+    let wait = span.clamp(SignedDuration::from_secs(1), LONGEST);
+    ctx.engine.wake_at(Work::ReplicaSet(key.clone()), view::later(now, wait));
 }
 
 /// Makes missing pods or deletes surplus ones; the reason and message when that was refused.
@@ -49,7 +67,9 @@ fn manage(ctx: &mut Ctx<'_>, set: &Arc<Value>, active: &[KeyedPod]) -> Result<Op
     if active.len() > wanted {
         let mut ranked = active.to_vec();
         let related = related_pods(ctx, set, active);
-        pods::sort_for_deletion(&mut ranked, &related, ctx.now());
+        if ctx.store.follows(Rule::DeletionOrder) {
+            pods::sort_for_deletion(&mut ranked, &related, ctx.now());
+        }
         for (key, _) in ranked.into_iter().take((active.len() - wanted).min(BURST)) {
             ctx.delete(&key)?;
             ctx.event(set, "Normal", "SuccessfulDelete", &format!("Deleted pod: {}", key.name))?;
@@ -82,7 +102,9 @@ fn write_status(
     let count = |what: &dyn Fn(&Value) -> bool| active.iter().filter(|(_, pod)| what(pod)).count();
     let mut status = Map::new();
     status.insert("replicas".to_owned(), active.len().into());
-    status.insert("terminatingReplicas".to_owned(), terminating.into());
+    if ctx.store.is_at_least(35) {
+        status.insert("terminatingReplicas".to_owned(), terminating.into());
+    }
     for (field, number) in [
         ("fullyLabeledReplicas", count(&has_all_labels)),
         ("readyReplicas", count(&pods::is_ready)),

@@ -10,6 +10,7 @@ use super::fenceposts::{self, replicas};
 use super::pods;
 use crate::engine::Ctx;
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::view;
 
@@ -30,7 +31,7 @@ pub(crate) fn recreate(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<(), Status>
     for set in &mut seen.old {
         scaled |= resize(ctx, &deployment, set, 0)?;
     }
-    if scaled || old_pods_exist(ctx, seen) {
+    if scaled || (ctx.store.follows(Rule::DeploymentRecreate) && old_pods_exist(ctx, seen)) {
         return status::sync_rollout(ctx, seen);
     }
     if seen.new.is_none() {
@@ -69,7 +70,8 @@ pub(crate) fn new_replicas(seen: &View) -> i64 {
 
 fn scale_up_new(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<bool, Status> {
     let deployment = Arc::clone(&seen.deployment);
-    let (wanted, allowed) = (replicas(&deployment), new_replicas(seen));
+    let wanted = replicas(&deployment);
+    let allowed = if ctx.store.follows(Rule::DeploymentSurge) { new_replicas(seen) } else { wanted };
     let Some(new) = &mut seen.new else { return Ok(false) };
     if replicas(&new.1) == wanted {
         return Ok(false);
@@ -83,7 +85,8 @@ fn scale_down_old(ctx: &mut Ctx<'_>, seen: &mut View) -> Result<bool, Status> {
         return Ok(false);
     }
     let deployment = Arc::clone(&seen.deployment);
-    let least = replicas(&deployment) - fenceposts::resolve(&deployment).unavailable;
+    let bound = ctx.store.follows(Rule::DeploymentUnavailable);
+    let least = if bound { replicas(&deployment) - fenceposts::resolve(&deployment).unavailable } else { 0 };
     let total: i64 = seen.all().map(|(_, set)| replicas(set)).sum();
     let new_missing = seen.new.as_ref().map_or(0, |(_, set)| replicas(set) - available(set));
     let spare = total - least - new_missing;

@@ -19,6 +19,7 @@ use super::pods::{self, KeyedPod};
 use super::{claim, replicaset};
 use crate::engine::{Ctx, Work};
 use crate::kinds;
+use crate::rules::{Rule, Rules};
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -79,6 +80,7 @@ struct Pass {
     first_unavailable: Option<String>,
     /// Pods of the current revision that this pass deletes.
     replaced: i64,
+    rules: Rules,
 }
 
 impl Pass {
@@ -103,12 +105,12 @@ impl Pass {
         let mut all = replicas.iter().chain(condemned.iter().rev());
         let first_unavailable = all.find(|member| member.is_unavailable(wait, now)).map(|member| member.key.name.to_string());
         let update = revisions.update.0.name.to_string();
-        Self { key: key.clone(), set, update, replicas, condemned, first_unavailable, replaced: 0 }
+        Self { key: key.clone(), set, update, replicas, condemned, first_unavailable, replaced: 0, rules: ctx.store.rules }
     }
 
     /// Whether every step waits for the one before.
     fn is_ordered(&self) -> bool {
-        view::text(&self.set, &["spec", "podManagementPolicy"]) != "Parallel"
+        view::text(&self.set, &["spec", "podManagementPolicy"]) != "Parallel" && self.rules.hold(Rule::StatefulSetOrder)
     }
 
     fn run(&mut self, ctx: &mut Ctx<'_>) -> Result<(), Status> {
@@ -176,7 +178,7 @@ impl Pass {
     /// Deletes the highest member that is not of the newest revision, unless one above it is unavailable.
     fn update_one(&mut self, ctx: &mut Ctx<'_>) -> Result<(), Status> {
         let partition = view::count(&self.set, &["spec", "updateStrategy", "rollingUpdate", "partition"]);
-        let lowest = usize::try_from(partition).unwrap_or(0);
+        let lowest = if self.rules.hold(Rule::StatefulSetPartition) { usize::try_from(partition).unwrap_or(0) } else { 0 };
         let wait = min_ready(&self.set);
         for member in self.replicas.iter().skip(lowest).rev() {
             if member.revision != self.update && !member.is_terminating() {
@@ -184,7 +186,7 @@ impl Pass {
                 self.replaced += 1;
                 return Ok(());
             }
-            if member.is_unavailable(wait, ctx.now()) {
+            if member.is_unavailable(wait, ctx.now()) && self.rules.hold(Rule::StatefulSetWait) {
                 return Ok(());
             }
         }

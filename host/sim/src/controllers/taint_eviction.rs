@@ -10,6 +10,7 @@ use crate::engine::{Ctx, Work};
 use crate::json::Value;
 use crate::kinds;
 use crate::scheduler::taints;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -47,9 +48,15 @@ fn tolerates(pod: &Value, taints: &[&Value]) -> Option<i64> {
     shortest
 }
 
-/// Looks at one pod on a node.
+/// Whether this controller has deleted a pod.
+fn is_deleted(pod: &Value) -> bool {
+    let marked = view::condition(pod, "DisruptionTarget").is_some_and(|c| view::text(c, &["reason"]) == "DeletionByTaintManager");
+    marked && view::is_terminating(pod)
+}
+
+/// Looks at one pod on a node. One that somebody else has deleted is marked and deleted too, as on a real cluster.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
-    let Some(pod) = ctx.get(key).filter(|pod| !view::is_terminating(pod)) else {
+    let Some(pod) = ctx.get(key).filter(|pod| !is_deleted(pod)) else {
         ctx.engine.evictions.remove(key);
         return Ok(());
     };
@@ -65,6 +72,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     };
     // A deletion that is planned stays so, whatever taints come after.
     let planned = ctx.engine.evictions.get(key).copied();
+    let seconds = if ctx.store.follows(Rule::TolerationSeconds) { seconds } else { 0 };
     let due = if seconds == 0 { ctx.now() } else { planned.unwrap_or_else(|| view::later_s(ctx.now(), seconds)) };
     if due > ctx.now() {
         ctx.engine.evictions.insert(key.clone(), due);

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::define::is_definition;
+use crate::engine::{Ctx, Work};
 use crate::gc;
 use crate::json::{Map, Value, json};
 use crate::kinds;
@@ -12,6 +13,8 @@ use crate::view;
 
 /// Holds a definition until its objects are gone.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+const ACCEPTED: &str = "the initial names have been accepted";
 
 /// The names of a definition in the order in which the server looks at them, and the reason of a conflict. The last one is told.
 const NAMES: [(&str, &str); 5] = [
@@ -48,12 +51,12 @@ fn set_condition(definition: &mut Value, now: Timestamp, (kind, status): (&str, 
     }
 }
 
-/// Carries on what a change means for definitions.
-pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp) {
+/// Carries on what a change means for definitions; `slow` says which are not established at once.
+pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp, slow: &dyn Fn(&str) -> bool) {
     if is_definition(change.key.kind) {
         let group = [&change.after, &change.before].into_iter().flatten().map(|object| view::text(object, &["spec", "group"])).next();
         if let Some(group) = group.map(str::to_owned) {
-            accept_names(store, &group, now);
+            accept_names(store, &group, now, slow);
         }
         if change.after.as_ref().is_some_and(|object| view::is_terminating(object)) {
             remove_objects(store, &change.key, now);
@@ -68,7 +71,7 @@ pub(crate) fn changed(store: &mut Store, change: &Change, now: Timestamp) {
 }
 
 /// Decides on the names of all definitions of a group: who came first has them.
-fn accept_names(store: &mut Store, group: &str, now: Timestamp) {
+fn accept_names(store: &mut Store, group: &str, now: Timestamp, slow: &dyn Fn(&str) -> bool) {
     let of_group = |object: &Value| view::text(object, &["spec", "group"]) == group;
     let keys: Vec<Key> = store
         .list(kinds::CUSTOM_RESOURCE_DEFINITION, None)
@@ -79,7 +82,7 @@ fn accept_names(store: &mut Store, group: &str, now: Timestamp) {
         let Some(object) = store.get(key) else { continue };
         let others: Vec<Value> =
             keys.iter().filter(|other| *other != key).filter_map(|other| store.get(other)).map(|other| accepted(other)).collect();
-        let decided = decide(object, &others, now);
+        let decided = decide(object, &others, now, slow(&key.name));
         if decided != **object {
             // The definition was there a line ago, and nothing about it is refused.
             let _updated = store.update_with(key, decided, |_, _, _| false, false);
@@ -105,7 +108,7 @@ fn space(field: &str) -> &'static [&'static str] {
     if matches!(field, "kind" | "listKind") { &["kind", "listKind"] } else { &["plural", "singular", "shortNames"] }
 }
 
-fn decide(definition: &Value, others: &[Value], now: Timestamp) -> Value {
+fn decide(definition: &Value, others: &[Value], now: Timestamp, slow: bool) -> Value {
     let wanted = view::at(definition, &["spec", "names"]).cloned().unwrap_or_default();
     let mut names: Map = wanted.as_object().cloned().unwrap_or_default();
     let before = accepted(definition);
@@ -140,11 +143,33 @@ fn decide(definition: &Value, others: &[Value], now: Timestamp) -> Value {
         }
         None => {
             set_condition(&mut decided, now, ("NamesAccepted", "True"), "NoConflicts", "no conflicts found");
-            let message = "the initial names have been accepted";
-            set_condition(&mut decided, now, ("Established", "True"), "InitialNamesAccepted", message);
+            if slow && !view::condition_is_true(definition, "Established") {
+                set_condition(&mut decided, now, ("Established", "False"), "Installing", ACCEPTED);
+            } else {
+                set_condition(&mut decided, now, ("Established", "True"), "InitialNamesAccepted", ACCEPTED);
+            }
         }
     }
     decided
+}
+
+/// Serves a definition that takes its time, when that is over.
+///
+/// # Errors
+/// Never, but for a definition that the store does not take.
+pub(crate) fn establish(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
+    let Some(definition) = ctx.get(key) else { return Ok(()) };
+    let waits = |condition: &&Value| view::text(condition, &["status"]) == "False" && view::text(condition, &["reason"]) == "Installing";
+    let Some(condition) = view::condition(&definition, "Established").filter(waits) else { return Ok(()) };
+    let since = view::time(condition, &["lastTransitionTime"]).unwrap_or_else(|| ctx.now());
+    let due = ctx.engine.models.establishes(&key.name).map_or(since, |span| view::later(since, span));
+    if due > ctx.now() {
+        ctx.engine.wake_at(Work::Establish(key.clone()), due);
+        return Ok(());
+    }
+    let mut object = (*definition).clone();
+    set_condition(&mut object, ctx.now(), ("Established", "True"), "InitialNamesAccepted", ACCEPTED);
+    ctx.update_in_generation(key, object).map(drop)
 }
 
 /// Deletes the objects of a definition that is going; when none is left it goes.

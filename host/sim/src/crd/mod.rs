@@ -20,7 +20,7 @@ use imbl::OrdMap;
 use self::path::Path;
 use self::schema::Schema;
 use crate::json::{Text, Value, json};
-use crate::kinds::{Kind, Modelling};
+use crate::kinds::{self, Kind, Modelling};
 use crate::schema::Type;
 use crate::status::{Cause, Status};
 use crate::view;
@@ -151,6 +151,7 @@ fn made(definition: &Value, version: &Value) -> Kind {
     let has = |name: &&'static str| view::at(version, &["subresources", name]).is_some();
     let subresources: Vec<&'static str> = ["scale", "status"].into_iter().filter(has).collect();
     Kind {
+        rank: kinds::rank(view::text(definition, &["spec", "group"]), view::text(definition, &["spec", "names", "plural"])),
         group: text(&["spec", "group"]),
         version: leak(view::text(version, &["name"])),
         kind: text(&["spec", "names", "kind"]),
@@ -196,6 +197,7 @@ impl Version {
     /// Brings an object into a version: its fields, its defaults, its `apiVersion`.
     fn shape(&self, api_version: String, object: &mut Value) {
         crate::schema::prune(&self.fields, object, None);
+        self.schema.drop_nulls(object);
         self.schema.fill(object);
         view::set(object, &["apiVersion"], api_version);
     }
@@ -275,6 +277,7 @@ pub(crate) fn presented(kind: &Kind, object: &Value) -> Option<Value> {
 pub(crate) fn into_storage(kind: &Kind, object: &mut Value) {
     if let Some((schema, fields)) = kind.custom().and_then(|version| version.stored.as_ref()) {
         crate::schema::prune(fields, object, None);
+        schema.drop_nulls(object);
         schema.fill(object);
         view::set(object, &["apiVersion"], stored_version(kind));
     }

@@ -125,6 +125,32 @@ impl Schema {
         self.rules
     }
 
+    /// Takes the nulls away that may not be null, unless there is a default for them.
+    pub(crate) fn drop_nulls(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                let part = |name: &str| self.properties.get(name).or(self.additional.as_deref());
+                let unwanted = |name: &str, value: &Value| {
+                    value.is_null() && part(name).is_some_and(|part| !part.nullable && part.default.is_none())
+                };
+                if map.iter().any(|(name, value)| unwanted(name, value)) {
+                    map.retain(|name, value| !unwanted(name, value));
+                }
+                for (name, value) in map.iter_mut() {
+                    if let Some(part) = part(name) {
+                        part.drop_nulls(value);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                if let Some(part) = &self.items {
+                    items.iter_mut().for_each(|item| part.drop_nulls(item));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Fills in the defaults of what is missing, and of nulls that may not be null.
     pub(crate) fn fill(&self, value: &mut Value) {
         match value {

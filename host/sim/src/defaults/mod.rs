@@ -197,6 +197,11 @@ fn daemon_set(fields: &mut Fields) {
     fill(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = section(spec, "updateStrategy") {
         rolling(strategy, 1.into(), 0.into());
+        // Of another type they are no defaults: the server keeps both numbers, and writes those that nobody gave as 0.
+        if let Some(rolling) = strategy.get_mut("rollingUpdate").and_then(Value::as_object_mut) {
+            fill(rolling, "maxUnavailable", 0);
+            fill(rolling, "maxSurge", 0);
+        }
     }
     template(spec);
 }

@@ -79,8 +79,16 @@ pub(super) fn spec(spec: &mut Fields) {
     fill(spec, "schedulerName", "default-scheduler");
     fill(spec, "terminationGracePeriodSeconds", 30);
     fill(spec, "securityContext", Value::Object(Map::new()));
-    if let Some(account) = spec.get("serviceAccountName").cloned() {
-        fill(spec, "serviceAccount", account);
+    // The older name of the field follows the newer one, and counts where that is missing.
+    let account = ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| {
+        spec.get(field).filter(|account| account.as_str().is_some_and(|account| !account.is_empty())).cloned()
+    });
+    if let Some(account) = account {
+        for field in ["serviceAccountName", "serviceAccount"] {
+            if spec.get(field) != Some(&account) {
+                spec.insert(field, account.clone());
+            }
+        }
     }
     for list in CONTAINERS {
         each(spec, list).for_each(container);

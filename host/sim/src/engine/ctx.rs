@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Engine, Said};
-use crate::api::plugins;
+use crate::api::{accounts, plugins};
 use crate::apply;
 use crate::gc;
 use crate::json::Value;
@@ -51,6 +51,7 @@ impl Ctx<'_> {
     /// Creates an object.
     pub(crate) fn create(&mut self, kind: &'static Kind, mut object: Value) -> Result<Arc<Value>, Status> {
         if kind.is(kinds::POD) {
+            accounts::admit(self.store, &mut object)?;
             plugins::priority(self.store, &mut object)?;
         }
         let created = self.store.create(kind, object, self.engine.now);

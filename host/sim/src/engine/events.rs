@@ -1,8 +1,10 @@
 //! Events that controllers record, counted up when they repeat.
 
+use std::sync::LazyLock;
+
 use imbl::OrdMap;
 
-use crate::json::{Value, json};
+use crate::json::{Text, Value, json};
 use jiff::Timestamp;
 
 use crate::kinds;
@@ -26,7 +28,8 @@ pub(crate) struct Said<'a> {
 /// Which event stands for which (object, reason, message, part).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventIndex {
-    known: OrdMap<(String, String, String, String), Key>,
+    /// By a number made of all four; the event itself tells whether it is the one.
+    known: OrdMap<u64, Key>,
     recorded: u64,
 }
 
@@ -40,8 +43,9 @@ impl EventIndex {
         said: Said<'_>,
         now: Timestamp,
     ) -> Result<(), Status> {
-        let id = (view::uid(about).to_owned(), said.reason.to_owned(), said.message.to_owned(), said.part.to_owned());
-        if let Some((key, event)) = self.known.get(&id).and_then(|key| store.get(key).map(|e| (key.clone(), e))) {
+        let number = number(view::uid(about), said);
+        let known = self.known.get(&number).and_then(|key| store.get(key).map(|event| (key.clone(), event)));
+        if let Some((key, event)) = known.filter(|(_, event)| says(event, view::uid(about), said)) {
             let event = again((**event).clone(), now);
             store.update(&key, event)?;
             return Ok(());
@@ -50,61 +54,88 @@ impl EventIndex {
         // Events about cluster-scoped objects live in `default`.
         let namespace = Some(view::namespace(about)).filter(|n| !n.is_empty()).unwrap_or("default");
         // A real server appends the nanosecond; a running number keeps names unique and repeatable.
-        let named = |number: u64| format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
-        // What was loaded may come from another simulated cluster, whose numbers are the same.
-        while store.get(&Key::new(kinds::EVENT, namespace, &named(self.recorded))).is_some() {
-            self.recorded += 1;
-        }
-        let name = named(self.recorded);
-        let mut event = json!({
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": view::text(about, &["apiVersion"]), "kind": view::text(about, &["kind"]),
-                "name": view::name(about), "namespace": view::namespace(about), "uid": view::uid(about),
-                "resourceVersion": view::text(about, &["metadata", "resourceVersion"]),
-            },
-            "type": said.severity, "reason": said.reason, "message": said.message,
-        });
-        if !said.part.is_empty() {
-            view::set(&mut event, &["involvedObject", "fieldPath"], said.part);
-        }
-        let fields = match component {
-            "scheduler" => new_style(said.reason, now),
-            other => old_style(other, view::text(about, &["spec", "nodeName"]), now),
+        let named = |number: u64| {
+            let name = format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
+            Key::new(kinds::EVENT, namespace, &name)
         };
-        if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
-            event.extend(fields);
+        let mut key = named(self.recorded);
+        // What was loaded may come from another simulated cluster, whose numbers are the same.
+        while store.get(&key).is_some() {
+            self.recorded += 1;
+            key = named(self.recorded);
         }
-        self.known.insert(id, Key::new(kinds::EVENT, namespace, &name));
+        let event = event(&key, about, component, said, now);
+        self.known.insert(number, key);
         store.create(kinds::EVENT, event, now)?;
         Ok(())
     }
 }
 
-/// The scheduler records through the newer API: an exact time, an action, no count.
-fn new_style(reason: &str, now: Timestamp) -> Value {
-    let action = if reason == "Scheduled" { "Binding" } else { "Scheduling" };
+/// FNV-1a over the uid of an object and what is said of it.
+fn number(uid: &str, said: Said<'_>) -> u64 {
+    let parts = [uid, said.reason, said.message, said.part];
+    // No text holds the byte between the parts.
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Whether an event says this of the object.
+fn says(event: &Value, uid: &str, said: Said<'_>) -> bool {
+    view::text(event, &["message"]) == said.message
+        && view::text(event, &["involvedObject", "uid"]) == uid
+        && view::text(event, &["reason"]) == said.reason
+        && view::text(event, &["involvedObject", "fieldPath"]) == said.part
+}
+
+/// A text of the metadata, shared and not copied.
+fn text(object: &Value, field: &str) -> Text {
+    match object.get("metadata").and_then(|meta| meta.get(field)) {
+        Some(Value::String(text)) => text.clone(),
+        _ => Text::new(),
+    }
+}
+
+/// A new event. The scheduler records through the newer API: an exact time, an action, no count. All others count and name themselves
+/// as the source, kubelets with their node.
+fn event(key: &Key, about: &Value, component: &str, said: Said<'_>, now: Timestamp) -> Value {
+    let Said { severity, reason, message, part } = said;
+    let mut object = json!({
+        "apiVersion": view::text(about, &["apiVersion"]), "kind": view::text(about, &["kind"]),
+        "name": text(about, "name"), "namespace": text(about, "namespace"), "uid": text(about, "uid"),
+        "resourceVersion": text(about, "resourceVersion"),
+    });
+    if !part.is_empty() {
+        view::set(&mut object, &["fieldPath"], part);
+    }
+    // Room for what the store fills in.
+    let metadata = json!({
+        "name": key.name.clone(), "namespace": key.namespace.clone(), "uid": null, "creationTimestamp": null, "resourceVersion": null,
+    });
+    if component == "scheduler" {
+        let action = if reason == "Scheduled" { "Binding" } else { "Scheduling" };
+        return json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": metadata, "involvedObject": object,
+            "type": severity, "reason": reason, "message": message,
+            "eventTime": micro(now), "firstTimestamp": null, "lastTimestamp": null, "action": action, "source": {},
+            (COMPONENT.clone()): "default-scheduler", (INSTANCE.clone()): "default-scheduler-sim",
+        });
+    }
+    let stamp = Text::from(view::stamp(now));
+    // This one gives the name of its program.
+    let component = if component == "disruption-controller" { "controllermanager" } else { component };
+    let node = if component == "kubelet" { view::text(about, &["spec", "nodeName"]) } else { "" };
+    let source = if component == "kubelet" { json!({"component": component, "host": node}) } else { json!({"component": component}) };
     json!({
-        "eventTime": micro(now), "firstTimestamp": null, "lastTimestamp": null, "action": action, "source": {},
-        "reportingComponent": "default-scheduler", "reportingInstance": "default-scheduler-sim",
+        "apiVersion": "v1", "kind": "Event", "metadata": metadata, "involvedObject": object,
+        "type": severity, "reason": reason, "message": message,
+        "eventTime": null, "firstTimestamp": stamp.clone(), "lastTimestamp": stamp, "count": 1, "source": source,
+        (COMPONENT.clone()): component, (INSTANCE.clone()): node,
     })
 }
 
-/// All others count and name themselves as the source, kubelets with their node.
-fn old_style(component: &str, node: &str, now: Timestamp) -> Value {
-    let stamp = view::stamp(now);
-    // This one gives the name of its program.
-    let component = if component == "disruption-controller" { "controllermanager" } else { component };
-    let mut source = json!({"component": component});
-    if component == "kubelet" {
-        view::set(&mut source, &["host"], node);
-    }
-    json!({
-        "eventTime": null, "firstTimestamp": stamp, "lastTimestamp": stamp, "count": 1, "source": source,
-        "reportingComponent": component, "reportingInstance": if component == "kubelet" { node } else { "" },
-    })
-}
+/// Long keys of every event, held once.
+static COMPONENT: LazyLock<Text> = LazyLock::new(|| "reportingComponent".into());
+static INSTANCE: LazyLock<Text> = LazyLock::new(|| "reportingInstance".into());
 
 /// The event once more: a count, or a series in the newer form.
 fn again(mut event: Value, now: Timestamp) -> Value {
@@ -132,8 +163,14 @@ mod tests {
     fn the_newer_form_has_exact_times_and_series() {
         let now: Timestamp = "2001-02-03T04:05:06Z".parse().unwrap();
         assert_eq!(micro(now), "2001-02-03T04:05:06.000000Z");
-        let twice = again(again(new_style("FailedScheduling", now), now), now);
-        assert_eq!(twice["series"]["count"], 3);
-        assert_eq!(again(old_style("kubelet", "n1", now), now)["count"], 2);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "uid": "u"}, "spec": {"nodeName": "n1"}});
+        let key = Key::new(kinds::EVENT, "x", "a.1");
+        let event = |component: &str, reason: &str| {
+            event(&key, &pod, component, Said { severity: "Normal", reason, message: "why", part: "" }, now)
+        };
+        let twice = again(again(event("scheduler", "FailedScheduling"), now), now);
+        assert_eq!((&twice["series"]["count"], &twice["action"]), (&json!(3), &json!("Scheduling")));
+        let pulled = again(event("kubelet", "Pulled"), now);
+        assert_eq!((&pulled["count"], &pulled["source"]["host"], &pulled["reportingInstance"]), (&json!(2), &json!("n1"), &json!("n1")));
     }
 }

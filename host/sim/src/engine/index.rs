@@ -7,7 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use crate::json::{Text, Value};
 
 use crate::kinds::{self, Kind};
-use crate::scheduler::Needs;
+use crate::scheduler::{Load, Needs};
 use crate::store::Key;
 use crate::view;
 
@@ -16,7 +16,7 @@ use crate::view;
 pub(crate) struct Index {
     owned: OrdMap<Text, OrdSet<Key>>,
     orphans: OrdMap<(&'static str, Text), OrdSet<Key>>,
-    nodes: OrdMap<Text, OrdMap<Key, Needs>>,
+    nodes: OrdMap<Text, Load>,
     /// Pods on nodes that keep others away, with their nodes.
     repelling: OrdMap<Key, Text>,
 }
@@ -75,8 +75,8 @@ impl Index {
         if old == new {
             return;
         }
-        if let Some(pods) = old.and_then(|old| self.nodes.get_mut(&old)) {
-            pods.remove(key);
+        if let Some(load) = old.and_then(|old| self.nodes.get_mut(&old)) {
+            load.leave(key);
             self.repelling.remove(key);
         }
         if let (Some(new), Some(pod)) = (new, after) {
@@ -84,7 +84,7 @@ impl Index {
             if needs.repels {
                 self.repelling.insert(key.clone(), new.clone());
             }
-            self.nodes.entry(new).or_default().insert(key.clone(), needs);
+            self.nodes.entry(new).or_default().come(key.clone(), needs);
         }
     }
 
@@ -99,8 +99,13 @@ impl Index {
     }
 
     /// Keys of the pods on a node.
+    pub(crate) fn keys_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
+        self.nodes.get(node).into_iter().flat_map(Load::keys)
+    }
+
+    /// Copies of the keys of the pods on a node.
     pub(crate) fn pods_on(&self, node: &str) -> Vec<Key> {
-        self.nodes.get(node).into_iter().flat_map(OrdMap::keys).cloned().collect()
+        self.keys_on(node).cloned().collect()
     }
 
     /// Pods on nodes that keep others away, with their nodes.
@@ -109,7 +114,7 @@ impl Index {
     }
 
     /// What the pods on each node take from it.
-    pub(crate) fn nodes(&self) -> &OrdMap<Text, OrdMap<Key, Needs>> {
+    pub(crate) fn nodes(&self) -> &OrdMap<Text, Load> {
         &self.nodes
     }
 }

@@ -36,6 +36,12 @@ pub(crate) enum Work {
     Schedule(Key),
     /// A pod on a node.
     Kubelet(Key),
+    /// An object whose operator is a model.
+    Lifecycle(Key),
+    /// A definition that takes its time.
+    Establish(Key),
+    /// What is due on the machine of a node.
+    Machine(Key),
 }
 
 impl Work {
@@ -56,7 +62,10 @@ impl Work {
             | Self::Evict(key)
             | Self::PodGc(key)
             | Self::Schedule(key)
-            | Self::Kubelet(key) => key,
+            | Self::Kubelet(key)
+            | Self::Lifecycle(key)
+            | Self::Establish(key)
+            | Self::Machine(key) => key,
         }
     }
 
@@ -71,7 +80,8 @@ impl Work {
             Self::Disruption(_) => vec![(kinds::POD, false)],
             Self::Job(_) => vec![(kinds::POD, false)],
             Self::Untrack(_) => vec![(kinds::JOB, false)],
-            Self::Node(_) | Self::Namespace(_) | Self::Expire(_) => Vec::new(),
+            Self::Node(_) | Self::Namespace(_) | Self::Expire(_) | Self::Machine(_) => Vec::new(),
+            Self::Lifecycle(_) | Self::Establish(_) => Vec::new(),
             Self::Schedule(_) => vec![(kinds::NODE, true), (kinds::POD, true)],
             Self::Kubelet(_) | Self::Evict(_) | Self::PodGc(_) => vec![(kinds::NODE, true)],
         }
@@ -94,6 +104,9 @@ impl Work {
             Self::PodGc(_) => "pod-garbage-collector",
             Self::Schedule(_) => "scheduler",
             Self::Kubelet(_) => "kubelet",
+            Self::Lifecycle(_) => "operator",
+            Self::Establish(_) => "apiserver",
+            Self::Machine(_) => "machine",
         }
     }
 }

@@ -2,14 +2,18 @@
 //! still, or let somebody else act in between; happenings act at a time.
 
 mod chaos;
+mod matrix;
 mod rule;
+mod tell;
 #[cfg(test)]
 mod tests;
 
-use jiff::Timestamp;
+use imbl::Vector;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::chaos::chaos;
-pub use self::rule::{Act, Action, Deed, Entries, Failure, FaultsDocument, Happening, Match, Rule, Side, Write};
+pub use self::matrix::{Schedule, schedules};
+pub use self::rule::{Act, Action, Deed, Entries, Failure, FaultsDocument, Happening, Match, Rule, Side, Skew, Write};
 use crate::kinds::Kind;
 use crate::store::Store;
 
@@ -60,6 +64,23 @@ pub struct Faults {
     held: Vec<Held>,
     last_hold: u64,
     misfires: Vec<String>,
+    asked: Vector<Asked>,
+    /// Until when nobody can be reached.
+    down_until: Option<Timestamp>,
+    skew: SignedDuration,
+}
+
+/// A request that a client made, in the words of roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: &'static str,
+    /// The object or the objects: `deployment/shop/web`.
+    pub what: String,
+    /// The subresource; empty for none.
+    pub subresource: String,
+    /// The client's `User-Agent`.
+    pub client: String,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +113,53 @@ impl Faults {
     pub fn clear(&mut self) {
         self.rules.clear();
         self.due.clear();
+        self.down_until = None;
+    }
+
+    /// How far the clock of the cluster is ahead of its clients'. Whoever is their clock takes it off the time of the cluster.
+    #[must_use]
+    pub fn skew(&self) -> SignedDuration {
+        self.skew
+    }
+
+    pub(crate) fn set_skew(&mut self, skew: SignedDuration) {
+        self.skew = skew;
+    }
+
+    /// The requests for resources that clients made, in their order; those of somebody else are none.
+    pub fn asked(&self) -> impl ExactSizeIterator<Item = &Asked> {
+        self.asked.iter()
+    }
+
+    pub(crate) fn note(&mut self, asked: Asked) {
+        self.asked.push_back(asked);
+    }
+
+    /// The rules that met no request. A fault that did not happen proves nothing: a test asks this at its end.
+    pub fn unfired(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|counted| counted.fired == 0).map(|counted| &counted.rule)
+    }
+
+    /// Lets nobody be reached until then.
+    pub(crate) fn go_down(&mut self, until: Timestamp) {
+        self.down_until = Some(until);
+    }
+
+    /// Whether nobody can be reached at all.
+    pub(crate) fn is_down(&self, now: Timestamp) -> bool {
+        self.down_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether a rule about no request in particular refuses all of a time, those included that are for no resource.
+    pub(crate) fn refuses_all(&self, client: &str, now: Timestamp) -> bool {
+        self.rules.iter().any(|counted| {
+            let when = &counted.rule.when;
+            let general = Match { after: when.after, until: when.until, client: when.client.clone(), ..Match::default() };
+            counted.rule.action == Action::Refuse
+                && *when == general
+                && in_time(counted, now)
+                && when.client.as_deref().is_none_or(|part| client.contains(part))
+        })
     }
 
     /// Whether there are no rules, and nothing is still to happen.
@@ -165,9 +233,8 @@ impl Faults {
         let mut decided = None;
         let step = self.step.as_deref();
         for (place, counted) in self.rules.iter_mut().enumerate() {
+            let in_time = in_time(counted, now);
             let when = &counted.rule.when;
-            let age = now.duration_since(counted.since);
-            let in_time = when.after.is_none_or(|after| age >= after.0) && when.until.is_none_or(|until| age < until.0);
             let in_step = when.step.as_deref().is_none_or(|wanted| step == Some(wanted));
             if !in_time || !in_step || !applies(when, &counted.rule.action, subject) {
                 continue;
@@ -187,15 +254,14 @@ impl Faults {
     }
 }
 
+fn in_time(counted: &Counted, now: Timestamp) -> bool {
+    let (when, age) = (&counted.rule.when, now.duration_since(counted.since));
+    when.after.is_none_or(|after| age >= after.0) && when.until.is_none_or(|until| age < until.0)
+}
+
 fn applies(when: &Match, action: &Action, subject: &Subject<'_>) -> bool {
     let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
-    let happens_to = match action {
-        Action::DropWatch(_) | Action::ExpireWatch(_) | Action::NoBookmarks => subject.verb == "watch",
-        Action::Stale => matches!(subject.verb, "get" | "list"),
-        Action::Admit(_) => matches!(subject.verb, "create" | "update" | "patch"),
-        _ => true,
-    };
-    happens_to
+    action.happens_to(subject.verb)
         && is(&when.verb, subject.verb)
         && is(&when.group, subject.kind.group)
         && is(&when.kind, subject.kind.kind)

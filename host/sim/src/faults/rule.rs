@@ -1,5 +1,8 @@
 //! Fault rules as data.
 
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
@@ -56,8 +59,18 @@ pub enum Action {
     Late(Span),
     /// The answer to a GET or LIST is of the moment when the rule first applied.
     Stale,
-    /// The answer ends after so many bytes.
+    /// The connection is lost, and the request is carried out all the same, so much later.
+    Delayed(Span),
+    /// From this request on no connection can be opened for so long, by nobody and for nothing.
+    Down(Span),
+    /// The answer ends after so many bytes, and the connection with it.
     Truncate(usize),
+    /// The answer stops after so many bytes; the connection stays, and nothing more comes.
+    Stall(usize),
+    /// So many blanks follow the answer.
+    Pad(u64),
+    /// The request is carried out, and answered `200 OK` with this document instead.
+    Answer(Value),
     /// The watch is cut after so many events, without a last bookmark.
     DropWatch(u64),
     /// The watch ends after so many events with `410 Expired`.
@@ -72,6 +85,18 @@ pub enum Action {
     Admit(Value),
     /// The request stands still until [`Cluster::release`](crate::Cluster::release).
     Hold(Side),
+}
+
+impl Action {
+    /// Whether it can happen to a request of this verb.
+    pub(crate) fn happens_to(&self, verb: &str) -> bool {
+        match self {
+            Action::DropWatch(_) | Action::ExpireWatch(_) | Action::NoBookmarks => verb == "watch",
+            Action::Stale => matches!(verb, "get" | "list"),
+            Action::Admit(_) => matches!(verb, "create" | "update" | "patch"),
+            _ => true,
+        }
+    }
 }
 
 /// On which side of its commit a request stands still.
@@ -101,6 +126,8 @@ pub enum Act {
     Write(Write),
     /// Entries about the world behind the API that hold from now on.
     Model(Box<Entries>),
+    /// A client's own request that its connection did not live to see carried out.
+    Late(Box<Request>),
 }
 
 /// Entries as in a `Model` document.
@@ -205,6 +232,9 @@ pub struct Failure {
     /// Seconds for `Retry-After`.
     #[serde(default)]
     pub retry_after: Option<u32>,
+    /// Causes in the details, for example `{reason: DisruptionBudget, message: …}`.
+    #[serde(default)]
+    pub causes: Vec<BTreeMap<String, String>>,
 }
 
 impl Failure {
@@ -212,21 +242,28 @@ impl Failure {
     #[must_use]
     pub fn status(&self) -> Status {
         let usual = match self.code {
+            400 => ("BadRequest", "the server rejected the request"),
             401 => ("Unauthorized", "Unauthorized"),
             403 => ("Forbidden", "forbidden"),
             404 => ("NotFound", "the server could not find the requested resource"),
             409 => ("Conflict", "the object has been modified"),
             410 => ("Expired", "the resource version is too old"),
+            422 => ("Invalid", "the server rejected our request due to an error in our request"),
             429 => ("TooManyRequests", "too many requests, please try again later"),
             500 => ("InternalError", "an internal error occurred"),
             503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
             504 => ("Timeout", "the server was unable to return a response in the time allotted"),
             _ => ("", "the request failed"),
         };
-        let details = match self.retry_after {
-            Some(seconds) => crate::json::json!({"retryAfterSeconds": seconds}),
-            None => Value::Null,
-        };
+        let mut details = crate::json::json!({});
+        if let Some(seconds) = self.retry_after {
+            details["retryAfterSeconds"] = seconds.into();
+        }
+        if !self.causes.is_empty() {
+            let text = |(field, text): (&String, &String)| (field.clone(), Value::from(text.as_str()));
+            details["causes"] = self.causes.iter().map(|cause| Value::Object(cause.iter().map(text).collect())).collect();
+        }
+        let details = if details == crate::json::json!({}) { Value::Null } else { details };
         Status::new(self.code, self.reason.as_deref().unwrap_or(usual.0), self.message.as_deref().unwrap_or(usual.1), details)
     }
 }
@@ -292,6 +329,19 @@ pub struct Happening {
     pub deed: Deed,
 }
 
+/// How far a clock is ahead of another; negative when it is behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skew(pub SignedDuration);
+
+impl<'de> Deserialize<'de> for Skew {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Half a century is far beyond what any clock was ever wrong by, and keeps all times within what can be written.
+        let span = text.parse::<SignedDuration>().ok().filter(|span| span.abs() <= SignedDuration::from_hours(24 * 366 * 50));
+        span.map(Self).ok_or_else(|| de::Error::custom(format!("`{text}` is not a duration such as `1h` or `-90s`")))
+    }
+}
+
 /// A `Faults` document of a fixture or a chaos file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -306,6 +356,8 @@ pub struct FaultsDocument {
     /// What happens by itself.
     #[serde(default)]
     pub happenings: Vec<Happening>,
+    /// How far the clock of the cluster is ahead of its clients': `1h`, or `-90s` for one that is behind.
+    pub clock: Option<Skew>,
 }
 
 impl FaultsDocument {

@@ -94,7 +94,7 @@ fn rules_are_data() {
 
 #[test]
 fn failures_carry_their_retry_time() {
-    let failure = Failure { code: 429, reason: None, message: Some("slow down".into()), retry_after: Some(3) };
+    let failure = Failure { code: 429, reason: None, message: Some("slow down".into()), retry_after: Some(3), causes: Vec::new() };
     assert_eq!(failure.status().retry_after_seconds(), Some(3));
     assert_eq!(failure.status().message(), "slow down");
 }

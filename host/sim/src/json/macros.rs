@@ -18,11 +18,9 @@ macro_rules! json {
     ([ $($items:tt)+ ]) => {
         $crate::json::Value::Array($crate::json::Array::from($crate::json!(@items [] $($items)+)))
     };
-    ({ $($members:tt)+ }) => {{
-        let mut map = $crate::json::Map::new();
-        $crate::json!(@members map $($members)+);
-        $crate::json::Value::Object(map)
-    }};
+    ({ $($members:tt)+ }) => {
+        $crate::json::Value::Object($crate::json::Map::from($crate::json!(@members [] $($members)+)))
+    };
 
     // Items: those done stand in the brackets.
     (@items [$($done:expr,)*]) => { ::std::vec![$($done,)*] };
@@ -39,23 +37,19 @@ macro_rules! json {
         $crate::json!(@items [$($done,)* $crate::json::ToJson::to_json(&$item),] $($($rest)*)?)
     };
 
-    // Members, one after another.
-    (@members $map:ident) => {};
-    (@members $map:ident $key:tt : null $(, $($rest:tt)*)?) => {
-        $map.insert($crate::json!(@key $key), $crate::json::Value::Null);
-        $crate::json!(@members $map $($($rest)*)?);
+    // Members, in the same way.
+    (@members [$($done:expr,)*]) => { [$($done,)*] };
+    (@members [$($done:expr,)*] $key:tt : null $(, $($rest:tt)*)?) => {
+        $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json::Value::Null),] $($($rest)*)?)
     };
-    (@members $map:ident $key:tt : [$($inner:tt)*] $(, $($rest:tt)*)?) => {
-        $map.insert($crate::json!(@key $key), $crate::json!([$($inner)*]));
-        $crate::json!(@members $map $($($rest)*)?);
+    (@members [$($done:expr,)*] $key:tt : [$($inner:tt)*] $(, $($rest:tt)*)?) => {
+        $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json!([$($inner)*])),] $($($rest)*)?)
     };
-    (@members $map:ident $key:tt : {$($inner:tt)*} $(, $($rest:tt)*)?) => {
-        $map.insert($crate::json!(@key $key), $crate::json!({$($inner)*}));
-        $crate::json!(@members $map $($($rest)*)?);
+    (@members [$($done:expr,)*] $key:tt : {$($inner:tt)*} $(, $($rest:tt)*)?) => {
+        $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json!({$($inner)*})),] $($($rest)*)?)
     };
-    (@members $map:ident $key:tt : $value:expr $(, $($rest:tt)*)?) => {
-        $map.insert($crate::json!(@key $key), $crate::json::ToJson::to_json(&$value));
-        $crate::json!(@members $map $($($rest)*)?);
+    (@members [$($done:expr,)*] $key:tt : $value:expr $(, $($rest:tt)*)?) => {
+        $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json::ToJson::to_json(&$value)),] $($($rest)*)?)
     };
     (@key ($key:expr)) => { $crate::json::Text::from($key) };
     (@key $key:expr) => { $crate::json::Text::from($key) };

@@ -227,6 +227,20 @@ impl<K: Into<Text>, V: Into<Value>> FromIterator<(K, V)> for Map {
     }
 }
 
+impl<const N: usize> From<[(Text, Value); N]> for Map {
+    /// Of equal keys the last counts. One allocation, of the right size.
+    fn from(members: [(Text, Value); N]) -> Self {
+        let mut members = members.map(|(key, value)| Member::new(key, value));
+        if !members.is_sorted_by(|a, b| a.key < b.key) {
+            members.sort_by(|a, b| a.head.cmp(&b.head).then_with(|| a.key.cmp(&b.key)));
+            if members.windows(2).any(|pair| matches!(pair, [a, b] if a.key == b.key)) {
+                return Self::from_members(members.into_iter().map(|member| (member.key, member.value)).collect());
+            }
+        }
+        Self(members.into_iter().collect())
+    }
+}
+
 impl<K: Into<Text>, V: Into<Value>> Extend<(K, V)> for Map {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, members: I) {
         for (key, value) in members {

@@ -10,6 +10,7 @@ mod convert;
 mod index;
 mod macros;
 mod map;
+pub(crate) mod syntax;
 mod text;
 
 use std::borrow::Cow;

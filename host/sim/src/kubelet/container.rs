@@ -2,7 +2,7 @@
 
 use imbl::OrdMap;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{DEFAULT_CRASH_AFTER, Models, Readiness};
@@ -51,12 +51,12 @@ pub(super) enum State {
 /// A container with its history.
 #[derive(Debug, Clone)]
 pub(super) struct Container {
-    pub(super) name: String,
-    pub(super) image: String,
+    pub(super) name: Text,
+    pub(super) image: Text,
     pub(super) is_init: bool,
     is_sidecar: bool,
     /// `Never`, `OnFailure` or `Always` of the pod.
-    policy: String,
+    policy: Text,
     pub(super) state: State,
     pub(super) restarts: u32,
     pub(super) last: Option<Exit>,
@@ -79,15 +79,15 @@ pub(super) struct Told {
 pub(super) struct World<'a> {
     pub(super) now: Timestamp,
     pub(super) models: &'a Models,
-    pub(super) images: &'a mut OrdMap<(String, String), Timestamp>,
+    pub(super) images: &'a mut OrdMap<(Text, Text), Timestamp>,
     pub(super) pod: &'a Value,
     pub(super) owners: &'a [String],
     pub(super) events: &'a mut Vec<Told>,
 }
 
 impl World<'_> {
-    fn image_key(&self, image: &str) -> (String, String) {
-        (view::text(self.pod, &["spec", "nodeName"]).to_owned(), image.to_owned())
+    fn image_key(&self, image: &Text) -> (Text, Text) {
+        (view::text(self.pod, &["spec", "nodeName"]).into(), image.clone())
     }
 }
 
@@ -110,11 +110,11 @@ impl Container {
         // A status without container states (written by hand) counts as a whole.
         let runs = statuses.is_empty() && view::text(pod, &["status", "phase"]) == "Running";
         Self {
-            name: name.to_owned(),
-            image: view::text(spec, &["image"]).to_owned(),
+            name: name.into(),
+            image: view::text(spec, &["image"]).into(),
             is_init,
             is_sidecar: is_init && view::text(spec, &["restartPolicy"]) == "Always",
-            policy: if policy.is_empty() { "Always".to_owned() } else { policy.to_owned() },
+            policy: if policy.is_empty() { "Always".into() } else { policy.into() },
             state: if runs { Self::assumed(pod, is_init) } else { known_state(status) },
             restarts: u32::try_from(view::count(status, &["restartCount"])).unwrap_or(0),
             last: view::at(status, &["lastState", "terminated"]).map(exit_of),

@@ -1,6 +1,8 @@
 //! The status of a pod as its kubelet writes it.
 
-use crate::json::{Map, Value, json};
+use std::sync::LazyLock;
+
+use crate::json::{Map, Text, Value, json};
 use jiff::Timestamp;
 
 use super::container::{Container, Exit, SHOWN, State, refusal};
@@ -127,9 +129,13 @@ fn condition(pod: &Value, kind: &str, holds: bool, why: Option<(&str, String)>, 
     let status = if holds { "True" } else { "False" };
     let old = view::condition(pod, kind).filter(|old| view::text(old, &["status"]) == status);
     let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
-    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
-    if view::generation(pod) > 0 {
-        view::set(&mut condition, &["observedGeneration"], view::generation(pod));
+    let generation = view::generation(pod);
+    if let Some(old) = old.filter(|old| says(old, generation, why.as_ref())) {
+        return old.clone();
+    }
+    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, (TRANSITION.clone()): since});
+    if generation > 0 {
+        view::set(&mut condition, &["observedGeneration"], generation);
     }
     if let Some((reason, message)) = why {
         view::set(&mut condition, &["reason"], reason);
@@ -140,17 +146,31 @@ fn condition(pod: &Value, kind: &str, holds: bool, why: Option<(&str, String)>, 
     condition
 }
 
+/// A long key of every condition, held once.
+static TRANSITION: LazyLock<Text> = LazyLock::new(|| "lastTransitionTime".into());
+
+/// Whether a condition says this already, in the form in which it is written.
+fn says(condition: &Value, generation: i64, why: Option<&(&str, String)>) -> bool {
+    let (reason, message) = why.map_or(("", ""), |(reason, message)| (*reason, message.as_str()));
+    let members = 4 + usize::from(generation > 0) + usize::from(!reason.is_empty()) + usize::from(!message.is_empty());
+    condition.get("lastProbeTime").is_some_and(Value::is_null)
+        && condition.as_object().is_some_and(|map| map.len() == members)
+        && view::count(condition, &["observedGeneration"]) == generation
+        && view::text(condition, &["reason"]) == reason
+        && view::text(condition, &["message"]) == message
+}
+
 fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> Value {
     let ran = c.has_run();
+    let (image_id, container_id) = if ran { ids(pod, c) } else { Default::default() };
     let mut status = json!({
-        "name": c.name, "image": c.image, "imageID": if ran { image_id(&c.image) } else { String::new() },
+        "name": c.name.clone(), "image": c.image.clone(), "imageID": image_id,
         "ready": c.is_ready(), "restartCount": c.restarts, "started": matches!(c.state, State::Running { .. }),
         "state": state(pod, c, initialized, now),
         "lastState": c.last.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})),
     });
     if ran {
-        let id = format!("{}/{}/{}", view::uid(pod), c.name, c.restarts);
-        view::set(&mut status, &["containerID"], format!("containerd://{}", digest(&id)));
+        view::set(&mut status, &["containerID"], container_id);
     }
     // In a back-off the last run is what `lastState` shows.
     if let State::BackOff { exit, .. } = &c.state
@@ -159,6 +179,21 @@ fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> V
         view::set(&mut status, &["lastState"], json!({"terminated": terminated(exit)}));
     }
     status
+}
+
+/// The ids of the image and of the container: those that its status has, while it is the same image and the same start.
+fn ids(pod: &Value, c: &Container) -> (Text, Text) {
+    let list = if c.is_init { "initContainerStatuses" } else { "containerStatuses" };
+    let known = view::list(pod, &["status", list]).iter().find(|status| view::text(status, &["name"]) == c.name);
+    let same = |known: &&Value| view::text(known, &["image"]) == c.image && view::count(known, &["restartCount"]) == i64::from(c.restarts);
+    let known = known.filter(same).map(|known| (known.get("imageID"), known.get("containerID")));
+    match known {
+        Some((Some(Value::String(image)), Some(Value::String(container)))) if !image.is_empty() => (image.clone(), container.clone()),
+        _ => {
+            let id = format!("{}/{}/{}", view::uid(pod), c.name, c.restarts);
+            (image_id(&c.image).into(), format!("containerd://{}", digest(&id)).into())
+        }
+    }
 }
 
 fn shows_back_off(c: &Container, now: Timestamp) -> bool {

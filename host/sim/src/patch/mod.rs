@@ -13,6 +13,11 @@ use crate::validate::json_type;
 /// More operations than this are refused, as the server does.
 const MOST_OPERATIONS: usize = 10_000;
 
+/// What the copies of a JSON patch may add, in bytes, as the server limits it.
+const MOST_COPIED: usize = 3 << 20;
+/// Documents may not become deeper than a body may be: what follows them steps into them.
+const DEEPEST: usize = 128;
+
 /// How a patch is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchKind {
@@ -64,11 +69,12 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
             return Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null));
         }
         let mut patched = object.clone();
+        let mut left = MOST_COPIED;
         for operation in given {
-            let done = Operation::read(operation).and_then(|operation| operation.apply(&mut patched));
+            let done = Operation::read(operation).and_then(|operation| operation.apply(&mut patched, &mut left));
             done.ok_or_else(Status::unprocessable)?;
         }
-        return Ok(patched);
+        return if is_deeper(&patched, DEEPEST) { Err(Status::unprocessable()) } else { Ok(patched) };
     }
     let body: Value = serde_json::from_slice(body).map_err(unreadable)?;
     if !body.is_object() {
@@ -81,6 +87,16 @@ pub fn apply(patch: PatchKind, kind: &'static Kind, object: &Value, body: &[u8])
         PatchKind::Json | PatchKind::Merge | PatchKind::Apply => patched.merge(&body),
     }
     Ok(patched)
+}
+
+/// Whether a document has more than so many levels.
+fn is_deeper(document: &Value, levels: usize) -> bool {
+    let Some(left) = levels.checked_sub(1) else { return true };
+    match document {
+        Value::Object(map) => map.iter().any(|(_, value)| is_deeper(value, left)),
+        Value::Array(items) => items.iter().any(|item| is_deeper(item, left)),
+        _ => false,
+    }
 }
 
 /// A patch of another form than its type has, in the words of Go's decoder.

@@ -39,8 +39,8 @@ impl<'a> Operation<'a> {
         Some(Self { kind, path: text("path")?, from, value: document.get("value").cloned().unwrap_or_default() })
     }
 
-    /// Applies the operation; `None` when it does not fit the document.
-    pub(super) fn apply(&self, document: &mut Value) -> Option<()> {
+    /// Applies the operation; `None` when it does not fit the document, or when it copies more than the bytes that are `left`.
+    pub(super) fn apply(&self, document: &mut Value, left: &mut usize) -> Option<()> {
         match self.kind {
             Kind::Add => add(document, self.path, self.value.clone()),
             Kind::Remove => remove(document, self.path),
@@ -48,6 +48,7 @@ impl<'a> Operation<'a> {
             Kind::Test => (get(document, self.path)? == self.value).then_some(()),
             Kind::Copy => {
                 let value = get(document, self.from)?;
+                spend(&value, left)?;
                 add(document, self.path, value)
             }
             Kind::Move => {
@@ -102,6 +103,31 @@ fn get(document: &Value, path: &str) -> Option<Value> {
         };
     }
     Some(value.clone())
+}
+
+/// Takes the length of a value as text from what is left; `None` when it is more. It stops as soon as that is known: copies share
+/// their parts, and a small document may stand for an enormous text.
+fn spend(value: &Value, left: &mut usize) -> Option<()> {
+    let mut take = |bytes: usize| left.checked_sub(bytes).map(|rest| *left = rest);
+    match value {
+        Value::Null | Value::Bool(_) => take(4),
+        Value::Number(number) => take(number.to_string().len()),
+        Value::String(text) => take(text.len() + 2),
+        Value::Object(map) => {
+            take(2)?;
+            map.iter().try_for_each(|(key, value)| {
+                *left = left.checked_sub(key.len() + 4)?;
+                spend(value, left)
+            })
+        }
+        Value::Array(items) => {
+            take(2)?;
+            items.iter().try_for_each(|item| {
+                *left = left.checked_sub(1)?;
+                spend(item, left)
+            })
+        }
+    }
 }
 
 fn unescaped(step: &str) -> String {
@@ -161,9 +187,9 @@ mod tests {
     use crate::json::json;
 
     fn patched(document: Value, operations: Value) -> Option<Value> {
-        let mut document = document;
+        let (mut document, mut left) = (document, usize::MAX);
         for operation in operations.as_array().unwrap() {
-            Operation::read(operation)?.apply(&mut document)?;
+            Operation::read(operation)?.apply(&mut document, &mut left)?;
         }
         Some(document)
     }

@@ -7,10 +7,12 @@ use imbl::OrdMap;
 
 use crate::json::{Text, Value};
 
+use super::load::Load;
 use super::needs::{self, Needs};
 use super::spread::{Spread, Violation};
 use super::{affinity, taints};
 use crate::engine::Ctx;
+use crate::rules::{Rule, Rules};
 use crate::store::Key;
 use crate::view;
 
@@ -37,7 +39,8 @@ type Places = BTreeSet<(String, String)>;
 pub(super) struct Filters<'a> {
     pod: &'a Value,
     needs: &'a Needs,
-    used: &'a OrdMap<Text, OrdMap<Key, Needs>>,
+    rules: Rules,
+    used: &'a OrdMap<Text, Load>,
     pinned: Option<Vec<&'a str>>,
     spread: Vec<Spread>,
     /// Per required affinity term, where its pods are; `None`: no such pod anywhere and the pod itself is one.
@@ -88,6 +91,7 @@ impl<'a> Filters<'a> {
         Self {
             pod,
             needs,
+            rules: ctx.store.rules,
             used,
             pinned: affinity::pinned_nodes(pod),
             spread: Spread::all_of(ctx, pod),
@@ -127,7 +131,7 @@ impl<'a> Filters<'a> {
                 return Err(never("node(s) were unschedulable"));
             }
         }
-        if !taints::tolerates_all(self.pod, node, &["NoSchedule", "NoExecute"]) {
+        if !taints::tolerates_all(self.pod, node, &["NoSchedule", "NoExecute"]) && self.rules.hold(Rule::SchedulerTaints) {
             return Err(never("node(s) had untolerated taint(s)"));
         }
         if !affinity::node_matches(self.pod, node) {
@@ -137,8 +141,8 @@ impl<'a> Filters<'a> {
     }
 
     fn ports(&self, node: &Value) -> Result<(), Rejection> {
-        let taken = || self.used.get(view::name(node)).into_iter().flat_map(OrdMap::values);
-        if !self.needs.ports.is_empty() && taken().any(|other| self.needs.ports_collide(other)) {
+        let taken = || self.used.get(view::name(node)).into_iter().flat_map(Load::values);
+        if self.rules.hold(Rule::SchedulerPorts) && taken().any(|other| self.needs.ports_collide(other)) {
             return Err(not_now("node(s) didn't have free ports for the requested pod ports"));
         }
         Ok(())
@@ -148,11 +152,11 @@ impl<'a> Filters<'a> {
         let (mut reasons, mut resolvable) = (Vec::new(), true);
         let pods = self.used.get(view::name(node));
         let allocatable = |name: &str| view::at(node, &["status", "allocatable", name]).map_or(0, needs::milli);
-        if (pods.map_or(0, OrdMap::len) as i128 + 1) * 1000 > allocatable("pods") {
+        if (pods.map_or(0, Load::len) as i128 + 1) * 1000 > allocatable("pods") {
             reasons.push(Cow::Borrowed("Too many pods"));
         }
         for (name, wanted) in self.needs.requests.iter().filter(|(_, wanted)| **wanted > 0) {
-            let used: i128 = pods.into_iter().flat_map(OrdMap::values).map(|other| other.requests.get(name).copied().unwrap_or(0)).sum();
+            let used = pods.map_or(0, |pods| pods.requested(name));
             if used + wanted > allocatable(name) {
                 reasons.push(Cow::Owned(format!("Insufficient {name}")));
                 resolvable &= *wanted <= allocatable(name);

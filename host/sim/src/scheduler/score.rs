@@ -4,18 +4,15 @@ use imbl::OrdMap;
 
 use crate::json::{Text, Value};
 
+use super::load::{self, ASSUMED, Load};
 use super::needs::{self, Needs};
 use super::{affinity, taints};
-use crate::store::Key;
 use crate::view;
 
-/// What a container without requests counts as, in thousandths: 100m of CPU and 200 MiB.
-const ASSUMED: [(&str, i128); 2] = [("cpu", 100), ("memory", 200 * 1024 * 1024 * 1000)];
-
 /// The best nodes; more than one when they are equal.
-pub(super) fn best<'a>(used: &OrdMap<Text, OrdMap<Key, Needs>>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
+pub(super) fn best<'a>(used: &OrdMap<Text, Load>, pod: &Value, needs: &Needs, nodes: &[&'a Value]) -> Vec<&'a Value> {
     let siblings = |node: &Value| {
-        let pods = used.get(view::name(node)).into_iter().flat_map(OrdMap::values);
+        let pods = used.get(view::name(node)).into_iter().flat_map(Load::values);
         pods.filter(|other| !needs.owner.is_empty() && other.owner == needs.owner).count()
     };
     let crowd = nodes.iter().map(|node| siblings(node)).max().unwrap_or(0).max(1);
@@ -34,11 +31,11 @@ pub(super) fn best<'a>(used: &OrdMap<Text, OrdMap<Key, Needs>>, pod: &Value, nee
 }
 
 /// Percentage of CPU and memory that stays free, averaged.
-fn room(pods: Option<&OrdMap<Key, Needs>>, needs: &Needs, node: &Value) -> i128 {
-    let free = ASSUMED.iter().map(|(name, assumed)| {
-        let of = |needs: &Needs| needs.requests.get(*name).copied().filter(|n| *n > 0).unwrap_or(*assumed);
+fn room(pods: Option<&Load>, needs: &Needs, node: &Value) -> i128 {
+    let (there, own) = (pods.map_or([0; 2], Load::taken), load::assumed(needs));
+    let free = ASSUMED.iter().zip(there.iter().zip(own)).map(|((name, _), (there, own))| {
         let all = view::at(node, &["status", "allocatable", name]).map_or(0, needs::milli);
-        let taken: i128 = of(needs) + pods.into_iter().flat_map(OrdMap::values).map(of).sum::<i128>();
+        let taken = there + own + needs.requests.get(*name).copied().unwrap_or(0);
         if all > 0 && taken <= all { (all - taken) * 100 / all } else { 0 }
     });
     free.sum::<i128>() / ASSUMED.len() as i128

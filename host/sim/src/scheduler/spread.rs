@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imbl::OrdMap;
 
 use crate::json::Value;
 
+use super::load::Load;
 use super::{affinity, taints};
 use crate::engine::Ctx;
 use crate::store::Key;
@@ -55,7 +55,7 @@ impl Spread {
             let eligible = is_eligible(constraint, pod, node)
                 && all_keys.iter().all(|key| view::labels(node).is_some_and(|labels| labels.contains_key(key)));
             let Some(domain) = affinity::topology(constraint, node).filter(|_| eligible) else { continue };
-            let here = used.get(&key.name).into_iter().flat_map(OrdMap::keys);
+            let here = used.get(&key.name).into_iter().flat_map(Load::keys);
             let count =
                 here.filter(|other: &&Key| ctx.store.get(other).is_some_and(|other| !view::is_terminating(other) && matches(other)));
             *domains.entry(domain.to_owned()).or_default() += i64::try_from(count.count()).unwrap_or(i64::MAX);

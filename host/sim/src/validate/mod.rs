@@ -41,7 +41,7 @@ const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 /// # Errors
 /// The text of the server's decoder.
 pub fn shape(kind: &Kind, object: &Value) -> Result<(), String> {
-    shape::check(kind, object, None)
+    shape::check(kind, object, None, shape::Reader::Decoder)
 }
 
 /// As [`shape`], for what a change makes of an object whose types were checked before.
@@ -49,7 +49,15 @@ pub fn shape(kind: &Kind, object: &Value) -> Result<(), String> {
 /// # Errors
 /// As [`shape`].
 pub(crate) fn changed_shape(kind: &Kind, before: &Value, after: &Value) -> Result<(), String> {
-    shape::check(kind, after, Some(before))
+    shape::check(kind, after, Some(before), shape::Reader::Decoder)
+}
+
+/// As [`changed_shape`], where the server converts what it has merged in memory and decodes no text: it refuses in other words.
+///
+/// # Errors
+/// As [`shape`].
+pub(crate) fn converted_shape(kind: &Kind, before: &Value, after: &Value) -> Result<(), String> {
+    shape::check(kind, after, Some(before), shape::Reader::Converter)
 }
 
 /// Checks an object as it is to be stored, defaults included.

@@ -164,21 +164,37 @@ fn port(port: &Value, field: &str, host: bool, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Limits first, then each request and how it stands to its limit. What the kernel cannot promise twice, huge pages and devices,
+/// needs a limit that is equal.
 fn resources(one: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let amount = |side: &str, name: &str| view::at(one, &["resources", side, name]).and_then(quantity);
-    let requests = view::at(one, &["resources", "requests"]).and_then(Value::as_object);
-    for (name, value) in requests.into_iter().flatten() {
-        let (Some(request), Some(limit)) = (quantity(value), amount("limits", name)) else { continue };
-        if request > limit {
-            let why = format!("must be less than or equal to {name} limit of {limit}");
-            causes.push(Cause::invalid(format!("{field}.resources.requests"), &json!(request.to_string()), &why));
+    let side = |side: &str| view::at(one, &["resources", side]).and_then(Value::as_object).into_iter().flatten();
+    let negative = |side: &str, name: &str, value: &Value, causes: &mut Vec<Cause>| {
+        if quantity(value).is_some_and(|amount| amount < Quantity::from_int(0)) {
+            let shown = quantity(value).map_or_else(|| value.to_string(), |amount| amount.to_string());
+            causes.push(Cause::invalid(format!("{field}.resources.{side}[{name}]"), &json!(shown), NOT_NEGATIVE));
         }
+    };
+    for (name, value) in side("limits") {
+        negative("limits", name, value, causes);
     }
-    for side in ["limits", "requests"] {
-        for (name, value) in view::at(one, &["resources", side]).and_then(Value::as_object).into_iter().flatten() {
-            if quantity(value).is_some_and(|amount| amount < Quantity::from_int(0)) {
-                causes.push(Cause::invalid(format!("{field}.resources.{side}[{name}]"), value, NOT_NEGATIVE));
+    for (name, value) in side("requests") {
+        negative("requests", name, value, causes);
+        let shared = !name.contains('/') && !name.starts_with("hugepages-");
+        let limit = view::at(one, &["resources", "limits", name]).and_then(quantity);
+        let (request, place) = (quantity(value), format!("{field}.resources.requests"));
+        match (request, limit) {
+            (Some(request), Some(limit)) if !shared && request != limit => {
+                let why = format!("must be equal to {name} limit of {limit}");
+                causes.push(Cause::invalid(place, &json!(request.to_string()), &why));
             }
+            (Some(request), Some(limit)) if request > limit => {
+                let why = format!("must be less than or equal to {name} limit of {limit}");
+                causes.push(Cause::invalid(place, &json!(request.to_string()), &why));
+            }
+            (Some(_), None) if !shared => {
+                causes.push(Cause::required(format!("{field}.resources.limits"), "Limit must be set for non overcommitable resources"));
+            }
+            _ => {}
         }
     }
 }

@@ -12,21 +12,31 @@ use crate::openapi;
 use crate::quantity::Quantity;
 use crate::schema::{Shape, Type};
 
-/// Checks an object. What it shares with `known` was checked before. The error is worded like the server's decoder.
-pub(super) fn check(kind: &Kind, object: &Value, known: Option<&Value>) -> Result<(), String> {
+/// What in the server puts a document into Go types. Each has words of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// The reader of JSON texts.
+    Decoder,
+    /// The converter of documents that were merged in memory (`k8s.io/apimachinery/pkg/runtime/converter.go`).
+    Converter,
+}
+
+/// Checks an object. What it shares with `known` was checked before. The error is worded like the server's reader.
+pub(super) fn check(kind: &Kind, object: &Value, known: Option<&Value>, reader: Reader) -> Result<(), String> {
     // Of a custom resource the decoder knows the metadata only.
     let known_to_go = if kind.custom().is_some() { Some(crd::frame()) } else { openapi::type_of(kind) };
     let Some(wanted) = known_to_go else { return Ok(()) };
     if !object.is_object() {
         return Err(format!("json: cannot unmarshal {} into Go value of type v1.{}", json_type(object), kind.kind));
     }
-    let checked = Place { go: kind.kind, path: Vec::new() }.value(object, known, wanted);
+    let checked = Place { reader, go: kind.kind, path: Vec::new() }.value(object, known, wanted);
     // Go decodes the metadata of a custom resource by itself.
     checked.map_err(|why| if kind.custom().is_some() { why.replace("ObjectMeta.metadata.", "ObjectMeta.") } else { why })
 }
 
 /// Where the decoder is.
 struct Place<'a> {
+    reader: Reader,
     /// The Go type that has the field.
     go: &'a str,
     /// The names of the fields on the way, and of the types that Go embeds.
@@ -54,7 +64,10 @@ impl<'a> Place<'a> {
             return Err(self.wrong(value, wanted));
         }
         match (wanted.shape(), value) {
-            (Shape::Bytes, Value::String(text)) => bytes(text),
+            (Shape::Bytes, Value::String(text)) => bytes(text).map_err(|why| match self.reader {
+                Reader::Decoder => why,
+                Reader::Converter => format!("error decoding from json: {why}"),
+            }),
             (Shape::Time, Value::String(text)) => time::check(text, wanted.go_name().ends_with("MicroTime")),
             (Shape::List(list), Value::Array(items)) => {
                 let known = known.and_then(Value::as_array);
@@ -87,6 +100,9 @@ impl<'a> Place<'a> {
     }
 
     fn wrong(&self, value: &Value, wanted: &Type) -> String {
+        if self.reader == Reader::Converter {
+            return self.unconvertible(value, wanted);
+        }
         let wanted = self.go_type(wanted);
         let number = match value {
             // A number that does not fit is named, one in a wrong place is not.
@@ -99,6 +115,34 @@ impl<'a> Place<'a> {
             self.go,
             self.path.join(".")
         )
+    }
+
+    /// The words of the converter: it names types of memory, and no place.
+    fn unconvertible(&self, value: &Value, wanted: &Type) -> String {
+        let (found, simple) = match value {
+            Value::Null => ("nil", false),
+            Value::Bool(_) => ("bool", false),
+            Value::Number(number) if number.is_f64() => ("float64", false),
+            Value::Number(_) => ("int64", true),
+            Value::String(_) => ("string", false),
+            Value::Array(_) => ("slice", false),
+            Value::Object(_) => ("map", false),
+        };
+        let (json, number) = (json_type(value), value.is_number());
+        match wanted.shape() {
+            Shape::List(_) | Shape::Bytes => format!("cannot restore slice from {found}"),
+            Shape::Map(_) => format!("cannot restore map from {found}"),
+            Shape::Struct(_) | Shape::Reference(_) => format!("cannot restore struct from: {found}"),
+            // These read themselves from a text.
+            Shape::IntOrText if number => format!("json: cannot unmarshal number {value} into Go value of type int32"),
+            Shape::IntOrText => format!("json: cannot unmarshal {json} into Go value of type int32"),
+            Shape::Time => format!("json: cannot unmarshal {json} into Go value of type string"),
+            // Go makes a text of a whole number, and a whole number of any other; the converter does not want that.
+            Shape::Text if simple => format!("cannot convert {found} to {}", self.go_type(wanted)),
+            Shape::Integer(_) if number => format!("cannot convert {found} to {}", self.go_type(wanted)),
+            Shape::Text => "unrecognized type: string".to_owned(),
+            _ => format!("unrecognized type: {}", self.go_type(wanted)),
+        }
     }
 
     /// What Go calls a type.

@@ -175,3 +175,102 @@ fn a_request_stands_still_on_either_side_of_its_commit() {
         assert_eq!(api.get(A)["data"]["a"], "2");
     }
 }
+
+#[test]
+fn a_lost_request_may_be_carried_out_later() {
+    let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": {"delayed": "30s"}}));
+    assert_eq!(api.0.handle(&bump()).status, 0);
+    api.advance(29);
+    assert_eq!(api.get(A)["data"]["a"], "1");
+    api.advance(1);
+    assert_eq!(api.get(A)["data"]["a"], "2");
+    // By then the API may say no; nobody hears it.
+    let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": {"delayed": "30s"}}));
+    let stale = api.get(A)["metadata"]["resourceVersion"].clone();
+    assert_eq!(api.0.handle(&Request::patch(A, MERGE, &json!({"metadata": {"resourceVersion": stale}, "data": {"a": "9"}}))).status, 0);
+    api.ok(&bump());
+    api.advance(60);
+    assert_eq!((&api.get(A)["data"]["a"], api.0.faults().misfires().len()), (&json!("2"), 0));
+}
+
+#[test]
+fn a_server_that_is_down_answers_nobody_and_nothing() {
+    let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": {"down": "10m"}}));
+    let refused = |api: &mut Api, request: &Request| api.0.handle(request).conduct.refused;
+    assert!(!refused(&mut api, &Request::get("/version")));
+    for request in [bump(), Request::get(A), Request::get("/version"), Request::get("/apis"), Request::get("/readyz")] {
+        assert!(refused(&mut api, &request), "{}", request.path);
+    }
+    api.advance(599);
+    assert!(refused(&mut api, &Request::get(A)));
+    api.advance(1);
+    assert_eq!(api.get(A)["data"]["a"], "1");
+    assert_eq!(api.0.faults().fired(), [1]);
+    // The same by the clock, for one client alone.
+    let mut api = with(json!({"match": {"after": "1m", "until": "11m", "client": "kubectl"}, "do": "refuse"}));
+    let kubectl = |path: &str| Request { user_agent: "kubectl/v1.36.4".to_owned(), ..Request::get(path) };
+    assert!(!refused(&mut api, &kubectl("/version")));
+    api.advance(60);
+    assert!(refused(&mut api, &kubectl("/version")) && refused(&mut api, &kubectl(A)) && !refused(&mut api, &Request::get(A)));
+    api.advance(600);
+    assert!(!refused(&mut api, &kubectl("/version")) && !refused(&mut api, &kubectl(A)));
+}
+
+#[test]
+fn an_answer_may_be_another_stall_or_never_end() {
+    let mut api = with(json!({"match": {"verb": "patch"}, "do": {"answer": {"kind": "Pod"}}}));
+    assert_eq!(api.send(&bump()), (200, json!({"kind": "Pod"})));
+    assert_eq!(api.get(A)["data"]["a"], "2", "it is done all the same");
+    let mut api = with(json!({"match": {"verb": "get"}, "do": {"stall": 3}}));
+    assert_eq!(api.0.handle(&Request::get(A)).conduct.stalls, Some(3));
+    let mut api = with(json!({"match": {"verb": "get"}, "do": {"pad": 5}}));
+    assert_eq!(api.0.handle(&Request::get(A)).conduct.pad, 5);
+}
+
+#[test]
+fn a_failure_has_causes() {
+    let fail = json!({"fail": {"code": 429, "retry_after": 10, "causes": [{"reason": "DisruptionBudget", "message": "no"}]}});
+    let mut api = with(json!({"match": {"verb": "patch"}, "do": fail}));
+    let (_, status) = api.send(&bump());
+    assert_eq!(status["details"], json!({"retryAfterSeconds": 10, "causes": [{"reason": "DisruptionBudget", "message": "no"}]}));
+}
+
+#[test]
+fn every_fault_is_tried_at_every_request_and_says_whether_it_happened() {
+    let requests = [Request::get(A), Request::get(MAPS), bump(), Request::delete(A)];
+    let fresh = || {
+        let mut api = Api::new();
+        api.map("a", json!({}));
+        api
+    };
+    let mut api = fresh();
+    let before = api.0.faults().asked().len();
+    requests.iter().for_each(|request| drop(api.ok(request)));
+    let asked: Vec<_> = api.0.faults().asked().skip(before).cloned().collect();
+    let told: Vec<String> = asked.iter().map(|asked| format!("{} {}", asked.verb, asked.what)).collect();
+    assert_eq!(told, ["get configmap/x/a", "list configmap/x", "patch configmap/x/a", "delete configmap/x/a"]);
+    let schedules = lockgate_sim::faults::schedules(&asked);
+    assert!(schedules.len() > 80, "{}", schedules.len());
+    for schedule in &schedules {
+        let mut api = fresh();
+        api.0.add_fault(schedule.rule.clone());
+        let clean: Vec<_> = requests.iter().map(|request| fresh_answer(&mut fresh(), &requests, request)).collect();
+        let answers: Vec<_> = requests.iter().map(|request| api.0.handle(request)).collect();
+        assert_eq!(api.0.faults().unfired().count(), 0, "{}", schedule.name);
+        let (faulty, clean) = (&answers[schedule.request], &clean[schedule.request]);
+        // A stale answer is no other one before somebody wrote.
+        assert!(schedule.fault == "stale" || faulty != clean, "{}: {faulty:?}", schedule.name);
+        assert!(api.gone(A) || ["down for 10 min", "delayed by 30 s"].contains(&schedule.fault) || answers[3].status != 200, "{}", schedule.name);
+    }
+    let mut api = fresh();
+    api.0.add_fault(schedules.last().unwrap().rule.clone());
+    api.ok(&bump());
+    assert_eq!(api.0.faults().unfired().count(), 1, "the fourth request never came");
+}
+
+/// What a request is answered after those before it.
+fn fresh_answer(api: &mut Api, requests: &[Request], wanted: &Request) -> lockgate_sim::Response {
+    let place = requests.iter().position(|request| request == wanted).unwrap();
+    requests[..place].iter().for_each(|request| drop(api.ok(request)));
+    api.0.handle(wanted)
+}

@@ -29,7 +29,7 @@ fn bytes(base64: &str) -> Vec<u8> {
     bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |value, bit| value << 1 | bit)).collect()
 }
 
-fn request(row: &Value) -> Request {
+pub(crate) fn request(row: &Value) -> Request {
     let (path, query) = row["path"].as_str().unwrap().split_once('?').unwrap_or((row["path"].as_str().unwrap(), ""));
     let method = match row["method"].as_str().unwrap() {
         "POST" => Method::Post,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::json::Value;
 
-use super::{REVISION_HASH, View};
+use super::REVISION_HASH;
 use crate::controllers::{history, template};
 use crate::engine::Ctx;
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -56,12 +57,14 @@ fn is_same(revision: &Value, wanted: &Value) -> bool {
 }
 
 /// Deletes the oldest revisions beyond the history limit, but none that a pod was made of.
-pub(super) fn clean_up(ctx: &mut Ctx<'_>, seen: &View, revisions: &Revisions) -> Result<(), Status> {
-    let limit = usize::try_from(view::int(&seen.set, &["spec", "revisionHistoryLimit"]).unwrap_or(10)).unwrap_or(0);
-    if revisions.old.len() <= limit {
+pub(super) fn clean_up(ctx: &mut Ctx<'_>, set: &Value, revisions: &Revisions) -> Result<(), Status> {
+    let limit = usize::try_from(view::int(set, &["spec", "revisionHistoryLimit"]).unwrap_or(10)).unwrap_or(0);
+    if revisions.old.len() <= limit || !ctx.store.follows(Rule::DaemonSetHistory) {
         return Ok(());
     }
-    let live: BTreeSet<&str> = seen.pods.values().flatten().map(|(_, pod)| view::label(pod, REVISION_HASH)).collect();
+    let Some(coverage) = ctx.engine.coverages.of(view::uid(set)) else { return Ok(()) };
+    let pods = coverage.all_pods().filter_map(|key| ctx.store.get(key));
+    let live: BTreeSet<&str> = pods.map(|pod| view::label(pod, REVISION_HASH)).collect();
     let mut idle: Vec<&(Key, Arc<Value>)> = revisions.old.iter().filter(|(_, r)| !live.contains(view::label(r, REVISION_HASH))).collect();
     idle.sort_by_key(|(_, r)| number(r));
     let in_use = revisions.old.len() - idle.len();

@@ -18,6 +18,7 @@ const TOLERATED: &[(&str, &str)] = &[
 const TOLERATED_ON_HOST_NETWORK: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
 /// Where pods of a DaemonSet may run.
+#[derive(Debug, Clone)]
 pub(super) struct Placement {
     /// The pod's spec with the tolerations that it will have.
     spec: Value,

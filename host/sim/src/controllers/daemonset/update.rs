@@ -1,90 +1,85 @@
 //! The rolling update of a DaemonSet, node by node.
 
-use super::{View, create, delete};
-use crate::controllers::pods::{self, KeyedPod};
+use std::sync::Arc;
+
+use super::coverage::Coverage;
+use super::judge::Step;
+use super::{create, delete};
 use crate::engine::Ctx;
+use crate::json::{Text, Value};
+use crate::rules::Rule;
 use crate::status::Status;
+use crate::store::Key;
 use crate::view;
 
-/// `maxSurge` for the nodes that want a pod; percentages round up.
-pub(super) fn surge(seen: &View) -> i64 {
-    limit(seen, "maxSurge")
-}
-
-fn limit(seen: &View, field: &str) -> i64 {
-    let rolling = view::at(&seen.set, &["spec", "updateStrategy", "rollingUpdate"]);
-    let nodes = i64::try_from(seen.wanted.len()).unwrap_or(i64::MAX);
-    view::int_or_percent(rolling.and_then(|r| r.get(field)), nodes, true)
-}
-
-/// `maxUnavailable`; 1 when both limits come to 0.
-fn unavailable(seen: &View) -> i64 {
-    let most = limit(seen, "maxUnavailable");
-    if most == 0 && surge(seen) == 0 { 1 } else { most }
-}
-
-/// The pods of one node that are not being deleted.
-struct OnNode<'a> {
-    old: Option<&'a KeyedPod>,
-    new: Option<&'a KeyedPod>,
-    /// More than one of a kind: nothing can be said.
-    doubled: bool,
-}
-
-fn on_node<'a>(seen: &'a View, node: &str) -> OnNode<'a> {
-    let pods = seen.pods.get(node).into_iter().flatten().filter(|(_, pod)| !view::is_terminating(pod));
-    let (new, old): (Vec<_>, Vec<_>) = pods.partition(|(_, pod)| seen.is_updated(pod));
-    OnNode { doubled: old.len() > 1 || new.len() > 1, old: old.first().copied(), new: new.first().copied() }
+/// `maxSurge` or `maxUnavailable` for the nodes that want a pod; percentages round up.
+fn limit(set: &Value, coverage: &Coverage, field: &str) -> i64 {
+    let rolling = view::at(set, &["spec", "updateStrategy", "rollingUpdate"]);
+    view::int_or_percent(rolling.and_then(|r| r.get(field)), coverage.tally.desired, true)
 }
 
 /// One pass: replaces what the limits allow now.
-pub(super) fn rolling(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
-    if surge(seen) > 0 { by_surge(ctx, seen) } else { by_deletion(ctx, seen) }
+pub(super) fn rolling(ctx: &mut Ctx<'_>, set: &Arc<Value>, hash: &str) -> Result<(), Status> {
+    let Some(coverage) = ctx.engine.coverages.of(view::uid(set)) else { return Ok(()) };
+    let plan = match limit(set, coverage, "maxSurge") {
+        0 => by_deletion(ctx, set, coverage),
+        surge => by_surge(if ctx.store.follows(Rule::DaemonSetSurge) { surge } else { i64::MAX }, coverage),
+    };
+    let old: Vec<Key> = plan.delete.iter().filter_map(|node| old_pod(ctx, set, node)).collect();
+    for key in old {
+        delete(ctx, set, &key)?;
+    }
+    for node in plan.create {
+        create(ctx, set, hash, &node)?;
+    }
+    Ok(())
+}
+
+/// Nodes whose old pod goes, and nodes that get a new one beside it.
+#[derive(Default)]
+struct Plan {
+    delete: Vec<Text>,
+    create: Vec<Text>,
+}
+
+/// The one pod of an older revision that stays on a node.
+fn old_pod(ctx: &Ctx<'_>, set: &Value, node: &str) -> Option<Key> {
+    let coverage = ctx.engine.coverages.of(view::uid(set))?;
+    let is_old = |key: &&Key| {
+        let pod = ctx.store.get(key);
+        pod.is_some_and(|pod| !view::is_terminating(pod) && !coverage.basis.is_updated(pod))
+    };
+    coverage.pods_on(node).iter().find(is_old).cloned()
 }
 
 /// Deletes every old pod that is not available, and available ones as far as the limit goes. Unavailable old pods are not
 /// counted against the limit but use it up: three broken nodes are replaced at once whatever the limit is.
-fn by_deletion(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
-    let (now, min_ready) = (ctx.now(), seen.min_ready());
-    let (mut missing, mut broken, mut candidates) = (0, Vec::new(), Vec::new());
-    for node in &seen.wanted {
-        let pods = on_node(seen, node);
-        match (pods.old, pods.new) {
-            _ if pods.doubled => missing += 1,
-            (Some(old), None) if pods::is_available(&old.1, min_ready, now) => candidates.push(old),
-            (Some(old), None) => {
-                broken.push(old);
-                missing += 1;
-            }
-            (None, Some(new)) if pods::is_available(&new.1, min_ready, now) => {}
-            _ => missing += 1,
-        }
-    }
-    let healthy = usize::try_from(unavailable(seen) - missing).unwrap_or(0);
-    for (key, _) in broken.into_iter().chain(candidates.into_iter().take(healthy)) {
-        delete(ctx, seen, key)?;
-    }
-    Ok(())
+fn by_deletion(ctx: &Ctx<'_>, set: &Value, coverage: &Coverage) -> Plan {
+    // When both limits come to 0, it is 1.
+    let most = limit(set, coverage, "maxUnavailable").max(i64::from(coverage.tally.desired > 0 && both_zero(set, coverage)));
+    let away = [Step::Doubled, Step::Missing, Step::NewWaits, Step::OldBroken, Step::Succeeded, Step::Surging];
+    let missing: usize = away.into_iter().map(|step| coverage.count(step)).sum();
+    let bound = usize::try_from(most).unwrap_or(0).saturating_sub(missing);
+    let healthy = if ctx.store.follows(Rule::DaemonSetUnavailable) { bound } else { usize::MAX };
+    let broken = if ctx.store.follows(Rule::DaemonSetBroken) { usize::MAX } else { 0 };
+    Plan { delete: coverage.at(Step::OldBroken).take(broken).chain(coverage.at(Step::Old).take(healthy)).cloned().collect(), create: Vec::new() }
 }
 
-/// Makes new pods beside old ones, and deletes an old one when its successor is available.
-fn by_surge(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
-    let (now, min_ready) = (ctx.now(), seen.min_ready());
-    let (mut surging, mut at_once, mut candidates) = (0, Vec::new(), Vec::new());
-    for node in &seen.wanted {
-        let pods = on_node(seen, node);
-        match (pods.old, pods.new) {
-            _ if pods.doubled => surging += 1,
-            (Some(old), None) if pods::is_available(&old.1, min_ready, now) => candidates.push(node),
-            (Some(_), None) => at_once.push(node),
-            (Some(old), Some(new)) if pods::is_available(&new.1, min_ready, now) => delete(ctx, seen, &old.0)?,
-            (Some(_), Some(_)) => surging += 1,
-            (None, _) => {}
-        }
-    }
-    let more = usize::try_from(surge(seen) - surging).unwrap_or(0);
-    for node in at_once.into_iter().chain(candidates.into_iter().take(more)) {
-        create(ctx, seen, node)?;
-    }
-    Ok(())
+fn both_zero(set: &Value, coverage: &Coverage) -> bool {
+    limit(set, coverage, "maxUnavailable") == 0 && limit(set, coverage, "maxSurge") == 0
+}
+
+/// Makes new pods beside old ones, and deletes an old one when its successor is available. Where none is wanted any more, an old pod
+/// goes when it is broken, or when there are more available ones than are wanted.
+fn by_surge(surge: i64, coverage: &Coverage) -> Plan {
+    let surging = coverage.count(Step::Doubled) + coverage.count(Step::Surging);
+    let more = usize::try_from(surge).unwrap_or(0).saturating_sub(surging);
+    let spare = usize::try_from(coverage.tally.serving - coverage.tally.desired).unwrap_or(0);
+    let wanted = |node: &&Text| coverage.wishes(node).0;
+    let (broken, unwanted_broken): (Vec<&Text>, Vec<&Text>) = coverage.at(Step::OldBroken).partition(wanted);
+    let create = broken.into_iter().chain(coverage.at(Step::Old).filter(wanted).take(more));
+    // Looked for only when something may go: else every pass would visit all nodes.
+    let unwanted = coverage.at(Step::Old).filter(|node| spare > 0 && !wanted(node)).take(spare);
+    let delete = unwanted_broken.into_iter().chain(coverage.at(Step::Succeeded)).chain(unwanted);
+    Plan { delete: delete.cloned().collect(), create: create.cloned().collect() }
 }

@@ -7,6 +7,7 @@ use crate::controllers::template;
 use crate::engine::{Ctx, Work};
 use crate::json::{Value, json};
 use crate::kinds;
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -54,7 +55,7 @@ pub(super) fn delete(ctx: &mut Ctx<'_>, pass: &mut Pass, doomed: &[KeyedPod], fo
 
 /// Brings the number of active pods to what is wanted: either deletes or makes some.
 pub(super) fn manage(ctx: &mut Ctx<'_>, pass: &mut Pass, active: &[KeyedPod]) -> Result<(), Status> {
-    if is_suspended(&pass.job) {
+    if is_suspended(&pass.job) && ctx.store.follows(Rule::JobSuspension) {
         return delete(ctx, pass, active, true);
     }
     let parallelism = view::count(&pass.job, &["spec", "parallelism"]);

@@ -1,0 +1,206 @@
+//! The way of a led child to the cluster: an endpoint on loopback that passes its requests through the run's own layers.
+//!
+//! The child has a kubeconfig for this endpoint and no other, so that each of its requests is guarded and recorded like the run's own,
+//! and in a plan lands in the copy. In virtual time the clock moves while the child only waits.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tokio::task::JoinHandle;
+
+use super::client::Cluster;
+use super::discovery::{self, Resource};
+use super::place::{Place, Server};
+use super::serve::{Front, Moves};
+use crate::base::clock::{Duration, TimeSource as _, between};
+use crate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
+
+/// The only context of the kubeconfig.
+const NAME: &str = "lockgate";
+/// How often it is looked at whether virtual time may move on to the end of a child's time.
+const LOOK: Span = Span::from_millis(250);
+/// How long a child may compute without a request while nothing happens in the cluster.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// An endpoint that is being served; dropping it ends it and removes its kubeconfig.
+pub struct Endpoint {
+    kubeconfig: File,
+    time: Time,
+    served: Served,
+}
+
+/// The time that its child lives in.
+pub(super) struct Time(Moves);
+
+/// Its service.
+pub(super) struct Served(JoinHandle<Result<()>>);
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({:?})", self.time.0)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Endpoint {
+    /// Where its kubeconfig is.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig.0
+    }
+
+    pub(super) fn parts(&mut self) -> (&Time, &mut Served) {
+        (&self.time, &mut self.served)
+    }
+}
+
+impl Time {
+    /// Comes when it is this time in virtual time; never where time is that of the world. A child says nothing of its own waiting:
+    /// where nothing will happen before and no request has come for a while (`sent` counts them), it is taken to wait, and time moves.
+    pub(super) async fn reached(&self, at: Timestamp, sent: impl Fn() -> usize) -> Result<()> {
+        let Some(simulation) = self.0.simulation() else { return std::future::pending().await };
+        let world = Clock::real();
+        let (mut quiet, mut seen) = (world.now(), sent());
+        while simulation.now() < at {
+            world.sleep(LOOK).await?;
+            if sent() != seen || simulation.next_event_at().is_some_and(|next| next <= at) {
+                (quiet, seen) = (world.now(), sent());
+            } else if between(quiet, world.now()) >= QUIET {
+                self.0.advance(at).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Served {
+    /// Comes when it is served no more, which it should not.
+    pub(super) async fn broken(&mut self) -> Error {
+        match (&mut self.0).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => Error::internal("the endpoint of a child process is not served any more"),
+        }
+    }
+}
+
+impl Cluster {
+    /// Opens an endpoint to this cluster for one child.
+    ///
+    /// # Errors
+    /// When there is no port or no folder to be had; or what is wrong with the way to the cluster.
+    pub async fn endpoint(&self) -> Result<Endpoint> {
+        let folder = self.scratch()?;
+        let client = self.wire().client()?;
+        let front = Front::bind(None).await?;
+        let port = front.address().rsplit(':').next().unwrap_or_default().to_owned();
+        let kubeconfig = File::write(folder.join(format!("kubeconfig-{port}")), front.kubeconfig(NAME).as_bytes())?;
+        let moves = match &self.shared.place {
+            Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => Moves::Simulation(simulation.clone()),
+            Place::Copy(overlay) => Moves::Copy(overlay.clone()),
+            Place::Server(Server::Live(_)) => Moves::Nothing,
+        };
+        let served = Served(tokio::spawn(front.relay(client, moves.clone())));
+        Ok(Endpoint { kubeconfig, time: Time(moves), served })
+    }
+
+    /// The name of the next write that has no place for an annotation: `RUN/SEQ/EPOCH`, as those that have one carry it.
+    #[must_use]
+    pub fn operation(&self) -> String {
+        self.next_op()
+    }
+
+    /// Every kind that the server serves, asked anew.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`].
+    pub async fn served_kinds(&self) -> Result<Vec<Rc<Resource>>> {
+        discovery::discover(self.wire()).await
+    }
+
+    /// The `helm` that the options of this cluster name.
+    #[must_use]
+    pub fn helm(&self) -> Option<&Path> {
+        self.shared.helm.as_deref()
+    }
+
+    /// A folder that only this user can read, shared by a run and its plan; gone with both.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        self.shared.scratch.folder(&self.run().to_string())
+    }
+}
+
+/// A file with something to be kept to oneself; gone with this value.
+#[derive(Debug)]
+pub struct File(PathBuf);
+
+impl File {
+    /// Writes it, readable by its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(path: PathBuf, text: &[u8]) -> Result<File> {
+        let cannot = |error: io::Error| cannot("write", &path, &error);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
+        let written = File(path.clone());
+        file.write_all(text).map_err(cannot)?;
+        Ok(written)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+/// The private folder of a run, made when it is first needed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch(Rc<std::cell::OnceCell<Folder>>);
+
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+impl Scratch {
+    fn folder(&self, run: &str) -> Result<PathBuf> {
+        if let Some(folder) = self.0.get() {
+            return Ok(folder.0.clone());
+        }
+        // The run of a simulated cluster has the same name each time.
+        let own = super::RunId::generate().to_string();
+        let path = std::env::temp_dir().join(format!("lockgate-{run}-{own}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| cannot("make", &path, &error))?;
+        Ok(self.0.get_or_init(|| Folder(path)).0.clone())
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
+    let said = error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+    Error::new(Kind::Input, Reason::CommandFailed, format!("cannot {what} `{}`", path.display()))
+        .cause(said)
+        .hint("set TMPDIR to a folder that can be written to")
+}

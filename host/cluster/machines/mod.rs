@@ -1,0 +1,276 @@
+//! Commands on the machines behind nodes: by SSH, by a privileged pod, by the operator's hand, or on the models of a simulated
+//! cluster.
+//!
+//! What changes a machine runs there *detached*: it is begun under the name of its operation, goes on when the connection is gone,
+//! and is asked for its end as often as needed. Beginning the same operation again does nothing, so that a lost answer is settled by
+//! asking. In a plan and in a simulated cluster only models answer; nothing is run anywhere.
+
+mod inventory;
+mod pod;
+mod quote;
+mod script;
+mod shell;
+mod simulated;
+mod ssh;
+mod ssh_said;
+
+use std::fmt;
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+pub use self::inventory::{HostKeys, Inventory, Machine, PodImage};
+pub use self::quote::{line, quoted};
+
+use super::client::Cluster;
+use super::layers::Access;
+use crate::base::{Error, Kind, Reason, Result, Span, Timestamp};
+
+/// The way to the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The `ssh` of this machine.
+    Ssh,
+    /// A privileged pod on the node.
+    Pod,
+    /// The operator does it by hand.
+    Manual,
+}
+
+/// How the machines of a live cluster are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ways {
+    /// The way.
+    pub kind: Way,
+    /// What is said about it beside.
+    pub inventory: Inventory,
+}
+
+/// A command for a machine. No shell reads its words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Its words; the first is the program.
+    pub words: Vec<String>,
+    /// Standard input; none when left out.
+    pub stdin: Option<String>,
+    /// Whether it runs as root.
+    pub sudo: bool,
+}
+
+/// A command that runs detached, under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name: run and number, and how often it was begun anew.
+    pub id: OperationId,
+    /// The command.
+    pub command: Command,
+    /// How long it may take; then it is ended on the machine.
+    pub limit: Span,
+    /// A command that is run after it on the machine, however it ended, unless the machine itself goes down. Its exit code counts when
+    /// the first one is 0.
+    pub finally: Option<Vec<String>>,
+}
+
+/// The name of an operation on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OperationId {
+    run: String,
+    part: String,
+}
+
+impl OperationId {
+    pub(super) fn new(run: &str, number: u64) -> OperationId {
+        OperationId { run: run.to_owned(), part: number.to_string() }
+    }
+
+    /// The same begun anew, because nobody knows how the one before ended and it may be repeated.
+    #[must_use]
+    pub fn again(&self, attempt: u32) -> OperationId {
+        let part = self.part.split('-').next().unwrap_or_default();
+        OperationId { run: self.run.clone(), part: format!("{part}-{attempt}") }
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.run, self.part)
+    }
+}
+
+/// A file that is to be on a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The operation that writes it.
+    pub id: OperationId,
+    /// Its whole path.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Its mode; that of the file that it replaces, or 0644, when left out.
+    pub mode: Option<u32>,
+    /// Whether it is written as root.
+    pub sudo: bool,
+}
+
+/// What a command gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output; bytes that are no text become replacement characters.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// Whether an output was longer than 1 MiB: of a reading command the beginning is kept, of another one the end.
+    pub truncated: bool,
+    /// Whether its time was over and it was ended.
+    pub late: bool,
+}
+
+/// How far an operation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not begun: nothing was done.
+    Absent,
+    /// It runs; a model knows until when.
+    Running(Option<Timestamp>),
+    /// It ended.
+    Ended(Output),
+    /// It runs no more and left no exit code: it was killed, or the machine went down.
+    Gone {
+        /// Whether the machine booted since it began.
+        booted: bool,
+    },
+}
+
+/// A way to machines. Errors are `unreachable` where the machine may be there a moment later; with `details.outcome` `unknown` when
+/// what was sent may have been done.
+pub(super) trait Transport {
+    /// Runs a short command that changes nothing and gives its outputs.
+    fn read<'a>(&'a self, node: &'a str, command: &'a Command, limit: Span) -> LocalBoxFuture<'a, Result<Output>>;
+    /// Begins an operation, unless it was begun before.
+    fn begin<'a>(&'a self, node: &'a str, operation: &'a Operation) -> LocalBoxFuture<'a, Result<()>>;
+    /// How far an operation is.
+    fn look<'a>(&'a self, node: &'a str, operation: &'a Operation) -> LocalBoxFuture<'a, Result<Progress>>;
+    /// Writes a file at once and whole. What was there before is kept beside the operation; gives where, `None` when nothing was.
+    fn write<'a>(&'a self, node: &'a str, file: &'a File) -> LocalBoxFuture<'a, Result<Option<String>>>;
+    /// Takes away what was put on the cluster to reach this machine.
+    fn leave<'a>(&'a self, node: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        let _ = node;
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// The machines of a cluster.
+#[derive(Clone)]
+pub enum Machines {
+    /// A program does what is asked.
+    Reached(Reached),
+    /// The operator does it.
+    Manual,
+}
+
+/// Machines that can be reached.
+#[derive(Clone)]
+pub struct Reached {
+    cluster: Cluster,
+    transport: Rc<dyn Transport>,
+}
+
+impl Reached {
+    /// Runs a short command that changes nothing.
+    ///
+    /// # Errors
+    /// `unreachable`, `timeout`, `command_missing`, `refused`, `forbidden`; `unmodelled` in a simulated cluster. A command that fails is
+    /// none.
+    pub async fn read(&self, node: &str, command: &Command, limit: Span) -> Result<Output> {
+        self.cluster.cancel().check()?;
+        self.allowed(false, || format!("`{}` on `{node}`", line(&command.words)))?;
+        self.transport.read(node, command, limit).await
+    }
+
+    /// Begins an operation, unless it was begun before.
+    ///
+    /// # Errors
+    /// As [`Reached::read`].
+    pub async fn begin(&self, node: &str, operation: &Operation) -> Result<()> {
+        self.cluster.cancel().check()?;
+        self.allowed(true, || format!("`{}` on `{node}`", line(&operation.command.words)))?;
+        self.transport.begin(node, operation).await
+    }
+
+    /// How far an operation is.
+    ///
+    /// # Errors
+    /// As [`Reached::read`].
+    pub async fn look(&self, node: &str, operation: &Operation) -> Result<Progress> {
+        self.transport.look(node, operation).await
+    }
+
+    /// Writes a file at once and whole, and keeps what was there; gives where.
+    ///
+    /// # Errors
+    /// As [`Reached::read`]; `invalid` when the machine cannot write it.
+    pub async fn write(&self, node: &str, file: &File) -> Result<Option<String>> {
+        self.cluster.cancel().check()?;
+        self.allowed(true, || format!("`{}` on `{node}`", file.path))?;
+        self.transport.write(node, file).await
+    }
+
+    /// Takes away what was put on the cluster to reach this machine.
+    ///
+    /// # Errors
+    /// Of the API, when it cannot be taken away.
+    pub async fn leave(&self, node: &str) -> Result<()> {
+        self.transport.leave(node).await
+    }
+
+    /// The name of the next operation on a machine.
+    #[must_use]
+    pub fn next_operation(&self) -> OperationId {
+        let (run, number) = self.cluster.next_operation();
+        OperationId::new(&run.to_string(), number)
+    }
+
+    fn allowed(&self, writes: bool, what: impl Fn() -> String) -> Result<()> {
+        self.cluster.may_touch_machines(writes, what)
+    }
+}
+
+impl Cluster {
+    /// The machines behind the nodes: models in a plan and in a simulated cluster.
+    ///
+    /// # Errors
+    /// Input when nobody said how the machines of a live cluster are reached.
+    pub fn machines(&self) -> Result<Machines> {
+        let reached = |transport: Rc<dyn Transport>| Machines::Reached(Reached { cluster: self.clone(), transport });
+        let label = self.label();
+        let ways = self.shared.ways.as_ref().filter(|_| !label.plan && !label.simulated);
+        let Some(ways) = ways else {
+            return match self.simulation() {
+                Some(simulation) => Ok(reached(Rc::new(simulated::Simulated::new(simulation, self.clock().clone())))),
+                None => Err(Error::usage("nobody said how the machines behind the nodes are reached")
+                    .hint("say `--machines ssh`, `--machines pod` or `--machines manual`")),
+            };
+        };
+        Ok(match ways.kind {
+            Way::Manual => Machines::Manual,
+            Way::Ssh => reached(Rc::new(ssh::Ssh::remote(self.clone(), ways.inventory.clone())?)),
+            Way::Pod => reached(Rc::new(pod::Pods::remote(self.clone(), &ways.inventory)?)),
+        })
+    }
+
+    /// Whether machines may be touched at present.
+    ///
+    /// # Errors
+    /// A refusal that says what was tried.
+    pub fn may_touch_machines(&self, writes: bool, what: impl Fn() -> String) -> Result<()> {
+        let refuse = |why: &str| Err(Error::new(Kind::Refused, Reason::Refused, format!("{} {why}", what())));
+        match self.access() {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly if !writes => Ok(()),
+            Access::ReadOnly => refuse("changes a machine, and only reads are allowed here"),
+            Access::Load => refuse("is run while a file is loaded"),
+        }
+    }
+}

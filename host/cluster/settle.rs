@@ -1,0 +1,201 @@
+//! Writes whose answer did not come, or said that the server failed: one read tells whether they were made.
+//!
+//! The rules are those of `reference/safety.md` §5.7. What was made is not sent again; what was not is, with the same stamp, and bound
+//! to the object that was seen, so that a first try that arrives late cannot have a second effect. A conflict after that is looked
+//! at too: it may be our own first try that was in the way.
+
+use std::sync::Arc;
+
+use crate::base::clock::{Duration, later};
+use crate::base::json::{Map, Value as Json, json};
+use crate::base::{Error, Kind, Reason, Result};
+
+use super::client::{Cluster, Target};
+use super::op::OP_ANNOTATION;
+use super::request::{Call, PatchType};
+
+/// How often one write is sent at most.
+const TRIES: u32 = 5;
+/// The pause before the second try; it doubles.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A pod with two budgets, in the server's words (`pkg/registry/core/pod/storage/eviction.go`): no try will change that.
+const TWO_BUDGETS: &str = "more than one PodDisruptionBudget";
+
+/// How a write shows that it was made.
+#[derive(Clone, Debug)]
+pub(super) enum Sign {
+    /// By its stamp in the object's annotations.
+    Stamp(String),
+    /// By the fields that it set: for subresources, which have no place for a stamp.
+    Fields(Json),
+    /// By the end of the object: it is gone, another one of that name is there, or it is on its way out.
+    Ended {
+        /// Which object it was; `None` when the caller does not know.
+        uid: Option<String>,
+    },
+}
+
+/// What one read says about a write.
+enum Seen {
+    /// It was made: the object as it is now.
+    Made(Arc<Json>),
+    /// It was not made; the object as it is now, if there is one.
+    NotMade(Option<Arc<Json>>),
+}
+
+impl Cluster {
+    /// Sends a write and settles it.
+    ///
+    /// # Errors
+    /// Those of the server. `details.outcome` is `unknown` when nobody could tell whether it was made, and `not_made` when it was
+    /// looked at and was not.
+    pub(super) async fn settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Arc<Json>> {
+        let begun = self.clock().now();
+        let deadline = later(begun, self.wire().limits().write.as_duration());
+        let mut pause = PAUSE;
+        let mut unsure = false;
+        for made in 1.. {
+            let error = match self.wire().json(&call).await {
+                Ok(answer) if !matches!(sign, Sign::Stamp(_)) || is_it(target, &answer) => return Ok(answer),
+                Ok(answer) => strange(&call, &answer, "the object"),
+                Err(error) => error,
+            };
+            let in_the_way = unsure && matches!(code(&error), Some(404 | 409 | 422));
+            if error.is_stop() || !(is_unknown(&error) || in_the_way) {
+                return Err(error);
+            }
+            self.wire().delayed(&call, begun, format!("{}; looking whether it was made", brief(&error)));
+            let seen = match self.look(target, call.act.subresource.as_deref(), sign).await {
+                Ok(seen) => seen,
+                Err(stop) if stop.is_stop() => return Err(outcome(stop, "unknown")),
+                Err(read) => return Err(outcome(error, "unknown").cause(format!("looking whether it was made failed too: {read}"))),
+            };
+            let now = match seen {
+                Seen::Made(object) => return Ok(object),
+                Seen::NotMade(now) => now,
+            };
+            let next = later(self.clock().now(), pause);
+            if in_the_way || made >= TRIES || next >= deadline {
+                return Err(outcome(error, "not_made"));
+            }
+            unsure = true;
+            bind(&mut call, now.as_deref());
+            self.wire().rest(next).await?;
+            pause *= 2;
+        }
+        Err(Error::internal("a write was neither made nor refused"))
+    }
+
+    async fn look(&self, target: &Target, subresource: Option<&str>, sign: &Sign) -> Result<Seen> {
+        let found = match sign {
+            Sign::Fields(_) => self.get_part(target, subresource).await.map(Some),
+            Sign::Stamp(_) | Sign::Ended { .. } => self.find(target).await,
+        }?;
+        let made = match (sign, &found) {
+            (Sign::Stamp(stamp), Some(now)) => {
+                now.pointer("/metadata/annotations").and_then(|all| all.get(OP_ANNOTATION)).is_some_and(|at| at == stamp.as_str())
+            }
+            (Sign::Fields(fields), Some(now)) => contains(now, fields),
+            (Sign::Stamp(_) | Sign::Fields(_), None) => false,
+            (Sign::Ended { uid }, Some(now)) => {
+                let other = uid.as_ref().is_some_and(|uid| now["metadata"]["uid"] != uid.as_str());
+                other || now.pointer("/metadata/deletionTimestamp").is_some()
+            }
+            (Sign::Ended { .. }, None) => true,
+        };
+        Ok(match (made, found) {
+            (true, Some(now)) => Seen::Made(now),
+            (true, None) => Seen::Made(Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))),
+            (false, found) => Seen::NotMade(found),
+        })
+    }
+
+    /// Evicts a pod: `POST pods/NAME/eviction` of `policy/v1`, for the pod of this uid only. `options` are further fields of its
+    /// `deleteOptions`, such as `gracePeriodSeconds`. A pod that is gone, or on its way out, after an answer that did not come counts as evicted.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such pod; `unreachable` with `details.code` 429 when a budget does not allow it now, its causes in
+    /// `details.causes`; `conflict` when the pod is another one; those of a write.
+    pub async fn evict(&self, pod: &Target, uid: &str, options: Json) -> Result<Arc<Json>> {
+        let mut options = if options.is_object() { options } else { Json::Object(Map::new()) };
+        options["preconditions"] = json!({ "uid": uid });
+        let body = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "name": pod.name, "namespace": pod.namespace },
+            "deleteOptions": options,
+        });
+        let mut call = self.call(super::request::Verb::Create, pod, Some("eviction")).body(body);
+        call.about = format!("the eviction of {}", call.about);
+        self.settled(call, pod, &Sign::Ended { uid: Some(uid.to_owned()) }).await
+    }
+}
+
+/// Whether whoever sent it cannot know if the write was made.
+fn is_unknown(error: &Error) -> bool {
+    if error.details.get("outcome").is_some_and(|outcome| outcome == "unknown") {
+        return true;
+    }
+    matches!(code(error), Some(500 | 502 | 503 | 504)) && !error.causes.iter().any(|cause| cause.contains(TWO_BUDGETS))
+}
+
+fn code(error: &Error) -> Option<u64> {
+    error.details.get("code").and_then(Json::as_u64)
+}
+
+fn brief(error: &Error) -> String {
+    match code(error) {
+        Some(code) => format!("the server answered {code}"),
+        None if error.reason == Reason::Timeout => "no answer".to_owned(),
+        None => "the answer was lost".to_owned(),
+    }
+}
+
+fn outcome(mut error: Error, outcome: &str) -> Error {
+    if !error.details.is_object() {
+        error.details = Json::Object(Map::new());
+    }
+    error.details["outcome"] = outcome.into();
+    if outcome == "not_made" {
+        error.message = error.message.replace("; whether the change was made is unknown", "; the change was not made");
+    }
+    error
+}
+
+/// Whether the answer is this object.
+pub(super) fn is_it(target: &Target, answer: &Json) -> bool {
+    let kind = answer.get("kind").and_then(Json::as_str).is_none_or(|kind| kind == target.resource.kind);
+    let name = answer.pointer("/metadata/name").is_some_and(|name| name == target.name.as_str());
+    kind && name
+}
+
+/// The error of an answer that is something else.
+pub(super) fn strange(call: &Call, answer: &Json, wanted: &str) -> Error {
+    let is = answer.get("kind").and_then(Json::as_str).map_or_else(|| "no object".to_owned(), |kind| format!("a {kind}"));
+    let error = Error::new(Kind::Cluster, Reason::Unreachable, format!("{}: the answer is {is}, not {wanted}", call.doing()))
+        .hint("check whether a proxy is in the way");
+    if call.writes() { error.details(json!({ "outcome": "unknown" })) } else { error }
+}
+
+/// Binds the next try to the object that was seen, where its body has a place for that.
+fn bind(call: &mut Call, now: Option<&Json>) {
+    let version = now.map(|now| &now["metadata"]["resourceVersion"]).filter(|version| version.is_string());
+    let Some(version) = version else { return };
+    if call.content_type == PatchType::Merge.content_type() || call.content_type == PatchType::Strategic.content_type() {
+        let Some(body) = call.body.as_mut().filter(|body| body.is_object()) else { return };
+        // Who bound it already wants that version or none.
+        if body.pointer("/metadata/resourceVersion").is_none() {
+            body["metadata"]["resourceVersion"] = version.clone();
+        }
+    }
+}
+
+/// Whether an object has all the fields of another, a version apart.
+fn contains(object: &Json, fields: &Json) -> bool {
+    match (object, fields) {
+        (Json::Object(object), Json::Object(fields)) => fields
+            .iter()
+            .filter(|(name, _)| &***name != "resourceVersion")
+            .all(|(name, value)| object.get(name).map_or(value.is_null(), |has| contains(has, value))),
+        (has, wanted) => has == wanted,
+    }
+}

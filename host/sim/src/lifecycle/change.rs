@@ -1,0 +1,237 @@
+//! What an entry changes.
+
+use std::collections::BTreeMap;
+
+use super::hold::containers;
+use super::referred;
+use crate::crd::path::Path;
+use crate::engine::Ctx;
+use crate::json::{Text, Value, json};
+use crate::kinds::Kind;
+use crate::model::{ConditionModel, ObjectModel};
+use crate::patch::{self, PatchKind};
+use crate::status::Status;
+use crate::store::{Key, Store};
+use crate::{crd, defaults, kinds, validate, view};
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is so already, or there is nothing that could be changed.
+    Nothing,
+    Update(Key, Value),
+    Make(&'static Kind, Value),
+    Delete(Key),
+}
+
+/// What an entry makes of an object now.
+///
+/// # Errors
+/// A patch that does not fit, or an object that the API would refuse: the entry is wrong.
+pub(super) fn outcome(ctx: &Ctx<'_>, entry: &ObjectModel, key: &Key, object: &Value) -> Result<Outcome, Status> {
+    if entry.delete {
+        return Ok(if view::is_terminating(object) { Outcome::Nothing } else { Outcome::Delete(key.clone()) });
+    }
+    if !entry.make.is_null() {
+        return to_make(ctx.store, entry, object);
+    }
+    let words = Words { subject: object, table: &entry.table };
+    let target = match &entry.to {
+        None => Some(key.clone()),
+        Some(reference) => words.text(reference).and_then(|reference| referred(ctx.store, &reference, object)),
+    };
+    let Some((key, before)) = target.and_then(|key| ctx.get(&key).map(|before| (key, before))) else { return Ok(Outcome::Nothing) };
+    let (Some(set), Some(status), Some(tags)) = (words.filled(&entry.set), words.filled(&entry.status), words.tags(&entry.tags)) else {
+        return Ok(Outcome::Nothing);
+    };
+    let mut after = (*before).clone();
+    if !set.is_null() {
+        let form = if key.kind.custom().is_some() { PatchKind::Merge } else { PatchKind::Strategic };
+        after = patch::apply(form, key.kind, &after, set.to_string().as_bytes())?;
+    }
+    if !status.is_null() {
+        after.merge(&json!({ "status": status }));
+    }
+    retag(&mut after, &tags);
+    for (kind, model) in &entry.conditions {
+        let text = |text: &str| words.text(text).unwrap_or_default();
+        condition(&mut after, kind, model, (text(&model.reason), text(&model.message)), &view::stamp(ctx.now()));
+    }
+    crd::prepare(key.kind, &mut after);
+    defaults::apply(key.kind, &mut after);
+    defaults::workload::count_template(key.kind, Some(&before), &mut after);
+    if after == *before {
+        return Ok(Outcome::Nothing);
+    }
+    check(key.kind, &after)?;
+    validate::update(key.kind, &before, &after)?;
+    crd::into_storage(key.kind, &mut after);
+    Ok(Outcome::Update(key, after))
+}
+
+fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
+    validate::shape(kind, object).map_err(Status::bad_request)?;
+    crd::validate(kind, object, false)?;
+    crd::validate(kind, object, true)
+}
+
+fn to_make(store: &Store, entry: &ObjectModel, subject: &Value) -> Result<Outcome, Status> {
+    let Some(mut object) = (Words { subject, table: &entry.table }).filled(&entry.make) else { return Ok(Outcome::Nothing) };
+    if let Some(number) = view::int(&object, &["metadata", "name"]) {
+        view::set(&mut object, &["metadata", "name"], number.to_string());
+    }
+    let (version, name) = (view::text(&object, &["apiVersion"]).to_owned(), view::text(&object, &["kind"]).to_owned());
+    let Some(kind) = kinds::by_kind(&version, &name).or_else(|| store.customs().by_kind(&version, &name)) else {
+        // Its definition is not there yet; an operator would wait for it.
+        return Ok(Outcome::Nothing);
+    };
+    if kind.namespaced && view::namespace(&object).is_empty() {
+        let namespace = Some(view::namespace(subject)).filter(|namespace| !namespace.is_empty()).unwrap_or("default").to_owned();
+        view::set(&mut object, &["metadata", "namespace"], namespace);
+    }
+    if view::is_terminating(subject) || store.get(&Key::of(kind, &object)).is_some() {
+        return Ok(Outcome::Nothing);
+    }
+    if entry.owned {
+        let owner = json!({"apiVersion": view::text(subject, &["apiVersion"]), "kind": view::text(subject, &["kind"]),
+            "name": view::name(subject), "uid": view::uid(subject)});
+        view::set(&mut object, &["metadata", "ownerReferences"], json!([owner]));
+    }
+    crd::prepare(kind, &mut object);
+    defaults::apply(kind, &mut object);
+    check(kind, &object)?;
+    Ok(Outcome::Make(kind, object))
+}
+
+fn condition(object: &mut Value, kind: &str, model: &ConditionModel, (reason, message): (String, String), now: &str) {
+    let same = view::condition(object, kind).filter(|before| view::text(before, &["status"]) == model.status);
+    let since = same.map(|before| view::text(before, &["lastTransitionTime"])).filter(|since| !since.is_empty()).unwrap_or(now).to_owned();
+    if view::list_mut(object, &["status", "conditions"]).is_none() {
+        view::set(object, &["status", "conditions"], json!([]));
+    }
+    let Some(conditions) = view::list_mut(object, &["status", "conditions"]) else { return };
+    let wanted = json!({"type": kind, "status": model.status, "lastTransitionTime": since, "reason": reason, "message": message});
+    match conditions.iter_mut().find(|condition| view::text(condition, &["type"]) == kind) {
+        // Fields that the entry does not know stay.
+        Some(place) => place.merge(&wanted),
+        None => conditions.push(wanted),
+    }
+}
+
+impl Outcome {
+    /// Does it.
+    pub(super) fn make(self, ctx: &mut Ctx<'_>) -> Result<(), Status> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Update(key, object) => ctx.update(&key, object).map(drop),
+            Self::Make(kind, object) => ctx.create(kind, object).map(drop),
+            Self::Delete(key) => ctx.delete(&key),
+        }
+    }
+}
+
+/// Gives the images of a workload's containers new tags.
+fn retag(object: &mut Value, tags: &BTreeMap<String, String>) {
+    for field in ["containers", "initContainers"] {
+        let Some(containers) = view::list_mut(object, &["spec", "template", "spec", field]) else { continue };
+        for container in containers.iter_mut() {
+            let Some(tag) = tags.get(view::text(container, &["name"])).or_else(|| tags.get("*")) else { continue };
+            let image = view::text(container, &["image"]);
+            let (repository, _) = split(image);
+            let tagged = format!("{repository}:{tag}");
+            view::set(container, &["image"], tagged);
+        }
+    }
+}
+
+/// Repository and tag of an image; an empty tag for none.
+fn split(image: &str) -> (&str, &str) {
+    let image = image.split('@').next().unwrap_or(image);
+    let name = image.rfind('/').map_or(0, |at| at + 1);
+    match image[name..].find(':') {
+        Some(at) => (&image[..name + at], &image[name + at + 1..]),
+        None => (image, ""),
+    }
+}
+
+/// What the texts of an entry stand for. What a table has no row for is not there, and with it the whole text.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    subject: &'a Value,
+    table: &'a BTreeMap<String, String>,
+}
+
+impl Words<'_> {
+    fn tags(self, tags: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+        tags.iter().map(|(name, tag)| Some((name.clone(), self.text(tag)?))).collect()
+    }
+
+    fn filled(self, template: &Value) -> Option<Value> {
+        Some(match template {
+            Value::Object(map) => {
+                let entry = |(key, value): (&Text, &Value)| Some((Text::from(self.text(key)?), self.filled(value)?));
+                Value::Object(map.iter().map(entry).collect::<Option<_>>()?)
+            }
+            Value::Array(items) => items.iter().map(|item| self.filled(item)).collect::<Option<_>>()?,
+            Value::String(text) => match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+                Some(word) if !word.contains("${") => self.meaning(word)?,
+                _ => self.text(text)?.into(),
+            },
+            other => other.clone(),
+        })
+    }
+
+    fn text(self, text: &str) -> Option<String> {
+        let mut parts = text.split("${");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let Some((word, rest)) = part.split_once('}') else {
+                out.push_str(part);
+                continue;
+            };
+            match self.meaning(word)? {
+                Value::String(text) => out.push_str(&text),
+                Value::Null => {}
+                other => out.push_str(&other.to_string()),
+            }
+            out.push_str(rest);
+        }
+        Some(out)
+    }
+
+    /// What a word in braces stands for; null for a part that the object does not have.
+    fn meaning(self, word: &str) -> Option<Value> {
+        let subject = self.subject;
+        Some(match word.split_once(' ') {
+            Some(("table", word)) => {
+                let key = self.meaning(word)?;
+                self.table.get(key.as_str()?)?.as_str().into()
+            }
+            Some(("tag", container)) => {
+                let found = containers(subject).find(|found| view::text(found, &["name"]) == container);
+                split(found.map(|found| view::text(found, &["image"])).unwrap_or_default()).1.into()
+            }
+            _ if word.starts_with('.') => {
+                let path = Path::read(word);
+                path.and_then(|path| path.find(subject).first().map(|value| (*value).clone())).unwrap_or_default()
+            }
+            _ => match word {
+                "name" => view::name(subject).into(),
+                "namespace" => view::namespace(subject).into(),
+                "uid" => view::uid(subject).into(),
+                "generation" => view::generation(subject).into(),
+                "identity" => identity(subject).into(),
+                _ => Value::Null,
+            },
+        })
+    }
+}
+
+/// A number for a namespace and a set of labels, as identities of security have it: from 256 to 65,535.
+fn identity(subject: &Value) -> i64 {
+    let labels = view::at(subject, &["metadata", "labels"]).map(ToString::to_string).unwrap_or_default();
+    let text = format!("{} {labels}", view::namespace(subject));
+    // FNV-1a: the same number everywhere and always.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    256 + i64::try_from(hash % (65_536 - 256)).unwrap_or_default()
+}

@@ -1,0 +1,224 @@
+//! Releases are changed as helm changes them, and what became of them is told.
+
+use lockgate::base::Reason;
+use lockgate::primitives::Inverse;
+use lockgate_sim::json::{Value as Json, json};
+
+use super::bench::{Bench, Outcome, ensure, is, same};
+
+fn installed(bench: &Bench) -> Outcome<String> {
+    let chart = bench.chart("0.1.0", &[])?;
+    bench.value("helm.install", json!(["shop", chart]), json!({ "values": { "colour": "blue" } }))?;
+    Ok(chart)
+}
+
+fn kept() -> Json {
+    json!({ "values_from": "previous" })
+}
+
+pub(super) fn life(bench: &Bench) -> Outcome {
+    let chart = bench.chart("0.1.0", &[])?;
+    let installed =
+        bench.call("helm.install", json!(["shop", chart]), json!({ "values": { "colour": "blue" } })).map_err(|error| error.to_string())?;
+    let told: Vec<String> = installed.wrote[0].changes.iter().map(ToString::to_string).collect();
+    ensure(told.contains(&"deployment/shop added apps/v1 Deployment".to_owned()), || format!("{told:#?}"))?;
+    let ready = bench.object("deployment/shop")?["status"]["readyReplicas"].clone();
+    is("it was waited for", &ready, 2)?;
+    let description = bench.release()?["description"].clone();
+    ensure(description.as_str().is_some_and(|text| text.contains(&bench.cluster.run().to_string())), || {
+        format!("the run is named: {description}")
+    })?;
+
+    let next = bench.chart("0.2.0", &[("tag: v1.0.0", "tag: v2.0.0")])?;
+    let upgraded = bench.call("helm.upgrade", json!(["shop", next]), kept()).map_err(|error| error.to_string())?;
+    let told: Vec<String> = upgraded.wrote[0].changes.iter().map(ToString::to_string).collect();
+    let says = |line: &str| told.iter().any(|told| told == line);
+    let image = "deployment/shop spec.template.spec.containers[name=shop].image v1.0.0 -> v2.0.0";
+    ensure(says(image) && says("chart shop-0.1.0 -> shop-0.2.0") && says("revision 1 -> 2"), || format!("{told:#?}"))?;
+    same("values are kept", bench.value("helm.values", json!(["shop"]), json!({}))?, json!({ "colour": "blue" }))?;
+    is("helm says so too", &bench.helm_json(&["history", "shop"])?[1]["status"], "deployed")?;
+
+    let Inverse::Call { verb, arguments, options } = &upgraded.wrote[0].inverse else { return Err("no way back".to_owned()) };
+    bench.value(verb, arguments.clone().into(), options.clone())?;
+    same("rolled back", bench.release()?["chart"].as_str(), Some("shop-0.1.0"))?;
+    bench.value("helm.uninstall", json!(["shop"]), json!({}))?;
+    same("gone", bench.release()?, Json::Null)?;
+    is("its objects too", &bench.value("exists", json!(["deployment/shop"]), json!({}))?, false)?;
+    is("a second time", &bench.value("helm.uninstall", json!(["shop"]), json!({}))?["changed"], false)
+}
+
+pub(super) fn previous_values(bench: &Bench) -> Outcome {
+    let (one, two) = (bench.chart("0.1.0", &[])?, bench.chart("0.2.0", &[("annotations: {}", "annotations: {}\nreserve: 7")])?);
+    let first = ["--set", "colour=red,replicas=3,nested.a=1,nested.b=2"];
+    bench.helm(&[&["install", "shop", &one][..], &first].concat())?;
+    bench.helm(&["upgrade", "shop", &two, "--reset-then-reuse-values", "--set", "nested.b=null,tag=v9,replicas=null"])?;
+    let (theirs, values) = (bench.helm(&["get", "manifest", "shop"])?, bench.helm_json(&["get", "values", "shop"])?);
+    // Not by a rollback: helm has written the nulls into the record of the first revision meanwhile.
+    bench.helm(&["uninstall", "shop", "--wait"])?;
+    bench.helm(&[&["install", "shop", &one][..], &first].concat())?;
+    let given = json!({ "nested": { "b": null }, "tag": "v9", "replicas": null });
+    bench.value("helm.upgrade", json!(["shop", two]), json!({ "values_from": "previous", "values": given }))?;
+    same("values", bench.helm_json(&["get", "values", "shop"])?, values)?;
+    same("manifest", bench.helm(&["get", "manifest", "shop"])?, theirs)
+}
+
+pub(super) fn reuse_values(bench: &Bench) -> Outcome {
+    let chart = installed(bench)?;
+    let error = bench.fails(Reason::Usage, "helm.upgrade", json!(["shop", chart]), json!({ "reuse_values": true }))?;
+    ensure(error.hint.as_deref().is_some_and(|hint| hint.contains("values_from = \"previous\"")), || format!("{:?}", error.hint))?;
+    let error = bench.fails(Reason::Usage, "helm.upgrade", json!(["shop", chart]), json!({}))?;
+    ensure(error.message.contains("`values_from` is missing"), || error.to_string())
+}
+
+pub(super) fn failed(bench: &Bench) -> Outcome {
+    let chart = installed(bench)?;
+    let broken = json!({
+        "values_from": "previous", "timeout": "3s",
+        "values": { "migration": "v6.6.6", "annotations": { "never-ready": "yes" } },
+    });
+    // In virtual time the door's own limit comes before helm's.
+    let reason = if bench.is_real { Reason::HelmHook } else { Reason::Timeout };
+    let error = bench.fails(reason, "helm.upgrade", json!(["shop", chart]), broken.clone())?;
+    is("the error knows the revision", &error.details["revision"], 2)?;
+    ensure(!bench.operator.wrote.borrow().is_empty(), || "what was begun is told".to_owned())?;
+    bench.fails(reason, "helm.upgrade", json!(["shop", chart]), broken)?;
+    let theirs = bench.helm_json(&["history", "shop"])?;
+    let statuses: Vec<&str> = theirs.as_array().into_iter().flatten().filter_map(|row| row["status"].as_str()).collect();
+    same("statuses", statuses, ["deployed", "failed", "failed"])?;
+    let back = bench.value("helm.rollback", json!(["shop"]), json!({}))?;
+    is("a new revision", &back["revision"], 4)?;
+    ensure(bench.helm_json(&["history", "shop"])?[3]["description"] == "Rollback to 1", || "to the last good one".to_owned())?;
+    same("values", bench.value("helm.values", json!(["shop"]), json!({}))?, json!({ "colour": "blue" }))
+}
+
+fn paths(diff: &Json) -> Vec<String> {
+    diff["changes"].as_array().into_iter().flatten().filter_map(|change| change["path"].as_str().map(str::to_owned)).collect()
+}
+
+pub(super) fn drift(bench: &Bench) -> Outcome {
+    let chart = bench.plain_chart("0.1.0", &[])?;
+    bench.value("helm.install", json!(["shop", chart]), json!({ "values": { "colour": "blue" } }))?;
+    let none = bench.value("helm.diff", json!(["shop", chart]), kept())?;
+    is("without drift", &none["changed"], false)?;
+    bench.value("patch", json!(["configmap/shop", { "data": { "colour": "black" } }]), json!({}))?;
+    let writes = bench.writes();
+    if bench.helm == "helm4" && !bench.is_real {
+        // Applied by the server, a field that somebody else took is a conflict: that is what the upgrade would end with.
+        let error = bench.fails(Reason::Conflict, "helm.diff", json!(["shop", chart]), kept())?;
+        ensure(error.to_string().contains(".data.colour"), || error.to_string())?;
+    } else {
+        let diff = bench.value("helm.diff", json!(["shop", chart]), kept())?;
+        same("the drift", paths(&diff), ["configmap/shop data.colour"])?;
+    }
+    same("nothing was written", bench.writes(), writes)?;
+    is("it is as it was", &bench.object("configmap/shop")?["data"]["colour"], "black")?;
+    is("and no revision was made", &bench.release()?["revision"], 1)
+}
+
+pub(super) fn secrets(bench: &Bench) -> Outcome {
+    let secret = |word: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: shop-key }}\nstringData: {{ key: {word} }}\n---\napiVersion: v1\nkind: ServiceAccount"
+        )
+    };
+    let (one, two) = (secret("hunter1"), secret("hunter2"));
+    let first = bench.plain_chart("0.1.0", &[("apiVersion: v1\nkind: ServiceAccount", &one)])?;
+    let second = bench.plain_chart("0.2.0", &[("apiVersion: v1\nkind: ServiceAccount", &two)])?;
+    bench.value("helm.install", json!(["shop", first]), json!({}))?;
+    let diff = bench.value("helm.diff", json!(["shop", second]), kept())?;
+    ensure(paths(&diff).contains(&"secret/shop-key data.key".to_owned()), || format!("{diff}"))?;
+    for hidden in ["hunter", "aHVudGVy"] {
+        ensure(!diff.to_string().contains(hidden), || format!("`{hidden}` in {diff}"))?;
+    }
+    let done = bench.call("helm.upgrade", json!(["shop", second]), kept()).map_err(|error| error.to_string())?;
+    let told = format!("{:?}", done.wrote);
+    ensure(!told.contains("hunter") && !told.contains("aHVudGVy"), || told)
+}
+
+pub(super) fn definitions(bench: &Bench) -> Outcome {
+    installed(bench)?;
+    let name = format!("customresourcedefinition/carts.{}.example", bench.cluster.namespace());
+    let field = |bench: &Bench| -> Outcome<Json> {
+        let definition = bench.object(&name)?;
+        Ok(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["gift"].clone())
+    };
+    let next = bench.chart("0.2.0", &[("owner: { type: string }", "owner: { type: string }\n                gift: { type: boolean }")])?;
+    bench.value("helm.upgrade", json!(["shop", next]), kept())?;
+    same("helm alone does not touch it", field(bench)?, Json::Null)?;
+    bench.value("helm.upgrade", json!(["shop", next]), json!({ "values_from": "previous", "crds": true }))?;
+    is("asked to, it is upgraded", &field(bench)?["type"], "boolean")?;
+    let told = bench.operator.wrote.borrow();
+    ensure(told.iter().any(|wrote| wrote.target == name), || format!("{told:?}"))
+}
+
+pub(super) fn conflicts(bench: &Bench) -> Outcome {
+    let chart = installed(bench)?;
+    let next = bench.chart("0.2.0", &[])?;
+    let edit = json!(["configmap/shop", { "data": { "colour": "black" } }]);
+    bench.value("patch", edit, json!({}))?;
+    let upgrade = json!({ "values_from": "previous", "values": { "colour": "white" } });
+    if bench.helm == "helm3" {
+        bench.value("helm.upgrade", json!(["shop", next]), upgrade)?;
+        return is("client-side apply overwrites", &bench.object("configmap/shop")?["data"]["colour"], "white");
+    }
+    let error = bench.fails(Reason::Conflict, "helm.upgrade", json!(["shop", next]), upgrade)?;
+    ensure(error.to_string().contains("colour"), || format!("the field is named: {error}"))?;
+    let mine = bench.release()?;
+    same("the release is failed", mine["status"].as_str(), Some("failed"))?;
+    bench.value("patch", json!(["configmap/shop", { "data": { "colour": "blue" } }]), json!({}))?;
+    drop(chart);
+    Ok(())
+}
+
+pub(super) fn unchanged(bench: &Bench) -> Outcome {
+    let chart = installed(bench)?;
+    let writes = bench.writes();
+    for verb in ["helm.upgrade", "helm.install"] {
+        let options = if verb == "helm.upgrade" { kept() } else { json!({ "values": { "colour": "blue" } }) };
+        let done = bench.call(verb, json!(["shop", chart]), options).map_err(|error| format!("{verb}: {error}"))?;
+        ensure(done.wrote.is_empty(), || format!("{verb}: {:?}", done.wrote))?;
+    }
+    same("nothing was sent", bench.writes(), writes)?;
+    bench.value("patch", json!(["configmap/shop", { "data": { "colour": "blue", "own": "x" } }]), json!({}))?;
+    let done = bench.call("helm.upgrade", json!(["shop", chart]), kept()).map_err(|error| error.to_string())?;
+    ensure(done.wrote.is_empty(), || "what helm does not know of is no drift".to_owned())?;
+    let missing = json!({ "values_from": "previous", "expect_revision": 9 });
+    bench.fails(Reason::Precondition, "helm.upgrade", json!(["shop", chart]), missing).map(drop)
+}
+
+pub(super) fn planned(bench: &Bench) -> Outcome {
+    installed(bench)?;
+    let writes = bench.writes();
+    let plan = bench.planning()?;
+    let next = bench.chart("0.2.0", &[("tag: v1.0.0", "tag: v2.0.0")])?;
+    let done = plan.call("helm.upgrade", json!(["shop", next]), kept());
+    if bench.is_real {
+        // The copy of a live cluster has no objects of kinds that only that cluster defines.
+        let error = done.map_or_else(Ok, |done| Err(format!("{:?}", done.value)))?;
+        same("unmodelled", error.reason, Reason::Unmodelled)?;
+    } else {
+        let done = done.map_err(|error| error.to_string())?;
+        ensure(!done.wrote.is_empty(), || "nothing was done".to_owned())?;
+        is("in the plan", &plan.release()?["revision"], 2)?;
+        is("its pods", &plan.object("deployment/shop")?["status"]["updatedReplicas"], 2)?;
+    }
+    same("nothing reached the cluster", bench.writes(), writes)?;
+    is("as before", &bench.release()?["revision"], 1)
+}
+
+pub(super) fn template(bench: &Bench) -> Outcome {
+    let extra = "colour: {{ .Values.colour }}\n  server: {{ .Capabilities.KubeVersion.Version }}\n  here: {{ (lookup \"v1\" \"Namespace\" \"\" .Release.Namespace).metadata.name }}\n---\n";
+    let chart = bench.chart("0.1.0", &[("colour: {{ .Values.colour }}\n---\n", extra)])?;
+    let plain = bench.chart("0.1.0", &[])?;
+    let early = bench.value("helm.template", json!(["shop", plain]), json!({}))?;
+    ensure(early.as_array().is_some_and(|objects| objects.len() == 6), || format!("{early}"))?;
+    installed(bench)?;
+    let writes = bench.writes();
+    let objects = bench.value("helm.template", json!(["shop", chart]), json!({ "values": { "colour": "red" } }))?;
+    let map = objects.as_array().into_iter().flatten().find(|object| object["kind"] == "ConfigMap").ok_or("no ConfigMap")?;
+    is("values", &map["data"]["colour"], "red")?;
+    let server = bench.run(bench.cluster.server_version()).map_err(|error| error.to_string())?;
+    same("the server", map["data"]["server"].as_str(), Some(server.as_str()))?;
+    same("lookup", map["data"]["here"].as_str(), Some(bench.cluster.namespace()))?;
+    same("nothing is written", bench.writes(), writes)
+}

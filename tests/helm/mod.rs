@@ -1,0 +1,65 @@
+//! `helm.*` with the real helms, 3.21 and 4.2, on the simulated cluster and on a real control plane: the acceptance list of
+//! the helm verbs, each case four times. Without the helms the cases are ignored, with the reason.
+
+mod bench;
+mod changes;
+mod locks;
+mod reads;
+mod recorded;
+mod repository;
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+use self::bench::{Bench, Outcome};
+use crate::controlplane;
+
+type Case = fn(&Bench) -> Outcome;
+
+/// The cases, by name.
+const CASES: [(&str, Case); 18] = [
+    ("reads_equal_those_of_helm", reads::equal),
+    ("uncompressed_releases_are_read", reads::uncompressed),
+    ("previous_values_are_those_of_reset_then_reuse", changes::previous_values),
+    ("reuse_values_is_explained", changes::reuse_values),
+    ("a_killed_helm_leaves_a_lock_that_is_released", locks::killed),
+    ("a_failed_upgrade_is_as_helm_says_and_rolled_back", changes::failed),
+    ("a_diff_shows_drift", changes::drift),
+    ("a_diff_hides_secrets", changes::secrets),
+    ("definitions_are_upgraded_when_asked", changes::definitions),
+    ("releases_of_helm_3_stay_client_side_and_conflicts_are_told", changes::conflicts),
+    ("of_two_at_once_the_second_finds_a_lock", locks::two),
+    ("what_the_repository_lacks_is_said", repository::missing),
+    ("a_chart_is_pulled_once", repository::once),
+    ("a_helm_without_time_leaves_a_failed_release", locks::late),
+    ("a_release_lives_and_goes", changes::life),
+    ("what_is_as_asked_is_left_alone", changes::unchanged),
+    ("a_plan_does_it_on_the_copy", changes::planned),
+    ("a_chart_is_rendered_for_this_cluster", changes::template),
+];
+
+/// All the cases.
+pub(crate) fn cases() -> Vec<Trial> {
+    let mut cases = vec![];
+    for helm in ["helm3", "helm4"] {
+        for (name, case) in CASES {
+            cases.push(simulated(&format!("helm::{helm}::{name}"), helm, case));
+            cases.push(controlplane::needs_binaries(&format!("helm::{helm}::{name}"), move |binaries| {
+                case(&Bench::real(helm, binaries, name)?)
+            }));
+        }
+        cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
+    }
+    cases
+}
+
+/// A case on a simulated cluster.
+fn simulated(name: &str, helm: &'static str, case: Case) -> Trial {
+    Trial::ignorable_test(name, move || match crate::sandbox::helm(helm) {
+        Ok(_) => {
+            case(&Bench::simulated(helm)?)?;
+            Ok(Completion::Completed)
+        }
+        Err(reason) if controlplane::is_required("helm") => Err(Failed::from(reason)),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}

@@ -1,0 +1,44 @@
+//! Machines by a real `sshd` on loopback, several of them as several nodes. Found on the PATH, or by `SSHD`; where there is none the cases
+//! are reported as ignored, with the reason, and `LOCKGATE_REQUIRE=sshd` makes that a failure.
+
+mod cases;
+mod rig;
+mod sshd;
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+use crate::controlplane::is_required;
+
+/// What a part of the harness gives, or what went wrong.
+type Outcome<T = ()> = Result<T, String>;
+
+/// All the cases, by name.
+pub(crate) fn cases() -> Vec<Trial> {
+    let cases: [(&str, fn(&sshd::Programs) -> Outcome); 13] = [
+        ("several_nodes_are_several_machines", cases::several_nodes),
+        ("hostile_words_come_through", cases::hostile_words),
+        ("a_large_output_is_cut_and_said_to_be", cases::large_output),
+        ("connections_killed_in_the_middle_do_no_harm", cases::killed_connections),
+        ("a_command_outlives_its_connections", cases::outlives),
+        ("the_same_operation_twice_runs_once", cases::twice),
+        ("a_machine_that_is_away_for_a_while_is_waited_for", cases::away),
+        ("a_host_key_that_changed_is_refused_by_its_line", cases::host_key_changed),
+        ("a_host_key_that_is_not_known_is_refused_or_learnt", cases::host_key_unknown),
+        ("who_may_not_log_in_is_told", cases::no_login),
+        ("sudo_that_is_needed_and_absent_is_told", cases::no_sudo),
+        ("a_jump_host_of_the_configuration_is_used", cases::jump_host),
+        ("files_and_failures_cross_as_they_are", cases::files_and_failures),
+    ];
+    cases.into_iter().map(|(name, case)| Trial::ignorable_test(format!("machine::{name}"), move || whole(case))).collect()
+}
+
+fn whole(case: fn(&sshd::Programs) -> Outcome) -> Result<Completion, Failed> {
+    match sshd::Programs::find() {
+        Ok(programs) => {
+            case(&programs)?;
+            Ok(Completion::Completed)
+        }
+        Err(reason) if is_required("sshd") => Err(Failed::from(reason)),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    }
+}

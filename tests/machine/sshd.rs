@@ -1,0 +1,199 @@
+//! An SSH server on loopback, with keys and a configuration of its own.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::Outcome;
+
+/// The programs that are needed.
+pub(super) struct Programs {
+    sshd: PathBuf,
+    keygen: PathBuf,
+}
+
+impl Programs {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn find() -> Outcome<Programs> {
+        let folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+        let find = |name: &str| {
+            let places = folders.iter().cloned().chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+            places.map(|folder: PathBuf| folder.join(name)).find(|file| file.is_file())
+        };
+        let sshd = std::env::var_os("SSHD").map(PathBuf::from).filter(|file| file.is_file()).or_else(|| find("sshd"));
+        let sshd = sshd.ok_or("there is no sshd: install openssh-server, or name one by SSHD")?;
+        let keygen = find("ssh-keygen").ok_or("there is no ssh-keygen: install openssh-client")?;
+        find("ssh").ok_or("there is no ssh: install openssh-client")?;
+        // The server wants its folder, whoever runs it.
+        if is_root() {
+            fs::create_dir_all("/run/sshd").map_err(|error| format!("/run/sshd: {error}"))?;
+        }
+        Ok(Programs { sshd, keygen })
+    }
+
+    /// A new key.
+    pub(super) fn key(&self, file: &Path) -> Outcome {
+        fs::remove_file(file).ok();
+        let words = ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"];
+        let status = Command::new(&self.keygen).args(words).arg(file).stdout(Stdio::null()).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("{}: {other:?}", self.keygen.display())),
+        }
+    }
+}
+
+/// Whether this runs as root.
+pub(super) fn is_root() -> bool {
+    user("-u") == "0"
+}
+
+/// The name of whoever runs this.
+pub(super) fn user_name() -> String {
+    user("-un")
+}
+
+fn user(flag: &str) -> String {
+    let output = Command::new("id").arg(flag).output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+/// A server. Dropping it ends it and what is connected to it.
+pub(super) struct Sshd {
+    folder: TempDir,
+    program: PathBuf,
+    /// Its port.
+    pub(super) port: u16,
+    child: Option<Child>,
+}
+
+impl Sshd {
+    /// Starts one as the node of this name. `extra` is added to its configuration, where `FOLDER` is its own folder.
+    ///
+    /// # Errors
+    /// What it said, when it does not serve.
+    pub(super) fn start(programs: &Programs, node: &str, public_key: &Path, extra: &str) -> Outcome<Sshd> {
+        let folder = TempDir::new().map_err(|error| error.to_string())?;
+        let at = |name: &str| folder.path().join(name);
+        programs.key(&at("host"))?;
+        let port = free_port()?;
+        let text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\nAuthorizedKeysFile {1}\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 50\n\
+             MaxSessions 50\nPrintMotd no\nAllowTcpForwarding yes\nLogLevel ERROR\nSetEnv NODE={node}\n{2}\n",
+            folder.path().display(),
+            public_key.display(),
+            extra.replace("FOLDER", &folder.path().display().to_string()),
+        );
+        fs::write(at("config"), text).map_err(|error| error.to_string())?;
+        let mut server = Sshd { folder, program: programs.sshd.clone(), port, child: None };
+        server.up()?;
+        Ok(server)
+    }
+
+    /// A file beside it, to be run by it.
+    pub(super) fn program(&self, name: &str, text: &str) -> Outcome {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = self.folder.path().join(name);
+        let made = file.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| fs::write(&file, text))
+            .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o755)))
+            .map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    /// Starts it, or starts it again.
+    pub(super) fn up(&mut self) -> Outcome {
+        let config = self.folder.path().join("config");
+        let child = Command::new(&self.program)
+            .args(["-D", "-e", "-f"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let child = self.child.insert(child);
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            let over = child.try_wait().map_err(|error| error.to_string())?;
+            if over.is_some() || begun.elapsed() > Duration::from_secs(10) {
+                let mut said = String::new();
+                child.kill().ok();
+                child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+                return Err(format!("sshd does not serve: {said}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Ends it and every connection to it.
+    pub(super) fn down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+            self.cut(child.id());
+        }
+    }
+
+    /// Cuts every connection that there is at this moment; gives how many.
+    pub(super) fn cut_all(&self) -> usize {
+        self.child.as_ref().map_or(0, |child| self.cut(child.id()))
+    }
+
+    /// Ends the processes that speak with one client each: the children of the listener, and theirs that are sshd still.
+    fn cut(&self, listener: u32) -> usize {
+        let sessions = children(listener);
+        for session in sessions.iter().rev() {
+            Command::new("kill").args(["-KILL", &session.to_string()]).stderr(Stdio::null()).status().ok();
+        }
+        sessions.len()
+    }
+
+    /// Its public host key as a line of known hosts.
+    pub(super) fn known(&self) -> Outcome<String> {
+        let key = fs::read_to_string(self.folder.path().join("host.pub")).map_err(|error| error.to_string())?;
+        Ok(format!("[127.0.0.1]:{} {key}", self.port))
+    }
+
+    /// Gives it another host key, from its next start on.
+    pub(super) fn new_key(&self, programs: &Programs) -> Outcome {
+        programs.key(&self.folder.path().join("host"))
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// The descendants of a process that are `sshd` (or one of its parts) too, parents first.
+fn children(of: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        for child in list.split_whitespace().filter_map(|id| id.parse::<u32>().ok()) {
+            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.starts_with("sshd") {
+                found.push(child);
+                parents.push(child);
+            }
+        }
+    }
+    found
+}
+
+fn free_port() -> Outcome<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}
