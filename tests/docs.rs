@@ -99,11 +99,23 @@ fn the_figures_and_gaps_of_the_simulator_are_fresh() {
     let result = fs::read_to_string(root().join("tests/conformance/result.txt")).unwrap();
     let figure = format!("`{}`\n", result.trim());
     quoted("README.md", "conformance", &figure);
+    quoted("README.md", "faults", &format!("`{}`\n", faults()));
     quoted("host/sim/README.md", "conformance", &figure);
     quoted("host/sim/README.md", "gaps", &lockgate_sim::gaps::page());
     // That file is a test; the page's own code is one of the crate, which does not know `kube`.
     let example = fs::read_to_string(root().join("tests/cluster/controller.rs")).unwrap();
     quoted("host/sim/README.md", "controller", &format!("```rust,ignore\n{example}```\n"));
+}
+
+/// The sum of what the fault matrix counted, group by group.
+fn faults() -> String {
+    let mut sum = [0_usize; 2];
+    for entry in fs::read_dir(root().join("tests/primitives/faults/counts")).unwrap() {
+        let line = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let numbers: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        sum = [sum[0] + numbers[0], sum[1] + numbers[1]];
+    }
+    format!("fault matrix: {} cells, {} as specified", sum[0], sum[1])
 }
 
 /// What stands between the first line that is `opening` and the next fence.

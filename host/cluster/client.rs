@@ -96,6 +96,7 @@ pub(super) struct Shared {
     pub(super) scratch: Scratch,
     pub(super) helm: Option<std::path::PathBuf>,
     pub(super) ways: Option<super::machines::Ways>,
+    pub(super) on_machines: RefCell<Vec<super::machines::OnMachine>>,
 }
 
 /// A way to one cluster: live, simulated, or the copy that a plan works on. Cheap to clone.

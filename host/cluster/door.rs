@@ -132,7 +132,8 @@ impl Child {
         self
     }
 
-    /// How long it may take, in the time of the world; that of a led child also counts in virtual time. Default 60 s.
+    /// How long it may take, in the time of the world; that of a led child that changes something also counts in
+    /// virtual time. Default 60 s.
     #[must_use]
     pub fn limit(mut self, limit: Span) -> Child {
         self.limit = limit;
@@ -216,11 +217,15 @@ impl Cluster {
     pub async fn lead(&self, child: &Child, endpoint: &mut Endpoint) -> Result<Ended> {
         self.cancel().check()?;
         let child = child.clone().env("KUBECONFIG", endpoint.kubeconfig());
-        let over = later(self.clock().now(), child.limit.as_duration());
+        let (over, begun) = (later(self.clock().now(), child.limit.as_duration()), self.sent());
+        let writes = || self.requests_after(begun).iter().filter(|request| request.verb.is_write()).count();
         // Two ends of the same endpoint: its time, and its service.
-        let (watch, served) = endpoint.parts();
+        let (time, served) = endpoint.parts();
+        // What changes nothing waits for nothing in the cluster.
+        let is_over =
+            async { if child.ends_at == Stage::Stopping { std::future::pending().await } else { time.reached(over, writes).await } };
         tokio::select! {
-            ended = run(&child, self.cancel(), watch.reached(over, || self.sent())) => ended,
+            ended = run(&child, self.cancel(), is_over) => ended,
             error = served.broken() => Err(error),
         }
     }

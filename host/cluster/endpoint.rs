@@ -23,7 +23,7 @@ use crate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
 const NAME: &str = "lockgate";
 /// How often it is looked at whether virtual time may move on to the end of a child's time.
 const LOOK: Span = Span::from_millis(250);
-/// How long a child may compute without a request while nothing happens in the cluster.
+/// How long a child may compute without a write before it is taken to wait.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// An endpoint that is being served; dropping it ends it and removes its kubeconfig.
@@ -64,21 +64,23 @@ impl Endpoint {
 }
 
 impl Time {
-    /// Comes when it is this time in virtual time; never where time is that of the world. A child says nothing of its own waiting:
-    /// where nothing will happen before and no request has come for a while (`sent` counts them), it is taken to wait, and time moves.
-    pub(super) async fn reached(&self, at: Timestamp, sent: impl Fn() -> usize) -> Result<()> {
+    /// Comes when the child still waits at this time in virtual time; never where time is that of the world. A child says nothing of
+    /// its own waiting: when no write has come for a while (`writes` counts them; watches end and begin again while time moves), and
+    /// nothing will happen before that time, it is taken to wait for something that does not come, and time moves on.
+    pub(super) async fn reached(&self, at: Timestamp, writes: impl Fn() -> usize) -> Result<()> {
         let Some(simulation) = self.0.simulation() else { return std::future::pending().await };
         let world = Clock::real();
-        let (mut quiet, mut seen) = (world.now(), sent());
-        while simulation.now() < at {
+        let (mut quiet, mut seen) = (world.now(), writes());
+        loop {
             world.sleep(LOOK).await?;
-            if sent() != seen || simulation.next_event_at().is_some_and(|next| next <= at) {
-                (quiet, seen) = (world.now(), sent());
+            let is_over = simulation.now() >= at || simulation.next_event_at().is_none_or(|next| next > at);
+            if writes() != seen || !is_over {
+                (quiet, seen) = (world.now(), writes());
             } else if between(quiet, world.now()) >= QUIET {
-                self.0.advance(at).await?;
+                let now = simulation.now();
+                return if now < at { self.0.advance(at).await } else { Ok(()) };
             }
         }
-        Ok(())
     }
 }
 

@@ -119,6 +119,7 @@ fn server(turns: Vec<Turn>) -> Server {
         scratch: crate::cluster::endpoint::Scratch::default(),
         helm: None,
         ways: None,
+        on_machines: RefCell::default(),
         discovered: Cell::new(false),
     };
     Server { cluster: Cluster { shared: Rc::new(shared), namespace: "d".into() }, asked }

@@ -148,6 +148,7 @@ impl Parts {
             scratch: self.scratch,
             helm: self.helm,
             ways: self.ways,
+            on_machines: RefCell::default(),
         };
         Cluster { shared: Rc::new(shared), namespace: self.namespace.into() }
     }

@@ -173,7 +173,7 @@ fn body(place: &Place, target: &Target, live: Option<&Json>) -> Json {
     }
     // Whoever uses `kubectl apply` on it next compares with what was applied last.
     if view::annotation(live, LAST_APPLIED).is_some() {
-        let remembered = remembered(manifest);
+        let remembered = remembered(manifest, target);
         if remembered.len() < ANNOTATIONS / 2 {
             kept.insert(LAST_APPLIED.to_owned(), remembered.into());
         }
@@ -187,11 +187,16 @@ fn body(place: &Place, target: &Target, live: Option<&Json>) -> Json {
     body
 }
 
-/// The object as `kubectl apply` writes it into its annotation: compact, without that annotation, with a line's end.
-fn remembered(manifest: &Json) -> String {
+/// The object as `kubectl apply` writes it into its annotation: compact, in its namespace, with annotations even where there are none but
+/// without that one, and with a line's end (kubectl: pkg/util/apply.go).
+fn remembered(manifest: &Json, target: &Target) -> String {
     let mut manifest = manifest.clone();
-    if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").and_then(Json::as_object_mut) {
-        annotations.remove(LAST_APPLIED);
+    if let Some(namespace) = &target.namespace {
+        manifest["metadata"]["namespace"] = namespace.as_str().into();
+    }
+    match manifest.pointer_mut("/metadata/annotations").and_then(Json::as_object_mut) {
+        Some(annotations) => drop(annotations.remove(LAST_APPLIED)),
+        None => manifest["metadata"]["annotations"] = json!({}),
     }
     format!("{manifest}\n")
 }

@@ -17,6 +17,9 @@ use crate::choice;
 use crate::cluster::Target;
 use crate::primitive;
 
+/// How often it is tried while the server says that it is not there, and shows it.
+const TRIES: usize = 3;
+
 choice! {
     /// What becomes of the objects that belong to a deleted one.
     pub enum Cascade {
@@ -80,26 +83,30 @@ impl Delete {
     /// The object as it was, and the write when one was needed; `None` where there is nothing to delete.
     async fn request(&self, cx: &Cx, target: &Target) -> Result<Option<(Arc<Json>, Option<Wrote>)>> {
         let mut tries = Tries::of(cx, target, "deleting");
-        let object = match tries.find().await? {
-            Some(object) if self.object.uid.as_deref().is_none_or(|uid| uid == view::uid(&object)) => object,
-            _ => return Ok(None),
-        };
-        if view::is_terminating(&object) && self.grace_period.is_none() {
-            return Ok(Some((object, None)));
-        }
-        if self.grace_period.is_some_and(Span::is_zero) && target.resource.kind == "Pod" {
-            cx.talk.note(&format!("{target} is deleted at once: its containers may still run for a while"));
-        }
-        match cx.cluster.delete(target, self.options(&object)).await {
-            Ok(_) => {
-                let wrote = wrote(target, &object);
-                Ok(Some((object, Some(wrote))))
+        let mut made = 0;
+        loop {
+            let object = match tries.find().await? {
+                Some(object) if self.object.uid.as_deref().is_none_or(|uid| uid == view::uid(&object)) => object,
+                _ => return Ok(None),
+            };
+            if view::is_terminating(&object) && self.grace_period.is_none() {
+                return Ok(Some((object, None)));
             }
-            // It is gone already.
-            Err(error) if is_absent(&error) => Ok(None),
-            // It is not the one that was looked at: gone, or replaced, which the next look says.
-            Err(error) if error.reason == Reason::Conflict => tries.find().await?.map_or(Ok(None), |_| Err(error)),
-            Err(error) => Err(error),
+            if made == 0 && self.grace_period.is_some_and(Span::is_zero) && target.resource.kind == "Pod" {
+                cx.talk.note(&format!("{target} is deleted at once: its containers may still run for a while"));
+            }
+            made += 1;
+            match cx.cluster.delete(target, self.options(&object)).await {
+                Ok(_) => {
+                    let wrote = wrote(target, &object);
+                    return Ok(Some((object, Some(wrote))));
+                }
+                // It is gone already, which the next look says; or a server of several knows nothing of it.
+                Err(error) if is_absent(&error) && made < TRIES => {}
+                // It is not the one that was looked at: gone, or replaced, which the next look says.
+                Err(error) if error.reason == Reason::Conflict => return tries.find().await?.map_or(Ok(None), |_| Err(error)),
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -19,6 +19,8 @@ use crate::cluster::Target;
 use crate::primitive;
 
 const DOING: &str = "replacing the pod of";
+/// How often the deletion is tried while the server says that the pod is not there, and shows it.
+const TRIES: usize = 3;
 /// How long the controller may take to see the latest change: before that, a new pod could be one of the former template.
 const OBSERVE: Span = Span::from_secs(60);
 
@@ -182,11 +184,17 @@ async fn delete(cx: &Cx, target: &Target, pod: &Json) -> Result<Wrote> {
     let pods = cx.cluster.resolve("pods", Some("")).await?;
     let the_pod = cx.cluster.object(pods, target.namespace.clone(), view::name(pod));
     let options = json!({ "preconditions": { "uid": view::uid(pod) }, "propagationPolicy": "Background" });
-    match cx.cluster.delete(&the_pod, options).await {
-        Ok(_) => {}
-        // Somebody else was quicker: its successor is waited for all the same.
-        Err(error) if is_absent(&error) => {}
-        Err(error) => return Err(error),
+    for made in 1.. {
+        match cx.cluster.delete(&the_pod, options.clone()).await {
+            Ok(_) => break,
+            // Somebody else was quicker: its successor is waited for all the same. Unless it is there still.
+            Err(error) if is_absent(&error) => match cx.cluster.find(&the_pod).await? {
+                Some(now) if view::uid(&now) == view::uid(pod) && !view::is_terminating(&now) && made < TRIES => {}
+                Some(now) if view::uid(&now) == view::uid(pod) && !view::is_terminating(&now) => return Err(error),
+                _ => break,
+            },
+            Err(error) => return Err(error),
+        }
     }
     Ok(Wrote {
         verb: "delete".to_owned(),

@@ -44,7 +44,8 @@ impl Reporter {
 impl Calls for Reporter {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
-        self.writing.set(primitives::find(&call.verb).is_some_and(|verb| verb.effect == Effect::Write));
+        let reads = call.options.get("read") == Some(&true.into());
+        self.writing.set(primitives::find(&call.verb).is_some_and(|verb| verb.effect_in(reads) == Effect::Write));
         Ok(None)
     }
 

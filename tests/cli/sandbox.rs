@@ -133,3 +133,20 @@ fn the_kubeconfig_can_be_printed_instead() {
     session.expect(Eof).unwrap();
     assert!(matches!(session.get_process().wait().unwrap(), WaitStatus::Exited(_, 0)));
 }
+
+#[test]
+fn models_are_printed_as_stages() {
+    let model = "apiVersion: lockgate.dev/v1\nkind: Model\nimages: [{match: '*:v2', pull: 3s, why: x}]\n";
+    let host = Host::new().file("models.yaml", model);
+    let said = host.run(&["sandbox", "models.yaml", "--stages"]).exits(0);
+    said.shows("kind: Stage").shows("then 3000 else 8000 end").shows("# Not in here:");
+    host.run(&["sandbox", "--stages"]).exits(2);
+}
+
+#[test]
+fn fields_that_nobody_knows_are_told() {
+    let odd = format!("{CLUSTER}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odd, lables: {{a: b}}}}\n");
+    let host = Host::new().file("r/runbook.luau", MOVE).file("r/cluster.yaml", &odd);
+    let said = host.run(&["test", "r"]);
+    assert!(said.stderr.contains("`configmap/default/odd` has a field `metadata.lables`"), "{}", said.transcript());
+}

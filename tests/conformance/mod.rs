@@ -133,11 +133,13 @@ fn replay(case: &Case) -> Outcome<Vec<Difference>> {
 fn compare(golden: &Golden, ran: &run::Ran) -> Outcome<Vec<Difference>> {
     let mut differences = Vec::new();
     for (index, (before, now)) in golden.steps.iter().zip(&ran.steps).enumerate() {
-        let value = |done: &golden::Done| {
+        let value = |done: &golden::Done| -> Outcome<serde_json::Value> {
             let mut done = done.clone();
             // What kubectl copies out of an answer has the times of that cluster.
             done.exchanges.iter_mut().for_each(|exchange| exchange.sent.body = normalise::sent(&exchange.sent.body));
-            serde_json::to_value(done).map_err(|error| error.to_string())
+            let mut value = serde_json::to_value(done).map_err(|error| error.to_string())?;
+            normalise::without_race(&mut value);
+            Ok(value)
         };
         let mut found = Vec::new();
         normalise::differences("", Some(&value(before)?), Some(&value(now)?), &mut found);

@@ -17,6 +17,7 @@
 //! | status of a node; what a kubelet says of itself in its metadata and spec | readiness; nothing | as above |
 //! | events | object's kind, reason, type; the kubelets' left out; each once | how often and in which order they are told is a race |
 //! | `metadata.generation` of an EndpointSlice or a ReplicaSet above 1, and that it was observed | `<changed>` | how many changes come with one write is a race |
+//! | when compared: of a Deployment, that its ReplicaSet is new or that it progresses | the same | whether the controller counts before or after the first pod is there is a race |
 //! | endpoints, items of lists | sorted by their content | the real order is that of a map, or of made-up names |
 //! | in snaps: ConfigMap `kube-root-ca.crt`, ServiceAccount `default` | nothing | in every namespace; a case of their own is about them |
 
@@ -60,6 +61,24 @@ pub(crate) fn answer(body: &Value, names: &Names, keep: Keep) -> Value {
         None => object(&kind, &mut body, names, keep),
     }
     body
+}
+
+/// Puts one word in the place of two that say the same: that a rollout has begun. A Deployment whose controller counts before the
+/// first new pod is there tells later that it progresses; one that counts after it goes on telling that the ReplicaSet is new.
+pub(crate) fn without_race(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+            let begun = matches!(text("reason"), "NewReplicaSetCreated" | "ReplicaSetUpdated");
+            if begun && (text("type"), text("status")) == ("Progressing", "True") {
+                fields.insert("reason".to_owned(), "<begun>".into());
+                fields.insert("message".to_owned(), "<begun>".into());
+            }
+            fields.values_mut().for_each(without_race);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_race),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The body of a request of kubectl.
@@ -362,6 +381,15 @@ pub(crate) fn rules() -> Result<(), String> {
         if got != wanted {
             return Err(format!("{raw} becomes {got} instead of {wanted}"));
         }
+    }
+    let condition = |reason: &str, status: &str| json!({"type": "Progressing", "status": status, "reason": reason, "message": reason});
+    let mut conditions = json!([condition("NewReplicaSetCreated", "True"), condition("ReplicaSetUpdated", "True")]);
+    without_race(&mut conditions);
+    let mut others = json!([condition("ReplicaSetUpdated", "False"), condition("NewReplicaSetAvailable", "True")]);
+    let before = others.clone();
+    without_race(&mut others);
+    if conditions[0] != conditions[1] || others != before {
+        return Err(format!("a rollout that has begun becomes {conditions}, anything else {others}"));
     }
     let pod = json!({"kind": "Pod", "metadata": {"name": "a", "uid": uid, "generation": 2}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running", "hostIP": "10.0.0.1"}});
     let wanted =

@@ -33,8 +33,13 @@ use situations::{FLAGGED, FLAGS, SITUATIONS, app, combinations, summary};
 
 /// The cases of this file, by name.
 pub(super) fn cases() -> Vec<Trial> {
-    let cases: [(&str, Real); 4] =
-        [("drain_table", table), ("drain_flags", flags), ("drain_survives_a_restart", server_restarts), ("drain_planned", planned)];
+    let cases: [(&str, Real); 5] = [
+        ("drain_table", table),
+        ("drain_flags", flags),
+        ("drain_survives_a_restart", server_restarts),
+        ("drain_planned", planned),
+        ("cordon_beside_kubectl", cordons),
+    ];
     let mut cases: Vec<Trial> = cases.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
     // Measured by hand, on a machine that does nothing else: `tests/bench/drain`.
     cases.push(needs_binaries("drain_speed", drain_speed::beside_kubectl).with_ignored_flag(true));
@@ -99,6 +104,9 @@ fn accounts(plane: &ControlPlane) -> Outcome<usize> {
 }
 
 fn apply(plane: &ControlPlane, objects: Vec<Json>) -> Outcome {
+    if objects.is_empty() {
+        return Ok(());
+    }
     let documents: Vec<String> = objects.iter().map(Json::to_string).collect();
     plane.apply(&documents.join("\n---\n"))
 }
@@ -160,7 +168,12 @@ fn is_settled(object: &Value) -> bool {
 
 /// A way to the plane for verbs called in this process.
 pub(super) async fn live(plane: &ControlPlane) -> Outcome<Cluster> {
-    let options = LiveOptions { kubeconfig: Some(plane.kubeconfig("operator")), context: None };
+    live_as(plane, "operator").await
+}
+
+/// The same as another user.
+async fn live_as(plane: &ControlPlane, user: &str) -> Outcome<Cluster> {
+    let options = LiveOptions { kubeconfig: Some(plane.kubeconfig(user)), context: None };
     let cluster = Cluster::live(options, Options::new(RunId::generate())).await.map_err(|error| error.to_string())?;
     cluster.set_access(Access::ReadWrite);
     Ok(cluster)
@@ -334,4 +347,38 @@ fn planned(binaries: &Binaries) -> Outcome {
     let writes: Vec<&str> =
         audit.iter().filter(|request| request.user == "operator" && !request.is_read()).map(|request| request.uri.as_str()).collect();
     if writes.is_empty() { Ok(()) } else { Err(format!("written: {writes:?}")) }
+}
+
+/// What `cordon` and `uncordon` make is what kubectl sees, the second call writes nothing, and a cordon of kubectl stays.
+fn cordons(binaries: &Binaries) -> Outcome {
+    let plane = staged(binaries, &[])?;
+    let nodes = ["a", "b"].map(|name| json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } }));
+    apply(&plane, nodes.to_vec())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| format!("runtime: {error}"))?;
+    let cluster = runtime.block_on(live(&plane))?;
+    let changed = |verb: &str, node: &str| {
+        let done = runtime.block_on(call(&cluster, verb, node, &json!({}))).map_err(|error| error.to_string())?;
+        Outcome::Ok(done.value.into_json()["changed"] == true)
+    };
+    let seen = |path: &str| plane.kubectl(&["get", "node", "a", "-o", &format!("jsonpath={{{path}}}")]);
+    let told = |what: &str, holds: bool| if holds { Ok(()) } else { Err(what.to_owned()) };
+    told("a node that was never cordoned is uncordoned", !changed("uncordon", "a")?)?;
+    told("the first cordon changes nothing", changed("cordon", "a")? && seen(".spec.unschedulable")? == "true")?;
+    plane.until("kubectl describes the taint", SETTLE, |plane| {
+        Ok(plane.kubectl(&["describe", "node", "a"])?.contains("node.kubernetes.io/unschedulable:NoSchedule"))
+    })?;
+    told("the second cordon changes something", !changed("cordon", "a")?)?;
+    plane.kubectl(&["cordon", "b"])?;
+    let refused = runtime.block_on(call(&cluster, "uncordon", "b", &json!({}))).err().map(|error| error.reason);
+    told("a cordon of kubectl is undone", refused == Some(Reason::Refused))?;
+    told("the cordon is not undone", changed("uncordon", "a")? && seen(".spec.unschedulable")?.is_empty())?;
+    let annotations = seen(".metadata.annotations")?;
+    told("an annotation of the cordon is left", !annotations.contains("lockgate.dev/cordoned-by"))?;
+    let forbidden = runtime.block_on(async {
+        let nobody = live_as(&plane, "nobody").await?;
+        Outcome::Ok(call(&nobody, "cordon", "a", &json!({})).await.err().map(|error| error.reason))
+    })?;
+    told("a user without rights is not refused", forbidden == Some(Reason::Forbidden))?;
+    let patches = plane.audit()?.iter().filter(|request| request.user == "operator" && request.verb == "patch").count();
+    if patches == 2 { Ok(()) } else { Err(format!("{patches} patches in the place of 2")) }
 }

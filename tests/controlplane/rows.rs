@@ -22,20 +22,23 @@ struct File {
     name: &'static str,
     /// What is there before the first row.
     before: &'static str,
+    /// How long the server may take to notice what was written, before somebody is asked for.
+    moment: Duration,
     /// The controllers that work meanwhile.
     controllers: &'static str,
     /// How an answer is written.
     form: fn(&Value) -> Value,
 }
 
-const FILES: [File; 7] = [
-    File { name: "access", before: "", controllers: "clusterrole-aggregation-controller", form: bare },
-    File { name: "data", before: "", controllers: "", form: bare },
-    File { name: "eviction", before: "", controllers: "", form: parts },
-    File { name: "protobuf", before: "", controllers: "", form: homeless },
-    File { name: "recorded", before: "", controllers: "", form: marked },
-    File { name: "streams", before: STREAMS, controllers: "", form: bare },
-    File { name: "workloads", before: "", controllers: "", form: named },
+const FILES: [File; 8] = [
+    File { name: "access", before: "", moment: Duration::from_millis(200), controllers: "clusterrole-aggregation-controller", form: bare },
+    File { name: "data", before: "", moment: Duration::ZERO, controllers: "", form: bare },
+    File { name: "eviction", before: "", moment: Duration::ZERO, controllers: "", form: parts },
+    File { name: "pods", before: "", moment: Duration::ZERO, controllers: "", form: bare },
+    File { name: "protobuf", before: "", moment: Duration::ZERO, controllers: "", form: homeless },
+    File { name: "recorded", before: "", moment: Duration::ZERO, controllers: "", form: marked },
+    File { name: "streams", before: STREAMS, moment: Duration::ZERO, controllers: "", form: bare },
+    File { name: "workloads", before: "", moment: Duration::ZERO, controllers: "", form: named },
 ];
 
 /// The pods of `streams.rs`, on a node that has no kubelet.
@@ -87,7 +90,9 @@ pub(crate) fn are_current(binaries: &Binaries, name: &str) -> Outcome {
     let mut plane = ControlPlane::alone(binaries, Pace::default())?;
     if !file.controllers.is_empty() {
         plane.start_only(file.controllers)?;
-        plane.until("roles gather their rules", LIMIT, |plane| Ok(plane.kubectl(&["get", "clusterrole", "admin", "-o", "json"])?.contains("pods")))?;
+        plane.until("roles gather their rules", LIMIT, |plane| {
+            Ok(plane.kubectl(&["get", "clusterrole", "admin", "-o", "json"])?.contains("pods"))
+        })?;
     }
     if !file.before.is_empty() {
         plane.apply(file.before)?;
@@ -176,6 +181,11 @@ async fn answers(plane: &ControlPlane, file: &File, rows: &[Map<String, Value>])
     let mut answered = Vec::new();
     for row in rows {
         let start = Instant::now();
+        let text = |field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default();
+        if text("method") == "GET" || row.contains_key("user") {
+            // The server learns of rules and bindings by a watch of its own: a moment after they are written.
+            tokio::time::sleep(file.moment).await;
+        }
         answered.push(loop {
             let given = answer(&client, file, row).await.map_err(|error| format!("{row:?}: {error}"))?;
             // A role that gathers rules has none at first.
@@ -219,16 +229,17 @@ async fn answer(
     // A watch that is not refused goes on and on.
     let bytes = if watches { r#""<watch>""#.into() } else { response.into_body().collect().await?.to_bytes() };
     let answer = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+    let is_new = !row.contains_key("status") && !row.contains_key("code");
     let mut row = row.clone();
     row.insert(if row.contains_key("code") { "code" } else { "status" }.to_owned(), status.into());
     if row.contains_key("reason") {
         row.insert("reason".to_owned(), answer.get("reason").cloned().unwrap_or_else(|| json!("")));
-    } else if row.contains_key("answer") || !(row.contains_key("status") || row.contains_key("code")) {
+    } else if row.contains_key("answer") || is_new {
         let shown = if row.get("answer").is_some_and(|old| old.get("kind").is_none()) { parts(&answer) } else { (file.form)(&answer) };
         row.insert("answer".to_owned(), if answer == json!("") { Value::Null } else { shown });
     }
     row.remove("retry_after");
-    if let Some(after) = after {
+    if let Some(after) = after.filter(|_| file.name == "eviction") {
         row.insert("retry_after".to_owned(), json!(String::from_utf8_lossy(after.as_bytes())));
     }
     Ok(row)
@@ -257,6 +268,11 @@ fn steady(row: &Map<String, Value>, file: &File) -> Value {
             Value::String(text) => {
                 if let Some((before, after)) = text.split_once("in record (").and_then(|(a, b)| Some((a, b.split_once(')')?.1))) {
                     *text = format!("{before}in record (RV){after}");
+                }
+                if let Some((before, list)) = text.split_once("RBAC: [").map(|(before, rest)| (before, rest.trim_end_matches(']'))) {
+                    let mut parts: Vec<&str> = list.split(", ").collect();
+                    parts.sort_unstable();
+                    *text = format!("{before}RBAC: [{}]", parts.join(", "));
                 }
                 if let Some((before, _)) = text.split_once("ResourceVersion in object meta: ") {
                     before.to_owned().clone_into(text);
@@ -318,8 +334,7 @@ fn marked(value: &Value) -> Value {
             fields.map(mark).collect()
         }
         Value::Array(items) => items.iter().map(marked).collect(),
-        Value::String(text) if text.starts_with("10.0.0.") => "IP".into(),
-        Value::String(text) => words(text, "UID").into(),
+        Value::String(text) => without_addresses(&words(text, "UID")).into(),
         other => other.clone(),
     }
 }
@@ -356,6 +371,13 @@ fn parts(answer: &Value) -> Value {
         Some("PodDisruptionBudget") => json!({"status": of("status", &[])}),
         _ => bare(answer),
     }
+}
+
+/// A text with `IP` in the place of every address of a service.
+fn without_addresses(text: &str) -> String {
+    let mut parts = text.split("10.0.0.");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |done, rest| done + "IP" + rest.trim_start_matches(|letter: char| letter.is_ascii_digit()))
 }
 
 /// A text with a word in the place of every uid.

@@ -76,12 +76,10 @@ pub(super) fn failed(bench: &Bench) -> Outcome {
         "values_from": "previous", "timeout": "3s",
         "values": { "migration": "v6.6.6", "annotations": { "never-ready": "yes" } },
     });
-    // In virtual time the door's own limit comes before helm's.
-    let reason = if bench.is_real { Reason::HelmHook } else { Reason::Timeout };
-    let error = bench.fails(reason, "helm.upgrade", json!(["shop", chart]), broken.clone())?;
+    let error = bench.fails(Reason::HelmHook, "helm.upgrade", json!(["shop", chart]), broken.clone())?;
     is("the error knows the revision", &error.details["revision"], 2)?;
     ensure(!bench.operator.wrote.borrow().is_empty(), || "what was begun is told".to_owned())?;
-    bench.fails(reason, "helm.upgrade", json!(["shop", chart]), broken)?;
+    bench.fails(Reason::HelmHook, "helm.upgrade", json!(["shop", chart]), broken)?;
     let theirs = bench.helm_json(&["history", "shop"])?;
     let statuses: Vec<&str> = theirs.as_array().into_iter().flatten().filter_map(|row| row["status"].as_str()).collect();
     same("statuses", statuses, ["deployed", "failed", "failed"])?;
@@ -102,7 +100,7 @@ pub(super) fn drift(bench: &Bench) -> Outcome {
     is("without drift", &none["changed"], false)?;
     bench.value("patch", json!(["configmap/shop", { "data": { "colour": "black" } }]), json!({}))?;
     let writes = bench.writes();
-    if bench.helm == "helm4" && !bench.is_real {
+    if bench.helm == "helm4" {
         // Applied by the server, a field that somebody else took is a conflict: that is what the upgrade would end with.
         let error = bench.fails(Reason::Conflict, "helm.diff", json!(["shop", chart]), kept())?;
         ensure(error.to_string().contains(".data.colour"), || error.to_string())?;

@@ -22,7 +22,7 @@ pub(super) fn check(bench: &Bench) -> Outcome {
         "list": bench.helm_json(&["list"])?,
         "values": bench.helm_json(&["get", "values", "shop"])?,
         "all_values": bench.helm_json(&["get", "values", "shop", "--all"])?,
-        "manifest": bench.helm(&["get", "manifest", "shop"])?.trim_end_matches('\n').to_owned() + "\n",
+        "manifest": bench.helm(&["get", "manifest", "shop"])?.trim_end(),
         "objects": secrets.as_array().into_iter().flatten().map(plain).collect::<Json>(),
     });
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/helm/recorded/{}.json", bench.helm));

@@ -3,7 +3,7 @@
 use lockgate::base::{Kind, Reason};
 use lockgate::cluster::Verb;
 use lockgate::primitives::{Done, Inverse};
-use lockgate_sim::faults::{Action, Match, Rule};
+use lockgate_sim::faults::{Action, Failure, Match, Rule};
 use lockgate_sim::json::{Value, json};
 use lockgate_sim::request::Request;
 
@@ -177,6 +177,21 @@ fn somebody_who_writes_in_between_is_seen() {
     rig.sim(|sim| {
         let when = Match { verb: Some("patch".into()), kind: Some("ConfigMap".into()), nth: Some(2), ..Match::default() };
         sim.add_fault(Rule { when, action: Action::Conflict });
+    });
+    let done = applied(&rig, map("a", json!({ "x": "2" })));
+    assert_eq!((done.wrote.len(), rig.sim(|sim| sim.faults().fired())), (1, vec![1]));
+    assert_eq!(rig.object("configmap/a")["data"]["x"], "2");
+}
+
+#[test]
+fn a_webhook_that_takes_no_dry_run_does_not_stop_it() {
+    let rig = Rig::new();
+    applied(&rig, map("a", json!({ "x": "1" })));
+    rig.sim(|sim| {
+        let message = "admission webhook \"old.example.com\" does not support dry run".to_owned();
+        let failure = Failure { code: 400, reason: None, message: Some(message), retry_after: None, causes: Vec::new() };
+        let when = Match { verb: Some("patch".into()), kind: Some("ConfigMap".into()), nth: Some(1), ..Match::default() };
+        sim.add_fault(Rule { when, action: Action::Fail(failure) });
     });
     let done = applied(&rig, map("a", json!({ "x": "2" })));
     assert_eq!((done.wrote.len(), rig.sim(|sim| sim.faults().fired())), (1, vec![1]));

@@ -3,7 +3,7 @@
 use lockgate::base::{Kind, Reason};
 use lockgate::cluster::Verb;
 use lockgate::primitives::Inverse;
-use lockgate_sim::faults::{Action, Match, Rule};
+use lockgate_sim::faults::{Action, Failure, Match, Rule};
 use lockgate_sim::json::{Value, json};
 
 use super::support::{Rig, changes};
@@ -149,6 +149,22 @@ fn a_lost_connection_is_no_success() {
     let error = rig.error("exec", json!(["pod/tool", ["hostname"]]), json!({}));
     assert_eq!((error.reason, &error.details["outcome"]), (Reason::Unreachable, &json!("unknown")), "{error}");
     assert_eq!(rig.sim(|sim| sim.faults().fired()), [1]);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_apart_from_a_server_that_fails() {
+    let said = "error executing command in container: exec: \"sh\": executable file not found in $PATH: unknown";
+    for (message, reason) in [(said, Reason::CommandMissing), ("etcd is slow", Reason::Unreachable)] {
+        let rig = rig();
+        rig.sim(|sim| {
+            let failure = Failure { code: 500, reason: None, message: Some(message.to_owned()), retry_after: None, causes: Vec::new() };
+            let when = Match { kind: Some("Pod".into()), subresource: Some("exec".into()), ..Match::default() };
+            sim.add_fault(Rule { when, action: Action::Fail(failure) });
+        });
+        let error = rig.error("exec", json!(["pod/tool", ["sh", "-c", "ls"]]), json!({}));
+        assert_eq!(error.reason, reason, "{error}");
+        assert_eq!(rig.requests(Verb::Create, "pods"), 1, "a command is never sent twice");
+    }
 }
 
 #[test]

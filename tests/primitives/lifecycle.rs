@@ -291,6 +291,21 @@ fn a_pod_of_a_deployment_is_replaced_too() {
 }
 
 #[test]
+fn the_successor_of_a_statefulsets_pod_has_its_name() {
+    let set = "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: { name: db }\nspec:\n  replicas: 1\n  serviceName: db\n  \
+               updateStrategy: { type: OnDelete }\n  selector: { matchLabels: { app: db } }\n  template:\n    \
+               metadata: { labels: { app: db } }\n    spec: { nodeName: w1, containers: [{ name: db, image: \"registry.example/db:v1\" }] }\n";
+    let rig = Rig::also(set, |_| {});
+    rig.call("set_image", json!(["statefulset/db", { "db": "registry.example/db:v2" }]), json!({})).unwrap();
+    let before = rig.object("pod/db-0");
+    let value = rig.value("replace_pod", json!(["statefulset/db"]), json!({ "node": "w1" }));
+    let after = rig.object("pod/db-0");
+    assert_eq!((&value["old"], &value["pod"]), (&json!("db-0"), &json!("db-0")));
+    assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
+    assert_eq!(after["spec"]["containers"][0]["image"], "registry.example/db:v2");
+}
+
+#[test]
 fn a_controller_that_sleeps_stops_it_before_the_deletion() {
     let rig = Rig::new();
     rig.sim(|sim| sim.stop_controller("daemonset-controller"));

@@ -8,7 +8,7 @@ use lockgate_sim::Cluster as Sim;
 use super::cluster::reference;
 use super::names::{Act, wrong};
 use super::play::is_given;
-use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
+use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cluster::{Cluster, Simulation};
 use crate::lua::{ABSENT, Methods};
 use crate::primitives::registry::plural;
@@ -40,13 +40,12 @@ fn unmet(message: impl Into<String>) -> Error {
 
 impl Outcome {
     fn acts(&self) -> Vec<Act> {
-        let requests = self.cluster.requests().into_iter().filter_map(|request| Some((request.at, Act::of(&request)?)));
-        let orders: Vec<_> = self.simulation.with(|sim| sim.begun_on_machines().cloned().collect());
-        let before = self.before.begun_on_machines().count();
-        let orders = orders.into_iter().skip(before).filter_map(|begun| Some((begun.at, Act::on_machine(&begun)?)));
-        let mut acts: Vec<(Timestamp, Act)> = requests.chain(orders).collect();
-        // What is written at the moment in which a command begins was written before it: a command takes its time.
-        acts.sort_by_key(|(at, _)| *at);
+        let requests = self.cluster.requests();
+        let requests = requests.iter().filter_map(|request| Some(((request.seq, 0), Act::of(request)?)));
+        let machines = self.cluster.on_machines();
+        let machines = machines.iter().filter_map(|begun| Some(((begun.after as u64, 1), Act::on_machine(begun)?)));
+        let mut acts: Vec<((u64, u8), Act)> = requests.chain(machines).collect();
+        acts.sort_by_key(|(order, _)| *order);
         acts.into_iter().map(|(_, act)| act).collect()
     }
 

@@ -1,12 +1,12 @@
 //! References and acts in scenarios, resolved against the simulated cluster without any request.
 
 use lockgate_sim::kinds::{self, Kind as ApiKind};
-use lockgate_sim::machines::Begun;
 use lockgate_sim::model::glob;
 use lockgate_sim::store::Key;
 
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, did_you_mean};
 use crate::cluster::Recorded;
+use crate::cluster::machines::OnMachine;
 use crate::primitives::registry::list;
 
 /// The verbs that an act may begin with: those of writing requests.
@@ -97,14 +97,14 @@ impl Act {
         Some(Act::Write { verb: request.verb.as_str().to_owned(), key })
     }
 
-    /// The act on a machine; `None` for what only read.
-    pub(super) fn on_machine(begun: &Begun) -> Option<Act> {
-        let (verb, what) = match (&begun.command, &begun.file) {
-            (Some(command), _) => ("run", command),
-            (None, Some(path)) => ("write", path),
+    /// The act on a machine.
+    pub(super) fn on_machine(begun: &OnMachine) -> Option<Act> {
+        let (verb, what) = match (&begun.words, &begun.path) {
+            (Some(words), _) => ("run", words.join(" ")),
+            (None, Some(path)) => ("write", path.clone()),
             (None, None) => return None,
         };
-        (!begun.reads).then(|| Act::Machine { verb: verb.to_owned(), what: what.clone(), node: begun.node.clone() })
+        Some(Act::Machine { verb: verb.to_owned(), what, node: begun.node.clone() })
     }
 
     /// The object that it is about; the node of what is done to its machine.

@@ -127,6 +127,21 @@ pub struct Output {
     pub late: bool,
 }
 
+/// Something that was begun on a machine, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnMachine {
+    /// How many requests had been sent before it.
+    pub after: usize,
+    /// The node.
+    pub node: String,
+    /// The words of a command, or `None` for a file.
+    pub words: Option<Vec<String>>,
+    /// The path of a file, or `None` for a command.
+    pub path: Option<String>,
+    /// The operation.
+    id: OperationId,
+}
+
 /// How far an operation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -196,7 +211,11 @@ impl Reached {
     pub async fn begin(&self, node: &str, operation: &Operation) -> Result<()> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", line(&operation.command.words)))?;
-        self.transport.begin(node, operation).await
+        let after = self.cluster.sent();
+        self.transport.begin(node, operation).await?;
+        let words = Some(operation.command.words.clone());
+        self.note(OnMachine { after, node: node.to_owned(), words, path: None, id: operation.id.clone() });
+        Ok(())
     }
 
     /// How far an operation is.
@@ -214,7 +233,10 @@ impl Reached {
     pub async fn write(&self, node: &str, file: &File) -> Result<Option<String>> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", file.path))?;
-        self.transport.write(node, file).await
+        let after = self.cluster.sent();
+        let kept = self.transport.write(node, file).await?;
+        self.note(OnMachine { after, node: node.to_owned(), words: None, path: Some(file.path.clone()), id: file.id.clone() });
+        Ok(kept)
     }
 
     /// Takes away what was put on the cluster to reach this machine.
@@ -230,6 +252,14 @@ impl Reached {
     pub fn next_operation(&self) -> OperationId {
         let (run, number) = self.cluster.next_operation();
         OperationId::new(&run.to_string(), number)
+    }
+
+    /// What is begun again under the same name was begun once.
+    fn note(&self, begun: OnMachine) {
+        let mut all = self.cluster.shared.on_machines.borrow_mut();
+        if !all.iter().any(|known| known.id == begun.id) {
+            all.push(begun);
+        }
     }
 
     fn allowed(&self, writes: bool, what: impl Fn() -> String) -> Result<()> {
@@ -258,6 +288,12 @@ impl Cluster {
             Way::Ssh => reached(Rc::new(ssh::Ssh::remote(self.clone(), ways.inventory.clone())?)),
             Way::Pod => reached(Rc::new(pod::Pods::remote(self.clone(), &ways.inventory)?)),
         })
+    }
+
+    /// Everything that was begun on machines so far, in its order.
+    #[must_use]
+    pub fn on_machines(&self) -> Vec<OnMachine> {
+        self.shared.on_machines.borrow().clone()
     }
 
     /// Whether machines may be touched at present.

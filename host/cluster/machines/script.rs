@@ -22,6 +22,8 @@ pub(super) struct Script {
     pub(super) id: String,
     /// Whether it runs as root.
     pub(super) sudo: bool,
+    /// Whether it changes nothing, so that Ctrl-C may end it at once.
+    pub(super) reads: bool,
     /// The seconds after which its command is ended.
     limit: u64,
 }
@@ -65,13 +67,13 @@ impl Script {
         text.push_str("work() {\n");
         text.push_str(body);
         text.push_str("}\nlockgate; exit\n");
-        Script { text, id, sudo, limit }
+        Script { text, id, sudo, reads: false, limit }
     }
 
     /// Runs a command and answers with its outputs.
     pub(super) fn reading(id: String, command: &Command, limit: Span) -> Script {
         let variables = [("limit", seconds(limit)), ("input", command.stdin.clone().unwrap_or_default())];
-        Script::new(id, command.sudo, &variables, &command.words, include_str!("reading.sh"))
+        Script { reads: true, ..Script::new(id, command.sudo, &variables, &command.words, include_str!("reading.sh")) }
     }
 
     /// Begins an operation.
@@ -95,7 +97,7 @@ impl Script {
     /// Asks how far an operation is.
     pub(super) fn looking(id: &OperationId, sudo: bool, limit: Span) -> Script {
         let body = format!("{}{}", folder(id), include_str!("looking.sh"));
-        Script::new(format!("{id}/look"), sudo, &[("limit", seconds(limit))], &[], &body)
+        Script { reads: true, ..Script::new(format!("{id}/look"), sudo, &[("limit", seconds(limit))], &[], &body) }
     }
 
     /// Writes a file.

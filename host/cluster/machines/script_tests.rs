@@ -173,7 +173,8 @@ fn a_launcher_that_fails_after_it_began_does_not_make_two_of_it() {
     let mut script = Script::starting(&operation(1, &["sh", "-c", &format!("echo \"$HOME\" >>{}", count.display())], None));
     let has_systemd = "[ \"$(id -u)\" = 0 ] && [ -d /run/systemd/system ]";
     assert!(script.text.contains(has_systemd));
-    script.text = script.text.replace(has_systemd, "true").replace("PATH=\"${PATH:", &format!("PATH=\"{}:${{PATH:", home.0.path().display()));
+    script.text =
+        script.text.replace(has_systemd, "true").replace("PATH=\"${PATH:", &format!("PATH=\"{}:${{PATH:", home.0.path().display()));
     assert_eq!(home.ask(&script), Answer::Begun);
     assert!(matches!(home.end(1), Answer::Ended(Output { code: 0, .. })));
     assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 1, "setsid began it a second time, and the gate was shut");

@@ -140,6 +140,9 @@ impl Shell for Ssh {
                 .kept(ROOM)
                 .limit(limit)
                 .grace(Span::from_secs(2));
+            if script.reads {
+                child = child.ends_at_once();
+            }
             if let Some(agent) = std::env::var_os("SSH_AUTH_SOCK") {
                 child = child.env("SSH_AUTH_SOCK", agent);
             }

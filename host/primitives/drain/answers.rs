@@ -48,7 +48,7 @@ pub(super) async fn read(cx: &Cx, pod: &Target, uid: &str, asked: &Asked, error:
     let code = error.details.get("code").and_then(Json::as_u64);
     let later =
         |after: Option<Span>, why: String| Told::Later { after: after.unwrap_or_else(|| pause(uid, asked.tries)), unless: None, why };
-    let wanted = error.details.get("retry_after").and_then(Json::as_u64).map(Span::from_secs);
+    let wanted = error.details.get("retry_after").and_then(Json::as_u64).filter(|seconds| *seconds > 0).map(Span::from_secs);
     match code {
         // Nobody says that it is gone but a read: a subresource can be missing too.
         Some(404 | 409) => Ok(match cx.cluster.find(pod).await? {

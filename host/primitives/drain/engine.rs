@@ -12,9 +12,9 @@ use super::classify::{Class, Fate, Judged, is_overdue, short};
 use super::foresee::{Row, stateful_set, tolerates_cordon};
 use super::late;
 use super::prepare::{BUDGETS, PODS, Prepared, refusal};
-use crate::base::json::Value as Json;
+use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp};
-use crate::cluster::{Cluster, Target};
+use crate::cluster::Target;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::{Inverse, Wrote};
 use crate::primitives::pace::{Pace, next};
@@ -217,13 +217,36 @@ impl<'a> Engine<'a> {
     /// Asks every pod to go that may go now. True when one of them goes.
     async fn ask(&mut self) -> Result<bool> {
         let mut moved = false;
-        for index in 0..self.pods.len() {
+        loop {
             self.cx.cluster.cancel().check()?;
-            if let Some(asked) = self.may_go(index) {
-                moved |= self.send(index, asked).await?;
+            let batch = self.batch();
+            if batch.is_empty() {
+                return Ok(moved);
             }
+            moved |= self.send(batch).await?;
         }
-        Ok(moved)
+    }
+
+    /// The pods that are asked at once, marked as going. Of one budget it is one: the server lets the second one wait until it has counted
+    /// the first. A simulated server needs no time, and there one order of things is worth more.
+    fn batch(&mut self) -> Vec<(usize, Asked)> {
+        let most = if self.cx.clock().is_virtual() { 1 } else { self.prepared.terms.max_evictions };
+        let mut batch: Vec<(usize, Asked)> = Vec::new();
+        for index in 0..self.pods.len() {
+            if batch.len() >= most {
+                break;
+            }
+            let Some(asked) = self.may_go(index) else { continue };
+            let name = asked.budget.as_ref().map(|(name, _)| name.clone());
+            if name.is_some() && batch.iter().any(|(_, other)| other.budget.as_ref().map(|(name, _)| name) == name.as_ref()) {
+                continue;
+            }
+            if let Some(pod) = self.pods.get_mut(index) {
+                (pod.step, pod.budget) = (Step::Going, name);
+            }
+            batch.push((index, asked));
+        }
+        batch
     }
 
     /// Whether a pod may be asked to go now; notes what it waits for otherwise.
@@ -295,48 +318,56 @@ impl<'a> Engine<'a> {
         going.filter(uncounted).count()
     }
 
-    /// Asks one pod to go. True when it goes, or is gone.
-    async fn send(&mut self, index: usize, asked: Asked) -> Result<bool> {
-        let Some(pod) = self.pods.get(index) else { return Ok(false) };
-        let (target, uid) = (self.target(&pod.pod), view::uid(&pod.pod).to_owned());
+    /// Asks these pods to go. True when one of them goes, or is gone.
+    async fn send(&mut self, batch: Vec<(usize, Asked)>) -> Result<bool> {
         let options = self.prepared.terms.delete_options();
-        let cluster: &Cluster = &self.cx.cluster;
-        let result = if asked.deleted {
-            let mut options = options;
-            options["preconditions"] = crate::base::json::json!({ "uid": uid });
-            cluster.delete(&target, options).await
-        } else {
-            cluster.evict(&target, &uid, options).await
-        };
-        let told = match result {
-            Ok(_) => Told::Goes,
-            Err(error) => read(self.cx, &target, &uid, &asked, error).await?,
-        };
-        let wrote = wrote(&target, asked.deleted);
-        let Some(pod) = self.pods.get_mut(index) else { return Ok(false) };
-        pod.budget = asked.budget.map(|(name, _)| name);
+        let requests: Vec<_> = batch
+            .into_iter()
+            .filter_map(|(index, asked)| {
+                let pod = self.pods.get(index)?;
+                let (cx, target, uid) = (self.cx, self.target(&pod.pod), view::uid(&pod.pod).to_owned());
+                let options = options.clone();
+                Some(async move {
+                    let told = one(cx, &target, &uid, &asked, options).await;
+                    (index, target, asked, told)
+                })
+            })
+            .collect();
+        let mut moved = false;
+        let mut failed = None;
+        for (index, target, asked, told) in futures::future::join_all(requests).await {
+            // What another one of them made is told before its error ends everything.
+            match told {
+                Ok(told) => moved |= self.answered(index, &target, asked.deleted, told),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(moved), Err)
+    }
+
+    /// Notes what became of one request.
+    fn answered(&mut self, index: usize, target: &Target, deleted: bool, told: Told) -> bool {
+        let now = self.cx.now();
+        let Some(pod) = self.pods.get_mut(index) else { return false };
         match told {
             Told::Goes => {
-                pod.step = Step::Going;
-                let list = if asked.deleted { &mut self.emptied.deleted } else { &mut self.emptied.evicted };
+                let list = if deleted { &mut self.emptied.deleted } else { &mut self.emptied.evicted };
                 list.push(short(&pod.pod));
+                let wrote = wrote(target, deleted);
                 self.cx.talk.wrote(&wrote);
                 self.emptied.wrote.push(wrote);
-                Ok(true)
+                true
             }
-            Told::IsGoing => {
-                pod.step = Step::Going;
-                Ok(true)
-            }
+            Told::IsGoing => true,
             Told::Gone => {
                 pod.step = Step::Gone;
-                self.last_gone = Some(self.cx.now());
-                Ok(true)
+                self.last_gone = Some(now);
+                true
             }
             Told::Later { after, unless, why } => {
                 pod.tries += 1;
-                pod.step = Step::Later { at: after.after(self.cx.now()), unless, why };
-                Ok(false)
+                pod.step = Step::Later { at: after.after(now), unless, why };
+                false
             }
         }
     }
@@ -389,6 +420,20 @@ impl<'a> Engine<'a> {
             }
         }
         left
+    }
+}
+
+/// Asks one pod to go.
+async fn one(cx: &Cx, target: &Target, uid: &str, asked: &Asked, mut options: Json) -> Result<Told> {
+    let result = if asked.deleted {
+        options["preconditions"] = json!({ "uid": uid });
+        cx.cluster.delete(target, options).await
+    } else {
+        cx.cluster.evict(target, uid, options).await
+    };
+    match result {
+        Ok(_) => Ok(Told::Goes),
+        Err(error) => read(cx, target, uid, asked, error).await,
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Work<'a> {
     pub(super) stall: Option<Span>,
     /// Whether its workloads are waited for.
     pub(super) wait: bool,
+    /// What was written before the release itself.
+    pub(super) earlier: Vec<Wrote>,
 }
 
 /// How a release was changed.
@@ -186,7 +188,15 @@ impl Work<'_> {
             wait.run(self.cx.clone()).await?;
         }
         let previous = self.before.last().map(Stored::revision);
-        Ok(Done::changed(result(true, made.release.as_ref(), previous), made.wrote))
+        let mut all = self.earlier;
+        all.push(made.wrote);
+        Ok(Done::wrote(result(true, made.release.as_ref(), previous), all))
+    }
+
+    /// The result when the release was as asked.
+    pub(super) fn left_alone(self, last: &Release) -> Done {
+        let previous = self.before.last().map(Stored::revision);
+        Done::wrote(result(!self.earlier.is_empty(), Some(last), previous), self.earlier)
     }
 }
 

@@ -12,11 +12,12 @@ use crate::primitives::types::Condition;
 use crate::primitives::view;
 use crate::primitives::wait_for::WaitFor;
 
-/// Applies the chart's definitions, each as a whole, and waits until the server serves them.
+/// Applies the chart's definitions, each as a whole, and waits until the server serves them. Gives what it wrote and told.
 ///
 /// # Errors
 /// What helm or the server says; `invalid` when there is something else among them.
-pub(super) async fn apply(cx: &Cx, doing: &str, way: &mut Way) -> Result<()> {
+pub(super) async fn apply(cx: &Cx, doing: &str, way: &mut Way) -> Result<Vec<Wrote>> {
+    let mut all = Vec::new();
     let doing = format!("{doing}: applying the chart's definitions");
     let text = match way {
         Way::Rendered(chart) => chart.model.as_ref().map(|model| model.crds.clone()).unwrap_or_default(),
@@ -49,12 +50,9 @@ pub(super) async fn apply(cx: &Cx, doing: &str, way: &mut Way) -> Result<()> {
         }
         cx.cluster.apply(&target, definition, Applying { force: true, dry_run: false }).await?;
         let why = "a definition may hold objects by now that an older one refuses";
-        cx.talk.wrote(&Wrote {
-            verb: "apply".to_owned(),
-            target: target.to_string(),
-            changes,
-            inverse: Inverse::Irreversible(why.to_owned()),
-        });
+        let wrote = Wrote { verb: "apply".to_owned(), target: target.to_string(), changes, inverse: Inverse::Irreversible(why.to_owned()) };
+        cx.talk.wrote(&wrote);
+        all.push(wrote);
         let object = ObjectRef::parse(&target.full_name())?;
         let wait = WaitFor {
             object,
@@ -67,5 +65,5 @@ pub(super) async fn apply(cx: &Cx, doing: &str, way: &mut Way) -> Result<()> {
         wait.run(cx.clone()).await?;
     }
     cx.cluster.forget_kinds();
-    Ok(())
+    Ok(all)
 }

@@ -59,7 +59,7 @@ impl HelmInstall {
         let before = cx.revisions_of(&place).await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let work = Work { cx, place: &place, doing: "installing", word: "install", before, timeout, stall, wait };
+        let mut work = Work { cx, place: &place, doing: "installing", word: "install", before, timeout, stall, wait, earlier: Vec::new() };
         let values = values_file::given("helm.install", self.values.as_ref())?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
         let mut way = Way::find(cx, "helm.install", &named, work.driver()).await?;
@@ -77,7 +77,7 @@ impl HelmInstall {
             cx.talk.note(&note);
         }
         if self.crds == Some(true) {
-            crds::apply(cx, &work.doing(), &mut way).await?;
+            work.earlier = crds::apply(cx, &work.doing(), &mut way).await?;
         }
         match way {
             Way::Rendered(chart) => rendered::install(work, &chart, values).await,

@@ -244,7 +244,7 @@ pub(super) fn decode(coded: &str) -> std::result::Result<Json, String> {
         return Err(format!("it is larger than {} MiB", LARGEST >> 20));
     }
     let json: Json = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if json.is_object() { Ok(json) } else { Err("it holds no release".to_owned()) }
+    if json.get("info").is_some_and(Json::is_object) { Ok(json) } else { Err("it holds no release".to_owned()) }
 }
 
 /// Writes as Helm does.

@@ -31,8 +31,7 @@ pub(super) async fn upgrade(work: Work<'_>, last: &Release, chart: &Chart, value
     let rendered = release(&work, chart, values, "upgrade", Some(last));
     let items = contents::look(work.cx, work.place, &work.doing(), &[last.manifest(), rendered.manifest()]).await?;
     if last.status() == "deployed" && is_same(last, &rendered) && contents::stands(&items) {
-        let previous = work.before.last().map(Stored::revision);
-        return Ok(Done::unchanged(change::result(false, Some(last), previous)));
+        return Ok(work.left_alone(last));
     }
     assumed(work.cx, chart, &rendered);
     make(work, rendered, items).await

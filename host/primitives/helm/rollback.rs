@@ -41,7 +41,17 @@ impl HelmRollback {
         let before = cx.revisions_there(&place, "rolling back").await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let work = Work { cx: &cx, place: &place, doing: "rolling back", word: "rollback", before, timeout, stall, wait: true };
+        let work = Work {
+            cx: &cx,
+            place: &place,
+            doing: "rolling back",
+            word: "rollback",
+            before,
+            timeout,
+            stall,
+            wait: true,
+            earlier: Vec::new(),
+        };
         let Some(last) = work.last()? else { return Err(Error::internal("a release without revisions")) };
         work.unlocked(&last)?;
         back(work, &last, self.revision.map(i64::from)).await

@@ -34,7 +34,17 @@ impl HelmUninstall {
         let place = cx.release(&self.release, self.namespace.as_deref());
         let before = cx.revisions_of(&place).await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
-        let work = Work { cx: &cx, place: &place, doing: "uninstalling", word: "uninstall", before, timeout, stall: None, wait: false };
+        let work = Work {
+            cx: &cx,
+            place: &place,
+            doing: "uninstalling",
+            word: "uninstall",
+            before,
+            timeout,
+            stall: None,
+            wait: false,
+            earlier: Vec::new(),
+        };
         let Some(last) = work.last()? else { return Ok(Done::unchanged(result(false, None, None))) };
         if is_at_work(&last) {
             work.unlocked(&last)?;

@@ -47,7 +47,17 @@ impl HelmUnlock {
     async fn run(self, cx: Cx) -> Result<Done> {
         let place = cx.release(&self.release, self.namespace.as_deref());
         let before = cx.revisions_there(&place, "unlocking").await?;
-        let work = Work { cx: &cx, place: &place, doing: "unlocking", word: "rollback", before, timeout: TIMEOUT, stall: None, wait: true };
+        let work = Work {
+            cx: &cx,
+            place: &place,
+            doing: "unlocking",
+            word: "rollback",
+            before,
+            timeout: TIMEOUT,
+            stall: None,
+            wait: true,
+            earlier: Vec::new(),
+        };
         let (Some(stored), Some(last)) = (work.before.last().cloned(), work.last()?) else {
             return Err(Error::internal("a release without revisions"));
         };

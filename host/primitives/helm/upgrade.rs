@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 
 use super::binary::{Helm, TIMEOUT};
-use super::change::{Work, result};
+use super::change::Work;
 use super::contents::{self, Item};
 use super::crds;
-use super::release::{Place, Release, ReleaseRef, Stored};
+use super::release::{Place, Release, ReleaseRef};
 use super::rendered;
 use super::source::{Chart, Named, Way, lint};
 use super::values_file::{self, ValuesFrom};
@@ -69,7 +69,7 @@ impl HelmUpgrade {
         let before = cx.revisions_there(&place, "upgrading").await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let work = Work { cx, place: &place, doing: "upgrading", word: "upgrade", before, timeout, stall, wait };
+        let mut work = Work { cx, place: &place, doing: "upgrading", word: "upgrade", before, timeout, stall, wait, earlier: Vec::new() };
         let (Some(last), Some(base)) = (work.last()?, work.base()?) else { return Err(Error::internal("a release without revisions")) };
         work.unlocked(&last)?;
         self.check_revision(&place, &last)?;
@@ -81,7 +81,7 @@ impl HelmUpgrade {
             cx.talk.note(&note);
         }
         if self.crds == Some(true) {
-            crds::apply(cx, &work.doing(), &mut way).await?;
+            work.earlier = crds::apply(cx, &work.doing(), &mut way).await?;
         }
         match way {
             Way::Rendered(chart) => rendered::upgrade(work, &last, &chart, values).await,
@@ -110,8 +110,7 @@ async fn upgrade(work: Work<'_>, last: &Release, chart: &Chart, values: &Json, h
     words.extend(values_file::words(&file));
     let (rendered, items) = foreseen(&work, &words, helm, last.manifest()).await?;
     if last.status() == "deployed" && is_same(last, &rendered) && contents::stands(&items) {
-        let previous = work.before.last().map(Stored::revision);
-        return Ok(Done::unchanged(result(false, Some(last), previous)));
+        return Ok(work.left_alone(last));
     }
     words.extend(["--description".into(), format!("lockgate {}", work.cx.cluster.operation()).into()]);
     let made = work.carried_out(helm, &words, items).await?;

@@ -490,11 +490,6 @@ impl Cluster {
         Ok(ends)
     }
 
-    /// Everything that was begun on machines, in its order.
-    pub fn begun_on_machines(&self) -> impl Iterator<Item = &machines::Begun> {
-        self.engine.machines.begun()
-    }
-
     /// How far something is that was begun on the machine of a node.
     ///
     /// # Errors

@@ -27,8 +27,8 @@ pub const GAPS: &[(&str, &str)] = &[
     (
         "Admission",
         "No admission webhooks, no quota. Of the admission plugins that are on by default, those that fill in tolerations, priority and \
-         the default class of an Ingress, and guard namespaces are modelled; ServiceAccount is not. While a cluster holds no \
-         PriorityClass at all, a pod may name any.",
+         the default class of an Ingress, and guard namespaces are modelled; the one that gives pods a ServiceAccount and \
+         its token is off unless `Options::service_accounts` asks for it. While a cluster holds no PriorityClass at all, a pod may name any.",
     ),
     (
         "Containers",

@@ -272,6 +272,18 @@ fn owner_lives(store: &Store, dependent: &Key, owner: &Value) -> bool {
     })
 }
 
+/// Whether an owner is there and does not itself wait for its dependants to go.
+fn keeps(store: &Store, dependent: &Key, owner: &Value) -> bool {
+    let going = |object: &Value| {
+        view::is_terminating(object) && view::list(object, &["metadata", "finalizers"]).iter().any(|f| f.as_str() == Some(FOREGROUND))
+    };
+    let kind = store.kind_named(view::text(owner, &["apiVersion"]), view::text(owner, &["kind"]));
+    kind.is_none_or(|kind| {
+        let found = store.get(&Key::new(kind, &dependent.namespace, view::text(owner, &["name"])));
+        found.is_some_and(|found| view::uid(found) == view::text(owner, &["uid"]) && !going(found))
+    })
+}
+
 fn drop_owner(store: &mut Store, key: &Key, object: &Value, uid: &str) {
     let mut object = object.clone();
     if let Some(owners) = view::list_mut(&mut object, &["metadata", "ownerReferences"]) {
@@ -311,6 +323,11 @@ fn delete_dependents_first(store: &mut Store, key: &Key, uid: &str, now: Timesta
     for dependent in &dependents {
         let Some(object) = store.get(dependent).cloned() else { continue };
         if view::is_terminating(&object) {
+            continue;
+        }
+        // Somebody else keeps it: it only loses this owner.
+        if view::list(&object, &["metadata", "ownerReferences"]).iter().any(|owner| keeps(store, dependent, owner)) {
+            drop_owner(store, dependent, &object, uid);
             continue;
         }
         // What owns something itself is deleted the same way; a leaf needs no finalizer.

@@ -33,8 +33,6 @@ rules! {
     Grace "grace-period";
     /// Evictions ask the budgets.
     EvictionBudget "eviction-budget";
-    /// An eviction uses up what the budget allows.
-    EvictionCount "eviction-count";
     /// No more pods of a Deployment are away than it allows.
     DeploymentUnavailable "deployment-unavailable";
     /// No more pods of a Deployment are there than it allows.

@@ -50,7 +50,16 @@ pub(super) fn reads() -> Vec<Case> {
         plain("why", "why", web.clone(), json!({})),
         plain("events", "events", web.clone(), json!({})),
         plain("rollout_history", "rollout_history", web, json!({})),
+        given("helm.history", released, "helm.history", json!(["shop"]), json!({})),
     ]
+}
+
+/// A release as helm 4 recorded it.
+fn released(sim: &mut Sim) {
+    let recorded: Json = serde_json::from_str(include_str!("../../helm/recorded/helm4.json")).unwrap();
+    for secret in recorded["objects"].as_array().into_iter().flatten() {
+        assert_eq!(sim.handle(&Request::post("/api/v1/namespaces/default/secrets", secret)).status, 201);
+    }
 }
 
 pub(super) fn versions() -> Vec<Case> {

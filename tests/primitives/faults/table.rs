@@ -59,6 +59,8 @@ fn of_a_read(call: &str, asked: &Asked, fault: &str) -> Expected {
         // Longer than a read may take.
         "down for 10 min" => UNREACHABLE,
         "late by 10 min" | "stalls" => TIMEOUT,
+        // Only a good answer is replaced, and there is none of what is yet to be created.
+        "of another kind" | "no object" if call == "apply new" => Comes,
         "of another kind" | "no object" => UNREACHABLE,
         // Retried, with a pause; a stale answer is what a slow server would have given.
         _ => Comes,

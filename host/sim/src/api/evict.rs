@@ -108,7 +108,7 @@ fn spend(cx: &mut Cx<'_>, key: &Key, pod: &Value, dry_run: bool) -> Result<(), S
     }
     match eviction::decide(pod, &covering) {
         Decision::Free | Decision::Uncounted(_) => Ok(()),
-        Decision::Counted(_) if dry_run || !cx.store.follows(Rule::EvictionCount) => Ok(()),
+        Decision::Counted(_) if dry_run => Ok(()),
         Decision::Counted(budget) => {
             let spent = spent(budget, &key.name, cx.now);
             let budget_key = Key::of(kinds::POD_DISRUPTION_BUDGET, budget);

@@ -87,8 +87,8 @@ pub(crate) enum Target {
 /// # Errors
 /// 404 for what no server has, 501 for what this one has not, 405 for a verb that a resource has not.
 pub(crate) fn target(request: &Request, customs: &Customs) -> Result<Target, Status> {
-    let path = request.path.trim_end_matches('/');
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let Some(path) = request.path.trim_end_matches('/').strip_prefix('/') else { return Err(Status::unknown_path()) };
+    let segments: Vec<&str> = path.split('/').collect();
     match segments.as_slice() {
         ["readyz" | "livez" | "healthz", ..] => Ok(Target::Health),
         ["version"] => Ok(Target::Version),

@@ -27,7 +27,7 @@ pub(crate) fn pods(
     for (key, pod) in ctx.owned(kinds::POD, uid) {
         if view::selects(selector, view::labels(&pod)) && belongs(&pod) {
             claimed.push((key, pod));
-        } else if !going && ctx.store.follows(Rule::Release) {
+        } else if !going {
             release(ctx, owner, finalizer, &key, &pod)?;
         }
     }
@@ -39,6 +39,9 @@ pub(crate) fn pods(
 
 /// Takes the owner off a pod that is none of its own any more.
 pub(super) fn release(ctx: &mut Ctx<'_>, owner: &Value, finalizer: Option<&str>, key: &Key, pod: &Value) -> Result<(), Status> {
+    if !ctx.store.follows(Rule::Release) {
+        return Ok(());
+    }
     let uid = view::uid(owner);
     let mut released = pod.clone();
     if let Some(owners) = view::list_mut(&mut released, &["metadata", "ownerReferences"]) {

@@ -156,8 +156,9 @@ fn write(ctx: &mut Ctx<'_>, seen: &View, mut counted: Value) -> Result<bool, Sta
 pub(crate) fn sync_rollout(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status> {
     let now = ctx.now();
     let mut next = counted(seen, now);
-    if has_deadline(&next) && ctx.store.follows(Rule::DeploymentDeadline) {
-        judge_progress(&mut next, seen, now);
+    if has_deadline(&next) {
+        let over = ctx.store.follows(Rule::DeploymentDeadline) && has_timed_out(&next, now);
+        judge_progress(&mut next, seen, over, now);
     } else {
         drop_condition(&mut next, "Progressing");
     }
@@ -171,7 +172,8 @@ pub(crate) fn sync_rollout(ctx: &mut Ctx<'_>, seen: &View) -> Result<(), Status>
     Ok(())
 }
 
-fn judge_progress(next: &mut Value, seen: &View, now: Timestamp) {
+/// `over`: the deadline has passed.
+fn judge_progress(next: &mut Value, seen: &View, over: bool, now: Timestamp) {
     let current = view::condition(&seen.deployment, "Progressing").cloned();
     let of = |field: &str| view::count(next, &["status", field]);
     let settled =
@@ -195,7 +197,7 @@ fn judge_progress(next: &mut Value, seen: &View, now: Timestamp) {
         if let (Some(since), Some(last)) = (since, last) {
             view::set(last, &["lastTransitionTime"], view::text(&since, &["lastTransitionTime"]));
         }
-    } else if has_timed_out(next, now) {
+    } else if over {
         let text = format!("{who} has timed out progressing.");
         put(next, Condition::progressing("False", "ProgressDeadlineExceeded", text), now);
     }
@@ -242,7 +244,7 @@ fn wait_for_deadline(ctx: &mut Ctx<'_>, seen: &View) {
     let deployment = &seen.deployment;
     let Some(condition) = view::condition(deployment, "Progressing") else { return };
     let over = matches!(view::text(condition, &["reason"]), "ProgressDeadlineExceeded" | "NewReplicaSetAvailable");
-    if !has_deadline(deployment) || over || is_complete(deployment) {
+    if !has_deadline(deployment) || over || is_complete(deployment) || !ctx.store.follows(Rule::DeploymentDeadline) {
         return;
     }
     if let Some(at) = deadline(deployment, condition) {

@@ -15,7 +15,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use imbl::{OrdMap, OrdSet, Vector};
+use imbl::{OrdMap, OrdSet};
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::model::{Activity, CommandModel, EffectModel, FileHolds, MachineModel, ObjectChange};
@@ -95,21 +95,6 @@ pub enum Progress {
     Killed,
 }
 
-/// An order that was begun, for tests: what was done to which machine, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
-    /// When.
-    pub at: Timestamp,
-    /// The node.
-    pub node: String,
-    /// The words of the command, joined by one space each; `None` for a file.
-    pub command: Option<String>,
-    /// The path of the file; `None` for a command.
-    pub file: Option<String>,
-    /// Whether it could only read.
-    pub reads: bool,
-}
-
 /// One order as it was begun.
 #[derive(Debug, Clone)]
 struct Job {
@@ -155,15 +140,9 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Machines {
     known: OrdMap<String, Machine>,
-    begun: Vector<Begun>,
 }
 
 impl Machines {
-    /// Every order that was begun.
-    pub(crate) fn begun(&self) -> impl Iterator<Item = &Begun> {
-        self.begun.iter()
-    }
-
     /// Whether the kubelet of a node works, as far as its machine says.
     pub(crate) fn kubelet_runs(&self, node: &str) -> bool {
         self.known.get(node).is_none_or(|machine| machine.away.is_none() && machine.activity("kubelet") == Some(Activity::Active))
@@ -258,11 +237,6 @@ impl Engine {
         }
         machine.jobs.insert(order.id.clone(), Job { ends, answer, killed: false });
         self.note(&format!("MACHINE {} {}", order.node, told(&order.deed)));
-        let (command, file) = match &order.deed {
-            Deed::Run { argv } => (Some(argv.join(" ")), None),
-            Deed::Write { path, .. } => (None, Some(path.clone())),
-        };
-        self.machines.begun.push_back(Begun { at: now, node: order.node.clone(), command, file, reads: order.reads });
         self.machines.known.insert(order.node.clone(), machine);
         self.enqueue(Work::Machine(node_key(&order.node)));
         Ok(ends)

@@ -93,7 +93,8 @@ pub(super) fn port_name(name: &str, field: &str, causes: &mut Vec<Cause>) {
     }
     if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         wrong("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-    } else if !name.bytes().any(|b| b.is_ascii_lowercase()) {
+    }
+    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
         wrong("must contain at least one letter (a-z)");
     }
     if name.contains("--") {

@@ -4,6 +4,7 @@
 
 mod autoscaler;
 mod common;
+mod container;
 mod cron;
 mod data;
 mod extension;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::json::{Value, json};
 
-use super::{LABEL_TEXT, NOT_NEGATIVE};
+use super::{LABEL_TEXT, NOT_NEGATIVE, common, container};
 use crate::quantity::Quantity;
 use crate::selector::is_dns_label;
 use crate::status::Cause;
@@ -34,23 +34,85 @@ pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
         for (at, one) in view::list(spec, &[list]).iter().enumerate() {
             let field = format!("{field}.{list}[{at}]");
             container(one, &field, &volumes, host, causes);
+            container::asked(one, &field, list == "initContainers", causes);
             let name = view::text(one, &["name"]);
             if !name.is_empty() && !names.insert(name) {
                 causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
             }
         }
     }
+    container::host_ports(spec, field, causes);
     let policy = view::text(spec, &["restartPolicy"]);
     if !matches!(policy, "" | "Always" | "OnFailure" | "Never") {
         let known = ["Always", "OnFailure", "Never"];
         causes.push(Cause::not_supported(format!("{field}.restartPolicy"), &policy.into(), &known));
     }
-    for (at, toleration) in view::list(spec, &["tolerations"]).iter().enumerate() {
-        let operator = view::text(toleration, &["operator"]);
-        if view::text(toleration, &["key"]).is_empty() && operator != "Exists" {
-            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            causes.push(Cause::invalid(format!("{field}.tolerations[{at}].operator"), &operator.into(), why));
+    own(spec, field, causes);
+    for (at, given) in view::list(spec, &["tolerations"]).iter().enumerate() {
+        toleration(given, &format!("{field}.tolerations[{at}]"), causes);
+    }
+}
+
+/// What a pod says of itself as a whole.
+fn own(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let policy = view::text(spec, &["dnsPolicy"]);
+    let known = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    if !policy.is_empty() && !known.contains(&policy) {
+        causes.push(Cause::not_supported(format!("{field}.dnsPolicy"), &policy.into(), &known));
+    }
+    let config = spec.get("dnsConfig").filter(|config| !config.is_null());
+    if policy == "None" && config.is_none() {
+        causes.push(Cause::required(format!("{field}.dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None"));
+    }
+    for (at, server) in config.map_or(&[][..], |config| view::list(config, &["nameservers"])).iter().enumerate() {
+        common::address(server.as_str().unwrap_or_default(), &format!("{field}.dnsConfig.nameservers[{at}]"), causes);
+    }
+    if let Some(seconds) = view::int(spec, &["activeDeadlineSeconds"]).filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds)) {
+        let why = "must be between 1 and 2147483647, inclusive";
+        causes.push(Cause::invalid(format!("{field}.activeDeadlineSeconds"), &seconds.into(), why));
+    }
+    for (name, check) in [
+        ("serviceAccountName", common::subdomain as fn(&str, &str, &mut Vec<Cause>)),
+        ("nodeName", common::subdomain),
+        ("hostname", common::label),
+        ("subdomain", common::label),
+    ] {
+        let given = view::text(spec, &[name]);
+        if !given.is_empty() {
+            check(given, &format!("{field}.{name}"), causes);
         }
+    }
+    for (at, alias) in view::list(spec, &["hostAliases"]).iter().enumerate() {
+        common::address(view::text(alias, &["ip"]), &format!("{field}.hostAliases[{at}].ip"), causes);
+        for (number, name) in view::list(alias, &["hostnames"]).iter().enumerate() {
+            common::subdomain(name.as_str().unwrap_or_default(), &format!("{field}.hostAliases[{at}].hostnames[{number}]"), causes);
+        }
+    }
+}
+
+fn toleration(toleration: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let text = |name: &str| view::text(toleration, &[name]);
+    let (operator, effect) = (text("operator"), text("effect"));
+    if text("key").is_empty() && operator != "Exists" {
+        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        causes.push(Cause::invalid(format!("{field}.operator"), &operator.into(), why));
+    }
+    if view::int(toleration, &["tolerationSeconds"]).is_some() && effect != "NoExecute" {
+        let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+        causes.push(Cause::invalid(format!("{field}.effect"), &effect.into(), why));
+    }
+    match operator {
+        "" | "Equal" => {}
+        "Exists" if text("value").is_empty() => {}
+        "Exists" => {
+            let why = "value must be empty when `operator` is 'Exists'";
+            causes.push(Cause::invalid(format!("{field}.operator"), &text("value").into(), why));
+        }
+        other => causes.push(Cause::not_supported(format!("{field}.operator"), &other.into(), &["Equal", "Exists"])),
+    }
+    let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    if !effect.is_empty() && !known.contains(&effect) {
+        causes.push(Cause::not_supported(format!("{field}.effect"), &effect.into(), &known));
     }
 }
 
@@ -125,11 +187,8 @@ fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, cau
     for (at, port) in view::list(one, &["ports"]).iter().enumerate() {
         self::port(port, &format!("{field}.ports[{at}]"), host, causes);
     }
-    for (at, env) in view::list(one, &["env"]).iter().enumerate() {
-        if view::text(env, &["name"]).is_empty() {
-            causes.push(Cause::required(format!("{field}.env[{at}].name"), ""));
-        }
-    }
+    container::port_names(one, field, causes);
+    container::environment(one, field, causes);
     for (at, mount) in view::list(one, &["volumeMounts"]).iter().enumerate() {
         let volume = view::text(mount, &["name"]);
         if volume.is_empty() {
@@ -140,6 +199,12 @@ fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, cau
         if view::text(mount, &["mountPath"]).is_empty() {
             causes.push(Cause::required(format!("{field}.volumeMounts[{at}].mountPath"), ""));
         }
+    }
+    container::places(one, field, causes);
+    let policy = view::text(one, &["terminationMessagePolicy"]);
+    let known = ["File", "FallbackToLogsOnError"];
+    if !policy.is_empty() && !known.contains(&policy) {
+        causes.push(Cause::not_supported(format!("{field}.terminationMessagePolicy"), &policy.into(), &known));
     }
     resources(one, field, causes);
 }

@@ -18,6 +18,7 @@ mod objects;
 mod openapi;
 mod overlay;
 mod patches;
+mod pods;
 mod protobuf;
 mod recorded;
 mod replay;

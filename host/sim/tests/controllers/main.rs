@@ -8,6 +8,7 @@ mod daemonset;
 mod determinism;
 mod disruption;
 mod fixtures;
+mod invariants;
 mod job;
 mod kubelet;
 mod nodes;
