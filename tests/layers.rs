@@ -227,6 +227,11 @@ fn functions(text: &str) -> impl Iterator<Item = (String, usize)> {
         if !is_head || head.starts_with("//") {
             continue;
         }
+        // What a trait only asks for has no body.
+        let opened = lines[start..].iter().find(|line| line.trim_end().ends_with(['{', ';', '}']));
+        if opened.is_none_or(|line| line.trim_end().ends_with(';')) {
+            continue;
+        }
         let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let end = lines[start..].iter().position(|line| line.trim_end() == format!("{}}}", " ".repeat(indent)));
         if let Some(length) = end {

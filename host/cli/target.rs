@@ -8,10 +8,10 @@ use tokio::runtime::Runtime;
 
 use super::args::{MachinesBy, TargetArgs};
 use super::chaos;
-use crate::report::sandbox as page;
 use crate::base::{Error, Place, Result};
 use crate::cluster::machines::{Inventory, Way, Ways};
 use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
+use crate::report::sandbox as page;
 use crate::run::Source;
 use crate::run::source::unreadable;
 

@@ -15,9 +15,9 @@ use super::layers::{Access, Gate, Recorded, Recorder};
 use super::op;
 use super::page::{self, meta};
 use super::place::{Label, Place};
-use super::settle::{self, Sign};
 use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
+use super::settle::{self, Sign};
 use super::wire::{Delay, Wire};
 use crate::base::{Clock, Error, ObjectRef, Reason, Result};
 
@@ -217,7 +217,8 @@ impl Cluster {
         }
         let target = self.object(resource.clone(), namespace, meta(&object, "name"));
         op::annotate(&mut object, &stamp);
-        let mut call = self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).query("fieldValidation", "Strict").body(object);
+        let mut call =
+            self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).query("fieldValidation", "Strict").body(object);
         call.act.name = None;
         self.settled(call, &target, &Sign::Stamp(stamp)).await
     }

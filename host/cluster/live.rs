@@ -94,9 +94,8 @@ impl Live {
         connector.set_nodelay(true);
         connector.set_connect_timeout(self.config.connect_timeout);
         let connector = self.config.rustls_https_connector_with_connector(connector)?;
-        let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(if self.unpooled { 0 } else { usize::MAX })
-            .build(connector);
+        let client: HttpClient<_, Body> =
+            HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(if self.unpooled { 0 } else { usize::MAX }).build(connector);
         let service = self.config.extra_headers_layer()?.layer(client.map_err(BoxError::from));
         let service = option_layer(self.config.auth_layer()?).layer(service);
         let service = self.config.base_uri_layer().layer(service);

@@ -50,7 +50,13 @@ impl Overlay {
     pub(super) fn new(base: Wire) -> Overlay {
         let start = base.clock().now();
         let sim = Sim::new(SimOptions { start, partial: true, ..SimOptions::default() });
-        Overlay { simulation: Simulation::new(sim), base: Arc::new(base), turn: tokio::sync::Mutex::default(), unknowns: Mutex::default(), began: start }
+        Overlay {
+            simulation: Simulation::new(sim),
+            base: Arc::new(base),
+            turn: tokio::sync::Mutex::default(),
+            unknowns: Mutex::default(),
+            began: start,
+        }
     }
 
     /// The way to what is copied.
@@ -119,7 +125,9 @@ impl Overlay {
             let answer = sim.handle(&lockgate_sim::Request::get(&format!("/api/v1/namespaces/{namespace}/pods/{name}")));
             let created = answer.value().filter(|_| answer.status == 200).map(|pod| page::meta(pod, "creationTimestamp").to_owned());
             // The API counts in whole seconds.
-            created.and_then(|created| created.parse::<Timestamp>().ok()).is_some_and(|created| created.as_second() >= self.began.as_second())
+            created
+                .and_then(|created| created.parse::<Timestamp>().ok())
+                .is_some_and(|created| created.as_second() >= self.began.as_second())
         })
     }
 

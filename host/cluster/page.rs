@@ -41,7 +41,8 @@ pub(super) async fn read(wire: &Wire, call: &Call, api_version: &str, kind: &str
                 }
                 Err(error) => return Err(error),
             };
-            let of_kind = document.get("kind").and_then(Json::as_str).is_none_or(|of| of == "List" || of.strip_suffix("List") == Some(kind));
+            let of_kind =
+                document.get("kind").and_then(Json::as_str).is_none_or(|of| of == "List" || of.strip_suffix("List") == Some(kind));
             let mut document = Arc::unwrap_or_clone(document);
             match document.get_mut("items").map(Json::take) {
                 Some(Json::Array(page)) if of_kind => items.extend(page),

@@ -91,7 +91,11 @@ impl Definition {
     /// Whether a call with these options writes: a verb with an option `read` only reads where that is true.
     #[must_use]
     pub fn effect_in(&self, reads: bool) -> Effect {
-        if reads && self.effect == Effect::Write && self.options.iter().any(|option| option.name == "read") { Effect::Read } else { self.effect }
+        if reads && self.effect == Effect::Write && self.options.iter().any(|option| option.name == "read") {
+            Effect::Read
+        } else {
+            self.effect
+        }
     }
 
     /// The call in one line, as the reference and the prompt show it: `scale(workload, replicas, { timeout?, wait? })`.

@@ -28,7 +28,15 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(screen: Rc<Screen>, cluster: Cluster) -> Reporter {
         let transcript = RefCell::new(Transcript::new(screen.talk_paint));
-        Reporter { screen, cluster, transcript, seq: Cell::new(0), writing: Cell::new(false), held: RefCell::default(), told: RefCell::default() }
+        Reporter {
+            screen,
+            cluster,
+            transcript,
+            seq: Cell::new(0),
+            writing: Cell::new(false),
+            held: RefCell::default(),
+            told: RefCell::default(),
+        }
     }
 
     fn tell(&self, event: Event) {

@@ -186,7 +186,8 @@ fn what_is_done_on_machines_is_modelled_and_asked_for_by_scenarios() {
         host.run(&["test", "r", "--bless"]);
         host.run(&["test", "r"])
     };
-    let known = "cluster:command(\"w1\", { \"backup\", \"all of it\" }, { takes = \"4m\", effect = { files = { [\"/backup\"] = \"x\" } } })";
+    let known =
+        "cluster:command(\"w1\", { \"backup\", \"all of it\" }, { takes = \"4m\", effect = { files = { [\"/backup\"] = \"x\" } } })";
     let body = "run:succeeds() run:did(\"run backup all of it on w1\", 1) run:did(\"run true on w1\", 0) run:did(\"write * on w1\", 1) \
                 run:in_order { \"patch node/w1\", \"run backup * on w1\", \"write /etc/motd on w1\", \"patch node/w1\" } \
                 run:takes(\"5m\") run:shows(\"backup 'all of it' on w1\")";

@@ -19,7 +19,8 @@ async fn reconcile(client: &Client) -> kube::Result<()> {
         let budgets = Api::<PodDisruptionBudget>::namespaced(client.clone(), &namespace);
         let Some(spec) = deployment.spec.filter(|spec| spec.replicas > Some(1)) else { continue };
         if budgets.get_opt(&name).await?.is_none() {
-            let spec = PodDisruptionBudgetSpec { max_unavailable: Some(IntOrString::Int(1)), selector: Some(spec.selector), ..Default::default() };
+            let spec =
+                PodDisruptionBudgetSpec { max_unavailable: Some(IntOrString::Int(1)), selector: Some(spec.selector), ..Default::default() };
             let metadata = ObjectMeta { name: Some(name), ..Default::default() };
             budgets.create(&PostParams::default(), &PodDisruptionBudget { metadata, spec: Some(spec), status: None }).await?;
         }
@@ -77,11 +78,12 @@ async fn a_deployment_gets_a_budget_that_holds() -> Result<(), Box<dyn std::erro
     let names: Vec<String> = pods.list(&ListParams::default()).await?.iter().map(|pod| pod.name_any()).collect();
     assert!(pods.evict(&names[0], &Default::default()).await.is_ok());
     assert!(pods.evict(&names[1], &Default::default()).await.is_err());
-    let mut sim = cluster.lock().unwrap();
-    while let Some(at) = sim.next_event_at() {
-        sim.advance_to(at);
+    {
+        let mut sim = cluster.lock().unwrap();
+        while let Some(at) = sim.next_event_at() {
+            sim.advance_to(at);
+        }
     }
-    drop(sim);
     assert!(pods.evict(&names[1], &Default::default()).await.is_ok());
     Ok(())
 }

@@ -39,7 +39,9 @@ fn a_lost_read_is_sent_again() {
 #[test]
 fn a_write_whose_answer_is_lost_is_settled_by_one_read() {
     run(async {
-        for (fault, patches) in [(json!("lost_before"), 2), (json!("lost_after"), 1), (json!({"truncate": 3}), 1), (json!({"fail": {"code": 500}}), 2)] {
+        for (fault, patches) in
+            [(json!("lost_before"), 2), (json!("lost_after"), 1), (json!({"truncate": 3}), 1), (json!({"fail": {"code": 500}}), 2)]
+        {
             let (cluster, a) = with_map().await;
             break_it(&cluster, json!([{"match": {"verb": "patch", "nth": 1}, "do": fault}]));
             let patched = cluster.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
@@ -80,7 +82,10 @@ fn a_creation_and_a_deletion_are_settled_too() {
     run(async {
         for fault in ["lost_before", "lost_after"] {
             let (cluster, a) = with_map().await;
-            break_it(&cluster, json!([{"match": {"verb": "create", "nth": 1}, "do": fault}, {"match": {"verb": "delete", "nth": 1}, "do": fault}]));
+            break_it(
+                &cluster,
+                json!([{"match": {"verb": "create", "nth": 1}, "do": fault}, {"match": {"verb": "delete", "nth": 1}, "do": fault}]),
+            );
             let mut named = config_map("", json!({"k": "1"}));
             named["metadata"] = json!({"generateName": "made-"});
             let made = cluster.create(&a.resource, None, named).await.unwrap();

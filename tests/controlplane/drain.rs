@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::binaries::Binaries;
 use super::command;
 use super::plane::{ControlPlane, Pace};
-use super::{Outcome, Real, drain_speed, needs_binaries};
+use super::{Outcome, Real, drain_speed, needs_binaries, read_speed};
 
 #[path = "../primitives/drain/given.rs"]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a table that is written wrongly fails the case")]
@@ -43,6 +43,7 @@ pub(super) fn cases() -> Vec<Trial> {
     let mut cases: Vec<Trial> = cases.into_iter().map(|(name, case)| needs_binaries(name, case)).collect();
     // Measured by hand, on a machine that does nothing else: `tests/bench/drain`.
     cases.push(needs_binaries("drain_speed", drain_speed::beside_kubectl).with_ignored_flag(true));
+    cases.push(needs_binaries("read_speed", read_speed::beside_clients).with_ignored_flag(true));
     cases
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lockgate_sim::json::Value as Json;
+
 use super::Outcome;
 use super::binaries::Binaries;
 use super::drain::given::{Ends, Situation, node};
@@ -29,6 +31,10 @@ impl Took {
     }
 }
 
+fn name(pod: &Json) -> &str {
+    pod["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 /// Runs a command and looks at the node's pods while it goes.
 fn measured(plane: &ControlPlane, runtime: &tokio::runtime::Runtime, id: &str, command: &mut Command) -> Outcome<Took> {
     let cluster = runtime.block_on(live(plane))?;
@@ -43,11 +49,11 @@ fn measured(plane: &ControlPlane, runtime: &tokio::runtime::Runtime, id: &str, c
         let pods = runtime.block_on(left_pods(&cluster, &node(id)))?;
         let now = Instant::now();
         for pod in pods.iter().filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_some()) {
-            marked.entry(pod["metadata"]["name"].to_string()).or_insert(now);
+            marked.entry(name(pod).to_owned()).or_insert(now);
         }
-        for (name, since) in &marked {
-            if !pods.iter().any(|pod| pod["metadata"]["name"].to_string() == *name) {
-                gone.entry(name.clone()).or_insert(now - *since);
+        for (marked, since) in &marked {
+            if !pods.iter().any(|pod| name(pod) == marked) {
+                gone.entry(marked.clone()).or_insert(now - *since);
             }
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -64,6 +70,7 @@ fn measured(plane: &ControlPlane, runtime: &tokio::runtime::Runtime, id: &str, c
 
 /// Five drains of ten pods each, by kubectl and by lockgate in turn: lockgate takes at most a fifth of what kubectl takes beyond the
 /// pods' own time.
+#[allow(clippy::print_stdout, reason = "the figures are what it is run for")]
 pub(super) fn beside_kubectl(binaries: &Binaries) -> Outcome {
     let ids: Vec<String> = (0..ROUNDS).flat_map(|round| [format!("k{round}"), format!("l{round}")]).collect();
     let situations: Vec<(String, &Situation)> = ids.iter().map(|id| (id.clone(), &TEN)).collect();

@@ -17,6 +17,7 @@ mod messages;
 mod normalise;
 pub(crate) mod plane;
 mod process;
+mod read_speed;
 mod recording;
 mod rows;
 mod schemas;

@@ -266,7 +266,7 @@ impl ControlPlane {
         };
         let answer = talk().map_err(|error| format!("etcd: {error}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        if !head.split(' ').nth(1).is_some_and(|code| code == "200") {
+        if head.split(' ').nth(1) != Some("200") {
             return Err(format!("etcd says to {path}: {answer}"));
         }
         serde_json::from_str(body).map_err(|error| format!("etcd says to {path}: {error}: {body}"))

@@ -21,7 +21,7 @@ fn a_caught_error_is_a_table_with_a_reason() {
         seen,
         json!([
             false,
-            "runbook",
+            "refused",
             "skew",
             "too old",
             "too old",

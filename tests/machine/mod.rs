@@ -12,9 +12,12 @@ use crate::controlplane::is_required;
 /// What a part of the harness gives, or what went wrong.
 type Outcome<T = ()> = Result<T, String>;
 
+/// One case, with the programs that it needs.
+type Case = fn(&sshd::Programs) -> Outcome;
+
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let cases: [(&str, fn(&sshd::Programs) -> Outcome); 13] = [
+    let cases: [(&str, Case); 13] = [
         ("several_nodes_are_several_machines", cases::several_nodes),
         ("hostile_words_come_through", cases::hostile_words),
         ("a_large_output_is_cut_and_said_to_be", cases::large_output),

@@ -87,7 +87,8 @@ fn check(binaries: &Binaries) -> Outcome {
     plane.apply(&objects.join("\n---\n"))?;
     let mut last = BTreeMap::new();
     let whole = plane.until("the pods have done what they do", Duration::from_secs(60), |plane| {
-        let pods: Value = serde_json::from_str(&plane.kubectl(&["get", "pods", "-n", "default", "-o", "json"])?).map_err(|error| error.to_string())?;
+        let pods: Value =
+            serde_json::from_str(&plane.kubectl(&["get", "pods", "-n", "default", "-o", "json"])?).map_err(|error| error.to_string())?;
         last = courses(pods["items"].as_array().into_iter().flatten());
         let same = |(name, (fate, _)): (&String, &Course)| simulated.get(name).is_some_and(|(wanted, _)| wanted == fate);
         Ok(last.len() == simulated.len() && last.iter().all(same))
@@ -114,11 +115,16 @@ fn exported() -> Outcome<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(["sandbox", "--stages"]).arg(&file).output();
     let output = output.map_err(|error| format!("lockgate sandbox --stages: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(format!("lockgate sandbox --stages: {said}")) }
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("lockgate sandbox --stages: {said}"))
+    }
 }
 
 fn simulated() -> Outcome<BTreeMap<String, Course>> {
-    let mut cluster = Fixture::parse("cluster.yaml", FIXTURE).and_then(|fixture| fixture.cluster(Options::default())).map_err(|e| e.to_string())?;
+    let mut cluster =
+        Fixture::parse("cluster.yaml", FIXTURE).and_then(|fixture| fixture.cluster(Options::default())).map_err(|e| e.to_string())?;
     let response = cluster.handle(&Request::get("/api/v1/namespaces/default/pods"));
     let text = response.value().map(ToString::to_string).unwrap_or_default();
     let pods: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;

@@ -14,10 +14,10 @@ use lockgate_sim::status::Status;
 use serde::{Deserialize, Serialize};
 use tower::BoxError;
 
-use super::{Answers, Guest};
 use super::holds;
 use super::identity::Identity;
 use super::pace::Pace;
+use super::{Answers, Guest};
 use crate::base::clock::{Duration, later};
 use crate::base::{Clock, Timestamp};
 use crate::cluster::channels::Hold;

@@ -214,16 +214,19 @@ pub(super) fn result(changed: bool, release: Option<&Release>, previous: Option<
 fn release_changes(before: Option<&Release>, after: Option<&Release>) -> Vec<Change> {
     let of =
         |path: &str, before: Option<Json>, after: Option<Json>| (before != after).then(|| Change { path: path.to_owned(), before, after });
-    let text = |release: Option<&Release>, read: fn(&Release) -> Json| release.map(read);
-    let mut changes = Vec::new();
-    let fields: [(&str, fn(&Release) -> Json); 3] = [
-        ("revision", |release| release.revision().into()),
-        ("chart", |release| release.chart().into()),
-        ("status", |release| release.status().into()),
-    ];
-    for (path, read) in fields {
-        changes.extend(of(path, text(before, read), text(after, read)));
-    }
+    let (revision, chart, status) = (
+        |release: &Release| Json::from(release.revision()),
+        |release: &Release| Json::from(release.chart()),
+        |release: &Release| Json::from(release.status()),
+    );
+    let mut changes: Vec<Change> = [
+        of("revision", before.map(revision), after.map(revision)),
+        of("chart", before.map(chart), after.map(chart)),
+        of("status", before.map(status), after.map(status)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if let Some(after) = after {
         changes.extend(contents::values_changes(&before.map_or_else(|| json!({}), Release::config), &after.config()));
     }

@@ -42,7 +42,9 @@ pub(super) fn why_not(verb: &str, option: &str) -> Option<&'static str> {
         "reset_then_reuse_values" => "write `values_from = \"previous\"`",
         "set" | "values_files" => "write `values = { … }`",
         "wait" => "the workloads of the release are waited for always",
-        "atomic" | "rollback_on_failure" => "a failed upgrade is left as it is: say in `recover` what is to be done, for example `helm.rollback(release)`",
+        "atomic" | "rollback_on_failure" => {
+            "a failed upgrade is left as it is: say in `recover` what is to be done, for example `helm.rollback(release)`"
+        }
         "force_conflicts" | "take_ownership" | "force" => "what belongs to others is not taken silently: the error names it",
         _ => return None,
     })

@@ -25,7 +25,9 @@ use crate::cluster::machines::{Output, line};
 fn words(verb: &str, argv: &[String]) -> Result<()> {
     match argv.first() {
         Some(program) if !program.is_empty() => Ok(()),
-        _ => Err(Error::usage(format!("`{verb}`: argument `argv` names no program")).hint("write its words: `{ \"kubeadm\", \"version\" }`")),
+        _ => {
+            Err(Error::usage(format!("`{verb}`: argument `argv` names no program")).hint("write its words: `{ \"kubeadm\", \"version\" }`"))
+        }
     }
 }
 
@@ -33,7 +35,9 @@ fn words(verb: &str, argv: &[String]) -> Result<()> {
 fn failed(hand: &Hand, argv: &[String], output: &Output) -> Error {
     let (node, command) = (&hand.node, line(argv));
     let about = |error: Error| {
-        error.about(format!("node/{node}")).details(json!({ "code": output.code, "stdout": end(&output.stdout), "stderr": end(&output.stderr) }))
+        error
+            .about(format!("node/{node}"))
+            .details(json!({ "code": output.code, "stdout": end(&output.stdout), "stderr": end(&output.stderr) }))
     };
     if output.late {
         let message = format!("`{command}` on `{node}` was ended: its time was over");
@@ -44,7 +48,8 @@ fn failed(hand: &Hand, argv: &[String], output: &Output) -> Error {
         let message = format!("`{command}` on `{node}`: there is no `{program}`");
         return about(Error::new(Kind::Cluster, Reason::CommandMissing, message));
     }
-    let error = about(Error::new(Kind::Cluster, Reason::CommandFailed, format!("`{command}` on `{node}` ended with exit code {}", output.code)));
+    let error =
+        about(Error::new(Kind::Cluster, Reason::CommandFailed, format!("`{command}` on `{node}` ended with exit code {}", output.code)));
     let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
     let lines: Vec<&str> = said.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(5)).fold(error, |error, line| error.cause(*line))

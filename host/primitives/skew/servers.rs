@@ -32,8 +32,7 @@ pub(super) async fn read(cluster: &Cluster, lists: &Lists) -> Result<Vec<Reading
     let component = Component::ApiServer;
     let is_server = |pod: &&Json| view::label(pod, "component") == component.as_str();
     let pods = living(&lists.pods).filter(is_server);
-    let mut servers: Vec<Server> =
-        pods.map(|pod| Server { reading: of_pod(component, pod), host: Some(host(pod)) }).collect();
+    let mut servers: Vec<Server> = pods.map(|pod| Server { reading: of_pod(component, pod), host: Some(host(pod)) }).collect();
     let addresses = addresses(lists);
     ask_each(cluster, &addresses, &mut servers).await?;
     let counted = identities(lists).max(addresses.len());

@@ -180,9 +180,7 @@ impl Cluster {
             }
             Err(status) => Response::from(status.clone()),
             Ok(Target::Health) => Response::text(200, "ok"),
-            Ok(Target::Version) => {
-                Response::json(200, api::discovery::version(self.git_version(), self.emulated.as_deref()).into())
-            },
+            Ok(Target::Version) => Response::json(200, api::discovery::version(self.git_version(), self.emulated.as_deref()).into()),
             Ok(Target::Discovery(path)) => api::discovery::answer(path, request, &self.store.customs().kinds()),
             Ok(Target::OpenApi(path)) => openapi::answer(path, request, &self.version, &self.store.customs().kinds()),
             Ok(Target::Resource(call)) => self.resource(call, request),

@@ -13,7 +13,10 @@ pub const GAPS: &[(&str, &str)] = &[
          controllers, scheduler and kubelets make or write otherwise belongs to nobody until somebody applies. Apply to a `scale` is \
          refused (501), and a scale that is set to what it is changes no owner.",
     ),
-    ("OpenAPI", "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`. kubectl 1.29 and 1.36 are what the tests use."),
+    (
+        "OpenAPI",
+        "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`. kubectl 1.29 and 1.36 are what the tests use.",
+    ),
     (
         "Warnings",
         "Of the `Warning` headers of a real server those about unknown and duplicate fields are sent; those about deprecated kinds and \
@@ -34,7 +37,9 @@ pub const GAPS: &[(&str, &str)] = &[
         "Containers",
         "Nothing runs in a container. What a command gives (`exec`) and what a log holds comes from `exec` and `logs` entries of a \
          Model document; without one both are refused. A log begins anew with each start of its container, and only the last two runs \
-         are kept, by time and not by size. A terminal echoes nothing.",
+         are kept, by time and not by size. A terminal echoes nothing. Startup and liveness probes are not played: how long a \
+         container takes to get ready and when it is begun anew is what `ready` and `crash` of a Model say. The mirror of a static \
+         pod is an ordinary pod.",
     ),
     (
         "Streams",

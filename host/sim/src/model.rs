@@ -587,7 +587,7 @@ mod tests {
             (json!({"images": [{"match": "*", "pul": "1s", "why": "x"}]}), "unknown field `pul`"),
             (json!({"images": [{"match": "*", "pull": "soon", "why": "x"}]}), "`soon` is not a duration"),
             (json!({"images": [{"match": "*", "pull": "-1s", "why": "x"}]}), "is negative"),
-            (json!({"charts": []}), "not modelled: section `charts`"),
+            (json!({"weather": []}), "unknown field `weather`"),
             (json!({"machines": [{"node": "*", "os": "debian"}]}), "missing field `why`"),
         ] {
             let got = parse(head(document)).unwrap_err();

@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 
 use crate::fixture::Fixture;
 use crate::model::{
-    DEFAULT_PULL, DEFAULT_READY, DEFAULT_RUN, DEFAULT_START, DEFAULT_STOP, ImageModel, ModelDocument, PodMatch, PodModel, Readiness, Running,
+    DEFAULT_PULL, DEFAULT_READY, DEFAULT_RUN, DEFAULT_START, DEFAULT_STOP, ImageModel, ModelDocument, PodMatch, PodModel, Readiness,
+    Running,
 };
 
 /// The stages, with the places of what models say in capitals.
@@ -24,7 +25,10 @@ impl Fixture {
         for left in left_out(self.models()) {
             let _ = writeln!(out, "# Not in here: {left}.");
         }
-        let jq = Jq { images: self.models().flat_map(|model| &model.images).collect(), pods: self.models().flat_map(|model| &model.pods).collect() };
+        let jq = Jq {
+            images: self.models().flat_map(|model| &model.images).collect(),
+            pods: self.models().flat_map(|model| &model.pods).collect(),
+        };
         let quoted = |text: String| text.replace('\'', "''");
         let stages = [
             ("FATE", jq.fate()),

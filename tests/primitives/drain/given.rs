@@ -181,11 +181,11 @@ fn pod_spec(id: &str, marks: &[&str]) -> (Json, Json, Vec<Json>) {
 /// What a kubelet would say of pods that do not simply become ready.
 fn status(app: &str, marks: &[&str]) -> Option<Act> {
     let ready = |reason: &str| json!([{ "type": "Ready", "status": "False", "reason": reason }]);
-    let status = match marks.iter().find(|mark| ["unready", "succeeded", "failed"].contains(*mark))? {
-        &"unready" => {
+    let status = match *marks.iter().find(|mark| ["unready", "succeeded", "failed"].contains(*mark))? {
+        "unready" => {
             json!({ "phase": "Running", "podIP": "10.9.9.9", "podIPs": [{ "ip": "10.9.9.9" }], "conditions": ready("ContainersNotReady") })
         }
-        &"succeeded" => json!({ "phase": "Succeeded", "conditions": ready("PodCompleted") }),
+        "succeeded" => json!({ "phase": "Succeeded", "conditions": ready("PodCompleted") }),
         _ => json!({ "phase": "Failed", "conditions": ready("PodFailed") }),
     };
     Some(Act::Status { app: app.to_owned(), status })

@@ -93,7 +93,6 @@ fn matrix(name: &str, cases: &[Case]) {
         }
     }
     let count = format!("{cells} cells, {} as specified\n", cells - wrong.len());
-    print!("fault matrix of {name}: {count}");
     assert!(cells >= 20 * cases.len(), "{cells} cells of {} calls", cases.len());
     assert!(wrong.is_empty(), "{} of {cells} cells:\n{}", wrong.len(), wrong.join("\n"));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/primitives/faults/counts");

@@ -109,7 +109,10 @@ fn an_upgrade_in_the_middle_narrows_what_is_allowed() {
     // 1.19 is newer than the API server on m2, which the one on m1 may reach through the balancer.
     assert_eq!(findings(&found, "violations"), ["kube-controller-manager m1 R-C1", "kube-scheduler m1 R-C1", "kube-proxy w1 R-P3a"],);
     assert_eq!(findings(&found, "unknown"), [""; 0]);
-    assert_eq!(findings(&found, "warnings"), ["kube-controller-manager m2 R-W2", "kube-scheduler m2 R-W2", "kubelet w1 R-W2", "kubeadm-config - -"]);
+    assert_eq!(
+        findings(&found, "warnings"),
+        ["kube-controller-manager m2 R-W2", "kube-scheduler m2 R-W2", "kubelet w1 R-W2", "kubeadm-config - -"]
+    );
     // To go on to 1.20 is refused until all are at 1.19.
     let next = rig.value("skew_check", json!([]), json!({ "target": "v1.20.15" }));
     assert!(findings(&next, "violations").contains(&"kube-apiserver - R-S1".to_owned()), "{next}");
@@ -170,7 +173,10 @@ fn the_version_of_a_node_that_is_not_ready_is_told_as_old() {
     assert_eq!(found["ok"], json!(true), "{found}");
     assert_eq!(findings(&found, "warnings"), ["kubelet w2 -"]);
     let message = found["warnings"][0]["message"].as_str().unwrap();
-    assert!(message.starts_with("kubelet on w2 v1.36.0: the node is not ready") && message.ends_with("its version may be an old one"), "{message}");
+    assert!(
+        message.starts_with("kubelet on w2 v1.36.0: the node is not ready") && message.ends_with("its version may be an old one"),
+        "{message}"
+    );
 }
 
 /// A provider's controllers are found by name, and a leader without pods is somebody.

@@ -5,9 +5,7 @@ mod cluster;
 use std::fmt::Write as _;
 
 use lockgate::base::Version;
-use lockgate::primitives::skew::{
-    Assumed, Component, Reading, Readings, Report, Servers, Verdict, allowed, judge_step, report,
-};
+use lockgate::primitives::skew::{Assumed, Component, Reading, Readings, Report, Servers, Verdict, allowed, judge_step, report};
 
 /// A version of a component as if it had been read.
 fn reading(component: Component, node: Option<&str>, text: &str) -> Reading {
@@ -78,8 +76,26 @@ fn the_worked_cases_of_the_policy() {
 #[test]
 fn the_kubelets_that_each_line_takes() {
     let oldest = [
-        (18, 16), (19, 17), (20, 18), (21, 19), (22, 20), (23, 21), (24, 22), (25, 23), (26, 24), (27, 25), (28, 25), (29, 26), (30, 27),
-        (31, 28), (32, 29), (33, 30), (34, 31), (35, 32), (36, 33), (37, 34),
+        (18, 16),
+        (19, 17),
+        (20, 18),
+        (21, 19),
+        (22, 20),
+        (23, 21),
+        (24, 22),
+        (25, 23),
+        (26, 24),
+        (27, 25),
+        (28, 25),
+        (29, 26),
+        (30, 27),
+        (31, 28),
+        (32, 29),
+        (33, 30),
+        (34, 31),
+        (35, 32),
+        (36, 33),
+        (37, 34),
     ];
     for (server, kubelet) in oldest {
         let servers = Servers { lo: server, hi: server };
@@ -111,17 +127,20 @@ fn the_placeholder_of_a_build_without_version_is_not_taken_for_one() {
     assert!(report.violations.is_empty());
     assert_eq!(report.unknown.len(), 2, "{:?}", report.unknown);
     // Readable, and no Kubernetes version.
-    let report = reported(vec![reading(Component::ApiServer, None, "v1.30.0"), reading(Component::CloudControllerManager, None, "v2.9.1")], None);
+    let report =
+        reported(vec![reading(Component::ApiServer, None, "v1.30.0"), reading(Component::CloudControllerManager, None, "v2.9.1")], None);
     assert_eq!(report.unknown[0].rule, Some("R-U2"));
     assert!(!report.ok);
 }
 
 #[test]
 fn a_pre_release_counts_as_its_minor_and_is_told() {
-    let report = reported(vec![reading(Component::ApiServer, None, "v1.30.0"), reading(Component::Kubelet, Some("n1"), "v1.30.0-rc.1")], None);
+    let report =
+        reported(vec![reading(Component::ApiServer, None, "v1.30.0"), reading(Component::Kubelet, Some("n1"), "v1.30.0-rc.1")], None);
     assert!(report.ok, "{:?}", report.violations);
     assert_eq!(report.warnings[0].rule, Some("R-W1"));
-    let vendor = reported(vec![reading(Component::ApiServer, None, "v1.30.0-gke.100"), reading(Component::Kubelet, None, "v1.30.0-eks-a5")], None);
+    let vendor =
+        reported(vec![reading(Component::ApiServer, None, "v1.30.0-gke.100"), reading(Component::Kubelet, None, "v1.30.0-eks-a5")], None);
     assert!(vendor.ok && vendor.warnings.is_empty(), "{:?}", vendor.warnings);
 }
 

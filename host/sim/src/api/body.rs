@@ -123,7 +123,11 @@ fn summary(body: &[u8]) -> String {
 fn undecodable(kind: &Kind, object: &Value, why: &str) -> Status {
     let given = |field: &str| Some(view::text(object, &[field])).filter(|text| !text.is_empty());
     let version = given("apiVersion").map_or(kind.version, |given| given.rsplit('/').next().unwrap_or(given));
-    Status::bad_request(format!("{} in version {version:?} cannot be handled as a {}: {why}", given("kind").unwrap_or(kind.kind), kind.kind))
+    Status::bad_request(format!(
+        "{} in version {version:?} cannot be handled as a {}: {why}",
+        given("kind").unwrap_or(kind.kind),
+        kind.kind
+    ))
 }
 
 /// Why an object that is of another kind than it should be cannot be read as one, in the words of the server.
@@ -155,8 +159,7 @@ fn unfit(kind: &Kind, object: &Value) -> Option<String> {
 const AGGREGATED: [&str; 2] = ["apiextensions.k8s.io", "apiregistration.k8s.io"];
 
 /// Versions that the server can still read and does not serve any more.
-const ONCE_SERVED: [(&str, &[&str]); 3] =
-    [("apps", &["v1beta1", "v1beta2"]), ("batch", &["v1beta1"]), ("policy", &["v1beta1"])];
+const ONCE_SERVED: [(&str, &[&str]); 3] = [("apps", &["v1beta1", "v1beta2"]), ("batch", &["v1beta1"]), ("policy", &["v1beta1"])];
 
 fn served_once(kind: &Kind, version: &str) -> bool {
     let Some((group, version)) = version.split_once('/') else { return false };

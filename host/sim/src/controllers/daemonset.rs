@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::json::{Text, Value};
 
-use self::coverage::Failure;
 pub(crate) use self::coverage::Coverages;
+use self::coverage::Failure;
 use self::judge::Duties;
 use super::template;
 use crate::defaults::workload::{self, TEMPLATE_GENERATION};

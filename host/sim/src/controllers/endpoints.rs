@@ -34,7 +34,8 @@ impl Triggers {
             let ready = view::condition(pod, "Ready")?;
             Some((view::time(ready, &["lastTransitionTime"])?, view::text(ready, &["status"]) == "True"))
         };
-        let seen: BTreeMap<String, (Timestamp, bool)> = pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
+        let seen: BTreeMap<String, (Timestamp, bool)> =
+            pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
         let Some(before) = self.0.insert(key.clone(), seen.clone()) else {
             return view::time(service, &["metadata", "creationTimestamp"]);
         };

@@ -130,9 +130,8 @@ impl Schema {
         match value {
             Value::Object(map) => {
                 let part = |name: &str| self.properties.get(name).or(self.additional.as_deref());
-                let unwanted = |name: &str, value: &Value| {
-                    value.is_null() && part(name).is_some_and(|part| !part.nullable && part.default.is_none())
-                };
+                let unwanted =
+                    |name: &str, value: &Value| value.is_null() && part(name).is_some_and(|part| !part.nullable && part.default.is_none());
                 if map.iter().any(|(name, value)| unwanted(name, value)) {
                     map.retain(|name, value| !unwanted(name, value));
                 }

@@ -80,9 +80,9 @@ pub(super) fn spec(spec: &mut Fields) {
     fill(spec, "terminationGracePeriodSeconds", 30);
     fill(spec, "securityContext", Value::Object(Map::new()));
     // The older name of the field follows the newer one, and counts where that is missing.
-    let account = ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| {
-        spec.get(field).filter(|account| account.as_str().is_some_and(|account| !account.is_empty())).cloned()
-    });
+    let account = ["serviceAccountName", "serviceAccount"]
+        .into_iter()
+        .find_map(|field| spec.get(field).filter(|account| account.as_str().is_some_and(|account| !account.is_empty())).cloned());
     if let Some(account) = account {
         for field in ["serviceAccountName", "serviceAccount"] {
             if spec.get(field) != Some(&account) {

@@ -17,7 +17,8 @@ pub fn chaos(seed: u64) -> Vec<Rule> {
 
 fn rule(rng: &mut Rng) -> Rule {
     let mut when = Match::default();
-    let fail = |code: u16, retry_after: Option<u32>| Action::Fail(Failure { code, reason: None, message: None, retry_after, causes: Vec::new() });
+    let fail =
+        |code: u16, retry_after: Option<u32>| Action::Fail(Failure { code, reason: None, message: None, retry_after, causes: Vec::new() });
     let action = match rng.below(9) {
         0 => fail(429, Some(1 + rng.below(3) as u32)),
         1 => fail(503, Some(1)),

@@ -32,7 +32,9 @@ impl fmt::Display for Match {
         for (word, value) in words.into_iter().filter_map(|(word, value)| value.as_ref().map(|value| (word, value))) {
             write!(f, " {word} {}", if value.is_empty() { "\"\"" } else { value })?;
         }
-        for (word, span) in [("from", self.after), ("until", self.until)].into_iter().filter_map(|(word, span)| span.map(|span| (word, span))) {
+        for (word, span) in
+            [("from", self.after), ("until", self.until)].into_iter().filter_map(|(word, span)| span.map(|span| (word, span)))
+        {
             write!(f, " {word} {span}")?;
         }
         Ok(())
@@ -109,7 +111,10 @@ mod tests {
                 "request 2 to patch of kind Deployment: is answered 503, to be tried again after 1 s",
             ),
             (json!({"match": {"after": "1m", "until": "90s"}, "do": "refuse"}), "every request from 1m until 1m 30s: finds no connection"),
-            (json!({"match": {"every": 3, "group": ""}, "do": {"late": "100ms"}}), "every 3. request of group \"\": is answered 100ms late"),
+            (
+                json!({"match": {"every": 3, "group": ""}, "do": {"late": "100ms"}}),
+                "every 3. request of group \"\": is answered 100ms late",
+            ),
             (
                 json!({"do": {"after": {"delay": "30s", "write": {"by": "gitops", "verb": "delete", "path": "/api/v1/nodes/n"}}}}),
                 "every request: is followed by a DELETE of /api/v1/nodes/n by gitops, 30s later",

@@ -25,9 +25,10 @@ pub(super) fn holds(ctx: &Ctx<'_>, condition: &Condition, key: &Key, object: &Va
     field(condition, about)
         && images(&condition.images, about)
         && condition.rolled_out.is_none_or(|wanted| wanted == is_rolled_out(about))
-        && condition.conditions.iter().all(|(kind, status)| {
-            view::condition(about, kind).is_some_and(|condition| view::text(condition, &["status"]) == status)
-        })
+        && condition
+            .conditions
+            .iter()
+            .all(|(kind, status)| view::condition(about, kind).is_some_and(|condition| view::text(condition, &["status"]) == status))
         && (condition.agent.is_empty() || has_agent(ctx, &condition.agent, key, object))
 }
 

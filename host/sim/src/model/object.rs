@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use imbl::Vector;
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use super::{Models, Span, glob};
 use crate::json::Value;
@@ -178,7 +178,12 @@ impl Models {
 
     /// How long a definition takes until it is served; `None` for one that is served at once.
     pub(crate) fn establishes(&self, name: &str) -> Option<SignedDuration> {
-        self.definitions.iter().rev().find(|model| glob(&model.pattern, name)).map(|model| model.established.0).filter(|span| !span.is_zero())
+        self.definitions
+            .iter()
+            .rev()
+            .find(|model| glob(&model.pattern, name))
+            .map(|model| model.established.0)
+            .filter(|span| !span.is_zero())
     }
 }
 
@@ -203,7 +208,9 @@ impl ObjectModel {
         if let Some((field, _)) = patches.iter().find(|(_, value)| !value.is_null() && !value.is_object()) {
             return Err(format!("`{field}` of an entry about {} is no mapping", self.kind));
         }
-        if !self.make.is_null() && [&["apiVersion"][..], &["kind"], &["metadata", "name"]].iter().any(|path| view::text(&self.make, path).is_empty()) {
+        if !self.make.is_null()
+            && [&["apiVersion"][..], &["kind"], &["metadata", "name"]].iter().any(|path| view::text(&self.make, path).is_empty())
+        {
             return Err("`make` needs `apiVersion`, `kind` and `metadata.name`".to_owned());
         }
         if let Some(wrong) = self.references().find(|reference| !(2..=3).contains(&reference.split('/').count())) {

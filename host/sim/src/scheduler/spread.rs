@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-
 use crate::json::Value;
 
 use super::load::Load;

@@ -260,7 +260,11 @@ fn every_fault_is_tried_at_every_request_and_says_whether_it_happened() {
         let (faulty, clean) = (&answers[schedule.request], &clean[schedule.request]);
         // A stale answer is no other one before somebody wrote.
         assert!(schedule.fault == "stale" || faulty != clean, "{}: {faulty:?}", schedule.name);
-        assert!(api.gone(A) || ["down for 10 min", "delayed by 30 s"].contains(&schedule.fault) || answers[3].status != 200, "{}", schedule.name);
+        assert!(
+            api.gone(A) || ["down for 10 min", "delayed by 30 s"].contains(&schedule.fault) || answers[3].status != 200,
+            "{}",
+            schedule.name
+        );
     }
     let mut api = fresh();
     api.0.add_fault(schedules.last().unwrap().rule.clone());

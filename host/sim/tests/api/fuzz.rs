@@ -133,7 +133,8 @@ fn own() -> Vec<Request> {
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     let scale = json!({"spec": {"replicas": 3}});
     let template = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "b:2"}]}}}});
-    let operations = json!([{"op": "copy", "from": "/metadata", "path": "/spec/template/metadata/annotations"}, {"op": "test", "path": "", "value": 1}]);
+    let operations =
+        json!([{"op": "copy", "from": "/metadata", "path": "/spec/template/metadata/annotations"}, {"op": "test", "path": "", "value": 1}]);
     vec![
         Request::patch(&web, MERGE, &scale),
         Request::patch(&web, "application/strategic-merge-patch+json", &template),
@@ -179,7 +180,8 @@ fn ask(cluster: &mut Cluster, request: &Request) -> Response {
     assert!(answered && (101..600).contains(&response.status), "{}", told());
     // Nothing is wrong with the server itself, but for what a real one takes for its own fault: a patch or an apply that does not fit
     // (their texts are compared elsewhere), a binding without a target, two budgets for one pod, and two opinions about a rehearsal.
-    let known = request.method == Method::Patch && response.value().is_some_and(|status| !text(&status["message"]).starts_with("simulator"))
+    let known = request.method == Method::Patch
+        && response.value().is_some_and(|status| !text(&status["message"]).starts_with("simulator"))
         || request.path.contains("/binding")
         || response.value().is_some_and(|status| {
             let message = text(&status["message"]);

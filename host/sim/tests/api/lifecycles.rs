@@ -135,7 +135,8 @@ fn an_operator_takes_back_what_others_change() {
 
 #[test]
 fn a_later_entry_of_the_same_name_takes_the_place_of_an_earlier_one() {
-    let off = "---\napiVersion: lockgate.dev/v1\nkind: Model\nobjects: [{name: starts, kind: Widget, never: true, why: the operator is down}]\n";
+    let off =
+        "---\napiVersion: lockgate.dev/v1\nkind: Model\nobjects: [{name: starts, kind: Widget, never: true, why: the operator is down}]\n";
     let mut api = api(&format!("{WIDGETS}{off}"));
     api.ok(&Request::post("/api/v1/namespaces", &json!({"metadata": {"name": "x"}})));
     let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "a"}});
@@ -163,7 +164,11 @@ fn entries_are_checked() {
         let got = wrong(&format!("objects: [{entry}]\n"));
         assert!(got.contains(message), "{entry}: {got}");
     }
-    assert!(wrong("include: [istio]\n").contains("cluster.yaml:1: there is nothing to include as `istio`"), "{}", wrong("include: [istio]\n"));
+    assert!(
+        wrong("include: [istio]\n").contains("cluster.yaml:1: there is nothing to include as `istio`"),
+        "{}",
+        wrong("include: [istio]\n")
+    );
 }
 
 #[test]
@@ -176,7 +181,10 @@ fn a_definition_may_be_slow_to_be_served() {
     for (seconds, established) in [(0, "False"), (19, "False"), (1, "True")] {
         api.advance(seconds);
         let definition = api.get(path);
-        assert_eq!((condition(&definition, "NamesAccepted"), condition(&definition, "Established")), ("True".to_owned(), established.to_owned()));
+        assert_eq!(
+            (condition(&definition, "NamesAccepted"), condition(&definition, "Established")),
+            ("True".to_owned(), established.to_owned())
+        );
         assert_eq!(api.gone("/apis/example.org/v1/widgets"), established == "False");
     }
 }
@@ -249,7 +257,10 @@ fn the_operator_of_calico_rolls_its_release_out_and_tells_how_far_it_is() {
     let mut seen = Vec::new();
     for _ in 0..120 {
         api.advance(1);
-        let now = (told(&mut api)[1].clone(), text(&api.get("/apis/crd.projectcalico.org/v1/clusterinformations/default")["spec"]["calicoVersion"]));
+        let now = (
+            told(&mut api)[1].clone(),
+            text(&api.get("/apis/crd.projectcalico.org/v1/clusterinformations/default")["spec"]["calicoVersion"]),
+        );
         if seen.last() != Some(&now) {
             seen.push(now);
         }
@@ -310,7 +321,8 @@ spec:
     let pods = names(&api.get("/api/v1/namespaces/shop/pods"));
     let endpoints = api.get("/apis/cilium.io/v2/ciliumendpoints");
     assert_eq!(names(&endpoints), pods, "the agents are in the network of their hosts");
-    let identities: Vec<Value> = endpoints["items"].as_array().unwrap().iter().map(|item| item["status"]["identity"]["id"].clone()).collect();
+    let identities: Vec<Value> =
+        endpoints["items"].as_array().unwrap().iter().map(|item| item["status"]["identity"]["id"].clone()).collect();
     assert!(identities[0].as_i64().is_some() && identities[0] == identities[1], "{identities:?}");
     assert_eq!(names(&api.get("/apis/cilium.io/v2/ciliumidentities")), [identities[0].to_string()]);
     assert_eq!(condition(&api.get("/api/v1/nodes/n1"), "NetworkUnavailable"), "False");

@@ -40,7 +40,8 @@ fn agents(strategy: &Value) -> Value {
 fn maps(sim: &mut Sim) -> BTreeMap<String, (String, Vec<String>)> {
     let list = sim.ok(&Request::get(MAPS));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let owners = |map: &Value| map["metadata"]["ownerReferences"].as_array().map_or(Vec::new(), |o| o.iter().map(|o| text(&o["uid"])).collect());
+    let owners =
+        |map: &Value| map["metadata"]["ownerReferences"].as_array().map_or(Vec::new(), |o| o.iter().map(|o| text(&o["uid"])).collect());
     let items = list["items"].as_array().unwrap().iter();
     let ours = items.filter(|map| text(&map["metadata"]["name"]).starts_with('m'));
     ours.map(|map| (text(&map["metadata"]["name"]), (text(&map["metadata"]["uid"]), owners(map)))).collect()
@@ -179,13 +180,16 @@ proptest! {
 #[test]
 fn init_containers_run_one_after_another_and_a_failure_begins_only_its_own_again() {
     let mut sim = Sim::new(&(nodes(&["n1"]) + "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"));
-    let images = |list: &[&str]| -> Vec<Value> { list.iter().map(|name| json!({"name": name, "image": format!("shop/{name}:v1")})).collect() };
+    let images =
+        |list: &[&str]| -> Vec<Value> { list.iter().map(|name| json!({"name": name, "image": format!("shop/{name}:v1")})).collect() };
     let crash = lockgate_sim::model::Crash { after: None, times: Some(1), exit_code: None };
-    sim.0.models_mut().image(lockgate_sim::model::ImageModel {
-        crash: Some(crash),
-        ..lockgate_sim::model::ImageModel::new("*/second:*", "fails once")
-    });
-    sim.create("pod", &json!({"metadata": {"name": "p"}, "spec": {"initContainers": images(&["first", "second"]), "containers": images(&["main"])}}));
+    sim.0
+        .models_mut()
+        .image(lockgate_sim::model::ImageModel { crash: Some(crash), ..lockgate_sim::model::ImageModel::new("*/second:*", "fails once") });
+    sim.create(
+        "pod",
+        &json!({"metadata": {"name": "p"}, "spec": {"initContainers": images(&["first", "second"]), "containers": images(&["main"])}}),
+    );
     let mut seen: Vec<String> = Vec::new();
     sim.step_through(300, |sim| {
         let pod = sim.get("pod/p");
@@ -193,7 +197,9 @@ fn init_containers_run_one_after_another_and_a_failure_begins_only_its_own_again
             let state = status["state"].as_object().unwrap().keys().next().map_or(String::new(), |key| key.to_string());
             format!("{}{}", state.chars().next().unwrap_or('-'), status["restartCount"])
         };
-        let all = ["initContainerStatuses", "containerStatuses"].iter().flat_map(|list| pod["status"][*list].as_array().cloned().unwrap_or_default());
+        let all = ["initContainerStatuses", "containerStatuses"]
+            .iter()
+            .flat_map(|list| pod["status"][*list].as_array().cloned().unwrap_or_default());
         let now = all.map(|status| state(&status)).collect::<Vec<_>>().join(" ");
         if seen.last() != Some(&now) {
             seen.push(now);
@@ -207,19 +213,26 @@ fn init_containers_run_one_after_another_and_a_failure_begins_only_its_own_again
 
 #[test]
 fn a_restart_policy_says_what_begins_again() {
-    for (policy, code, restarts, phase) in
-        [("Never", 0, 0, "Succeeded"), ("Never", 1, 0, "Failed"), ("OnFailure", 0, 0, "Succeeded"), ("OnFailure", 1, 1, "Running"), ("Always", 0, 1, "Running")]
-    {
+    for (policy, code, restarts, phase) in [
+        ("Never", 0, 0, "Succeeded"),
+        ("Never", 1, 0, "Failed"),
+        ("OnFailure", 0, 0, "Succeeded"),
+        ("OnFailure", 1, 1, "Running"),
+        ("Always", 0, 1, "Running"),
+    ] {
         let mut sim = Sim::new(&(nodes(&["n1"]) + "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"));
         let crash = lockgate_sim::model::Crash { after: None, times: Some(1), exit_code: Some(code) };
-        sim.0.models_mut().image(lockgate_sim::model::ImageModel {
-            crash: Some(crash),
-            ..lockgate_sim::model::ImageModel::new("*", "ends once")
-        });
+        sim.0
+            .models_mut()
+            .image(lockgate_sim::model::ImageModel { crash: Some(crash), ..lockgate_sim::model::ImageModel::new("*", "ends once") });
         let spec = json!({"restartPolicy": policy, "containers": [{"name": "a", "image": "shop/a:v1"}]});
         sim.create("pod", &json!({"metadata": {"name": "p"}, "spec": spec}));
         sim.go(120);
         let status = sim.get("pod/p")["status"].clone();
-        assert_eq!((&status["phase"], &status["containerStatuses"][0]["restartCount"]), (&json!(phase), &json!(restarts)), "{policy} {code}");
+        assert_eq!(
+            (&status["phase"], &status["containerStatuses"][0]["restartCount"]),
+            (&json!(phase), &json!(restarts)),
+            "{policy} {code}"
+        );
     }
 }

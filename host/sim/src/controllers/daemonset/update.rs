@@ -62,7 +62,10 @@ fn by_deletion(ctx: &Ctx<'_>, set: &Value, coverage: &Coverage) -> Plan {
     let bound = usize::try_from(most).unwrap_or(0).saturating_sub(missing);
     let healthy = if ctx.store.follows(Rule::DaemonSetUnavailable) { bound } else { usize::MAX };
     let broken = if ctx.store.follows(Rule::DaemonSetBroken) { usize::MAX } else { 0 };
-    Plan { delete: coverage.at(Step::OldBroken).take(broken).chain(coverage.at(Step::Old).take(healthy)).cloned().collect(), create: Vec::new() }
+    Plan {
+        delete: coverage.at(Step::OldBroken).take(broken).chain(coverage.at(Step::Old).take(healthy)).cloned().collect(),
+        create: Vec::new(),
+    }
 }
 
 fn both_zero(set: &Value, coverage: &Coverage) -> bool {

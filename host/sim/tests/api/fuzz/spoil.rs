@@ -190,7 +190,8 @@ fn document(way: Way, rng: &mut Rng, body: &mut Value) {
 /// A value that nobody expects.
 fn strange(rng: &mut Rng) -> Value {
     match rng.below(5) {
-        0 => [json!(null), json!(true), json!([]), json!({}), json!([null]), json!([[]]), json!({"": ""}), json!([{}, 1])][at(rng, 8)].clone(),
+        0 => [json!(null), json!(true), json!([]), json!({}), json!([null]), json!([[]]), json!({"": ""}), json!([{}, 1])][at(rng, 8)]
+            .clone(),
         1 => {
             let numbers = [0, -1, 1, 101, i64::MAX, i64::MIN, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 40];
             numbers[at(rng, numbers.len())].into()

@@ -1,0 +1,89 @@
+//! How long reads take beside kubectl and helm on the same server. Measured by hand: `tests/bench/reads`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lockgate::primitives::{Arg, Arguments, Cx, find};
+use lockgate_sim::json::{Value as Json, json};
+
+use super::Outcome;
+use super::binaries::Binaries;
+use super::drain::live;
+use super::plane::{ControlPlane, Pace};
+use super::verbs::Ears;
+
+/// How many objects are read, one after another.
+const READS: usize = 50;
+/// How many revisions the release has.
+const REVISIONS: usize = 10;
+/// How often each is measured.
+const ROUNDS: usize = 5;
+
+const CHART: &str = "apiVersion: v2\nname: small\nversion: 1.0.0\n";
+const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: small }\ndata: { n: {{ .Values.n | quote }} }\n";
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Runs a program to its good end.
+fn ran(program: &Path, plane: &ControlPlane, words: &[&str]) -> Outcome {
+    let mut command = Command::new(program);
+    command.args(words).arg("--kubeconfig").arg(plane.kubeconfig("admin")).env("HOME", plane.path()).env_remove("KUBECONFIG");
+    let output = command.stdin(Stdio::null()).output().map_err(said)?;
+    if output.status.success() { Ok(()) } else { Err(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr))) }
+}
+
+/// The median time of a piece of work.
+fn median(mut work: impl FnMut() -> Outcome) -> Outcome<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        work()?;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    times.get(ROUNDS / 2).copied().ok_or_else(|| "nothing was measured".to_owned())
+}
+
+/// 50 reads by 50 kubectl processes and by 50 calls of `get`; the history of ten revisions by `helm history` and by `helm.history`.
+#[allow(clippy::print_stdout, reason = "the figures are what it is run for")]
+pub(super) fn beside_clients(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    let (kubectl, helm) = (binaries.path("kubectl"), crate::sandbox::helm("helm4")?);
+    let chart = plane.path().join("small");
+    std::fs::create_dir_all(chart.join("templates")).map_err(said)?;
+    std::fs::write(chart.join("Chart.yaml"), CHART).map_err(said)?;
+    std::fs::write(chart.join("templates/map.yaml"), MAP).map_err(said)?;
+    let folder = chart.display().to_string();
+    for revision in 0..REVISIONS {
+        ran(&helm, &plane, &["upgrade", "--install", "small", &folder, "--set", &format!("n={revision}")])?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
+    let cluster = runtime.block_on(live(&plane))?;
+    let call = |verb: &str, positional: Json| -> Outcome<Json> {
+        let call = find(verb).and_then(|definition| definition.call).ok_or("no such verb")?;
+        let positional = positional.as_array().into_iter().flatten().cloned().map(|value| Arg::Value(value.into())).collect();
+        let cx = Cx { cluster: cluster.clone(), talk: Rc::<Ears>::default() };
+        let done = runtime.block_on(call(cx, Arguments { positional, ..Arguments::default() })).map_err(said)?;
+        Ok(done.value.into_json())
+    };
+    let theirs = median(|| (0..READS).try_for_each(|_| ran(&kubectl, &plane, &["get", "configmap/small", "-o", "json"])))?;
+    let ours = median(|| (0..READS).try_for_each(|_| call("get", json!(["configmap/small"])).map(drop)))?;
+    println!("{READS} reads, median of {ROUNDS}\n  kubectl   {theirs:.1?}\n  lockgate  {ours:.1?}");
+    let their_history = median(|| ran(&helm, &plane, &["history", "small", "--output", "json"]))?;
+    let our_history = median(|| match call("helm.history", json!(["small"]))?.as_array().map(|rows| rows.len()) {
+        Some(REVISIONS) => Ok(()),
+        other => Err(format!("{other:?} revisions")),
+    })?;
+    println!("history of {REVISIONS} revisions, median of {ROUNDS}\n  helm      {their_history:.1?}\n  lockgate  {our_history:.1?}");
+    if ours * 50 > theirs {
+        return Err(format!("{READS} reads took more than 1/50 of kubectl's time: {ours:?} of {theirs:?}"));
+    }
+    if our_history * 10 > their_history {
+        return Err(format!("the history took more than 1/10 of helm's time: {our_history:?} of {their_history:?}"));
+    }
+    Ok(())
+}
