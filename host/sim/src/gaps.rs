@@ -39,7 +39,7 @@ pub const GAPS: &[(&str, &str)] = &[
          Model document; without one both are refused. A log begins anew with each start of its container, and only the last two runs \
          are kept, by time and not by size. A terminal echoes nothing. Startup and liveness probes are not played: how long a \
          container takes to get ready and when it is begun anew is what `ready` and `crash` of a Model say. The mirror of a static \
-         pod is an ordinary pod.",
+         pod comes back when it is deleted, but not after a deletion without grace; no files are behind it but those of `machines`.",
     ),
     (
         "Streams",

@@ -1,6 +1,7 @@
 //! The kubelets: what happens to a pod on its node, in virtual time and as the models say.
 
 mod container;
+mod mirror;
 mod render;
 
 use std::sync::Arc;
@@ -99,7 +100,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     } else {
         carry_on(ctx, key, &pod, &node, &mut run, &owners)
     };
-    if ctx.store.get(key).is_some() {
+    if ctx.store.get(key).is_some_and(|now| view::uid(now) == view::uid(&pod)) {
         ctx.engine.kubelets.pods.insert(view::uid(&pod).into(), Arc::new(run));
     }
     outcome
@@ -183,6 +184,9 @@ fn step(containers: &mut [Container], world: &mut World<'_>) {
 fn end(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
     if ctx.engine.models.is_stuck(pod, owners) {
         return Ok(());
+    }
+    if mirror::is_mirror(pod) && view::list(pod, &["metadata", "finalizers"]).is_empty() {
+        return mirror::renew(ctx, key, pod, run);
     }
     let now = ctx.now();
     let grace = SignedDuration::from_secs(view::count(pod, &["metadata", "deletionGracePeriodSeconds"]));

@@ -6,6 +6,7 @@ use crate::json::{Map, Text, Value, json};
 use jiff::Timestamp;
 
 use super::container::{Container, Exit, SHOWN, State, refusal};
+use super::mirror;
 use crate::view;
 
 /// Fields of a status that are not the kubelet's.
@@ -190,7 +191,7 @@ fn ids(pod: &Value, c: &Container) -> (Text, Text) {
     match known {
         Some((Some(Value::String(image)), Some(Value::String(container)))) if !image.is_empty() => (image.clone(), container.clone()),
         _ => {
-            let id = format!("{}/{}/{}", view::uid(pod), c.name, c.restarts);
+            let id = format!("{}/{}/{}", mirror::identity(pod), c.name, c.restarts);
             (image_id(&c.image).into(), format!("containerd://{}", digest(&id)).into())
         }
     }

@@ -149,3 +149,33 @@ fn nothing_happens_on_a_node_that_is_not_ready() {
     let message = condition(&replacement, "PodScheduled").2;
     assert!(message.starts_with("0/1 nodes are available: 1 node(s) had untolerated taint(s)."), "{message}");
 }
+
+#[test]
+fn the_mirror_of_a_static_pod_comes_back_and_its_containers_run_on() {
+    let mut sim = Sim::new(&(nodes(&["n1"]) + "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"));
+    let pod = |name: &str, annotations: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": annotations},
+               "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "shop/c:v1"}]}})
+    };
+    sim.create("pod", &pod("etcd-n1", json!({"kubernetes.io/config.mirror": "abc"})));
+    sim.create("pod", &pod("plain", json!({})));
+    sim.go(60);
+    let before = sim.get("pod/etcd-n1");
+    sim.delete("pod/etcd-n1");
+    sim.delete("pod/plain");
+    sim.go(60);
+    assert!(!sim.exists("pod/plain"));
+    let after = sim.get("pod/etcd-n1");
+    assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(after["status"]["containerStatuses"], before["status"]["containerStatuses"], "nothing was stopped");
+    assert!(after["metadata"].get("deletionTimestamp").is_none());
+    // Without its kubelet nobody makes it anew: the deletion waits.
+    sim.0.models_mut().node(lockgate_sim::model::NodeModel {
+        pattern: "n1".to_owned(),
+        kubelet: lockgate_sim::model::KubeletState::Stopped,
+        why: "a test".to_owned(),
+    });
+    sim.delete("pod/etcd-n1");
+    sim.go(30);
+    assert_eq!(sim.get("pod/etcd-n1")["metadata"]["uid"], after["metadata"]["uid"]);
+}
