@@ -104,6 +104,7 @@ impl Trouble {
     /// Whether the server may answer otherwise when asked again, with the seconds it wants to be left alone.
     pub(crate) fn is_transient(&self) -> Option<Option<u64>> {
         match self {
+            Trouble::Status { status, .. } if fits_no_schema(status) => None,
             Trouble::Status { code: 429 | 500 | 502 | 503 | 504, retry_after, .. } => Some(*retry_after),
             Trouble::Lost(_) | Trouble::Connect(_) | Trouble::Silent(_) => Some(None),
             _ => None,
@@ -188,6 +189,7 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
         (404, _) => (Kind::Cluster, Reason::NotFound, "no such object".to_owned()),
         (409, Some("AlreadyExists")) => (Kind::Cluster, Reason::Conflict, "it exists already".to_owned()),
         (409, _) => (Kind::Cluster, Reason::Conflict, "it is not as it was read any more".to_owned()),
+        (500, _) if fits_no_schema(status) => (Kind::Cluster, Reason::Invalid, "the server finds the request invalid".to_owned()),
         (400 | 405 | 406 | 413 | 415 | 422, _) => (Kind::Cluster, Reason::Invalid, "the server finds the request invalid".to_owned()),
         (429, _) => (Kind::Cluster, Reason::Unreachable, "the server is busy".to_owned()),
         (410, _) => (Kind::Cluster, Reason::Conflict, "the server has forgotten that state".to_owned()),
@@ -215,6 +217,12 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
         details["retry_after"] = seconds.into();
     }
     error.details(details)
+}
+
+/// Whether a server-side apply says what its kind has no field for. Servers answer that with 500, and will again
+/// (`k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go`).
+fn fits_no_schema(status: &Json) -> bool {
+    status.get("message").and_then(Json::as_str).is_some_and(|message| message.starts_with("failed to create typed patch object"))
 }
 
 /// The right that an act needs, as people say it.

@@ -135,7 +135,9 @@ fn is_unknown(error: &Error) -> bool {
     if error.details.get("outcome").is_some_and(|outcome| outcome == "unknown") {
         return true;
     }
-    matches!(code(error), Some(500 | 502 | 503 | 504)) && !error.causes.iter().any(|cause| cause.contains(TWO_BUDGETS))
+    matches!(code(error), Some(500 | 502 | 503 | 504))
+        && error.reason != Reason::Invalid
+        && !error.causes.iter().any(|cause| cause.contains(TWO_BUDGETS))
 }
 
 fn code(error: &Error) -> Option<u64> {
