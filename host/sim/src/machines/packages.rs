@@ -145,17 +145,22 @@ fn dpkg_query(machine: &Machine, words: &[&str], flags: &[&str]) -> Option<Answe
     if !flags.contains(&"-W") || !flags.contains(&"-f") || !flags.contains(&"${Package} ${db:Status-Status} ${Version}\\n") {
         return None;
     }
+    Some(installed(machine, words, |answer, name| answer.stderr.push_str(&format!("dpkg-query: no packages found matching {name}\n"))))
+}
+
+/// A line for each package that is there; what `missing` says of each other one, and exit code 1.
+fn installed(machine: &Machine, words: &[&str], missing: fn(&mut Answer, &str)) -> Answer {
     let mut answer = Answer::default();
     for name in words {
         match machine.packages.get(*name) {
             Some(version) => answer.stdout.push_str(&format!("{name} installed {version}\n")),
             None => {
                 answer.code = 1;
-                answer.stderr.push_str(&format!("dpkg-query: no packages found matching {name}\n"));
+                missing(&mut answer, name);
             }
         }
     }
-    Some(answer)
+    answer
 }
 
 fn yum(machine: &Machine, words: &[&str], flags: &[&str]) -> Option<Answer> {
@@ -216,17 +221,7 @@ fn rpm(machine: &Machine, words: &[&str], flags: &[&str]) -> Option<Answer> {
     if !flags.contains(&"-q") || !flags.contains(&"%{NAME} installed %{VERSION}-%{RELEASE}\\n") {
         return None;
     }
-    let mut answer = Answer::default();
-    for name in words {
-        match machine.packages.get(*name) {
-            Some(version) => answer.stdout.push_str(&format!("{name} installed {version}\n")),
-            None => {
-                answer.code = 1;
-                answer.stdout.push_str(&format!("package {name} is not installed\n"));
-            }
-        }
-    }
-    Some(answer)
+    Some(installed(machine, words, |answer, name| answer.stdout.push_str(&format!("package {name} is not installed\n"))))
 }
 
 fn newest<'a>(versions: &'a [String], pattern: &str) -> Option<&'a String> {
