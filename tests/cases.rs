@@ -5,6 +5,8 @@ mod conformance;
 mod controlplane;
 mod helm;
 mod machine;
+#[path = "support/roles.rs"]
+mod roles;
 mod sandbox;
 
 use std::path::Path;

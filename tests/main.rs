@@ -8,6 +8,9 @@ mod layers;
 mod lua;
 mod primitives;
 mod repl;
+#[path = "support/roles.rs"]
+mod roles;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -95,6 +95,16 @@ impl Clock {
         }
     }
 
+    /// How much time has passed since some fixed moment, the time in which the machine slept included: two of them tell how long ago
+    /// something was, whatever was done to the wall clock in between. In virtual time it is the virtual time.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        match &self.0 {
+            Inner::Real { since, .. } => awake_or_not().unwrap_or_else(|| since.elapsed()),
+            Inner::Virtual(_) => between(Timestamp::UNIX_EPOCH, self.now()),
+        }
+    }
+
     /// Holds virtual time still until the guard and all its clones are dropped: something is on its way. Its end makes
     /// everybody look around before time moves.
     #[must_use]
@@ -150,6 +160,16 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({}, {})", if self.is_virtual() { "virtual" } else { "real" }, self.now())
     }
+}
+
+/// The machine's clock that goes on while the machine sleeps. On Linux the monotonic clock stands still then, and another one does not.
+fn awake_or_not() -> Option<Duration> {
+    use nix::time::{ClockId, clock_gettime};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let id = ClockId::CLOCK_BOOTTIME;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let id = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(id).ok().map(Duration::from)
 }
 
 /// `at` plus this long; the end of time when that is too much.
@@ -554,6 +574,19 @@ mod tests {
                 Inner::Real { .. } => panic!("real"),
             }
         }
+    }
+
+    #[test]
+    fn steady_time_goes_on_and_is_the_virtual_one_where_time_is_virtual() {
+        run(async {
+            let clock = Clock::virtual_time(Arc::new(script(&[])));
+            let before = clock.steady();
+            clock.sleep_until(at(40)).await.unwrap();
+            assert_eq!(clock.steady() - before, Duration::from_secs(40));
+        });
+        let real = Clock::real();
+        let (first, second) = (real.steady(), real.steady());
+        assert!(Duration::ZERO < first && first <= second);
     }
 
     #[test]

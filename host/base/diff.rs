@@ -95,6 +95,12 @@ pub fn changes(before: &Json, after: &Json) -> Vec<Change> {
     found
 }
 
+/// Whether a path of a change is this one or leads further into it.
+#[must_use]
+pub fn reaches(path: &str, into: &str) -> bool {
+    path.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// The object without what is not told.
 fn told(object: &Json) -> Json {
     let mut object = object.clone();

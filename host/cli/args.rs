@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::serve::Speed;
 
 /// Runs Kubernetes upgrade runbooks, and can first run each of them against a copy of the cluster.
@@ -40,12 +42,30 @@ pub enum Command {
     Plan(PlanArgs),
     /// Plan, ask, then do it
     Run(RunArgs),
+    /// Go on with a run that was stopped, failed or was killed
+    Resume(ResumeArgs),
+    /// Take a run back by what its journal recorded, the newest step first: plan, ask, then do it
+    Rollback(RollbackArgs),
+    /// List the runs of this machine, the newest first
+    Runs(RunsArgs),
+    /// Say where a run stands, what is half-done, and how to go on
+    Status(StatusArgs),
+    /// Print what was asked, planned, consented to and done in a run, and when
+    Report(ReportArgs),
+    /// Print the transcript of a run from another terminal, as it grows
+    Attach(AttachArgs),
+    /// Answer a gate or a confirmation that a run waits at, from another terminal
+    Approve(ApproveArgs),
+    /// Free the lock of a cluster, by the name of the run that holds it
+    Unlock(UnlockArgs),
     /// A prompt with the verbs of runbooks, on a copy of the cluster; writes nothing
     Repl(ReplArgs),
     /// Run the scenarios of runbooks and the tests that each gets for free
     Test(TestArgs),
     /// Print every version of a cluster and what the version skew policy says about it; writes nothing
     Skew(SkewArgs),
+    /// Print the least roles for a run as YAML, from its plan; without a target on the runbook's fixture
+    Rbac(RbacArgs),
     /// Serve a simulated cluster on loopback, for kubectl and helm, until Ctrl-C
     Sandbox(SandboxArgs),
     /// Print Luau type definitions of everything a runbook may name, for editors
@@ -95,7 +115,7 @@ pub struct ParamArgs {
 }
 
 /// Which cluster.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub struct TargetArgs {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME", help_heading = "Target")]
@@ -126,7 +146,7 @@ pub struct TargetArgs {
 }
 
 /// The way to machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum MachinesBy {
     /// The `ssh` of this machine, with your configuration and agent, and strict host keys
     Ssh,
@@ -184,6 +204,189 @@ pub struct RunArgs {
     /// Run without a plan; nothing is consented to beforehand
     #[arg(long)]
     pub no_plan: bool,
+    /// Where runs are kept.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// What is done when the cluster is not as a run left it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DriftBy {
+    /// Stop with the differences.
+    #[default]
+    Stop,
+    /// Go on from what there is.
+    Accept,
+    /// Write again what the run had written.
+    Again,
+}
+
+/// `lockgate resume`.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    /// The run, the beginning or the end of its name, or `last`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Its secret parameters, which no journal keeps
+    #[arg(value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// The source to go on with when it has changed since: `pinned`, or a runbook that begins as the pinned one did
+    #[arg(long, value_name = "pinned|PATH")]
+    pub script: Option<String>,
+    /// What to do when the cluster is not as the run left it
+    #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
+    pub drift: DriftBy,
+    /// Go on although the journal is broken before its end: what comes after the break is not known then
+    #[arg(long)]
+    pub accept_truncated: bool,
+    /// Where runs are kept.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How data is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate rollback`.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The run, the beginning or the end of its name, or `last`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Its secret parameters, which no journal keeps
+    #[arg(value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Take back only what came after this step
+    #[arg(long, value_name = "STEP")]
+    pub to: Option<String>,
+    /// Accept the plan without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// What to do when the cluster is not as the run left it
+    #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
+    pub drift: DriftBy,
+    /// Where runs are kept.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How data is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where runs are kept.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StateArgs {
+    /// The folder of runs; otherwise `LOCKGATE_RUNS`, or `lockgate/runs` in your state folder
+    #[arg(long = "runs", value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+}
+
+/// `lockgate runs`.
+#[derive(Clone, Debug, Args)]
+pub struct RunsArgs {
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to print the list
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: SkewFormat,
+}
+
+/// `lockgate status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// A run: its id, a beginning or an end of it, or `last`, which is meant when it is left out
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate attach`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "The exit code is the run's own.")]
+pub struct AttachArgs {
+    /// A run: its id, a beginning or an end of it, or `last`, which is meant when it is left out
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `lockgate approve`.
+#[derive(Clone, Debug, Args)]
+pub struct ApproveArgs {
+    /// A run: its id, a beginning or an end of it, or `last`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// The step that it waits at
+    #[arg(value_name = "GATE")]
+    pub gate: String,
+    /// Answer yes without a question
+    #[arg(short, long, conflicts_with = "no")]
+    pub yes: bool,
+    /// Answer no
+    #[arg(long)]
+    pub no: bool,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// `lockgate unlock`.
+#[derive(Clone, Debug, Args)]
+pub struct UnlockArgs {
+    /// The run that holds the lock: its whole id, or a part of that of a run of this machine
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Free it without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub context: Option<String>,
+    /// The kubeconfig; otherwise KUBECONFIG, ~/.kube/config, or the cluster this runs in
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// How the report of a run is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One document, with a version.
+    Json,
+    /// A page to be kept.
+    Markdown,
+    /// One file for a browser, with a timeline; it needs nothing else.
+    Html,
+}
+
+/// `lockgate report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// A run: its id, a beginning or an end of it, or `last`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Where.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
 }
 
 /// `lockgate repl`.
@@ -242,6 +445,26 @@ pub struct SkewArgs {
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: SkewFormat,
+}
+
+/// `lockgate rbac`.
+#[derive(Clone, Debug, Args)]
+pub struct RbacArgs {
+    /// Which.
+    #[command(flatten)]
+    pub runbook: RunbookArgs,
+    /// With what.
+    #[command(flatten)]
+    pub params: ParamArgs,
+    /// Bind the roles to `user:NAME`, `group:NAME` or `serviceaccount:NAMESPACE/NAME`
+    #[arg(long, value_name = "WHO")]
+    pub subject: Option<String>,
+    /// Leave out what only the plan reads: enough for `run --no-plan`
+    #[arg(long)]
+    pub run_only: bool,
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// `lockgate sandbox`.

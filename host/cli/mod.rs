@@ -1,6 +1,8 @@
 //! L5: the command line, one file a command. What a command gives is its exit code; what it says goes through the screen.
 
+mod approve;
 pub mod args;
+mod attach;
 mod chaos;
 mod find;
 mod host;
@@ -8,15 +10,22 @@ mod interrupt;
 mod list;
 mod live;
 mod plan;
+mod process;
 mod prompt;
+mod rbac;
 mod repl;
+mod record;
+mod resume;
+mod rollback;
 mod run;
+mod runs;
 mod sandbox;
 mod setting;
 mod show;
 mod skew;
 mod target;
 pub mod test;
+mod unlock;
 mod words;
 
 use std::ffi::OsString;
@@ -26,7 +35,7 @@ use clap::Parser as _;
 
 use crate::base::{Error, Result};
 use crate::report::{Screen, json, screen, trace};
-use args::{Cli, Command, Format, SkewFormat};
+use args::{Cli, Command, Format, ReportFormat, SkewFormat};
 
 pub use list::bundled;
 
@@ -89,14 +98,23 @@ fn unreadable(said: &str) -> Error {
 }
 
 fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
-    let done = trace::begin(cli.verbose).and_then(|()| match &cli.command {
+    let done = process::keep_to_itself().and_then(|()| trace::begin(cli.verbose)).and_then(|()| match &cli.command {
         Command::List(args) => list::list(args, screen),
         Command::Show(args) => show::show(args, screen),
         Command::Plan(args) => plan::plan(args, screen),
         Command::Run(args) => run::run(args, screen),
+        Command::Resume(args) => resume::resume(args, screen),
+        Command::Rollback(args) => rollback::rollback(args, screen),
+        Command::Runs(args) => runs::runs(args, screen),
+        Command::Status(args) => runs::status(args, screen),
+        Command::Report(args) => runs::report(args, screen),
+        Command::Attach(args) => attach::attach(args, screen),
+        Command::Approve(args) => approve::approve(args, screen),
+        Command::Unlock(args) => unlock::unlock(args, screen),
         Command::Repl(args) => repl::repl(args, screen),
         Command::Test(args) => test::test(args, screen),
         Command::Skew(args) => skew::skew(args, screen),
+        Command::Rbac(args) => rbac::rbac(args, screen),
         Command::Sandbox(args) => sandbox::sandbox(args, screen),
         Command::Types => words::types(screen),
         Command::Completions(args) => words::completions(*args, screen),
@@ -123,10 +141,18 @@ fn format(command: &Command) -> Format {
         Command::Show(args) => args.output.output,
         Command::Plan(args) => args.output.output,
         Command::Run(args) => args.plan.output.output,
+        Command::Resume(args) => args.output.output,
+        Command::Rollback(args) => args.output.output,
         Command::Test(args) => args.output.output,
         Command::Skew(args) if args.output == SkewFormat::Json => Format::Json,
         Command::Skew(_) => Format::Text,
-        Command::Repl(_) | Command::Sandbox(_) | Command::Types | Command::Completions(_) => Format::Text,
+        Command::Runs(args) if args.output == SkewFormat::Json => Format::Json,
+        Command::Status(args) => args.output.output,
+        Command::Attach(args) => args.output.output,
+        Command::Approve(_) | Command::Unlock(_) => Format::Text,
+        Command::Report(args) if args.output == ReportFormat::Json => Format::Json,
+        Command::Runs(_) | Command::Report(_) => Format::Text,
+        Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Types | Command::Completions(_) => Format::Text,
     }
 }
 

@@ -4,36 +4,49 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::Done;
-use super::args::RunArgs;
+use super::args::{DriftBy, RunArgs, TargetArgs};
 use super::live::Live;
 use super::prompt::Prompter;
-use super::setting::{Setting, again};
+use super::record::{self, Beginning, Kept};
+use super::setting::Setting;
+use super::target;
 use crate::base::{Error, Result};
 use crate::cluster::Cluster;
+use crate::cluster::machines::quoted;
 use crate::primitives::registry::plural;
 use crate::report::{Screen, Transcript};
-use crate::run::{self, Confirmation, End, Summary, Voice, What};
+use crate::run::journal::Runs;
+use crate::run::journal::chain::sha256;
+use crate::run::journal::entry::{Consent, Planned};
+use crate::run::lock::Errand;
+use crate::run::{self, Confirmation, End, Job, Summary, Voice, What};
 
 /// Does it.
 ///
 /// # Errors
 /// What was wrong before anything was contacted, or that there is no consent. How the run ended is the exit code.
 pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
+    let runs = Runs::find(args.state.runs.as_deref())?;
     let mut setting = Setting::open(&args.plan)?;
+    record::name(&runs, &setting)?;
     setting.told.iter().for_each(|line| screen.talk(line));
     let format = args.plan.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let mut transcript = Transcript::new(screen.paint);
+    let mut planned = None;
     let consented = if args.no_plan {
+        run::permissions::unplanned(&setting.cluster, &setting.runbook);
         Vec::new()
     } else {
-        let (plan, _) = setting.plan(Some((screen.clone(), format)))?;
+        let (plan, records) = setting.plan(Some((screen.clone(), format)))?;
         match plan.end {
             End::Succeeded | End::Unknown => {}
             End::NotNeeded => return Ok(plan.exit_code),
             End::Failed | End::Parked | End::Interrupted => return Ok(refused(&plan, screen)),
         }
         transcript = transcript.predicted(plan.took);
+        let text = Transcript::text(&records);
+        planned = Some(Planned::of(&plan, &records, text));
         plan.confirmations.clone()
     };
     // Consent is to what was shown.
@@ -42,20 +55,72 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
     }
+    let consent = consent(args, &setting, &prompter, consented.clone(), planned);
+    let kept = recorded(args, &runs, &setting, consent)?;
+    kept.warn(screen);
     if format == super::args::Format::Text && !args.no_plan {
         screen.data("\n");
     }
     let live = Rc::new(RefCell::new(Live::new(screen.clone(), format, What::Run, transcript)));
-    let voice = Voice::Person { operator: prompter, consented };
-    let summary = run::run(setting.script.as_mut(), &setting.cluster, &setting.runbook, &setting.params, voice, live.clone());
+    let job = Job {
+        what: What::Run,
+        cluster: setting.cluster.clone(),
+        runbook: setting.runbook.clone(),
+        params: setting.params.clone(),
+        voice: Voice::Person { operator: kept.operator(prompter), consented },
+        sink: live.clone(),
+        record: Some(kept.recording.clone()),
+    };
+    let summary = run::perform(setting.script.as_mut(), job);
+    kept.end(&setting, &summary, screen);
     live.borrow_mut().finish()?;
-    tell(&summary, &again(&args.plan, &setting.runbook), screen);
+    tell(&summary, &setting.cluster.run().to_string(), screen);
     screen.finish().map_err(|error| error.hint(outcome(&summary)))?;
     Ok(summary.exit_code)
 }
 
+/// The words that find the same cluster again.
+pub(super) fn way(target: &TargetArgs) -> String {
+    let path = target.kubeconfig.as_ref().map(|path| path.display().to_string());
+    let flags = [("--context", target.context.clone()), ("--kubeconfig", path)];
+    let words = flags.into_iter().filter_map(|(flag, value)| Some(format!("{flag} {}", quoted(&value?))));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Begins the record of the run.
+fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent) -> Result<Kept> {
+    let fixture = match &args.plan.target.sandbox {
+        Some(word) => Some(target::text(&setting.source, word)?.text),
+        None => None,
+    };
+    let beginning = Beginning {
+        setting,
+        source: &setting.source,
+        args: &args.plan,
+        what: "run",
+        of: None,
+        consent,
+        errand: Errand::Begin,
+        on_drift: DriftBy::Stop,
+        fixture,
+    };
+    record::begin(runs, beginning)
+}
+
+/// Who let the run begin.
+fn consent(args: &RunArgs, setting: &Setting, prompter: &Prompter, confirmations: Vec<Confirmation>, planned: Option<Planned>) -> Consent {
+    let by = match (args.no_plan, args.yes) {
+        (_, true) => "--yes",
+        (true, false) => "no plan",
+        (false, false) if setting.cluster.label().simulated && !prompter.is_there() => "sandbox",
+        (false, false) => "operator",
+    };
+    let plan = planned.as_ref().map(|planned| sha256(planned.text.as_bytes()));
+    Consent { by: by.to_owned(), plan, confirmations, planned }
+}
+
 /// How a run ended whose record could not be written.
-fn outcome(summary: &Summary) -> String {
+pub(super) fn outcome(summary: &Summary) -> String {
     let end = match summary.end {
         End::Succeeded => "succeeded",
         End::NotNeeded => "had nothing to do",
@@ -103,16 +168,16 @@ fn question(cluster: &Cluster, consented: &[Confirmation], no_plan: bool) -> Str
 }
 
 /// Says why a run did not succeed, and what to do now.
-fn tell(summary: &Summary, again: &str, screen: &Screen) {
+pub(super) fn tell(summary: &Summary, run: &str, screen: &Screen) {
     let Some(error) = &summary.error else { return };
     let mut error = error.clone();
     if error.hint.is_none() {
         match summary.end {
             End::Parked | End::Interrupted => {
-                error = error.hint(format!("a stopped run cannot be resumed yet; start it again with `{again}`"));
+                error = error.hint(format!("`lockgate resume {run}` goes on with it"));
             }
             End::Failed if summary.writes > 0 => {
-                error = error.hint(format!("when the cause is gone, start it again with `{again}`"));
+                error = error.hint(format!("when the cause is gone, `lockgate resume {run}` goes on; `lockgate rollback {run}` takes it back"));
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! What `plan` and `run` have in common: the script, its parameters and the cluster, each checked before the next is looked at.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::args::{Format, PlanArgs, TargetArgs};
@@ -13,10 +13,12 @@ use crate::cluster::{Cancel, Cluster};
 use crate::report::{Screen, Transcript};
 use crate::run::params_file::ParamFile;
 use crate::run::runbook::ParamType;
-use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Summary, What};
+use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Summary, What};
 
 /// A runbook on a cluster, ready to be planned or run.
 pub(super) struct Setting {
+    /// Where the script comes from, as it was loaded.
+    pub(super) source: Source,
     /// The script.
     pub(super) script: Box<dyn Script>,
     /// What it declares.
@@ -50,7 +52,32 @@ impl Setting {
         let cancel = Cancel::new();
         let (cluster, told) = target::cluster(&runtime, &args.target, &source, &cancel)?;
         interrupt::listen(&cancel)?;
-        Ok(Setting { script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
+        Ok(Setting { source: source.clone(), script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
+    }
+
+    /// The same from what a journal says: the parameters are those that `params` gives for what the source declares, and a simulated cluster
+    /// is made from this text.
+    ///
+    /// # Errors
+    /// What is wrong; nothing was contacted.
+    pub(super) fn again(
+        source: &Source,
+        modules: Vec<PathBuf>,
+        args: &TargetArgs,
+        fixture: Option<&str>,
+        params: impl FnOnce(&Runbook) -> Result<Params>,
+    ) -> Result<Setting> {
+        let runtime = host::runtime()?;
+        let mut script = host::script(source, &modules, &runtime)?;
+        let runbook = script.load()?;
+        let params = params(&runbook)?;
+        let cancel = Cancel::new();
+        let (cluster, told) = match fixture {
+            Some(text) => (target::sandbox(&target::name(args), "the pinned fixture", text, &cancel)?, Vec::new()),
+            None => target::cluster(&runtime, args, source, &cancel)?,
+        };
+        interrupt::listen(&cancel)?;
+        Ok(Setting { source: source.clone(), script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
     }
 
     /// Makes the plan; it is shown as it grows, and kept.

@@ -27,7 +27,8 @@ pub(super) fn skew(args: &SkewArgs, screen: &Screen) -> Done {
     cluster.set_access(Access::ReadOnly);
     interrupt::listen(&cancel)?;
     let report: Report = runtime.block_on(async {
-        let readings = skew::read(&cluster).await?;
+        let mut readings = skew::read(&cluster).await?;
+        readings.add(skew::kubectl(&cluster).await?);
         skew::report(readings, target.as_ref(), &assumed)
     })?;
     let label = cluster.label();

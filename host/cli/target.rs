@@ -8,12 +8,13 @@ use tokio::runtime::Runtime;
 
 use super::args::{MachinesBy, TargetArgs};
 use super::chaos;
-use crate::base::{Error, Place, Result};
+use crate::base::{Error, Kind, Place, Reason, Result};
+use crate::cluster::door::on_path;
 use crate::cluster::machines::{Inventory, Way, Ways};
 use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
-use crate::report::sandbox as page;
+use crate::report::{escape, sandbox as page};
 use crate::run::Source;
-use crate::run::source::unreadable;
+use crate::run::source::{Beside, FILES, unreadable};
 
 /// The fixture of a runbook's folder.
 pub(super) const FIXTURE: &str = "cluster.yaml";
@@ -22,9 +23,9 @@ pub(super) const FIXTURE: &str = "cluster.yaml";
 const EXAMPLE: &str = "cce-cni-v1-patch";
 
 /// A fixture as text.
-struct Text {
+pub(super) struct Text {
     label: String,
-    text: String,
+    pub(super) text: String,
 }
 
 /// Makes the cluster that the flags name, with lines about it for the operator: what is odd about its fixture, and what `--chaos`
@@ -36,14 +37,14 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
     let Some(fixture) = &target.sandbox else {
         let options = Options { cancel: cancel.clone(), machines: machines(target)?, ..Options::new(RunId::generate()) };
         let live = LiveOptions { kubeconfig: target.kubeconfig.clone(), context: target.context.clone() };
-        return Ok((runtime.block_on(Cluster::live(live, options))?, Vec::new()));
+        from_elsewhere(&live, source)?;
+        let cluster = runtime.block_on(Cluster::live(live, options))?;
+        let told = cluster.signs_in_by().map(|plugin| signs_in(&plugin)).into_iter().collect();
+        return Ok((cluster, told));
     };
     let fixture = text(source, fixture)?;
     let chaos = target.chaos.as_deref().map(chaos::faults).transpose()?;
-    let name = match target.sandbox.as_deref() {
-        None | Some("") => "sandbox".to_owned(),
-        Some(word) => format!("sandbox {}", Path::new(word).file_stem().unwrap_or_default().to_string_lossy()),
-    };
+    let name = name(target);
     let cluster = sandbox(&name, &fixture.label, &fixture.text, cancel)?;
     let mut told = notes(&fixture.label, &fixture.text);
     told.extend(chaos.iter().flat_map(chaos::told));
@@ -51,6 +52,38 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
         simulation.with(|sim| sim.disturb(faults));
     }
     Ok((cluster, told))
+}
+
+/// What a simulated cluster is called.
+pub(super) fn name(target: &TargetArgs) -> String {
+    match target.sandbox.as_deref() {
+        None | Some("") => "sandbox".to_owned(),
+        Some(word) => format!("sandbox {}", Path::new(word).file_stem().unwrap_or_default().to_string_lossy()),
+    }
+}
+
+/// Refuses a kubeconfig that came with the runbook: it could name any cluster, and any command to sign in.
+fn from_elsewhere(live: &LiveOptions, source: &Source) -> Result<()> {
+    let Beside::Disk(folder) = &source.beside else { return Ok(()) };
+    if !FILES.iter().any(|file| folder.join(file).is_file()) {
+        return Ok(());
+    }
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    let inside = live.files().into_iter().find(|file| file.canonicalize().is_ok_and(|file| file.starts_with(&folder)));
+    inside.map_or(Ok(()), |file| {
+        let message = format!("kubeconfig `{}` is in the folder of the runbook", file.display());
+        Err(Error::new(Kind::Refused, Reason::Refused, message)
+            .cause("a runbook does not choose its cluster, nor the command that signs in to it")
+            .hint("if it is yours, move it out of that folder"))
+    })
+}
+
+/// Says which command signs in.
+fn signs_in(plugin: &str) -> String {
+    let program = plugin.split(' ').next().unwrap_or_default();
+    let found = if program.contains('/') { Some(Path::new(program).to_owned()) } else { on_path(program) };
+    let place = found.map_or_else(|| "not found".to_owned(), |path| path.display().to_string());
+    format!("signing in runs `{}` ({}), which the kubeconfig names", escape::line(plugin), escape::line(&place))
 }
 
 /// How the machines of a live cluster are reached.
@@ -111,7 +144,7 @@ pub(super) fn simulated(label: &str, text: &str, options: SimOptions) -> Result<
 }
 
 /// The fixture that `--sandbox` means: the runbook's own, a file, or one beside the runbook.
-fn text(source: &Source, word: &str) -> Result<Text> {
+pub(super) fn text(source: &Source, word: &str) -> Result<Text> {
     if word.is_empty() {
         return match source.beside.read(FIXTURE)? {
             Some(text) => Ok(Text { label: source.beside.label(FIXTURE), text }),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::client::{Cluster, Target};
 use super::op;
 use super::request::{Call, MANAGER, Verb};
-use super::settle::{self, Sign};
+use super::keep::{Key, Sign};
+use super::settle;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Reason, Result};
 
@@ -32,9 +33,9 @@ impl Cluster {
     /// As [`Cluster::patch`]; a `conflict` whose `details.causes` are of the reason `FieldManagerConflict` names fields of others.
     pub async fn apply(&self, target: &Target, object: Json, applying: Applying) -> Result<Arc<Json>> {
         let mut object = object;
-        let stamp = (!applying.dry_run).then(|| self.next_op());
-        if let Some(stamp) = &stamp {
-            op::annotate(&mut object, stamp);
+        let operation = (!applying.dry_run).then(|| self.begin_write(Key::of("apply", target, None)));
+        if let Some(operation) = &operation {
+            op::annotate(&mut object, &operation.stamp);
         }
         let mut call = self.call(Verb::Patch, target, None).query("fieldManager", MANAGER).query("fieldValidation", "Strict");
         call.about = format!("`{target}`");
@@ -49,14 +50,15 @@ impl Cluster {
         call.content_type = "application/apply-patch+yaml";
         call.idempotent = true;
         call.doing = Some("applying");
-        match stamp {
-            Some(stamp) => self.settled(call, target, &Sign::Stamp(stamp)).await,
+        match operation {
+            Some(operation) => self.settled(call, target, &Sign::Stamp(operation.stamp.clone()), &operation).await,
             None => self.tried(&call, target).await,
         }
     }
 
     /// Sends a dry run, which may be sent any number of times.
     async fn tried(&self, call: &Call, target: &Target) -> Result<Arc<Json>> {
+        self.permitted(call).await?;
         let mut made = 1;
         loop {
             let error = match self.wire().json(call).await {
@@ -90,6 +92,7 @@ impl Cluster {
         call.content_type = "application/json-patch+json";
         call.idempotent = true;
         call.doing = Some("taking over the fields of");
+        self.permitted(&call).await?;
         self.wire().json(&call).await
     }
 

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use tokio_tungstenite::tungstenite::{Error as WsError, Result as WsResult};
 
 use super::sim::Simulation;
+use super::sim::deliver::Break;
 use crate::base::{Clock, Timestamp};
 
 const STDIN: u8 = 0;
@@ -49,17 +50,37 @@ impl Hold {
     }
 }
 
-/// Carries a command from its start to its status. Ends early when the client goes away.
-pub(super) async fn carry<S>(io: S, exec: &Exec, simulation: &Simulation, hold: Hold) -> WsResult<()>
+/// Carries a command from its start to its status. Ends early when the client goes away, or where a fault rule wants it.
+pub(super) async fn carry<S>(io: S, exec: &Exec, simulation: &Simulation, hold: Hold, ends: Option<Break>) -> WsResult<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let mut stream = Stream { socket, left: ends.map(|ends| ends.after), is_cut: false };
+    let played = play(&mut stream, exec, simulation, hold).await;
+    if stream.is_cut && ends.is_some_and(|ends| ends.silent) {
+        while let Some(Ok(_)) = stream.socket.next().await {}
+    }
+    played
+}
+
+/// A stream to a client, and what of it goes through.
+struct Stream<S> {
+    socket: WebSocketStream<S>,
+    /// How many bytes more; all when `None`.
+    left: Option<usize>,
+    is_cut: bool,
+}
+
+async fn play<S>(stream: &mut Stream<S>, exec: &Exec, simulation: &Simulation, hold: Hold) -> WsResult<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     if let Ok(ran) = &exec.outcome {
         let echoes = ran.echo && exec.stdin;
         if echoes {
-            outputs(&mut socket, exec).await?;
+            outputs(stream, exec).await?;
         }
         let mut input_ended = !echoes;
         let mut time = std::pin::pin!(hold.reached(simulation, ran.ends_at));
@@ -68,22 +89,22 @@ where
             tokio::select! {
                 biased;
                 () = &mut time, if !time_is_over => time_is_over = true,
-                message = socket.next() => match input(message)? {
-                    Input::Data(data) if echoes => send(&mut socket, STDOUT, &data).await?,
+                message = stream.socket.next() => match input(message)? {
+                    Input::Data(data) if echoes => send(stream, STDOUT, &data).await?,
                     Input::End => input_ended = true,
                     Input::Data(_) | Input::Other => {}
                 }
             }
         }
         if !echoes {
-            outputs(&mut socket, exec).await?;
+            outputs(stream, exec).await?;
         }
     }
     simulation.tell();
-    send(&mut socket, STATUS, exec.status().to_string().as_bytes()).await?;
-    socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
+    send(stream, STATUS, exec.status().to_string().as_bytes()).await?;
+    stream.socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
     // The client answers with a close of its own; until then what was sent may not have been read.
-    while let Some(Ok(_)) = socket.next().await {}
+    while let Some(Ok(_)) = stream.socket.next().await {}
     Ok(())
 }
 
@@ -107,7 +128,7 @@ fn input(message: Option<WsResult<Message>>) -> WsResult<Input> {
     })
 }
 
-async fn outputs<S>(socket: &mut WebSocketStream<S>, exec: &Exec) -> WsResult<()>
+async fn outputs<S>(stream: &mut Stream<S>, exec: &Exec) -> WsResult<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -115,26 +136,116 @@ where
     if exec.tty {
         // A terminal has one output, and its lines go back to the first column.
         let text = format!("{}{}", ran.stdout, ran.stderr).replace('\n', "\r\n");
-        return if exec.stdout { send(socket, STDOUT, text.as_bytes()).await } else { Ok(()) };
+        return if exec.stdout { send(stream, STDOUT, text.as_bytes()).await } else { Ok(()) };
     }
     for (wanted, channel, text) in [(exec.stdout, STDOUT, &ran.stdout), (exec.stderr, STDERR, &ran.stderr)] {
         if wanted {
-            send(socket, channel, text.as_bytes()).await?;
+            send(stream, channel, text.as_bytes()).await?;
         }
     }
     Ok(())
 }
 
 /// Sends in pieces; each waits until the client has room for it.
-async fn send<S>(socket: &mut WebSocketStream<S>, channel: u8, data: &[u8]) -> WsResult<()>
+async fn send<S>(stream: &mut Stream<S>, channel: u8, data: &[u8]) -> WsResult<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     for piece in data.chunks(PIECE) {
-        let mut message = Vec::with_capacity(piece.len() + 1);
-        message.push(channel);
-        message.extend_from_slice(piece);
-        socket.send(Message::Binary(message.into())).await?;
+        if let Some(left) = &mut stream.left {
+            let Some(rest) = left.checked_sub(piece.len()) else {
+                stream.is_cut = true;
+                return Err(WsError::ConnectionClosed);
+            };
+            *left = rest;
+        }
+        stream.socket.send(framed(channel, piece)).await?;
     }
     Ok(())
+}
+
+/// What a command said, and at last its status.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// The beginning of standard output.
+    pub(super) stdout: Vec<u8>,
+    /// The beginning of standard error.
+    pub(super) stderr: Vec<u8>,
+    /// Whether an output was longer.
+    pub(super) truncated: bool,
+    /// The status, as JSON.
+    pub(super) status: Vec<u8>,
+}
+
+impl Said {
+    /// Takes in a message; whether it was the last one.
+    fn take(&mut self, message: &[u8], kept: usize) -> bool {
+        let Some((channel, data)) = message.split_first() else { return false };
+        let output = match *channel {
+            STDOUT => &mut self.stdout,
+            STDERR => &mut self.stderr,
+            STATUS => {
+                self.status.extend_from_slice(data);
+                return true;
+            }
+            _ => return false,
+        };
+        let room = kept.saturating_sub(output.len()).min(data.len());
+        output.extend_from_slice(data.get(..room).unwrap_or_default());
+        self.truncated |= room < data.len();
+        false
+    }
+}
+
+/// The client's end: sends standard input, where `ends` its end too, and reads until the status, `kept` bytes of each output.
+///
+/// # Errors
+/// What the connection says when it ends without a status.
+pub(super) async fn converse<S>(socket: WebSocketStream<S>, stdin: Option<&str>, ends: bool, kept: usize) -> Result<Said, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sink, mut stream) = socket.split();
+    let mut said = Said::default();
+    let lost = "the stream ended without a status of the command";
+    let result = {
+        let input = async {
+            for piece in stdin.unwrap_or_default().as_bytes().chunks(PIECE) {
+                sink.send(framed(STDIN, piece)).await?;
+            }
+            if stdin.is_some() && ends {
+                sink.send(framed(CLOSE, &[STDIN])).await?;
+            }
+            Ok::<(), WsError>(())
+        };
+        let output = async {
+            loop {
+                match stream.next().await {
+                    Some(Ok(Message::Binary(data))) if said.take(&data, kept) => return Ok(()),
+                    Some(Ok(Message::Close(_))) | None => return Err(lost.to_owned()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(format!("{lost}: {error}")),
+                }
+            }
+        };
+        tokio::pin!(output);
+        tokio::select! {
+            // A command that ends before it has read its input takes the rest of it along, and is not at fault.
+            ended = &mut output => ended,
+            // What went wrong while sending is told by what is read.
+            _ = input => output.await,
+        }
+    };
+    if result.is_ok() {
+        // The last word is here; whether the farewell arrives changes nothing.
+        sink.send(Message::Close(None)).await.ok();
+    }
+    result.map(|()| said)
+}
+
+fn framed(channel: u8, data: &[u8]) -> Message {
+    let mut message = Vec::with_capacity(data.len() + 1);
+    message.push(channel);
+    message.extend_from_slice(data);
+    Message::Binary(message.into())
 }

@@ -1,6 +1,7 @@
 //! The cluster as primitives see it: objects in, objects out, the same for every target.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use super::page::{self, meta};
 use super::place::{Label, Place};
 use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
-use super::settle::{self, Sign};
+use super::keep::{Key, Keeper, Prior, Sign};
+use super::settle;
 use super::wire::{Delay, Wire};
 use crate::base::{Clock, Error, ObjectRef, Reason, Result};
 
@@ -81,6 +83,15 @@ impl fmt::Display for Target {
     }
 }
 
+/// An answer of a read of an object that may not be there.
+fn found(read: Result<Arc<Json>>) -> Result<Option<Arc<Json>>> {
+    match read {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.reason == Reason::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What all clones of a cluster share.
 pub(super) struct Shared {
     pub(super) place: Place,
@@ -88,8 +99,12 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) recorder: Recorder,
     pub(super) label: Label,
-    pub(super) run: RunId,
+    pub(super) run: Cell<RunId>,
     pub(super) writes: Cell<u64>,
+    pub(super) keeper: RefCell<Option<Rc<dyn Keeper>>>,
+    pub(super) grantor: RefCell<Option<Rc<dyn super::permit::Grantor>>>,
+    /// What the present call read, by full name and part: `None` was not there.
+    pub(super) seen: RefCell<HashMap<(String, Option<String>), Option<Arc<Json>>>>,
     pub(super) drawn: Cell<u64>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,
@@ -170,8 +185,31 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`].
     pub async fn get_part(&self, target: &Target, subresource: Option<&str>) -> Result<Arc<Json>> {
+        let read = match self.read_before(target, subresource).await? {
+            None => self.as_it_is(target, subresource).await,
+            Some(Prior::Was(object)) => Ok(object),
+            Some(Prior::Absent) => {
+                let call = self.call(Verb::Get, target, subresource);
+                Err(Error::new(crate::base::Kind::Cluster, Reason::NotFound, format!("{}: it does not exist", call.doing()))
+                    .about(target.full_name()))
+            }
+        };
+        match &read {
+            Ok(object) => self.saw(target, subresource, Some(object)),
+            Err(error) if error.reason == Reason::NotFound => self.saw(target, subresource, None),
+            Err(_) => {}
+        }
+        read
+    }
+
+    /// Reads an object of the cluster as it is, whatever the record says.
+    pub(super) async fn as_it_is(&self, target: &Target, subresource: Option<&str>) -> Result<Arc<Json>> {
         let call = self.call(Verb::Get, target, subresource);
         let answer = self.wire().json(&call).await?;
+        self.gate().fence().saw(&answer);
+        if subresource.is_none() {
+            self.learn(&target.resource.group, &target.resource.plural, [&*answer]);
+        }
         if subresource.is_none() && !settle::is_it(target, &answer) {
             return Err(settle::strange(&call, &answer, "the object"));
         }
@@ -183,11 +221,12 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`], except `not_found`.
     pub async fn find(&self, target: &Target) -> Result<Option<Arc<Json>>> {
-        match self.get(target).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.reason == Reason::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        found(self.get(target).await)
+    }
+
+    /// The same as it is, whatever the record says.
+    pub(super) async fn find_live(&self, target: &Target, part: Option<&str>) -> Result<Option<Arc<Json>>> {
+        found(self.as_it_is(target, part).await)
     }
 
     /// Reads all objects of a kind, in one namespace or (`None`) in all.
@@ -198,6 +237,7 @@ impl Cluster {
         let call = self.collection(Verb::List, resource, namespace, select);
         let pages = page::read(self.wire(), &call, &resource.api_version(), &resource.kind).await?;
         let mut items: Vec<Arc<Json>> = pages.items.into_iter().map(Arc::new).collect();
+        self.learn(&resource.group, &resource.plural, items.iter().map(|item| &**item));
         items.sort_by(|a, b| (meta(a, "namespace"), meta(a, "name")).cmp(&(meta(b, "namespace"), meta(b, "name"))));
         Ok(Listed { items, resource_version: pages.resource_version })
     }
@@ -209,7 +249,9 @@ impl Cluster {
     pub async fn create(&self, resource: &Rc<Resource>, namespace: Option<&str>, mut object: Json) -> Result<Arc<Json>> {
         let own = Some(meta(&object, "namespace")).filter(|own| !own.is_empty());
         let namespace = own.or(namespace).map(str::to_owned);
-        let stamp = self.next_op();
+        let named = if meta(&object, "name").is_empty() { meta(&object, "generateName") } else { meta(&object, "name") };
+        let operation = self.begin_write(Key::of("create", &self.object(resource.clone(), namespace.clone(), named), None));
+        let stamp = operation.stamp.clone();
         if meta(&object, "name").is_empty() && !meta(&object, "generateName").is_empty() {
             // Chosen here and not by the server, so that one read tells whether it was created.
             let name = format!("{}{}", meta(&object, "generateName"), op::suffix(&stamp));
@@ -220,7 +262,7 @@ impl Cluster {
         let mut call =
             self.call(Verb::Create, &target, None).query("fieldManager", MANAGER).query("fieldValidation", "Strict").body(object);
         call.act.name = None;
-        self.settled(call, &target, &Sign::Stamp(stamp)).await
+        self.settled(call, &target, &Sign::Stamp(stamp), &operation).await
     }
 
     /// Changes an object in part. Merge and strategic patches say absolute values, so that they are sent again when the server
@@ -231,7 +273,8 @@ impl Cluster {
     /// As [`Cluster::create`], and `not_found`. When nobody can tell whether it was made, the error's `details.outcome` is `unknown`.
     pub async fn patch(&self, target: &Target, kind: PatchType, body: Json, subresource: Option<&str>) -> Result<Arc<Json>> {
         let mut body = body;
-        let stamp = self.next_op();
+        let operation = self.begin_write(Key::of("patch", target, subresource));
+        let stamp = operation.stamp.clone();
         if subresource.is_none() {
             match kind {
                 PatchType::Merge | PatchType::Strategic => op::annotate(&mut body, &stamp),
@@ -249,9 +292,10 @@ impl Cluster {
             (None, _) => Sign::Stamp(stamp),
             // Such a patch says fields as they shall be.
             (Some(_), PatchType::Merge | PatchType::Strategic) => Sign::Fields(call.body.clone().unwrap_or_default()),
-            (Some(_), PatchType::Json) => return self.wire().json(&call).await,
+            // Nobody can say afterwards whether it was made.
+            (Some(_), PatchType::Json) => Sign::Elsewhere,
         };
-        self.settled(call, target, &sign).await
+        self.settled(call, target, &sign, &operation).await
     }
 
     /// Replaces an object. With a `resourceVersion` in it the server refuses when the object has changed since.
@@ -259,10 +303,11 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::patch`].
     pub async fn replace(&self, target: &Target, mut object: Json) -> Result<Arc<Json>> {
-        let stamp = self.next_op();
+        let operation = self.begin_write(Key::of("update", target, None));
+        let stamp = operation.stamp.clone();
         op::annotate(&mut object, &stamp);
         let call = self.call(Verb::Update, target, None).query("fieldManager", MANAGER).body(object);
-        self.settled(call, target, &Sign::Stamp(stamp)).await
+        self.settled(call, target, &Sign::Stamp(stamp), &operation).await
     }
 
     /// Deletes an object. `options` are the fields of `DeleteOptions` (grace period, preconditions, propagation). There is no
@@ -276,7 +321,8 @@ impl Cluster {
             body.extend(options);
         }
         let uid = body.pointer("/preconditions/uid").and_then(Json::as_str).map(str::to_owned);
-        self.settled(self.call(Verb::Delete, target, None).body(body), target, &Sign::Ended { uid }).await
+        let operation = self.begin_write(Key::of("delete", target, uid.as_deref()));
+        self.settled(self.call(Verb::Delete, target, None).body(body), target, &Sign::Ended { uid }, &operation).await
     }
 
     /// Follows objects: one list now, then one watch per scope for as long as somebody waits for changes.
@@ -332,7 +378,12 @@ impl Cluster {
     /// The run whose id the writes carry.
     #[must_use]
     pub fn run(&self) -> RunId {
-        self.shared.run
+        self.shared.run.get()
+    }
+
+    /// From now on it works for this run.
+    pub fn set_run(&self, run: RunId) {
+        self.shared.run.set(run);
     }
 
     /// The next random number of the run: its id and how many were drawn decide it.
@@ -340,7 +391,7 @@ impl Cluster {
     pub fn draw(&self) -> u64 {
         let place = self.shared.drawn.get() + 1;
         self.shared.drawn.set(place);
-        self.shared.run.draw(place)
+        self.shared.run.get().draw(place)
     }
 
     /// Does nothing until then.
@@ -410,18 +461,12 @@ impl Cluster {
         &self.shared.wire
     }
 
-    /// The run, and the number of its next write, which is one on a machine.
-    pub(super) fn next_operation(&self) -> (RunId, u64) {
-        let number = self.shared.writes.get() + 1;
-        self.shared.writes.set(number);
-        (self.shared.run, number)
-    }
-
-    /// The stamp of the next write: `RUN/SEQ/EPOCH`. The epoch counts who held the run; it is 1 until runs can be resumed.
+    /// The stamp of the next write: `RUN/SEQ/EPOCH`. The epoch counts the processes that worked on the run.
     pub(super) fn next_op(&self) -> String {
         let seq = self.shared.writes.get() + 1;
         self.shared.writes.set(seq);
-        format!("{}/{seq}/1", self.shared.run)
+        let epoch = self.shared.keeper.borrow().as_ref().map_or(1, |keeper| keeper.epoch());
+        format!("{}/{seq}/{epoch}", self.shared.run.get())
     }
 
     pub(super) fn call(&self, verb: Verb, target: &Target, subresource: Option<&str>) -> Call {

@@ -10,11 +10,17 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use http::Request;
+use kube::client::Body;
 use tokio::task::JoinHandle;
+use tower::{BoxError, service_fn};
 
+use super::cancel::Cancel;
 use super::client::Cluster;
 use super::discovery::{self, Resource};
+use super::fence::Fence;
 use super::place::{Place, Server};
+use super::request::Act;
 use super::serve::{Front, Moves};
 use crate::base::clock::{Duration, TimeSource as _, between};
 use crate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
@@ -101,7 +107,7 @@ impl Cluster {
     /// When there is no port or no folder to be had; or what is wrong with the way to the cluster.
     pub async fn endpoint(&self) -> Result<Endpoint> {
         let folder = self.scratch()?;
-        let client = self.wire().client()?;
+        let client = fenced(self.wire().client()?, self.gate().fence().clone());
         let front = Front::bind(None).await?;
         let port = front.address().rsplit(':').next().unwrap_or_default().to_owned();
         let kubeconfig = File::write(folder.join(format!("kubeconfig-{port}")), front.kubeconfig(NAME).as_bytes())?;
@@ -141,6 +147,25 @@ impl Cluster {
     pub fn scratch(&self) -> Result<PathBuf> {
         self.shared.scratch.folder(&self.run().to_string())
     }
+}
+
+/// The same client, whose writes wait until the lock of the run lets them through: a child does not know why it is refused. The first
+/// Ctrl-C does not reach a child, so that it does not end the wait either.
+fn fenced(client: kube::Client, fence: Fence) -> kube::Client {
+    let service = service_fn(move |request: Request<Body>| {
+        let (client, fence) = (client.clone(), fence.clone());
+        async move {
+            let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+            if act.verb.is_write() {
+                fence.pass(&Cancel::new(), |_| ()).await?;
+            }
+            client.send(request).await.map_err(|error| match error {
+                kube::Error::Service(inner) => inner,
+                other => BoxError::from(other),
+            })
+        }
+    });
+    kube::Client::new(service, NAME)
 }
 
 /// A file with something to be kept to oneself; gone with this value.

@@ -1,25 +1,29 @@
 //! Running a command in a container of a pod, on a live or a simulated cluster.
 //!
-//! There is no shell in between, and a command is never sent again: nobody knows what its first half did. An end without a
-//! status is a lost connection, never success.
+//! There is no shell in between, and a command is not started again: nobody knows what its first half did. Only what was never begun,
+//! because the server was busy, was not reached or wanted other credentials, is sent again; and what only reads is, as any read. An end
+//! without a status is a lost connection, never success.
 
-use futures::future::OptionFuture;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::AttachParams;
+use kube::Resource as _;
+use kube::api::{AttachParams, Request};
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::cancel::Stage;
+use super::channels::converse;
 use super::client::{Cluster, Target};
 use super::error::Trouble;
-use super::request::{Call, Verb};
-use crate::base::clock::later;
+use super::request::{AGENT, Call, Verb};
+use crate::base::clock::{Duration, later};
 use crate::base::json::Value as Json;
-use crate::base::{Result, Span};
+use crate::base::{Error, Result, Span, Timestamp};
 
 /// What is kept of each output: the beginning.
 const KEPT: usize = 1 << 20;
+/// The first and the longest pause before a command that has not begun is sent again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// A command to be run in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,23 +57,7 @@ impl Cluster {
     /// `forbidden`; `unreachable` or `timeout` with `details.outcome` `unknown` when the end is not known. A command that fails
     /// is no error: see [`Executed::code`].
     pub async fn exec(&self, pod: &Target, command: &Command, limit: Span) -> Result<Executed> {
-        self.cancel().check()?;
-        let call = self.call(Verb::Create, pod, Some("exec"));
-        let server = self.wire().server();
-        let deadline = later(self.clock().now(), limit.as_duration());
-        let trouble = tokio::select! {
-            biased;
-            ran = self.run_command(pod, command) => match ran {
-                Ok(executed) => return Ok(executed),
-                Err(trouble) => trouble,
-            },
-            () = self.cancel().reached(Stage::Abandoned) => Trouble::Stopped,
-            parked = self.clock().park(Some(deadline)) => match parked {
-                Ok(_) => Trouble::Silent(limit),
-                Err(error) => Trouble::Error(error),
-            },
-        };
-        Err(trouble.into_error(&told(call, command), server))
+        self.executed(pod, command, limit, false).await
     }
 
     /// The same for a command of which the script says that it changes nothing: it is let through where only reads are allowed.
@@ -78,14 +66,62 @@ impl Cluster {
     /// As [`Cluster::exec`].
     pub async fn exec_reading(&self, pod: &Target, command: &Command, limit: Span) -> Result<Executed> {
         let _reading = self.gate().read_in(pod.namespace.as_deref().unwrap_or(self.namespace()), &pod.name);
-        self.exec(pod, command, limit).await
+        self.executed(pod, command, limit, true).await
+    }
+
+    async fn executed(&self, pod: &Target, command: &Command, limit: Span, reads: bool) -> Result<Executed> {
+        self.cancel().check()?;
+        if !reads {
+            self.pass_fence().await?;
+        }
+        let call = told(self.call(Verb::Create, pod, Some("exec")), command);
+        self.permitted(&call).await?;
+        let wire = self.wire();
+        let begun = self.clock().now();
+        let deadline = later(begun, limit.as_duration());
+        let (mut pause, mut renewed) = (PAUSES.0, false);
+        loop {
+            let trouble = match self.once(pod, command, limit, deadline).await {
+                Ok(executed) => return Ok(executed),
+                Err(trouble) => trouble,
+            };
+            // Who the server does not know has run nothing; a token may have expired.
+            if matches!(trouble, Trouble::Status { code: 401, .. }) && !renewed {
+                renewed = true;
+                wire.renew();
+                continue;
+            }
+            let wait = if reads { trouble.is_transient() } else { wire.again(&call, &trouble) };
+            let next = wait.map(|asked| later(self.clock().now(), asked.map_or(pause, Duration::from_secs)));
+            let Some(next) = next.filter(|next| *next < deadline) else {
+                let error = trouble.into_error(&call, wire.server());
+                return Err(if reads { error } else { unknown(error) });
+            };
+            wire.delayed(
+                &call,
+                begun,
+                format!("{}; trying again in {}", trouble.brief(), Span::between(self.clock().now(), next).rounded()),
+            );
+            wire.rest(next).await?;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// One try, until the deadline of all of them.
+    async fn once(&self, pod: &Target, command: &Command, limit: Span, deadline: Timestamp) -> Result<Executed, Trouble> {
+        tokio::select! {
+            biased;
+            ran = self.run_command(pod, command) => ran,
+            () = self.cancel().reached(Stage::Abandoned) => Err(Trouble::Stopped),
+            parked = self.clock().park(Some(deadline)) => Err(match parked {
+                Ok(_) => Trouble::Silent(limit),
+                Err(error) => Trouble::Error(error),
+            }),
+        }
     }
 
     async fn run_command(&self, pod: &Target, command: &Command) -> Result<Executed, Trouble> {
-        // Virtual time stands still until the stream holds it.
-        let busy = self.clock().busy();
         let client = self.wire().client().map_err(Trouble::Error)?;
-        let api: Api<Pod> = Api::namespaced(client, pod.namespace.as_deref().unwrap_or(self.namespace()));
         let params = AttachParams {
             container: command.container.clone(),
             stdin: command.stdin.is_some(),
@@ -93,34 +129,33 @@ impl Cluster {
             stderr: true,
             ..AttachParams::default()
         };
-        let mut process = api.exec(&pod.name, command.words.clone(), &params).await.map_err(of)?;
-        drop(busy);
-        let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
-        let input = async {
-            if let (Some(mut stdin), Some(text)) = (stdin, &command.stdin) {
-                // A command that does not read all of its input is not at fault.
-                stdin.write_all(text.as_bytes()).await.ok();
-                stdin.shutdown().await.ok();
-            }
-        };
-        // All at once: the library's pipes are small, and one that is not read holds up the others.
-        let status: OptionFuture<_> = process.take_status().into();
-        let answers = async { tokio::join!(keep(stdout), keep(stderr), status) };
-        tokio::pin!(answers);
-        let (stdout, stderr, status) = tokio::select! {
-            // A command that ends before it has read its input takes the rest of it along.
-            all = &mut answers => all,
-            () = input => answers.await,
-        };
-        let ended_without = || Trouble::Lost("the stream ended without a status of the command".to_owned());
-        let status = status.flatten().ok_or_else(ended_without)?;
-        let code = code(&document(&status)?)?;
+        let path = Pod::url_path(&(), Some(pod.namespace.as_deref().unwrap_or(self.namespace())));
+        let request = Request::new(path).exec(&pod.name, command.words.clone(), &params);
+        let mut request = request.map_err(|error| Trouble::Error(Error::internal("a command is no request").cause(error.to_string())))?;
+        drop(request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT)));
+        // Virtual time stands still until whoever answers has taken the request over.
+        drop(request.extensions_mut().insert(self.clock().busy()));
+        let connection = client.connect(request).await.map_err(of)?;
+        let ends = connection.supports_stream_close();
+        let said = converse(connection.into_stream(), command.stdin.as_deref(), ends, KEPT).await.map_err(Trouble::Lost)?;
+        let status =
+            serde_json::from_slice(&said.status).map_err(|error| Trouble::Strange(format!("the status of the command: {error}")))?;
+        let code = code(&status)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Executed { code, stdout: text(&stdout.0), stderr: text(&stderr.0), truncated: stdout.1 || stderr.1 })
+        Ok(Executed { code, stdout: text(&said.stdout), stderr: text(&said.stderr), truncated: said.truncated })
     }
 }
 
+/// A server or kubelet that failed does not say how far the command came.
+fn unknown(mut error: Error) -> Error {
+    if error.details.get("code").and_then(Json::as_u64).is_some_and(|code| (500..600).contains(&code) && code != 501) {
+        error.details["outcome"] = "unknown".into();
+    }
+    error
+}
+
 fn told(mut call: Call, command: &Command) -> Call {
+    call.doing = Some("running");
     call.about = format!("`{}` in {}", command.words.join(" "), call.about);
     call
 }
@@ -131,10 +166,15 @@ fn of(error: kube::Error) -> Trouble {
         kube::Error::Api(status) => {
             let code = status.code;
             match document(&status) {
-                Ok(status) => Trouble::Status { code, retry_after: None, status },
+                Ok(status) => {
+                    let retry_after = status.pointer("/details/retryAfterSeconds").and_then(Json::as_u64).filter(|seconds| *seconds > 0);
+                    Trouble::Status { code, retry_after, status }
+                }
                 Err(trouble) => trouble,
             }
         }
+        // It answered, and did not make a stream of it.
+        kube::Error::UpgradeConnection(error) => Trouble::Strange(error.to_string()),
         error => Trouble::of(error),
     }
 }
@@ -161,19 +201,6 @@ fn code(status: &Json) -> Result<i32, Trouble> {
             Err(Trouble::Status { code, retry_after: None, status: status.clone() })
         }
     }
-}
-
-/// Reads to the end and keeps the beginning; tells whether there was more.
-async fn keep(stream: Option<impl AsyncRead + Unpin>) -> (Vec<u8>, bool) {
-    let Some(mut stream) = stream else { return (Vec::new(), false) };
-    let (mut kept, mut more, mut buffer) = (Vec::new(), false, [0; 8 << 10]);
-    // A stream that breaks ends without a status, and that is the error.
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        let room = KEPT.saturating_sub(kept.len()).min(length);
-        kept.extend_from_slice(&buffer[..room]);
-        more |= room < length;
-    }
-    (kept, more)
 }
 
 #[cfg(test)]

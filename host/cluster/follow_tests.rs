@@ -91,7 +91,7 @@ fn server(turns: Vec<Turn>) -> Server {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let turns = Arc::new(Mutex::new(VecDeque::from(turns)));
     let (log, at) = (asked.clone(), clock.clone());
-    let connect = Box::new(move || {
+    let connect = Box::new(move |_: bool| {
         let (log, turns, at) = (log.clone(), turns.clone(), at.clone());
         Ok(kube::Client::new(
             service_fn(move |request: Request<Body>| {
@@ -112,7 +112,7 @@ fn server(turns: Vec<Turn>) -> Server {
         gate: Gate::new(Access::ReadWrite),
         recorder: Recorder::default(),
         label: Label { name: "double".to_owned(), simulated: false, plan: false },
-        run: RunId::generate(),
+        run: Cell::new(RunId::generate()),
         writes: Cell::new(0),
         drawn: std::cell::Cell::new(0),
         known: RefCell::new(discovery::built_in()),
@@ -121,6 +121,9 @@ fn server(turns: Vec<Turn>) -> Server {
         ways: None,
         on_machines: RefCell::default(),
         discovered: Cell::new(false),
+        keeper: RefCell::default(),
+        seen: RefCell::default(),
+        grantor: RefCell::default(),
     };
     Server { cluster: Cluster { shared: Rc::new(shared), namespace: "d".into() }, asked }
 }

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures::future::{BoxFuture, Either, Ready, ready};
-use http::{Request, Response};
+use futures::future::{BoxFuture, Either, FutureExt as _, Ready, ready};
+use http::{Request, Response, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
 use tower::{BoxError, Layer, Service};
 
+use super::fence::Fence;
+use super::permit::{Permit, Wanted};
 use super::request::{Act, Verb};
 use crate::base::{Clock, Error, Kind, Reason, Timestamp};
 
@@ -50,6 +52,10 @@ pub(crate) struct Gate {
     access: Arc<AtomicU8>,
     /// The pods, by namespace and name, in which a command may run although only reads are allowed: who sends it says that it reads.
     reading: Arc<Mutex<Vec<(String, String)>>>,
+    /// Whether the lock of the run lets anything be written.
+    fence: Fence,
+    /// What the run may do.
+    permit: Permit,
 }
 
 /// Lets one command through that only reads, until it is dropped.
@@ -70,7 +76,7 @@ impl Drop for Reading {
 
 impl Gate {
     pub(crate) fn new(access: Access) -> Gate {
-        let gate = Gate { access: Arc::new(AtomicU8::new(0)), reading: Arc::default() };
+        let gate = Gate { access: Arc::new(AtomicU8::new(0)), reading: Arc::default(), fence: Fence::default(), permit: Permit::default() };
         gate.set(access);
         gate
     }
@@ -87,6 +93,14 @@ impl Gate {
         }
     }
 
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
     /// Lets a command in this pod through where only reads are allowed.
     pub(crate) fn read_in(&self, namespace: &str, name: &str) -> Reading {
         let pod = (namespace.to_owned(), name.to_owned());
@@ -95,7 +109,7 @@ impl Gate {
     }
 
     /// Whether this may be sent now.
-    fn allows(&self, act: &Act) -> Result<(), Error> {
+    pub(super) fn allows(&self, act: &Act) -> Result<(), Error> {
         let access = self.access();
         if access == Access::ReadOnly
             && (act.group.as_str(), act.resource.as_str(), act.subresource.as_deref()) == ("", "pods", Some("exec"))
@@ -104,7 +118,8 @@ impl Gate {
         {
             return Ok(());
         }
-        access.allows(act)
+        access.allows(act)?;
+        if act.verb.is_write() { self.fence.check() } else { Ok(()) }
     }
 }
 
@@ -225,10 +240,28 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.gate.allows(&act_of(&request)) {
-            Ok(()) => Either::Right(self.inner.call(request)),
+        let act = act_of(&request);
+        match self.gate.allows(&act).and_then(|()| self.gate.permitted(&act, request)) {
+            Ok(request) => Either::Right(self.inner.call(request)),
             Err(error) => Either::Left(ready(Err(error.into()))),
         }
+    }
+}
+
+impl Gate {
+    /// Judges a request by the permissions, body included, and gives it back.
+    fn permitted(&self, act: &Act, request: Request<Body>) -> Result<Request<Body>, Error> {
+        if Permit::is_free(act) || !self.permit.is_watching() {
+            return Ok(request);
+        }
+        let (parts, body) = request.into_parts();
+        // Every request here was made whole before it is sent; a stream cannot be judged.
+        let body = body.collect_bytes().now_or_never().and_then(Result::ok);
+        let body = body.ok_or_else(|| Error::internal(format!("`{act}` has no body that could be judged")))?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        self.permit.admit(&Wanted::of(&parts.method, path, query, content_type, &body))?;
+        Ok(Request::from_parts(parts, Body::from(body.to_vec())))
     }
 }
 

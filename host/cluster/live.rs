@@ -4,14 +4,17 @@
 //! client itself is made when it is first needed: it reads certificates and runs credential plugins.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use tower::util::option_layer;
+use tower::util::{BoxCloneService, option_layer};
 use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::cancel::Cancel;
@@ -38,6 +41,19 @@ pub struct LiveOptions {
     pub context: Option<String>,
 }
 
+impl LiveOptions {
+    /// The kubeconfigs that count, whether they are there or not.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        if let Some(path) = &self.kubeconfig {
+            return vec![path.clone()];
+        }
+        let listed = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+        listed.map_or_else(|| home().into_iter().collect(), |listed| std::env::split_paths(&listed).collect())
+    }
+}
+
 /// A live cluster that was found and not yet contacted.
 pub(super) struct Live {
     config: kube::Config,
@@ -47,7 +63,14 @@ pub(super) struct Live {
     plugin: Option<String>,
     /// Whether each request makes a connection of its own.
     unpooled: bool,
+    /// Connections with the credentials that they were made with, and the thread whose runtime drives them. A plan and its run share
+    /// them: one handshake, and one run of a credential plugin. Who renews a lock on another thread does not: a connection stands still
+    /// while the thread that drives it is busy.
+    stack: Mutex<Option<(ThreadId, Stack)>>,
 }
+
+/// What is beneath our layers: the server's address, credentials, and a pool of connections.
+type Stack = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
 
 impl Live {
     /// Finds the cluster.
@@ -60,7 +83,12 @@ impl Live {
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &chosen)
             .await
             .map_err(|error| Error::usage(format!("context `{name}` of kubeconfig `{files}` cannot be used")).cause(texts(&error)))?;
-        Ok(Live { config: ours(config), name, plugin, unpooled: false })
+        Ok(Live { config: ours(config), name, plugin, unpooled: false, stack: Mutex::default() })
+    }
+
+    /// The credential plugin that will be run, as a person would type it.
+    pub(super) fn plugin(&self) -> Option<&str> {
+        self.plugin.as_deref()
     }
 
     /// The address, for messages.
@@ -73,22 +101,42 @@ impl Live {
         self.config.default_namespace.clone()
     }
 
-    /// A client, through the layers. Must be called inside the runtime that will drive it.
-    pub(super) fn client(&self, layers: &Layers) -> Result<kube::Client> {
-        if let Some(plugin) = &self.plugin {
-            tracing::info!(target: "lockgate::cluster", "credential plugin: {plugin}");
-        }
+    /// A client, through the layers; `anew` with credentials that are asked for anew. Must be called inside the runtime that will
+    /// drive it, which is one and the same for all clients of a thread.
+    pub(super) fn client(&self, layers: &Layers, anew: bool) -> Result<kube::Client> {
         let client = if self.config.proxy_url.is_some() {
+            self.signs_in();
             ClientBuilder::try_from(self.config.clone()).map(|builder| builder.with_layer(layers).build())
         } else {
-            self.direct(layers)
+            self.direct(anew).map(|stack| ClientBuilder::new(stack, self.namespace()).with_layer(layers).build())
         };
         client.map_err(|error| self.cannot_connect(&error))
     }
 
-    /// The client for an API server that is reached without a proxy. The library's own leaves Nagle's algorithm on, with which
-    /// each first request on a connection, and each with a body, waits 40 ms for an acknowledgement.
-    fn direct(&self, layers: &Layers) -> kube::Result<kube::Client> {
+    fn signs_in(&self) {
+        if let Some(plugin) = &self.plugin {
+            tracing::info!(target: "lockgate::cluster", "credential plugin: {plugin}");
+        }
+    }
+
+    /// The way to an API server that is reached without a proxy, made when it is first needed.
+    fn direct(&self, anew: bool) -> kube::Result<Stack> {
+        let here = thread::current().id();
+        let mut known = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, stack)) = known.as_ref().filter(|(thread, _)| *thread == here && !anew) {
+            return Ok(stack.clone());
+        }
+        let made = self.stack()?;
+        if known.as_ref().is_none_or(|(thread, _)| *thread == here) {
+            *known = Some((here, made.clone()));
+        }
+        Ok(made)
+    }
+
+    /// Makes it. The library's own leaves Nagle's algorithm on, with which each first request on a connection, and each with a body,
+    /// waits 40 ms for an acknowledgement.
+    fn stack(&self) -> kube::Result<Stack> {
+        self.signs_in();
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -98,8 +146,7 @@ impl Live {
             HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(if self.unpooled { 0 } else { usize::MAX }).build(connector);
         let service = self.config.extra_headers_layer()?.layer(client.map_err(BoxError::from));
         let service = option_layer(self.config.auth_layer()?).layer(service);
-        let service = self.config.base_uri_layer().layer(service);
-        Ok(ClientBuilder::new(service, self.namespace()).with_layer(layers).build())
+        Ok(BoxCloneService::new(self.config.base_uri_layer().layer(service)))
     }
 
     /// The ways to single API servers of the cluster, for reading.
@@ -109,7 +156,7 @@ impl Live {
         Box::new(move |address| {
             let Some(one) = live.one(address)? else { return Ok(None) };
             let (layers, server) = (Layers { gate: Gate::new(Access::ReadOnly), ..layers.clone() }, one.server());
-            Ok(Some(Wire::new(Box::new(move || one.client(&layers)), server, Clock::real(), cancel.clone(), limits)))
+            Ok(Some(Wire::new(Box::new(move |anew| one.client(&layers, anew)), server, Clock::real(), cancel.clone(), limits)))
         })
     }
 
@@ -119,7 +166,7 @@ impl Live {
         let mut config = self.config.clone();
         let Some(address) = address else {
             let direct = config.proxy_url.is_none();
-            return Ok(direct.then(|| Live { config, name: self.name.clone(), plugin: self.plugin.clone(), unpooled: true }));
+            return Ok(direct.then(|| self.alone(config)));
         };
         let checked = (config.root_cert.is_some() || config.root_cert_file.is_some()) && !config.accept_invalid_certs;
         if !checked || config.proxy_url.is_some() || config.cluster_url.scheme_str() != Some("https") {
@@ -130,7 +177,12 @@ impl Live {
         })?;
         config.tls_server_name = Some(SERVICE.to_owned());
         config.connect_timeout = Some(NEAR);
-        Ok(Some(Live { config, name: self.name.clone(), plugin: self.plugin.clone(), unpooled: true }))
+        Ok(Some(self.alone(config)))
+    }
+
+    /// The same with another configuration, over connections of its own.
+    fn alone(&self, config: kube::Config) -> Live {
+        Live { config, name: self.name.clone(), plugin: self.plugin.clone(), unpooled: true, stack: Mutex::default() }
     }
 
     fn cannot_connect(&self, error: &kube::Error) -> Error {
@@ -275,5 +327,64 @@ fn in_cluster(context: Option<&str>) -> Result<Live> {
     }
     let config = kube::Config::incluster()
         .map_err(|error| none().cause(format!("and the service account of this pod cannot be used: {}", texts(&error))))?;
-    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None, unpooled: false })
+    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None, unpooled: false, stack: Mutex::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A kubeconfig whose credential plugin writes a line for each of its runs, and how many there were.
+    struct Plugin {
+        folder: tempfile::TempDir,
+        live: Arc<Live>,
+    }
+
+    impl Plugin {
+        async fn new() -> Plugin {
+            let folder = tempfile::TempDir::new().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            let token = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}"#;
+            std::fs::write(path("plugin"), format!("#!/bin/sh\necho run >> {}\necho '{token}'\n", path("runs").display())).unwrap();
+            std::fs::set_permissions(path("plugin"), std::fs::Permissions::from_mode(0o755)).unwrap();
+            let text = format!(
+                "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+                 clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true}}}}]\n\
+                 users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: '{}', interactiveMode: Never}}}}}}]\n",
+                path("plugin").display()
+            );
+            std::fs::write(path("kubeconfig"), text).unwrap();
+            let options = LiveOptions { kubeconfig: Some(path("kubeconfig")), context: None };
+            let live = Arc::new(Live::find(&options).await.unwrap());
+            Plugin { folder, live }
+        }
+
+        fn runs(&self) -> usize {
+            std::fs::read_to_string(self.folder.path().join("runs")).unwrap_or_default().lines().count()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_signs_in_once_and_again_when_it_must() {
+        let plugin = Plugin::new().await;
+        assert_eq!(plugin.runs(), 0, "nothing is asked before it is needed");
+        drop(plugin.live.direct(false).unwrap());
+        let once = plugin.runs();
+        assert!(once > 0);
+        drop(plugin.live.direct(false).unwrap());
+        assert_eq!(plugin.runs(), once, "a plan's credentials and connections are the run's");
+        drop(plugin.live.direct(true).unwrap());
+        assert_eq!(plugin.runs(), 2 * once, "what the server does not take any more is asked for anew");
+        let live = plugin.live.clone();
+        let other = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { live.direct(false).map(drop) })
+        });
+        other.join().unwrap().unwrap();
+        assert_eq!(plugin.runs(), 3 * once, "another thread has its own");
+        drop(plugin.live.direct(false).unwrap());
+        assert_eq!(plugin.runs(), 3 * once);
+    }
 }

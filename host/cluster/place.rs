@@ -86,16 +86,16 @@ impl Server {
         }
     }
 
-    fn wire(&self, layers: Layers, cancel: Cancel, limits: Limits) -> Wire {
+    pub(super) fn wire(&self, layers: Layers, cancel: Cancel, limits: Limits) -> Wire {
         let clock = layers.clock.clone();
         match self.clone() {
             Server::Live(live) => {
                 let server = live.server();
                 let neighbour = live.neighbours(layers.clone(), cancel.clone());
-                Wire::new(Box::new(move || live.client(&layers)), server, clock, cancel, limits).with_neighbours(neighbour)
+                Wire::new(Box::new(move |anew| live.client(&layers, anew)), server, clock, cancel, limits).with_neighbours(neighbour)
             }
             Server::StandIn(simulation) => {
-                let connect = Box::new(move || Ok(sim::client(&simulation, &layers)));
+                let connect = Box::new(move |_: bool| Ok(sim::client(&simulation, &layers)));
                 Wire::new(connect, "https://stand-in".to_owned(), clock, cancel, limits)
             }
         }
@@ -121,27 +121,34 @@ struct Parts {
 impl Parts {
     fn cluster(self) -> Cluster {
         let gate = Gate::new(self.access);
+        if self.label.plan {
+            gate.permit().trace();
+        }
         let layers = Layers { gate: gate.clone(), recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.label.plan };
         let name = "the simulated cluster".to_owned();
         let wire = match self.place.clone() {
             Place::Server(server) => server.wire(layers, self.cancel, self.limits),
             Place::Simulated(simulation) => {
-                let connect = Box::new(move || Ok(sim::client(&simulation, &layers)));
+                let connect = Box::new(move |_: bool| Ok(sim::client(&simulation, &layers)));
                 Wire::new(connect, name, self.clock, self.cancel, self.limits)
             }
             Place::Copy(overlay) => {
-                let connect = Box::new(move || Ok(overlay::client(&overlay, &layers)));
+                let connect = Box::new(move |_: bool| Ok(overlay::client(&overlay, &layers)));
                 Wire::new(connect, name, self.clock, self.cancel, self.limits)
             }
         };
+        let wire = wire.with_fence(gate.fence().clone());
         let shared = Shared {
             place: self.place,
             wire,
             gate,
             recorder: self.recorder,
             label: self.label,
-            run: self.run,
+            run: Cell::new(self.run),
             writes: Cell::new(0),
+            keeper: RefCell::default(),
+            grantor: RefCell::default(),
+            seen: RefCell::default(),
             drawn: Cell::new(0),
             known: RefCell::new(discovery::built_in()),
             discovered: Cell::new(false),
@@ -163,6 +170,13 @@ impl Cluster {
         let simulation = Simulation::new(sim);
         let clock = simulation.clock();
         Cluster::build(Place::Simulated(simulation), true, Access::ReadWrite, clock, DEFAULT_NAMESPACE, None, options)
+    }
+
+    /// Another way to a simulated cluster, as another process has one: with guard, record and clock of its own.
+    #[must_use]
+    pub fn beside(simulation: &Simulation, options: Options) -> Cluster {
+        let clock = simulation.clock();
+        Cluster::build(Place::Simulated(simulation.clone()), true, Access::ReadWrite, clock, DEFAULT_NAMESPACE, None, options)
     }
 
     /// A live cluster. Read-only until [`Cluster::set_access`] opens it. Nothing is contacted here.
@@ -212,6 +226,21 @@ impl Cluster {
         .cluster()
     }
 
+    /// A simulated cluster in the place of an API server, whose plans read from it as from one; `None` for everything else.
+    #[must_use]
+    pub fn as_server(&self) -> Option<Cluster> {
+        let Place::Simulated(simulation) = &self.shared.place else { return None };
+        let options = Options {
+            namespace: Some(self.namespace().to_owned()),
+            cancel: self.cancel().clone(),
+            limits: self.wire().limits(),
+            helm: self.shared.helm.clone(),
+            ..Options::new(self.run())
+        };
+        let (place, clock) = (Place::Server(Server::StandIn(simulation.clone())), simulation.clock());
+        Some(Cluster::build(place, false, Access::ReadOnly, clock, DEFAULT_NAMESPACE, Some(self.label().name), options))
+    }
+
     /// The twin that a plan works on: a copy of the simulated cluster, or a copy that reads from the live one as it needs.
     /// What is written there stays there. It starts with its own record of requests, may read and write, and shares run,
     /// namespace and the switch that stops it.
@@ -259,6 +288,26 @@ impl Cluster {
         .cluster()
     }
 
+    /// The same cluster to look at beside a run: for reading only, with a record and a guard of its own.
+    #[must_use]
+    pub fn aside(&self) -> Cluster {
+        Parts {
+            place: self.shared.place.clone(),
+            label: self.label(),
+            clock: self.clock().clone(),
+            namespace: self.namespace().to_owned(),
+            access: Access::ReadOnly,
+            recorder: Recorder::default(),
+            run: self.run(),
+            cancel: self.cancel().clone(),
+            limits: self.wire().limits(),
+            scratch: self.shared.scratch.clone(),
+            helm: self.shared.helm.clone(),
+            ways: self.shared.ways.clone(),
+        }
+        .cluster()
+    }
+
     /// The simulated cluster behind this one; `None` for a live cluster.
     #[must_use]
     pub fn simulation(&self) -> Option<Simulation> {
@@ -266,6 +315,15 @@ impl Cluster {
             Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => Some(simulation.clone()),
             Place::Copy(overlay) => Some(overlay.simulation().clone()),
             Place::Server(Server::Live(_)) => None,
+        }
+    }
+
+    /// The command that signs in to a live cluster, when its kubeconfig names one.
+    #[must_use]
+    pub fn signs_in_by(&self) -> Option<String> {
+        match &self.shared.place {
+            Place::Server(Server::Live(live)) => live.plugin().map(str::to_owned),
+            Place::Server(Server::StandIn(_)) | Place::Simulated(_) | Place::Copy(_) => None,
         }
     }
 

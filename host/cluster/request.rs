@@ -12,6 +12,9 @@ use crate::base::{Error, Result};
 /// The field manager of every write and the first part of the user agent.
 pub const MANAGER: &str = "lockgate";
 
+/// The `User-Agent` of every request.
+pub(crate) const AGENT: &str = concat!("lockgate/", env!("CARGO_PKG_VERSION"));
+
 /// What a request does, in the words of Kubernetes' authorisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -311,7 +314,7 @@ impl Call {
             .method(self.method())
             .uri(self.uri())
             .header(http::header::ACCEPT, self.accept)
-            .header(http::header::USER_AGENT, concat!("lockgate/", env!("CARGO_PKG_VERSION")));
+            .header(http::header::USER_AGENT, AGENT);
         if !body.is_empty() {
             builder = builder.header(http::header::CONTENT_TYPE, self.content_type);
         }

@@ -11,6 +11,7 @@ use crate::base::json::{Map, Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result};
 
 use super::client::{Cluster, Target};
+use super::keep::{Key, Operation, Sign};
 use super::op::OP_ANNOTATION;
 use super::request::{Call, PatchType};
 
@@ -20,20 +21,6 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 /// A pod with two budgets, in the server's words (`pkg/registry/core/pod/storage/eviction.go`): no try will change that.
 const TWO_BUDGETS: &str = "more than one PodDisruptionBudget";
-
-/// How a write shows that it was made.
-#[derive(Clone, Debug)]
-pub(super) enum Sign {
-    /// By its stamp in the object's annotations.
-    Stamp(String),
-    /// By the fields that it set: for subresources, which have no place for a stamp.
-    Fields(Json),
-    /// By the end of the object: it is gone, another one of that name is there, or it is on its way out.
-    Ended {
-        /// Which object it was; `None` when the caller does not know.
-        uid: Option<String>,
-    },
-}
 
 /// What one read says about a write.
 enum Seen {
@@ -49,7 +36,17 @@ impl Cluster {
     /// # Errors
     /// Those of the server. `details.outcome` is `unknown` when nobody could tell whether it was made, and `not_made` when it was
     /// looked at and was not.
-    pub(super) async fn settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Arc<Json>> {
+    pub(super) async fn settled(&self, call: Call, target: &Target, sign: &Sign, operation: &Operation) -> Result<Arc<Json>> {
+        self.permitted(&call).await?;
+        if let Some(answer) = self.intend(&call, target, sign, operation).await? {
+            return Ok(answer);
+        }
+        let result = self.sent_and_settled(call, target, sign).await;
+        self.became(operation, &result)?;
+        result
+    }
+
+    async fn sent_and_settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Arc<Json>> {
         let begun = self.clock().now();
         let deadline = later(begun, self.wire().limits().write.as_duration());
         let mut pause = PAUSE;
@@ -86,17 +83,28 @@ impl Cluster {
         Err(Error::internal("a write was neither made nor refused"))
     }
 
+    /// Whether a write of the record was made: the object as it is now, when it was.
+    ///
+    /// # Errors
+    /// Of the read.
+    pub(super) async fn looked(&self, target: &Target, subresource: Option<&str>, sign: &Sign) -> Result<Option<Arc<Json>>> {
+        Ok(match self.look(target, subresource, sign).await? {
+            Seen::Made(now) => Some(now),
+            Seen::NotMade(_) => None,
+        })
+    }
+
     async fn look(&self, target: &Target, subresource: Option<&str>, sign: &Sign) -> Result<Seen> {
         let found = match sign {
-            Sign::Fields(_) => self.get_part(target, subresource).await.map(Some),
-            Sign::Stamp(_) | Sign::Ended { .. } => self.find(target).await,
+            Sign::Fields(_) => self.as_it_is(target, subresource).await.map(Some),
+            Sign::Stamp(_) | Sign::Ended { .. } | Sign::Elsewhere => self.find_live(target, None).await,
         }?;
         let made = match (sign, &found) {
             (Sign::Stamp(stamp), Some(now)) => {
                 now.pointer("/metadata/annotations").and_then(|all| all.get(OP_ANNOTATION)).is_some_and(|at| at == stamp.as_str())
             }
             (Sign::Fields(fields), Some(now)) => contains(now, fields),
-            (Sign::Stamp(_) | Sign::Fields(_), None) => false,
+            (Sign::Stamp(_) | Sign::Fields(_), None) | (Sign::Elsewhere, _) => false,
             (Sign::Ended { uid }, Some(now)) => {
                 let other = uid.as_ref().is_some_and(|uid| now["metadata"]["uid"] != uid.as_str());
                 other || now.pointer("/metadata/deletionTimestamp").is_some()
@@ -126,7 +134,8 @@ impl Cluster {
         });
         let mut call = self.call(super::request::Verb::Create, pod, Some("eviction")).body(body);
         call.about = format!("the eviction of {}", call.about);
-        self.settled(call, pod, &Sign::Ended { uid: Some(uid.to_owned()) }).await
+        let operation = self.begin_write(Key::of("evict", pod, Some(uid)));
+        self.settled(call, pod, &Sign::Ended { uid: Some(uid.to_owned()) }, &operation).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The simulated cluster as a service: what is asked of `kube::Client` lands in [`lockgate_sim::Cluster`].
 
-mod deliver;
+pub(super) mod deliver;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -293,8 +293,7 @@ impl Service<Request<Body>> for SimService {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let simulation = self.simulation.clone();
         if request.headers().contains_key(header::UPGRADE) {
-            // A participant of its own holds virtual time for as long as the stream has something to do.
-            return Box::pin(upgrade::in_process(simulation, self.clock.join(), request));
+            return Box::pin(upgrade::in_process(simulation, self.clock.clone(), request));
         }
         Box::pin(async move {
             // Held until the answer is there; the caller goes on in the same poll.

@@ -3,7 +3,7 @@
 //! A library that upgrades a connection needs a connection. In process that is a pipe with an HTTP server at one end and a
 //! client at the other: the same code as over the socket, and what `kube` and real clients see is the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -21,7 +21,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower::BoxError;
 
 use super::channels::{self, Hold};
+use super::serve::Still;
+use super::sim::deliver::Break;
 use super::sim::{Reply, Simulation, to_sim};
+use crate::base::clock::Busy;
 use crate::base::{Clock, Result};
 
 /// Bytes that wait in the pipe of a stream in this process.
@@ -30,13 +33,27 @@ const PIPE: usize = 64 << 10;
 /// The versions of the stream protocol, best first. Version 5 can say that standard input has ended.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
-/// Sends a request that wants a stream through a connection of its own inside this process.
-pub(super) async fn in_process(simulation: Simulation, clock: Clock, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
+/// Answers a request that wants a stream; the stream itself goes through a connection of its own inside this process.
+pub(super) async fn in_process(simulation: Simulation, clock: Clock, mut request: Request<Body>) -> Result<Response<Reply>, BoxError> {
+    let mut still = Some((request.extensions_mut().remove::<Busy>(), request.extensions_mut().remove::<Still>()));
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
+    let asked = match to_sim(Request::from_parts(parts.clone(), Body::from(body.clone()))).await {
+        Ok(asked) => asked,
+        Err(refusal) => return simulation.respond(*refusal),
+    };
+    let answer = simulation.deliver_to(&asked, &mut still).await?;
+    if answer.extensions().get::<Arc<Exec>>().is_none() {
+        return Ok(answer);
+    }
+    // A participant of its own holds virtual time for as long as the stream has something to do.
+    let clock = clock.join();
+    drop(still);
     let (near, far) = tokio::io::duplex(PIPE);
+    let answer = Mutex::new(Some((answer, clock)));
     let service = service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response<Reply>, BoxError>> {
-        Box::pin(serve(simulation.clone(), clock.clone(), request))
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(std::future::ready(serve(&simulation, answer, request)))
     });
     let server = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).with_upgrades();
     // Both ends stop when the stream is over or the other side is gone; what went wrong is told by the answer.
@@ -55,16 +72,14 @@ pub(super) async fn in_process(simulation: Simulation, clock: Clock, request: Re
 }
 
 /// The far end of [`in_process`].
-async fn serve(simulation: Simulation, clock: Clock, mut request: Request<Incoming>) -> Result<Response<Reply>, BoxError> {
+fn serve(
+    simulation: &Simulation,
+    answer: Option<(Response<Reply>, Clock)>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Reply>, BoxError> {
+    let (answer, clock) = answer.ok_or("a connection carries one stream")?;
     let on = hyper::upgrade::on(&mut request);
-    let headers = request.headers().clone();
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
-    let answer = match to_sim(Request::from_parts(parts, Body::from(body))).await {
-        Ok(request) => simulation.answer(&request)?,
-        Err(refusal) => simulation.respond(*refusal)?,
-    };
-    switch(&simulation, on, &headers, answer, || Hold::Clock(clock))
+    switch(simulation, on, request.headers(), answer, || Hold::Clock(clock))
 }
 
 /// Makes a stream of an answer that is one; every other answer goes through as it is.
@@ -81,10 +96,11 @@ pub(super) fn switch(
         Err(status) => return simulation.respond(SimResponse::from(status)),
     };
     let (simulation, hold) = (simulation.clone(), hold());
+    let ends = answer.extensions_mut().remove::<Break>();
     drop(tokio::spawn(async move {
         // A client that does not take the stream is gone: there is nobody to be told.
         if let Ok(upgraded) = on.await {
-            channels::carry(TokioIo::new(upgraded), &exec, &simulation, hold).await.ok();
+            channels::carry(TokioIo::new(upgraded), &exec, &simulation, hold, ends).await.ok();
         }
     }));
     Ok(Response::builder()

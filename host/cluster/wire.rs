@@ -20,6 +20,7 @@ use std::sync::Arc;
 use super::at_hand::AtHand;
 use super::cancel::{Cancel, Stage};
 use super::error::{Trouble, chain};
+use super::fence::Fence;
 use super::request::{Call, Verb};
 use crate::base::clock::{Duration, Reached, later, wall};
 use crate::base::{Clock, Error, Reason, Result, Span, Timestamp};
@@ -59,7 +60,8 @@ pub struct Delay {
     pub waited: Span,
 }
 
-type Connect = Box<dyn Fn() -> Result<kube::Client> + Send + Sync>;
+/// Makes a client; told whether it had made one before, whose credentials are not good any more.
+type Connect = Box<dyn Fn(bool) -> Result<kube::Client> + Send + Sync>;
 /// Makes a way to the same cluster over connections of its own: to the server at an address, or to any.
 pub(super) type Neighbour = Box<dyn Fn(Option<&str>) -> Result<Option<Wire>> + Send + Sync>;
 
@@ -67,7 +69,10 @@ pub(super) type Neighbour = Box<dyn Fn(Option<&str>) -> Result<Option<Wire>> + S
 pub(crate) struct Wire {
     connect: Connect,
     neighbour: Option<Neighbour>,
+    fence: Fence,
     client: Mutex<Option<kube::Client>>,
+    /// Whether there was a client before.
+    connected: AtomicBool,
     server: String,
     clock: Clock,
     cancel: Cancel,
@@ -96,7 +101,9 @@ impl Wire {
         Wire {
             connect,
             neighbour: None,
+            fence: Fence::default(),
             client: Mutex::new(None),
+            connected: AtomicBool::new(false),
             server,
             clock,
             cancel,
@@ -110,6 +117,11 @@ impl Wire {
     /// The same with a way to single servers of the cluster.
     pub(super) fn with_neighbours(self, neighbour: Neighbour) -> Wire {
         Wire { neighbour: Some(neighbour), ..self }
+    }
+
+    /// The same, whose writes wait at this fence.
+    pub(super) fn with_fence(self, fence: Fence) -> Wire {
+        Wire { fence, ..self }
     }
 
     /// A way to the server at this address, or over new connections to any; `None` where servers cannot be told apart.
@@ -169,7 +181,7 @@ impl Wire {
         if let Some(client) = client.as_ref().filter(valid) {
             return Ok(client.clone());
         }
-        let made = (self.connect)()?;
+        let made = (self.connect)(self.connected.swap(true, Ordering::Relaxed))?;
         *client = Some(made.clone());
         Ok(made)
     }
@@ -220,11 +232,16 @@ impl Wire {
         self.cancel.check()?;
         let write = call.writes();
         let limit = if write { self.limits.write } else { self.limits.read };
-        let begun = self.clock.now();
-        let deadline = later(begun, limit.as_duration());
+        let mut begun = self.clock.now();
+        let mut deadline = later(begun, limit.as_duration());
         let mut pause = FIRST_PAUSE;
         let mut renewed = false;
         loop {
+            // Time at the fence is none of the request's.
+            if write && self.fence.pass(&self.cancel, |state| self.delayed(call, begun, state)).await? {
+                begun = self.clock.now();
+                deadline = later(begun, limit.as_duration());
+            }
             let trouble = match self.once(call, limit, begun, deadline).await {
                 Ok(got) => return Ok(got),
                 Err(trouble) => trouble,
@@ -232,7 +249,7 @@ impl Wire {
             // A token may have expired in the middle: once, the credentials are asked for anew.
             if matches!(trouble, Trouble::Status { code: 401, .. }) && !renewed && self.contacted.load(Ordering::Relaxed) {
                 renewed = true;
-                *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.renew();
                 continue;
             }
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
@@ -245,6 +262,11 @@ impl Wire {
             self.rest(next).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Asks for the credentials anew before the next request.
+    pub(super) fn renew(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Does nothing until then.
@@ -260,7 +282,7 @@ impl Wire {
     }
 
     /// Whether to send it again, and after how many seconds if the server said so.
-    fn again(&self, call: &Call, trouble: &Trouble) -> Option<Option<u64>> {
+    pub(super) fn again(&self, call: &Call, trouble: &Trouble) -> Option<Option<u64>> {
         let asked = trouble.is_transient()?;
         // A server that never answered is more likely a wrong address than a restart: say so at once.
         let known = self.contacted.load(Ordering::Relaxed);
@@ -380,8 +402,9 @@ async fn whole(response: Response<Body>) -> Result<Response<Bytes>, Trouble> {
     Ok(Response::from_parts(parts, bytes))
 }
 
-/// Whether an error of [`Wire`] may go away by itself, for those who wait for longer than one request.
-pub(crate) fn may_recover(error: &Error) -> bool {
+/// Whether an error of a request may go away by itself, for those who wait for longer than one request.
+#[must_use]
+pub fn may_recover(error: &Error) -> bool {
     match error.reason {
         Reason::Unreachable | Reason::Timeout => true,
         _ => error.details.get("code").and_then(Json::as_u64) == Some(429),

@@ -41,7 +41,7 @@ fn server(script: &[Deed]) -> Server {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let script = Arc::new(Mutex::new(VecDeque::from(script.to_vec())));
     let (times, at) = (seen.clone(), clock.clone());
-    let connect = Box::new(move || {
+    let connect = Box::new(move |_: bool| {
         let (times, at, script) = (times.clone(), at.clone(), script.clone());
         Ok(kube::Client::new(
             service_fn(move |request: Request<Body>| {

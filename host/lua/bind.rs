@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use crate::base::json::Value as Json;
 use futures::channel::oneshot;
@@ -141,7 +142,7 @@ fn drive(
     }
     loop {
         let step = runtime.block_on(poll_fn(|context| {
-            if let Poll::Ready(result) = verb.as_mut().poll(context) {
+            if let Poll::Ready(result) = polled(&mut verb, context) {
                 return Poll::Ready(Step::Done(Box::new(result)));
             }
             show();
@@ -160,6 +161,23 @@ fn drive(
             }
         }
     }
+}
+
+/// Polls a verb. A fault in it ends the call, not the process: the record has to say that nobody knows what became of it.
+fn polled(verb: &mut LocalBoxFuture<'static, Result<Done>>, context: &mut Context<'_>) -> Poll<Result<Done>> {
+    match catch_unwind(AssertUnwindSafe(|| verb.as_mut().poll(context))) {
+        Ok(polled) => polled,
+        Err(thrown) if thrown.is::<&str>() || thrown.is::<String>() => Poll::Ready(Err(panicked())),
+        // What is no text was thrown on purpose, by who catches it.
+        Err(thrown) => resume_unwind(thrown),
+    }
+}
+
+/// The error of a call in which lockgate itself failed. No script holds it, and for a journal the call is one that was interrupted.
+fn panicked() -> Error {
+    Error::new(Kind::Internal, Reason::Interrupted, "a fault of lockgate itself; what the call has done is unknown")
+        .details(crate::base::json::json!({ "outcome": "unknown" }))
+        .hint("please report it; a run with a journal can be resumed, and looks first at what was done")
 }
 
 /// Functions of the script that a verb wants called.
@@ -312,4 +330,32 @@ pub(crate) fn print(core: &Rc<Core>, lua: &Lua, arguments: &MultiValue) -> Resul
     let text = arguments.front().map(LuaValue::to_string).transpose().map_err(fault)?.unwrap_or_default();
     session.cx.talk.note(&text);
     Ok(MultiValue::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll(verb: LocalBoxFuture<'static, Result<Done>>) -> Poll<Result<Done>> {
+        let mut verb = verb;
+        polled(&mut verb, &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_fault_of_ours_in_a_verb_is_an_error_that_no_script_holds_and_that_says_so() {
+        let Poll::Ready(Err(error)) = poll(Box::pin(async { panic!("a bug in {}", "a verb") })) else { panic!("no error") };
+        assert_eq!((error.kind, error.kind.exit_code(), error.is_stop()), (Kind::Internal, 1, true));
+        assert_eq!(error.details["outcome"], "unknown");
+        assert!(error.hint.as_deref().unwrap().contains("resumed"));
+    }
+
+    #[test]
+    fn what_is_thrown_on_purpose_goes_through() {
+        struct Thrown;
+        let caught = catch_unwind(|| poll(Box::pin(async { panic_any(Thrown) })).is_ready());
+        assert!(caught.unwrap_err().is::<Thrown>());
+    }
 }

@@ -54,6 +54,8 @@ pub(super) fn declaring() -> impl Iterator<Item = &'static str> {
 }
 
 const IMPACT: &str = "\"none\" | \"restarts\" | \"degraded\" | \"outage\"";
+const EACH: &str = "{ any } | () -> { any }";
+const BATCH: &str = "{ serial: (number | string)?, ramp: { number | string }?, max_failures: number? } | () -> any";
 const PARAM_TYPE: &str = "\"string\" | \"boolean\" | \"integer\" | \"number\" | \"version\" | \"image\" | \"duration\" \
                           | \"quantity\" | \"list\" | \"map\" | \"choice\" | \"manifests\" | \"secret\"";
 
@@ -111,17 +113,59 @@ pub static WORDS: &[Word] = &[
         doc: "Declares a step. Steps run in the order of the file, each from a fresh load of it; what a later one needs goes into \
               `state`.",
         fields: &[
-            must("title", "string | () -> string", "What it does."),
-            must("run", "() -> ...any", "Does it."),
-            may("verify", "() -> ...any", "Raises, or returns `false`, unless it is done. Read-only."),
+            must("title", "string | (item: any) -> string", "What it does."),
+            must("run", "(item: any) -> ...any", "Does it."),
+            may("verify", "(item: any) -> ...any", "Raises, or returns `false`, unless it is done. Read-only."),
             may(
                 "recover",
-                "(err: Failure) -> (boolean | \"again\")?",
+                "(err: Failure, item: any) -> (boolean | \"again\")?",
                 "Asked once about an error of `run` or `verify`: `false` declines, nothing has `verify` judge, `\"again\"` enters \
                  `run` again, where calls that are over give their recorded results.",
             ),
-            may("when", "() -> (boolean, string?)", "Whether it is needed at all, and why not."),
+            may("when", "(item: any) -> (boolean, string?)", "Whether it is needed at all, and why not. Asked once."),
+            may("each", EACH, "The items for which it is done, one after the other: names, or tables with an `id`. Frozen when first asked."),
+            may("batch", BATCH, "How many items at once: `{ serial = 2 }`, `{ ramp = { 1, \"10%\" }, max_failures = 0 }`. Default: one."),
+            may("gate", "string | (item: any) -> string?", "A question that is always asked before it, also with `--yes`."),
             may("irreversible", "string", "Why it cannot be taken back, when it cannot."),
+            may("rollback", "(item: any) -> ...any", "Takes it back, in place of the recorded inverses: only for what the host cannot invert."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "group",
+        id: true,
+        doc: "Declares several steps that are done for one item before the next. The key of a step is `group/item/step`.",
+        fields: &[
+            must("title", "string", "What it does."),
+            must("each", EACH, "Its items: names, or tables with an `id`. Frozen when first asked."),
+            must("steps", "{ any }", "Its steps: `{ step \"drain\" { … }, step \"upgrade\" { … } }`. Their functions get the item."),
+            may("batch", BATCH, "How many items at once."),
+            may("when", "() -> (boolean, string?)", "Whether it is needed at all, and why not."),
+        ],
+        free: "",
+    },
+    Word {
+        name: "permissions",
+        id: false,
+        doc: "Says what the runbook may do beside reading; what no line grants is refused. Once a file. Without it, an accepted plan \
+              grants what it showed. The words are the API's: an eviction is `create` of `pods/eviction`, a command in a pod `create` \
+              of `pods/exec`. `!` before a glob takes it away, whatever other lines say.",
+        fields: &[
+            may(
+                "[number]",
+                "{ verbs: { string }, kinds: { string }, namespaces: { string }?, names: { string }?, images: { string }?, \
+                 replicas: { number }? }",
+                "A line: requests of these verbs for these kinds (`*`: all of them), where namespace, name and every image fit one of the globs \
+                 and the replicas are within the least and the greatest. A field left out fits everything.",
+            ),
+            may("helm", "{ charts: { string } }", "The charts that helm may install, as globs over what the runbook calls them. What it writes needs lines too; its own records do not."),
+            may("machine", "{ { string } }", "Commands on machines, each by its first words; files by `{ \"write\", PATH }`."),
+            may(
+                "limits",
+                "{ nodes: number?, evictions: number?, writes_per_minute: number? }",
+                "How many nodes may be cordoned or changed, how many pods evicted or deleted, and how many writes leave in a minute \
+                 (above it the run waits).",
+            ),
         ],
         free: "",
     },

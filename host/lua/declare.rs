@@ -1,4 +1,4 @@
-//! The words that declare: `runbook`, `param`, `check`, `step`, `coverage`. *Braces declare, parentheses act.*
+//! The words that declare: `runbook`, `param`, `check`, `step`, `group`, `coverage`. *Braces declare, parentheses act.*
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,13 +9,14 @@ use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 use super::declarations::{WORDS, fields};
 use super::engine::Core;
 use super::error::{broken, fault, kind, one};
-use super::fields::{Fields, Plain};
+use super::fields::Fields;
 use super::stack;
 use super::values;
 use crate::base::json::Array;
 use crate::base::{Error, Place, Result, Typed, Value};
+use crate::cluster::permit::Permissions;
 use crate::run::runbook::{
-    At, CheckDecl, Coverage, CoverageEntry, CoveredBy, Header, Impact, Owner, ParamDecl, ParamType, StepDecl, Title,
+    At, CheckDecl, Coverage, CoverageEntry, CoveredBy, GroupDecl, Header, Impact, Owner, ParamDecl, ParamType, StepDecl,
 };
 use crate::run::{CallbackId, Phase};
 
@@ -23,9 +24,11 @@ use crate::run::{CallbackId, Phase};
 #[derive(Default)]
 pub(crate) struct Declared {
     pub(crate) header: Option<(Header, Place)>,
+    pub(crate) permissions: Option<(Permissions, Place)>,
     pub(crate) params: Vec<ParamDecl>,
     pub(crate) checks: Vec<CheckDecl>,
     pub(crate) steps: Vec<StepDecl>,
+    pub(crate) groups: Vec<GroupDecl>,
     pub(crate) coverage: Vec<Coverage>,
     pub(crate) functions: BTreeMap<CallbackId, Function>,
     /// Words whose braces have not come yet.
@@ -59,6 +62,19 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, words: &Table, declared: &Rc<RefCe
         Ok(MultiValue::new())
     })?;
     words.raw_set("runbook", runbook)?;
+    let this = declared.clone();
+    let permissions = core.function(lua, "permissions", move |core, lua, arguments| {
+        let place = here(core, lua, "permissions");
+        let example = "permissions { { verbs = { \"patch\" }, kinds = { \"deployments\" } } }";
+        let table = braces("permissions", arguments.front(), example)?;
+        let mut declared = this.borrow_mut();
+        if let Some((_, earlier)) = &declared.permissions {
+            return Err(broken("`permissions` are declared twice").hint(format!("they are declared in line {} already", earlier.line)));
+        }
+        declared.permissions = Some((super::permissions::read(core, table, &place)?, place));
+        Ok(MultiValue::new())
+    })?;
+    words.raw_set("permissions", permissions)?;
     for word in WORDS.iter().filter(|word| word.id) {
         words.raw_set(word.name, opener(core, lua, word.name, declared)?)?;
     }
@@ -93,7 +109,7 @@ fn opener(core: &Rc<Core>, lua: &Lua, word: &'static str, declared: &Rc<RefCell<
         };
         let this = declared.clone();
         let take = core
-            .function(lua, word, move |core, _, arguments| {
+            .function(lua, word, move |core, lua, arguments| {
                 let table = braces(word, arguments.front(), &example)?;
                 let mut declared = this.borrow_mut();
                 let Some(at) = declared.open.iter().position(|open| open.key == key) else {
@@ -101,7 +117,7 @@ fn opener(core: &Rc<Core>, lua: &Lua, word: &'static str, declared: &Rc<RefCell<
                 };
                 declared.open.remove(at);
                 declare(core, &mut declared, word, &id, table, &place)?;
-                Ok(MultiValue::new())
+                if word == "step" { one(super::steps::token(lua, &declared)?) } else { Ok(MultiValue::new()) }
             })
             .map_err(fault)?;
         one(LuaValue::Function(take))
@@ -111,7 +127,7 @@ fn opener(core: &Rc<Core>, lua: &Lua, word: &'static str, declared: &Rc<RefCell<
 impl Declared {
     /// Refuses a word that was left without its braces.
     pub(crate) fn finish(&self) -> Result<()> {
-        let Some(open) = self.open.first() else { return Ok(()) };
+        let Some(open) = self.open.first() else { return super::steps::unique(self) };
         let mut error =
             broken(format!("`{} \"{}\"` has no body", open.word, open.id)).hint(format!("write `{} \"{}\" {{ … }}`", open.word, open.id));
         error.places.push(open.place.clone());
@@ -170,12 +186,13 @@ fn declare(core: &Core, declared: &mut Declared, word: &str, id: &str, table: &T
             declared.checks.push(check);
         }
         "step" => {
-            if let Some(earlier) = declared.steps.iter().find(|step| step.id == id) {
-                return twice(&earlier.place);
-            }
             let owner = Owner::Step(declared.steps.len());
-            let step = step(id, fields()?, owner, &mut declared.functions)?;
+            let step = super::steps::step(core, id, fields()?, owner, &mut declared.functions)?;
             declared.steps.push(step);
+        }
+        "group" => {
+            let group = super::steps::group(core, id, fields()?, declared)?;
+            declared.groups.push(group);
         }
         "coverage" => {
             if let Some(earlier) = declared.coverage.iter().find(|coverage| coverage.document == id) {
@@ -284,29 +301,6 @@ fn check(id: &str, mut fields: Fields<'_>, owner: Owner, functions: &mut Functio
     let has_when = when.is_some();
     functions.extend(when.map(|when| (CallbackId { owner, phase: Phase::When }, when)));
     Ok(CheckDecl { id: id.to_owned(), title, at, has_when, place: fields.place().clone() })
-}
-
-fn step(id: &str, mut fields: Fields<'_>, owner: Owner, functions: &mut Functions) -> Result<StepDecl> {
-    let title = match fields.text_or_function("title")? {
-        Some(Plain::Text(text)) => Title::Text(text),
-        Some(Plain::Function(function)) => {
-            functions.insert(CallbackId { owner, phase: Phase::Title }, function);
-            Title::Function
-        }
-        None => return Err(fields.missing("title")),
-    };
-    functions.insert(CallbackId { owner, phase: Phase::Run }, fields.need_function("run")?);
-    let mut optional = |field: &'static str, phase: Phase| -> Result<bool> {
-        let function = fields.function(field)?;
-        let there = function.is_some();
-        functions.extend(function.map(|function| (CallbackId { owner, phase }, function)));
-        Ok(there)
-    };
-    let has_verify = optional("verify", Phase::Verify)?;
-    let has_recover = optional("recover", Phase::Recover)?;
-    let has_when = optional("when", Phase::When)?;
-    let irreversible = fields.text("irreversible")?;
-    Ok(StepDecl { id: id.to_owned(), title, has_verify, has_recover, has_when, irreversible, place: fields.place().clone() })
 }
 
 fn coverage(core: &Core, document: &str, table: &Table, place: &Place) -> Result<Coverage> {

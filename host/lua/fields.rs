@@ -11,9 +11,6 @@ use super::stack;
 use crate::base::{Error, Place, Result, Value, did_you_mean};
 use crate::primitives::registry::list;
 
-/// Fields of the design that this version does not have yet.
-const LATER: &[&str] = &["each", "batch", "gate", "rollback"];
-
 /// A field that is plain text or a function.
 pub(crate) enum Plain {
     /// Text.
@@ -51,9 +48,6 @@ impl<'a> Fields<'a> {
         for name in names {
             if known.iter().any(|field| field.name == name) {
                 continue;
-            }
-            if LATER.contains(&name.as_str()) && fields.what.starts_with("step") {
-                return Err(fields.wrong(&name, "is not known to this version of lockgate"));
             }
             let error = fields.at(&name, broken(format!("`{}` has no field `{name}`", fields.what)));
             let names = || known.iter().map(|field| field.name);
@@ -93,6 +87,11 @@ impl<'a> Fields<'a> {
     fn get(&self, field: &str) -> Result<Option<LuaValue>> {
         let value: LuaValue = self.table.raw_get(field).map_err(fault)?;
         Ok(if matches!(value, LuaValue::Nil) { None } else { Some(value) })
+    }
+
+    /// The value as it is.
+    pub(crate) fn raw(&self, field: &str) -> Result<Option<LuaValue>> {
+        self.get(field)
     }
 
     fn mismatch(&self, field: &str, wanted: &str, got: &LuaValue) -> Error {

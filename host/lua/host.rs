@@ -114,14 +114,17 @@ impl LuaHost {
         let names = declared.params.iter().map(|param| param.name.clone()).collect();
         let checks = declared.checks.iter().enumerate().map(|(at, check)| (Owner::Check(at), check.place.clone()));
         let steps = declared.steps.iter().enumerate().map(|(at, step)| (Owner::Step(at), step.place.clone()));
-        let owners = checks.chain(steps).collect();
+        let groups = declared.groups.iter().enumerate().map(|(at, group)| (Owner::Group(at), group.place.clone()));
+        let owners = checks.chain(steps).chain(groups).collect();
         let runbook = Runbook {
             name: self.source.name.clone(),
             header,
             params: declared.params,
             checks: declared.checks,
             steps: declared.steps,
+            groups: declared.groups,
             coverage: declared.coverage,
+            permissions: declared.permissions.map(|(permissions, _)| permissions),
         };
         tracing::trace!(file = %self.source.file, memory = lua.used_memory(), halted = core.brake.halted(), "loaded");
         Ok((runbook, Loaded { session, functions: declared.functions, names, declared: owners, ran: Cell::new(None), words, modules }))
@@ -212,7 +215,7 @@ impl Loaded {
         let judged = match callback.phase {
             Phase::Check | Phase::Verify => returned.holds(callback.owner),
             Phase::Recover => returned.answers(),
-            Phase::Title | Phase::When | Phase::Run => Ok(()),
+            Phase::Title | Phase::When | Phase::Run | Phase::Each | Phase::Batch | Phase::Gate | Phase::Rollback => Ok(()),
         };
         judged.map_err(|mut error| {
             error.places.push(field_place(engine.core(), declaration, callback.phase.as_str()));

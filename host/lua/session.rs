@@ -107,6 +107,8 @@ fn place(phase: Phase, effect: Effect) -> (&'static str, &'static str) {
         (Phase::Verify, _) => ("`verify`", "questions belong into a check, `run` or `recover`"),
         (Phase::When, _) => ("`when`", "`when` only reads and decides whether the step is needed"),
         (Phase::Title, _) => ("a title", "a title only reads"),
-        (Phase::Run | Phase::Recover, _) => ("a step", "this verb is not for steps"),
+        (Phase::Each | Phase::Batch, _) => ("`each`", "it only reads and says what is to be done"),
+        (Phase::Gate, _) => ("a gate", "a gate only reads; what it gives is asked"),
+        (Phase::Run | Phase::Recover | Phase::Rollback, _) => ("a step", "this verb is not for steps"),
     }
 }

@@ -58,6 +58,23 @@ pub(super) fn has_started(pod: &Json, name: &str) -> bool {
     })
 }
 
+/// Why nothing can run in it now, when its node says so; `None` also where nothing is said.
+pub(super) fn does_not_run(pod: &Json, name: &str) -> Option<String> {
+    if view::text(pod, "/spec/nodeName").is_empty() {
+        return Some("its pod has no node yet".to_owned());
+    }
+    let status = status(pod, name)?;
+    if let Some(ended) = status.pointer("/state/terminated") {
+        return Some(format!("it has ended with code {}", view::count(ended, "/exitCode")));
+    }
+    let waiting = status.pointer("/state/waiting")?;
+    Some(match (view::text(waiting, "/reason"), view::text(waiting, "/message")) {
+        ("", _) => "it has not started".to_owned(),
+        (reason, "") => format!("it waits: {reason}"),
+        (reason, message) => format!("it waits: {reason}: {message}"),
+    })
+}
+
 /// Whether it has ended and was started again.
 pub(super) fn has_ended_before(pod: &Json, name: &str) -> bool {
     status(pod, name).is_some_and(|status| status.pointer("/lastState/terminated").is_some())

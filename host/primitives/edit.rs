@@ -3,7 +3,7 @@
 use crate::base::json::{Map, Value as Json};
 
 use super::done::{Done, Inverse, Wrote};
-use crate::base::diff::{Change, changes};
+use crate::base::diff::{Change, changes, reaches};
 use crate::base::{self, Value};
 use crate::cluster::Target;
 
@@ -26,6 +26,12 @@ pub(super) fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
     if patch.is_empty() { None } else { Some(Json::Object(patch)) }
 }
 
+/// The merge patch that takes an object back to what it was, without what the server keeps for itself.
+#[must_use]
+pub fn restoring(now: &Json, then: &Json) -> Json {
+    merge_patch(&plain(now), &plain(then)).unwrap_or_else(|| Json::Object(Map::new()))
+}
+
 /// The result of a verb that edits an object, with what it wrote: of what was asked for, that which the server `stored`, because a
 /// field that it does not know it drops. The way back is a merge patch.
 pub(super) fn edited(target: &Target, before: &Json, after: &Json, stored: &Json) -> Done {
@@ -33,7 +39,7 @@ pub(super) fn edited(target: &Target, before: &Json, after: &Json, stored: &Json
     let done = base::diff::changes(before, stored);
     changes.retain(|asked| done.iter().any(|done| reaches(&done.path, &asked.path) || reaches(&asked.path, &done.path)));
     let value = told(true, &changes);
-    let back = merge_patch(&plain(after), &plain(before)).unwrap_or_else(|| Json::Object(Map::new()));
+    let back = restoring(after, before);
     let wrote = Wrote {
         verb: "patch".to_owned(),
         target: target.to_string(),
@@ -41,11 +47,6 @@ pub(super) fn edited(target: &Target, before: &Json, after: &Json, stored: &Json
         inverse: Inverse::Call { verb: "patch".to_owned(), arguments: vec![target.full_name().into(), back], options: Json::Null },
     };
     Done::changed(value, wrote)
-}
-
-/// Whether a path is this one or leads further into it.
-fn reaches(path: &str, into: &str) -> bool {
-    path.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// `{ changed, changes }`
@@ -68,7 +69,8 @@ pub(super) fn rows(changes: &[Change]) -> Json {
 }
 
 /// The object without what a patch must not say: the server's own bookkeeping.
-pub(super) fn plain(object: &Json) -> Json {
+#[must_use]
+pub fn plain(object: &Json) -> Json {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");

@@ -2,13 +2,14 @@
 
 use crate::base::json::{Value as Json, json};
 
-use super::containers::meant;
+use super::containers::{does_not_run, meant};
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};
 use super::view;
 use super::workload::unsupported;
 use crate::base::diff::Change;
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Value};
+use crate::cluster::keep::Outcome;
 use crate::cluster::{Command, Executed, Target};
 use crate::primitive;
 
@@ -22,7 +23,8 @@ primitive! {
     /// Runs a command in a container of a pod and waits for its end. There is no shell in between: `argv` is the program and its arguments.
     ///
     /// A command that ends with another code than 0 is no error unless `check` is set. It is never started twice: when the connection breaks
-    /// the error says that its outcome is unknown. In a plan nothing runs; only a model of the simulated cluster can answer, else the plan
+    /// the error says that its outcome is unknown; only one that reads is run anew then. When a run was interrupted in the middle of it, it
+    /// is run again only when a person says so. In a plan nothing runs; only a model of the simulated cluster can answer, else the plan
     /// is unknown from there on (see `assume`). With `read = true` it is said to change nothing, and may be called in checks and `verify`.
     pub write fn exec as Exec(
         /// The pod, for example `pod/calicoctl`.
@@ -67,11 +69,17 @@ impl Exec {
                 .hint("nothing runs in it any more"));
         }
         let container = meant(&target, DOING, &pod, self.container.as_deref())?;
+        if let Some(why) = does_not_run(&pod, &container) {
+            let message = format!("{DOING} `{target}`: container `{container}` does not run: {why}");
+            return Err(Error::new(Kind::Cluster, Reason::NotReady, message)
+                .about(target.full_name())
+                .hint(format!("wait for it: `wait_for(\"{}\", \"Ready\")`", target.full_name())));
+        }
         let command = Command { words: self.argv.clone(), container: Some(container), stdin: self.stdin.clone() };
         let reads = self.read == Some(true);
         let ran = match reads {
             true => cx.cluster.exec_reading(&target, &command, timeout).await,
-            false => cx.cluster.exec(&target, &command, timeout).await,
+            false => self.once(&cx, &target, &command, timeout).await?,
         };
         let ran = ran.map_err(|error| explained(&target, &self.argv, error))?;
         let wrote = if reads { Vec::new() } else { vec![self.wrote(&target)] };
@@ -82,6 +90,24 @@ impl Exec {
         let Executed { code, stdout, stderr, truncated } = ran;
         let value = Value::Json(json!({ "code": code, "stdout": stdout, "stderr": stderr, "truncated": truncated }));
         Ok(Done::wrote(value, wrote))
+    }
+
+    /// Runs it, and notes that before and after. A command leaves no trace by which it could be found again: whether one that was being run
+    /// when the run was interrupted is to be run anew is for a person to say.
+    async fn once(&self, cx: &Cx, target: &Target, command: &Command, timeout: Span) -> Result<Result<Executed>> {
+        let record = cx.cluster.begin_elsewhere("exec", &target.full_name(), Some(&self.argv.join(" ")));
+        let question = match record.before() {
+            None | Some((_, Some(Outcome::NotMade { .. }))) => None,
+            Some((_, Some(Outcome::Made { .. }))) => Some("ran before this run was interrupted, and what it gave is lost"),
+            Some((_, Some(Outcome::Unknown { .. }) | None)) => Some("was being run when this run was interrupted, and may have run"),
+        };
+        if let Some(what) = question {
+            cx.talk.confirm(&format!("`{}` in {target} {what}. Run it again?", self.argv.join(" "))).await?;
+        }
+        record.intend(json!({ "container": command.container }))?;
+        let ran = cx.cluster.exec(target, command, timeout).await;
+        record.became(&ran)?;
+        Ok(ran)
     }
 
     fn check_words(&self, timeout: Span) -> Result<()> {

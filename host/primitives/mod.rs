@@ -22,6 +22,7 @@ mod objects;
 mod owners;
 mod pace;
 mod pod_trouble;
+mod reverted;
 mod revisions;
 mod rollout;
 mod scaled;
@@ -45,6 +46,7 @@ pub mod env;
 pub mod events;
 pub mod exec;
 pub mod exists;
+pub mod foreign;
 pub mod get;
 pub mod helm;
 pub mod images;
@@ -78,6 +80,7 @@ pub mod why;
 
 pub use cx::{AskOptions, Cx, Progress, Talk};
 pub use done::{Done, Inverse, Wrote};
+pub use edit::{plain, restoring};
 pub use registry::{Arg, Arguments, Callback, Definition, Effect, Param};
 
 /// Every verb, in the order of the reference.

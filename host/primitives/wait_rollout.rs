@@ -6,6 +6,7 @@ use super::cx::Cx;
 use super::diagnosis::{self, Diagnosis};
 use super::done::Done;
 use super::pace::{Ended, Pace};
+use super::reverted::OwnImages;
 use super::rollout::{Judgement, Rollout, Shape};
 use super::view;
 use super::watched::Watched;
@@ -31,7 +32,8 @@ primitive! {
     /// without progress, or when the Deployment passes its own deadline: `host_port_conflict`, `unschedulable`, `image_pull`,
     /// `crash_loop`, `quota`, `not_ready`, `progress_deadline`, or `stalled` when nothing tells why. A Deployment's verdict that is
     /// older than the wait counts only when it stands. A workload that is deleted meanwhile is `not_found`, one that is created anew
-    /// `replaced`. Pods with strategy `OnDelete` are replaced when somebody deletes them; the wait is for that too.
+    /// `replaced`. An image that this run set and somebody else sets otherwise meanwhile is `conflict`, with who it was. Pods with
+    /// strategy `OnDelete` are replaced when somebody deletes them; the wait is for that too.
     pub read fn wait_rollout as WaitRollout(
         /// The workload, for example `deployment/cce-eni-ipam`.
         workload: ObjectRef,
@@ -79,6 +81,7 @@ impl WaitRollout {
         let target = cx.target(&self.workload, self.namespace.as_deref()).await?;
         self.check(&target)?;
         let object = cx.read(&target).await?;
+        let own = OwnImages::of(&cx, &target, &object);
         let mut watched = Watched::begin(&cx, &target, &object, "waiting for the rollout of").await?;
         let first = watched.look()?;
         let timeout = self.timeout.unwrap_or_else(|| {
@@ -90,6 +93,9 @@ impl WaitRollout {
         let mut memory = Memory { pace, progress: None, progressed, stale, done_since: None };
         loop {
             let rollout = watched.look()?;
+            if let Some(error) = own.taken(&target, &rollout.workload) {
+                return Err(error);
+            }
             match self.look(&cx, &target, &rollout, &mut memory) {
                 Next::Done => {
                     let desired = rollout.counts().desired;

@@ -34,6 +34,9 @@ pub fn show(runbook: &Runbook, file: &str, paint: Paint) -> String {
     section(&mut out, "parameters", paint, runbook.params.iter().map(|decl| (decl.name.clone(), parameter(decl))));
     section(&mut out, "checks", paint, runbook.checks.iter().map(|check| (check.id.clone(), check.title.clone())));
     section(&mut out, "steps", paint, runbook.steps.iter().map(|step| (step.id.clone(), step_text(step))));
+    if let Some(granted) = &runbook.permissions {
+        section(&mut out, "permissions", paint, super::permissions::rows(granted).into_iter());
+    }
     section(&mut out, "coverage", paint, runbook.coverage.iter().map(|table| (table.document.clone(), coverage(table))));
     out.push_str(&format!("\ntry it: {}\n", try_it(runbook)));
     out
@@ -173,6 +176,12 @@ pub fn page(runbook: &Runbook, transcript: Option<&str>) -> String {
     out.push_str("\n## Steps\n\n");
     for (place, step) in runbook.steps.iter().enumerate() {
         out.push_str(&format!("{}. `{}`: {}\n", place + 1, step.id, step_text(step).replace('\n', "; ")));
+    }
+    if let Some(granted) = &runbook.permissions {
+        out.push_str("\n## Permissions\n\nWhat it may do beside reading; everything else is refused.\n\n");
+        for (what, terms) in super::permissions::rows(granted) {
+            out.push_str(&format!("- {what}: {}\n", terms.replace('\n', "; ")));
+        }
     }
     if !runbook.coverage.is_empty() {
         out.push_str("\n## Coverage\n\n");

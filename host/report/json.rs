@@ -4,8 +4,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use super::escape;
 use crate::base::{Error, Result};
 use crate::primitives::skew::Report;
+use crate::run::journal::Story;
+use crate::run::journal::view::{Line, Listed};
 use crate::run::runbook::{CoveredBy, ParamDecl, Runbook};
 use crate::run::{Record, Summary, What};
 
@@ -21,6 +24,12 @@ pub const EVENT: &str = "lockgate.dev/event/v1";
 pub const TEST: &str = "lockgate.dev/test/v1";
 /// The schema of `lockgate skew`.
 pub const SKEW: &str = "lockgate.dev/skew/v1";
+/// The schema of `lockgate runs`.
+pub const RUNS: &str = "lockgate.dev/runs/v1";
+/// The schema of `lockgate status`.
+pub const STATUS: &str = "lockgate.dev/status/v1";
+/// The schema of `lockgate report`.
+pub const REPORT: &str = "lockgate.dev/report/v1";
 /// The schema of one line of the record of `lockgate sandbox`.
 pub const REQUEST: &str = "lockgate.dev/request/v1";
 /// The schema of what a command prints that failed before it had anything else to print.
@@ -32,7 +41,7 @@ pub const ERROR: &str = "lockgate.dev/error/v1";
 /// When the content is no JSON object.
 pub fn document(schema: &str, content: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(&with_schema(schema, content)?);
-    text.map_err(|error| Error::internal("writing JSON").cause(error.to_string()))
+    text.map(|text| escape::json(&text).into_owned()).map_err(|error| Error::internal("writing JSON").cause(error.to_string()))
 }
 
 /// The same on one line.
@@ -40,7 +49,7 @@ pub fn document(schema: &str, content: &impl Serialize) -> Result<String> {
 /// # Errors
 /// When the content is no JSON object.
 pub fn line(schema: &str, content: &impl Serialize) -> Result<String> {
-    Ok(with_schema(schema, content)?.to_string())
+    Ok(escape::json(&with_schema(schema, content)?.to_string()).into_owned())
 }
 
 fn with_schema(schema: &str, content: &impl Serialize) -> Result<Json> {
@@ -84,6 +93,44 @@ pub fn skew(report: &Report, cluster: &str) -> Result<String> {
         fields.insert("cluster".to_owned(), cluster.into());
     }
     document(SKEW, &content)
+}
+
+/// The list of runs.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn runs(listed: &[Listed]) -> Result<String> {
+    document(RUNS, &json!({ "runs": listed }))
+}
+
+/// Where a run stands; `options` stand behind the commands that go on.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn status(story: &Story, options: &str) -> Result<String> {
+    let ways = story.ways_on(options).into_iter().map(|(command, does)| json!({ "command": command, "does": does }));
+    document(
+        STATUS,
+        &json!({
+            "run": Line::of(story),
+            "title": story.title,
+            "inside": story.inside,
+            "steps": story.steps,
+            "steps_of": story.steps_of,
+            "asked": story.asked.last(),
+            "half_done": story.half_done().collect::<Vec<_>>(),
+            "error": story.error(),
+            "next": ways.collect::<Vec<_>>(),
+        }),
+    )
+}
+
+/// All that is known of a run.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn report(story: &Story) -> Result<String> {
+    document(REPORT, story)
 }
 
 /// An error, where nothing else was printed.
@@ -155,6 +202,7 @@ pub fn show(runbook: &Runbook, file: &str) -> Result<String> {
             "checks": checks,
             "steps": steps,
             "coverage": coverage,
+            "permissions": runbook.permissions,
         }),
     )
 }

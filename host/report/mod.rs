@@ -3,10 +3,16 @@
 
 pub mod catalogue;
 pub mod escape;
+#[cfg(test)]
+mod escape_tests;
 pub mod excerpt;
+pub mod html;
 pub mod json;
 pub mod paint;
+pub mod permissions;
+pub mod rbac;
 pub mod reference;
+pub mod runs;
 pub mod sandbox;
 pub mod schema;
 pub mod screen;

@@ -1,6 +1,9 @@
 //! The JSON Schemas of everything that `-o json` prints, made from the same closed lists as the code. Published as the files of
 //! `host/report/schema/`.
 
+#[path = "runs_schema.rs"]
+mod runs;
+
 use crate::base::json::{Value as Json, json};
 
 use super::json::{ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, SKEW, TEST};
@@ -17,8 +20,11 @@ pub fn all() -> Vec<(&'static str, Json)> {
         ("list.v1.json", list()),
         ("plan.v1.json", plan()),
         ("request.v1.json", request()),
+        ("report.v1.json", runs::report()),
+        ("runs.v1.json", runs::list()),
         ("show.v1.json", show()),
         ("skew.v1.json", skew()),
+        ("status.v1.json", runs::status()),
         ("test.v1.json", test()),
     ]
 }
@@ -289,10 +295,11 @@ fn show() -> Json {
     document(
         SHOW,
         "What `lockgate show -o json` prints",
-        &["name", "file", "header", "parameters", "checks", "steps", "coverage"],
+        &["name", "file", "header", "parameters", "checks", "steps", "coverage", "permissions"],
         json!({
             "name": text(), "file": text(), "header": header, "parameters": list_of(param),
             "checks": list_of(check), "steps": list_of(step), "coverage": list_of(table),
+            "permissions": maybe("object"),
         }),
     )
 }

@@ -50,6 +50,8 @@ impl Stream {
         if let Err(error) = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()) {
             self.state = match error.kind() {
                 io::ErrorKind::BrokenPipe => State::Closed,
+                // A terminal that went away.
+                _ if error.raw_os_error() == Some(nix::libc::EIO) => State::Closed,
                 _ => State::Broken(error),
             };
         }
@@ -110,6 +112,12 @@ impl Screen {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
+    }
+
+    /// Whether what is said to the operator still arrives somewhere.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        matches!(self.talk.borrow().state, State::Open)
     }
 
     /// Whether progress moves here; otherwise it is told in lines.

@@ -26,7 +26,7 @@ pub fn begin(verbosity: u8) -> Result<()> {
         (None, 2) => EnvFilter::new("lockgate=trace"),
         (None, _) => EnvFilter::new("trace"),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_ansi(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| super::escape::Safe(std::io::stderr())).without_time().with_ansi(false);
     // A second log in one process is refused; the first goes on.
     log.try_init().map_err(|error| Error::internal("beginning the log").cause(error.to_string()))
 }

@@ -75,6 +75,7 @@ impl Transcript {
             Event::Started { .. } => self.started(event, out),
             Event::CheckFinished { check, verdict, known, .. } => self.check(check, verdict, *known, out),
             Event::StepStarted { step } => self.step(step, out),
+            Event::Earlier { of, item } => self.earlier(of, item, out),
             Event::StepFinished { end, .. } => self.step_end(end, out),
             Event::Recovering { error, .. } => {
                 self.failure("failed", error, out);
@@ -194,7 +195,19 @@ impl Transcript {
         }
         let head = format!("step {}/{}", step.number, step.of);
         let width = self.head;
-        out.push_str(&format!("{head:<width$}{}\n", self.paint.strong(escape::line(&step.title))));
+        out.push_str(&format!("{head:<width$}{}{}\n", self.paint.strong(escape::line(&step.title)), part(step)));
+    }
+
+    /// What was done before the run was stopped.
+    fn earlier(&mut self, of: &str, item: &Item, out: &mut String) {
+        if of == "step" && !self.in_steps {
+            self.in_steps = true;
+            out.push('\n');
+        }
+        let (head, width, title) = (format!("{of} {}/{}", item.number, item.of), self.head, self.title);
+        let shown = escape::line(&item.title);
+        let word = self.paint.good("done earlier");
+        out.push_str(&format!("{head:<width$}{shown:<title$}{}  {word}\n", part(item)));
     }
 
     fn step_end(&mut self, end: &StepEnd, out: &mut String) {
@@ -339,3 +352,8 @@ fn field(path: &str) -> String {
 #[cfg(test)]
 #[path = "transcript_tests.rs"]
 mod tests;
+
+/// Which item of a step: `  node-1 (1/3)`.
+fn part(item: &Item) -> String {
+    item.part.as_ref().map_or_else(String::new, |part| format!("  {} ({}/{})", escape::line(&part.name), part.number, part.of))
+}

@@ -8,11 +8,12 @@ use crate::primitives::Inverse;
 use crate::run::event::TargetInfo;
 
 fn item(title: &str, number: usize, of: usize) -> Item {
-    Item { id: "x".into(), title: title.into(), number, of }
+    Item { id: "x".into(), title: title.into(), number, of, part: None }
 }
 
 fn start(what: What) -> Event {
     Event::Started {
+        resumes: false,
         what,
         run: "01".into(),
         runbook: "r".into(),

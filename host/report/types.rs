@@ -115,7 +115,8 @@ fn fields(fields: &[Field]) -> String {
     fields
         .iter()
         .map(|field| {
-            let ty = if field.required { field.luau.to_owned() } else { optional(field.luau) };
+            // The type of all entries of a list says nothing of how many there are.
+            let ty = if field.required || field.name.starts_with('[') { field.luau.to_owned() } else { optional(field.luau) };
             format!("    --- {}\n    {}: {ty},\n", field.doc, field.name)
         })
         .collect()

@@ -77,6 +77,15 @@ impl Voice {
         Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
     }
 
+    /// Answers a gate: no plan's acceptance does that.
+    pub(super) async fn gate(&self, question: &Confirmation) -> Result<Answer<bool>> {
+        let Voice::Person { operator, .. } = self else {
+            return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Modelled });
+        };
+        let value = operator.confirm(question).await?;
+        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+    }
+
     /// Takes a word that something was done by hand. No plan can give it: it was not done then.
     pub(super) async fn word(&self, what: &Confirmation) -> Result<Answer<bool>> {
         let Voice::Person { operator, .. } = self else {

@@ -67,6 +67,31 @@ pub struct Item {
     pub number: usize,
     /// How many there are.
     pub of: usize,
+    /// Which item of a step that is done for several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+impl Item {
+    /// What tells it from all others of its kind: `ID`, or `ID/ITEM`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match &self.part {
+            Some(part) => format!("{}/{}", self.id, part.name),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// One item of a step or group that is done for several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The item's name.
+    pub name: String,
+    /// Its place, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
 /// What a check said.
@@ -182,23 +207,23 @@ pub struct Summary {
     /// The objects written, each once, in order.
     pub objects: Vec<String>,
     /// Objects with a write that was sent and not answered: whether it was made is unknown.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsure: Vec<String>,
     /// How many of the writes can be taken back.
     pub invertible: usize,
     /// How long it took, in the cluster's time.
     pub took: Span,
     /// What the plan could not know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknowns: Vec<String>,
     /// What the plan took on trust.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<String>,
     /// The confirmations that were reached.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirmations: Vec<Confirmation>,
     /// The requests that were made, by `verb resources`: `get deployments`, `patch daemonsets`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<String>,
     /// Why it did not succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,6 +254,16 @@ pub enum Event {
         checks: Vec<String>,
         /// How many steps there are.
         steps: usize,
+        /// Whether it goes on from where it was stopped.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        resumes: bool,
+    },
+    /// A check whose verdict stands, or a step that was done, before the run was stopped.
+    Earlier {
+        /// `check` or `step`.
+        of: String,
+        /// Which.
+        item: Item,
     },
     /// A check is asked.
     CheckStarted {

@@ -37,6 +37,17 @@ impl Given {
         }
         Ok(Given { words: given, file: None })
     }
+
+    /// The names that words were given for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What was given as a word.
+    #[must_use]
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.words.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Matches a whole text against a Lua pattern; the script side knows how.
@@ -250,7 +261,7 @@ mod tests {
     }
 
     fn runbook(params: Vec<ParamDecl>) -> Runbook {
-        Runbook { name: "r".into(), header: Header::default(), params, checks: vec![], steps: vec![], coverage: vec![] }
+        Runbook { name: "r".into(), header: Header::default(), params, checks: vec![], steps: vec![], groups: vec![], coverage: vec![], permissions: None }
     }
 
     fn resolved(decls: Vec<ParamDecl>, words: &[&str]) -> Result<Params> {

@@ -6,6 +6,7 @@ use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Place, Value};
+use crate::cluster::permit::Permissions;
 
 /// One runbook, as its file declares it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,10 +19,14 @@ pub struct Runbook {
     pub params: Vec<ParamDecl>,
     /// The `check` declarations, in file order.
     pub checks: Vec<CheckDecl>,
-    /// The `step` declarations, in file order.
+    /// The `step` declarations, in file order; those of groups stand where their group does.
     pub steps: Vec<StepDecl>,
+    /// The `group` declarations, in file order.
+    pub groups: Vec<GroupDecl>,
     /// The `coverage` tables, in file order.
     pub coverage: Vec<Coverage>,
+    /// The `permissions { }` declaration.
+    pub permissions: Option<Permissions>,
 }
 
 /// The `runbook { }` declaration.
@@ -234,8 +239,140 @@ pub struct StepDecl {
     pub has_when: bool,
     /// Why it cannot be taken back, when it cannot.
     pub irreversible: Option<String>,
+    /// Whether it has a `rollback`, which replaces the recorded inverses.
+    pub has_rollback: bool,
+    /// For which items it is done, each after the other; none for a step that is done once.
+    pub each: Option<Each>,
+    /// How many items at once.
+    pub batch: Option<BatchDecl>,
+    /// What is always asked before it, also with `--yes`.
+    pub gate: Option<Title>,
+    /// The group it belongs to, by its place in [`Runbook::groups`].
+    pub group: Option<usize>,
     /// Where it is declared.
     pub place: Place,
+}
+
+/// A `group "id" { }` declaration: several steps for one item, then for the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupDecl {
+    /// Its id.
+    pub id: String,
+    /// What it does.
+    pub title: String,
+    /// Its items.
+    pub each: Each,
+    /// How many items at once.
+    pub batch: Option<BatchDecl>,
+    /// Whether it has a `when`.
+    pub has_when: bool,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// Where the items of a step or group come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Each {
+    /// From the file.
+    List(Vec<Value>),
+    /// From a function, asked once when the step or group begins.
+    Function,
+}
+
+/// How many items are done at once, as declared.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchDecl {
+    /// As the file says.
+    Plain(Batch),
+    /// As a function says, asked once when the step or group begins.
+    Function,
+}
+
+/// How many items are done at once, and how many may fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The sizes of the first batches, in order.
+    pub ramp: Vec<Amount>,
+    /// The size of every batch after them; 1 when left out.
+    pub serial: Option<Amount>,
+    /// How many items may fail before no further one begins. Default 0.
+    pub max_failures: u64,
+}
+
+/// A number of items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Amount {
+    /// So many.
+    Count(u64),
+    /// So many of a hundred, at least one.
+    Percent(u64),
+}
+
+impl Amount {
+    /// `3` or `"10%"`, from 1.
+    fn parse(field: &str, value: &Json) -> Result<Amount, String> {
+        let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse().ok());
+        match (value.as_u64(), percent) {
+            (Some(count @ 1..), _) => Ok(Amount::Count(count)),
+            (None, Some(percent @ 1..=100)) => Ok(Amount::Percent(percent)),
+            _ => Err(format!("`{field}` must be a whole number from 1, or a share such as \"10%\", got `{value}`")),
+        }
+    }
+
+    /// So many of `all`, at least one.
+    #[must_use]
+    pub fn of(self, all: usize) -> usize {
+        let count = match self {
+            Amount::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Amount::Percent(percent) => all.saturating_mul(usize::try_from(percent).unwrap_or(100)) / 100,
+        };
+        count.max(1)
+    }
+}
+
+impl Batch {
+    /// `{ serial = 2, ramp = { 1, "10%" }, max_failures = 0 }`.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn of(value: &Json) -> Result<Batch, String> {
+        let Some(fields) = value.as_object() else { return Err("it must be a table such as `{ serial = 2 }`".to_owned()) };
+        let mut batch = Batch::default();
+        for (name, value) in fields {
+            match &**name {
+                "serial" => batch.serial = Some(Amount::parse("serial", value)?),
+                "ramp" => {
+                    let Some(steps) = value.as_array() else { return Err("`ramp` must be a list such as `{ 1, \"10%\" }`".to_owned()) };
+                    batch.ramp = steps.iter().map(|step| Amount::parse("ramp", step)).collect::<Result<_, _>>()?;
+                }
+                "max_failures" => {
+                    batch.max_failures = value.as_u64().ok_or_else(|| format!("`max_failures` must be a whole number, got `{value}`"))?;
+                }
+                other => {
+                    let near = crate::base::did_you_mean(other, ["serial", "ramp", "max_failures"]);
+                    let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                    return Err(format!("it has no field `{other}`{hint}"));
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The sizes of the batches of so many items.
+    #[must_use]
+    pub fn sizes(&self, all: usize) -> Vec<usize> {
+        let last = self.serial.or_else(|| self.ramp.last().copied()).unwrap_or(Amount::Count(1));
+        let mut sizes = Vec::new();
+        let mut left = all;
+        let mut ramp = self.ramp.iter().copied();
+        while left > 0 {
+            let size = ramp.next().unwrap_or(last).of(all).min(left);
+            sizes.push(size);
+            left -= size;
+        }
+        sizes
+    }
 }
 
 impl StepDecl {
@@ -289,6 +426,8 @@ pub enum Owner {
     Check(usize),
     /// The step at this place of [`Runbook::steps`].
     Step(usize),
+    /// The group at this place of [`Runbook::groups`].
+    Group(usize),
 }
 
 /// A function of a declaration. The same in every load of the same file, so that each step can start from a fresh load.
@@ -316,6 +455,14 @@ pub enum Phase {
     Verify,
     /// `recover`.
     Recover,
+    /// `each`, when it is a function.
+    Each,
+    /// `batch`, when it is a function.
+    Batch,
+    /// `gate`, when it is a function.
+    Gate,
+    /// `rollback`.
+    Rollback,
 }
 
 impl Phase {
@@ -328,19 +475,23 @@ impl Phase {
             Phase::Check | Phase::Run => "run",
             Phase::Verify => "verify",
             Phase::Recover => "recover",
+            Phase::Each => "each",
+            Phase::Batch => "batch",
+            Phase::Gate => "gate",
+            Phase::Rollback => "rollback",
         }
     }
 
     /// Whether writes are allowed.
     #[must_use]
     pub fn writes(self) -> bool {
-        matches!(self, Phase::Run | Phase::Recover)
+        matches!(self, Phase::Run | Phase::Recover | Phase::Rollback)
     }
 
     /// Whether the operator may be asked something.
     #[must_use]
     pub fn asks(self) -> bool {
-        matches!(self, Phase::Check | Phase::Run | Phase::Recover)
+        matches!(self, Phase::Check | Phase::Run | Phase::Recover | Phase::Rollback)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The step machine: checks, then steps; each step is `run`, `verify`, and once `recover`. A plan is this machine on a copy of
-//! the cluster.
+//! The run as a whole: checks, then steps in order. A plan is this on a copy of the cluster. A run that was stopped goes on by its
+//! journal: what is over is skipped, what was interrupted is entered again, and its calls give their recorded results until the record ends.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,9 +7,10 @@ use std::rc::Rc;
 use crate::base::json::{Value as Json, json};
 
 use super::consent::Voice;
-use super::event::{End, Event, Item, Known, Sink, StepEnd, Summary, TargetInfo, Verdict, What};
-use super::needs;
-use super::runbook::{self, CallbackId, Owner, Params, Phase, Runbook, State, Title};
+use super::event::{End, Event, Item, Known, Sink, Summary, TargetInfo, Verdict, What};
+use super::journal::Book;
+use super::{hiding, needs, permissions};
+use super::runbook::{self, At, CallbackId, Owner, Params, Phase, Runbook, State};
 use super::script::{Returned, Scene, Script};
 use super::session::Session;
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
@@ -30,6 +31,17 @@ pub struct Job {
     pub voice: Voice,
     /// Who is told of everything.
     pub sink: Rc<RefCell<dyn Sink>>,
+    /// The journal of a run; none of a plan.
+    pub record: Option<Recording>,
+}
+
+/// The journal of a run, and what it takes to compare it with the cluster.
+#[derive(Clone)]
+pub struct Recording {
+    /// The journal.
+    pub book: Rc<Book>,
+    /// The runtime of this thread.
+    pub runtime: Rc<tokio::runtime::Runtime>,
 }
 
 /// Makes a plan of a run on this cluster: the run itself, on the cluster's planning twin. Nothing is written to the cluster.
@@ -41,10 +53,14 @@ pub fn plan(
     sink: Rc<RefCell<dyn Sink>>,
 ) -> Summary {
     let (runbook, params) = (runbook.clone(), params.clone());
-    perform(script, Job { what: What::Plan, cluster: cluster.planning(), runbook, params, voice: Voice::Plan, sink })
+    let twin = cluster.planning();
+    let job = Job { what: What::Plan, cluster: twin.clone(), runbook, params, voice: Voice::Plan, sink, record: None };
+    let summary = perform(script, job);
+    cluster.remember_plan(&twin);
+    summary
 }
 
-/// Makes a run on this cluster.
+/// Makes a run on this cluster that keeps no journal: it cannot be resumed. For tests and for scenarios.
 pub fn run(
     script: &mut dyn Script,
     cluster: &Cluster,
@@ -54,7 +70,7 @@ pub fn run(
     sink: Rc<RefCell<dyn Sink>>,
 ) -> Summary {
     let (runbook, params) = (runbook.clone(), params.clone());
-    perform(script, Job { what: What::Run, cluster: cluster.clone(), runbook, params, voice, sink })
+    perform(script, Job { what: What::Run, cluster: cluster.clone(), runbook, params, voice, sink, record: None })
 }
 
 /// Does it, and says how it ended: an error is part of the summary.
@@ -63,20 +79,22 @@ pub fn perform(script: &mut dyn Script, job: Job) -> Summary {
         Some(namespace) => job.cluster.with_namespace(namespace),
         None => job.cluster.clone(),
     };
-    let session = Session::new(job.what, cluster.clone(), job.voice, job.sink);
-    let started = session.now();
-    let (runbook, params, what) = (job.runbook, job.params, job.what);
-    let mut runner = Runner { script, cluster, session, runbook, params, what, state: State::new() };
+    let redactor = hiding::redactor(&job.runbook, &job.params);
+    let job = Job { sink: hiding::before(job.sink, redactor.as_ref()), ..job };
+    let mut runner = Runner::new(script, cluster, job);
+    let (started, what) = (runner.session.now(), runner.what);
+    permissions::begin(&runner.cluster, &runner.runbook, what, &runner.session);
     runner.announce();
     let outcome = runner.go();
     runner.cluster.set_access(Access::ReadOnly);
+    runner.cluster.set_grantor(None);
     let summary = runner.summary(started, outcome);
     runner.session.emit(Event::Finished { what, summary: summary.clone() });
-    summary
+    hiding::ended(summary, redactor.as_ref())
 }
 
 /// How the machine stopped, when not at its end.
-enum Stop {
+pub(super) enum Stop {
     /// The checks say that there is nothing to do.
     NotNeeded,
     /// An error.
@@ -85,18 +103,32 @@ enum Stop {
     Unknown(Error),
 }
 
-struct Runner<'a> {
-    script: &'a mut dyn Script,
-    cluster: Cluster,
-    session: Rc<Session>,
-    runbook: Rc<Runbook>,
-    params: Rc<Params>,
-    what: What,
-    state: State,
+pub(super) struct Runner<'a> {
+    pub(super) script: &'a mut dyn Script,
+    pub(super) cluster: Cluster,
+    pub(super) session: Rc<Session>,
+    pub(super) runbook: Rc<Runbook>,
+    pub(super) params: Rc<Params>,
+    pub(super) what: What,
+    pub(super) state: State,
+    pub(super) record: Option<Recording>,
+    /// Items that failed and whose batch allows that.
+    pub(super) failures: Vec<Error>,
 }
 
-/// What was the matter in a step, and in which function.
-type Failure = (Phase, Error);
+impl<'a> Runner<'a> {
+    pub(super) fn new(script: &'a mut dyn Script, cluster: Cluster, job: Job) -> Runner<'a> {
+        let book = job.record.as_ref().map(|record| record.book.clone());
+        if let Some(book) = &book {
+            cluster.keep(book.clone());
+            cluster.continue_after(book.past(|past| past.operations));
+        }
+        let state = book.as_ref().map_or_else(State::new, |book| book.past(|past| past.state.clone()));
+        let session = Session::new(job.what, cluster.clone(), job.voice, job.sink, book);
+        let (runbook, params, what) = (job.runbook, job.params, job.what);
+        Runner { script, cluster, session, runbook, params, what, state, record: job.record, failures: Vec::new() }
+    }
+}
 
 impl Runner<'_> {
     fn announce(&self) {
@@ -111,37 +143,42 @@ impl Runner<'_> {
             params: runbook::shown(&self.runbook, &self.params),
             checks: self.runbook.checks.iter().map(|check| check.title.clone()).collect(),
             steps: self.runbook.steps.len(),
+            resumes: self.book().is_some_and(Book::resumes),
         });
+    }
+
+    /// The journal, when there is one.
+    pub(super) fn book(&self) -> Option<&Book> {
+        self.record.as_ref().map(|record| &*record.book)
     }
 
     fn go(&mut self) -> Result<(), Stop> {
         self.checks()?;
-        for place in 0..self.runbook.steps.len() {
-            if let Err(stop) = self.step(place) {
-                if let Stop::Unknown(error) = &stop {
-                    self.unknown_from(place + 1, error);
-                }
-                return Err(stop);
-            }
+        self.as_left()?;
+        self.steps()?;
+        match std::mem::take(&mut self.failures) {
+            failures if failures.is_empty() => Ok(()),
+            failures => Err(Stop::Error(tolerated(&failures))),
         }
-        Ok(())
     }
 
-    /// Calls a function of a declaration, with the access that its phase allows.
-    fn call(&mut self, owner: Owner, phase: Phase, arguments: Vec<Value>) -> Result<Returned> {
+    /// Calls a function of a declaration, with the access that its phase allows. What it gave before the run was stopped may stand.
+    pub(super) fn call(&mut self, owner: Owner, phase: Phase, arguments: Vec<Value>) -> Result<Returned> {
         self.cluster.cancel().check()?;
         self.cluster.set_access(if phase.writes() { Access::ReadWrite } else { Access::ReadOnly });
-        self.session.begin_phase(phase);
+        if let Some(recorded) = self.session.begin_phase(phase)? {
+            self.cluster.set_access(Access::ReadOnly);
+            return recorded;
+        }
         let result = self.script.call(CallbackId { owner, phase }, arguments);
         self.cluster.set_access(Access::ReadOnly);
         // A script may have caught the interruption of a call; it is one all the same.
-        if result.is_ok() {
-            self.cluster.cancel().check()?
-        }
+        let result = if result.is_ok() { self.cluster.cancel().check().and(result) } else { result };
+        self.session.end_phase(phase, &result)?;
         result
     }
 
-    fn enter(&mut self) -> Result<()> {
+    pub(super) fn enter(&mut self) -> Result<()> {
         self.cluster.set_access(Access::Load);
         let cx = Cx { cluster: self.cluster.clone(), talk: self.session.clone() };
         let scene = Scene { params: self.params.clone(), state: self.state.clone(), cx, calls: self.session.clone() };
@@ -149,7 +186,7 @@ impl Runner<'_> {
     }
 
     /// Ends a scene; `state` counts only when all went well.
-    fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
+    pub(super) fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
         match (result, self.script.leave()) {
             (Ok(value), Ok(state)) => {
                 self.state = state;
@@ -159,7 +196,7 @@ impl Runner<'_> {
         }
     }
 
-    fn is_unknown(&self, error: &Error) -> bool {
+    pub(super) fn is_unknown(&self, error: &Error) -> bool {
         self.what == What::Plan && error.reason == Reason::Unmodelled
     }
 
@@ -171,13 +208,21 @@ impl Runner<'_> {
         let runbook = self.runbook.clone();
         let of = runbook.checks.len();
         for (place, decl) in runbook.checks.iter().enumerate() {
-            let check = Item { id: decl.id.clone(), title: decl.title.clone(), number: place + 1, of };
+            let check = Item { id: decl.id.clone(), title: decl.title.clone(), number: place + 1, of, part: None };
+            if decl.at == At::Start
+                && let Some(verdict) = self.book().and_then(|book| book.verdict(&format!("check {}", decl.id)))
+            {
+                not_needed |= matches!(verdict, Verdict::NotNeeded { .. });
+                self.session.emit(Event::Earlier { of: "check".to_owned(), item: check });
+                continue;
+            }
             let started = self.session.now();
             self.session.emit(Event::CheckStarted { check: check.clone() });
             let span = tracing::info_span!(target: "lockgate::step", "check", id = %decl.id);
             let verdict = span.in_scope(|| self.check(place));
             let known = if matches!(verdict, Verdict::Unknown { .. }) { Known::Unknown } else { self.session.known() };
             let took = Span::between(started, self.session.now());
+            self.session.judged(&verdict, &self.state).map_err(Stop::Error)?;
             self.session.emit(Event::CheckFinished { check, verdict: verdict.clone(), known, took });
             match verdict {
                 Verdict::Ok { .. } | Verdict::Skipped { .. } => {}
@@ -230,124 +275,7 @@ impl Runner<'_> {
         }
     }
 
-    fn item(&self, place: usize, title: String) -> Item {
-        Item { id: self.runbook.steps[place].id.clone(), title, number: place + 1, of: self.runbook.steps.len() }
-    }
-
-    fn step(&mut self, place: usize) -> Result<(), Stop> {
-        let runbook = self.runbook.clone();
-        let decl = &runbook.steps[place];
-        let started = self.session.now();
-        self.session.begin_item(format!("step {}", decl.id));
-        let span = tracing::info_span!(target: "lockgate::step", "step", id = %decl.id);
-        let _inside = span.enter();
-        let mut item = self.item(place, decl.title_or_id().to_owned());
-        let mut begun = false;
-        let done = self.enter().and_then(|()| {
-            item = self.begun(place)?;
-            begun = true;
-            let why = if decl.has_when { skipped(&self.call(Owner::Step(place), Phase::When, Vec::new())?) } else { None };
-            match why {
-                Some(why) => Ok(StepEnd::Skipped { why }),
-                None => self.attempts(place),
-            }
-        });
-        if !begun {
-            self.session.emit(Event::StepStarted { step: item.clone() });
-        }
-        let (end, stop) = match self.leave(done) {
-            Ok(end) => (end, None),
-            Err(error) if self.is_unknown(&error) => (StepEnd::Unknown { why: error.to_string() }, Some(Stop::Unknown(error))),
-            Err(error) => (StepEnd::Failed { error: error.clone() }, Some(Stop::Error(within(error, "step", &decl.id)))),
-        };
-        let took = Span::between(started, self.session.now());
-        self.session.emit(Event::StepFinished { step: item, end, took });
-        stop.map_or(Ok(()), Err)
-    }
-
-    /// Finds the title and says that the step begins.
-    fn begun(&mut self, place: usize) -> Result<Item> {
-        let title = match &self.runbook.steps[place].title {
-            Title::Text(text) => text.clone(),
-            Title::Function => {
-                let returned = self.call(Owner::Step(place), Phase::Title, Vec::new())?;
-                returned.value(0).as_text().ok_or_else(|| {
-                    let given = returned.value(0).kind_name();
-                    Error::new(
-                        Kind::Runbook,
-                        Reason::Usage,
-                        format!("the title of step `{}` must be a text, got {given}", self.runbook.steps[place].id),
-                    )
-                })?
-            }
-        };
-        let item = self.item(place, title);
-        self.session.emit(Event::StepStarted { step: item.clone() });
-        Ok(item)
-    }
-
-    /// `run`, `verify`, and once `recover`.
-    fn attempts(&mut self, place: usize) -> Result<StepEnd> {
-        let Err(failure) = self.attempt(place, Phase::Run) else { return Ok(StepEnd::Done { recovered: false }) };
-        let (phase, error) = failure;
-        if !self.runbook.steps[place].has_recover || !self.recoverable(&error) {
-            return Err(error);
-        }
-        let step = self.runbook.steps[place].id.clone();
-        self.session.emit(Event::Recovering { step: step.clone(), phase, error: error.clone() });
-        let answer = self.call(Owner::Step(place), Phase::Recover, vec![error_value(&error)]);
-        let answer = answer.map_err(|raised| {
-            // The error itself, raised again, needs no second telling.
-            if raised.message == error.message { raised } else { raised.cause(format!("while recovering from: {}", error.message)) }
-        })?;
-        answer.answers()?;
-        match answer.value(0) {
-            Value::Json(Json::Bool(false)) => Err(error),
-            Value::Json(Json::String(_)) => {
-                self.session.emit(Event::Again { step });
-                self.script.leave()?;
-                self.session.begin_again();
-                self.enter()?;
-                self.attempt(place, Phase::Run).map_err(|(_, error)| error)?;
-                Ok(StepEnd::Done { recovered: true })
-            }
-            _ => {
-                self.attempt(place, Phase::Verify).map_err(|(_, error)| error)?;
-                Ok(StepEnd::Done { recovered: true })
-            }
-        }
-    }
-
-    /// `run` and `verify`, or only `verify`.
-    fn attempt(&mut self, place: usize, from: Phase) -> Result<(), Failure> {
-        let owner = Owner::Step(place);
-        if from == Phase::Run {
-            self.call(owner, Phase::Run, Vec::new()).map_err(|error| (Phase::Run, error))?;
-        }
-        let decl = &self.runbook.steps[place];
-        if decl.has_verify {
-            let verified = self.call(owner, Phase::Verify, Vec::new());
-            verified.and_then(|returned| returned.holds(owner)).map_err(|error| (Phase::Verify, error))?;
-        }
-        Ok(())
-    }
-
-    /// Whether `recover` is asked about an error: not where the operator or a limit stopped the run, nor where the plan ends.
-    fn recoverable(&self, error: &Error) -> bool {
-        error.kind != Kind::Cancelled && error.kind != Kind::Internal && !error.is_stop() && !self.is_unknown(error)
-    }
-
-    /// In a plan: the steps from this one on cannot be known.
-    fn unknown_from(&self, place: usize, error: &Error) {
-        for place in place..self.runbook.steps.len() {
-            let step = self.item(place, self.runbook.steps[place].title_or_id().to_owned());
-            self.session.emit(Event::StepStarted { step: step.clone() });
-            let why = format!("it comes after what is unknown: {}", error.message);
-            self.session.emit(Event::StepFinished { step, end: StepEnd::Unknown { why }, took: Span::ZERO });
-        }
-    }
-
-    fn summary(&self, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
+    pub(super) fn summary(&self, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
         let tally = self.session.tally();
         let mut unknowns = self.cluster.unknowns();
         for unknown in &tally.unknowns {
@@ -400,13 +328,13 @@ fn end_of(error: &Error) -> End {
 }
 
 /// The error as the whole run tells it: it says where it happened.
-fn within(mut error: Error, noun: &str, id: &str) -> Error {
+pub(super) fn within(mut error: Error, noun: &str, id: &str) -> Error {
     error.message = format!("{noun} `{id}`: {}", error.message);
     error
 }
 
 /// The reason why `when` says no; `None` when it says yes.
-fn skipped(returned: &Returned) -> Option<String> {
+pub(super) fn skipped(returned: &Returned) -> Option<String> {
     match returned.value(0) {
         Value::Nil | Value::Json(Json::Bool(false)) => Some(returned.value(1).as_text().unwrap_or_else(|| "its `when` says no".to_owned())),
         _ => None,
@@ -425,4 +353,11 @@ pub fn error_value(error: &Error) -> Value {
         "causes": error.causes,
         "details": error.details,
     }))
+}
+
+/// The error of a run in which items failed and whose batches allow that.
+fn tolerated(failures: &[Error]) -> Error {
+    let message = format!("{} failed within its `max_failures`", crate::primitives::registry::plural(failures.len(), "item"));
+    let error = Error::new(Kind::Runbook, Reason::CheckFailed, message);
+    failures.iter().fold(error, |error, failure| error.cause(failure.to_string())).hint("when the cause is gone, resume the run: it does these again")
 }

@@ -62,11 +62,12 @@ pub struct Scene {
 }
 
 /// What a function of a declaration gave back.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Returned {
     /// Its values.
     pub values: Vec<Value>,
     /// The reason given to `not_needed`, when it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_needed: Option<String>,
 }
 
@@ -87,7 +88,7 @@ impl Returned {
         }
         let message = match owner {
             Owner::Check(_) => "it does not hold",
-            Owner::Step(_) => "its `verify` does not hold",
+            Owner::Step(_) | Owner::Group(_) => "its `verify` does not hold",
         };
         let error = Error::new(Kind::Runbook, Reason::CheckFailed, message);
         Err(error.cause(self.value(1).as_text().unwrap_or_else(|| "it returned false".to_owned())))

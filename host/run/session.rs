@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use futures::future::LocalBoxFuture;
+use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::bounds::Bounds;
 use super::consent::{self, Voice};
-use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, What};
-use super::runbook::Phase;
-use super::script::{Call, Calls};
+use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
+use super::journal::{Book, Past};
+use super::runbook::{Phase, State};
+use super::script::{Call, Calls, Returned};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
 use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
@@ -50,6 +51,10 @@ pub(super) struct Session {
     finished: RefCell<Vec<Finished>>,
     /// Where in `finished` a second attempt is; `None` in a first one.
     replayed: Cell<Option<usize>>,
+    /// The journal; a plan has none.
+    book: Option<Rc<Book>>,
+    /// What the outermost call wrote so far.
+    wrote_now: RefCell<Vec<Wrote>>,
 }
 
 /// What has added up so far.
@@ -64,27 +69,54 @@ pub(super) struct Tally {
     pub(super) unknowns: Vec<String>,
     pub(super) assumptions: Vec<String>,
     pub(super) confirmations: Vec<Confirmation>,
+    /// What is asked in any case.
+    pub(super) gates: Vec<Confirmation>,
+}
+
+impl Tally {
+    /// What an interrupted run had added up.
+    fn of(past: &Past) -> Tally {
+        let mut tally = Tally::default();
+        for call in past.places.values().flat_map(|place| &place.calls) {
+            for wrote in call.done.iter().flat_map(|done| &done.wrote).chain(&call.wrote) {
+                tally.add(wrote);
+            }
+        }
+        tally
+    }
+
+    fn add(&mut self, wrote: &Wrote) {
+        self.writes += 1;
+        if !self.objects.contains(&wrote.target) {
+            self.objects.push(wrote.target.clone());
+        }
+        self.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. }));
+    }
 }
 
 impl Session {
-    pub(super) fn new(what: What, cluster: Cluster, voice: Voice, sink: Rc<RefCell<dyn Sink>>) -> Rc<Session> {
+    pub(super) fn new(what: What, cluster: Cluster, voice: Voice, sink: Rc<RefCell<dyn Sink>>, book: Option<Rc<Book>>) -> Rc<Session> {
         let bounds = Bounds::new(cluster.clock().clone());
+        let told = book.as_ref().map_or(0, |book| book.past(|past| past.told));
+        let tally = book.as_ref().map_or_else(Tally::default, |book| book.past(Tally::of));
         Rc::new(Session {
             what,
             bounds,
             cluster,
             voice,
             sink,
-            seq: Cell::new(0),
+            seq: Cell::new(told),
             place: RefCell::default(),
             phase: Cell::new(Phase::Title),
             occurrences: RefCell::default(),
-            tally: RefCell::default(),
+            tally: RefCell::new(tally),
             open: RefCell::default(),
             held: RefCell::default(),
             told: RefCell::default(),
             finished: RefCell::default(),
             replayed: Cell::new(None),
+            book,
+            wrote_now: RefCell::default(),
         })
     }
 
@@ -100,6 +132,9 @@ impl Session {
     pub(super) fn emit(&self, event: Event) {
         self.seq.set(self.seq.get() + 1);
         let record = Record { seq: self.seq.get(), at: self.now(), event };
+        if let Some(book) = &self.book {
+            book.told(&record);
+        }
         self.sink.borrow_mut().record(&record);
     }
 
@@ -108,16 +143,76 @@ impl Session {
         if let Some(simulation) = self.cluster.simulation() {
             simulation.with(|sim| sim.enter_step(place.strip_prefix("step ")));
         }
+        if let Some(book) = &self.book {
+            book.begin_place(&place);
+        }
+        if let Some(step) = place.strip_prefix("step ") {
+            self.cluster.now_in(step);
+        }
         *self.place.borrow_mut() = place;
         self.occurrences.borrow_mut().clear();
         self.finished.borrow_mut().clear();
         self.replayed.set(None);
     }
 
-    /// A function of the declaration begins.
-    pub(super) fn begin_phase(&self, phase: Phase) {
+    /// A function of the declaration begins. `Some` is what it gave before the run was interrupted.
+    ///
+    /// # Errors
+    /// When the record has something else here, or cannot be kept.
+    pub(super) fn begin_phase(&self, phase: Phase) -> Result<Option<Result<Returned>>> {
         self.phase.set(phase);
         self.open.borrow_mut().clear();
+        self.book.as_ref().map_or(Ok(None), |book| book.enter(phase))
+    }
+
+    /// It has ended.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub(super) fn end_phase(&self, phase: Phase, result: &Result<Returned>) -> Result<()> {
+        self.book.as_ref().map_or(Ok(()), |book| book.left(phase, result))
+    }
+
+    /// Asks what is always asked. In a plan it counts as yes and is listed.
+    ///
+    /// # Errors
+    /// `declined` when the answer is no, or nobody is there: the run parks.
+    pub(super) fn gate(&self, question: &str, runtime: Option<&tokio::runtime::Runtime>) -> Result<()> {
+        let confirmation = self.question(question);
+        self.tally.borrow_mut().gates.push(confirmation.clone());
+        let asking = self.voice.gate(&confirmation);
+        let answer = match runtime {
+            Some(runtime) => runtime.block_on(asking)?,
+            None => asking.now_or_never().ok_or_else(|| Error::internal("a gate is asked where nobody can wait for the answer"))??,
+        };
+        let word = answer.value.map(|yes| if yes { "yes" } else { "no" }.to_owned());
+        self.emit(Event::Asked { confirmation, answer: word, by: answer.by, known: answer.known });
+        match answer.value {
+            Some(true) => Ok(()),
+            Some(false) => Err(consent::declined(question)),
+            None => Err(consent::unanswered(question)),
+        }
+    }
+
+    /// A check has its verdict.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub(super) fn judged(&self, verdict: &Verdict, state: &State) -> Result<()> {
+        self.book.as_ref().map_or(Ok(()), |book| book.judged(verdict, state))
+    }
+
+    /// A step has ended.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub(super) fn ended(&self, end: &StepEnd, state: Option<&State>) -> Result<()> {
+        let Some(book) = &self.book else { return Ok(()) };
+        book.ended(end, state)?;
+        if let Some(head) = book.head() {
+            self.cluster.journal_is_at(&head);
+        }
+        Ok(())
     }
 
     /// `run` is entered again: calls that are over give their recorded results, the one that failed is made anew.
@@ -217,14 +312,8 @@ impl Session {
     }
 
     fn wrote(&self, wrote: &Wrote) {
-        {
-            let mut tally = self.tally.borrow_mut();
-            tally.writes += 1;
-            if !tally.objects.contains(&wrote.target) {
-                tally.objects.push(wrote.target.clone());
-            }
-            tally.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. }));
-        }
+        self.tally.borrow_mut().add(wrote);
+        self.wrote_now.borrow_mut().push(wrote.clone());
         self.emit(Event::wrote(wrote, self.known()));
     }
 }
@@ -232,12 +321,24 @@ impl Session {
 impl Calls for Session {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
+        self.cluster.still_ours()?;
         self.bounds.admit(call, writes(call))?;
-        if self.open.borrow().is_empty()
-            && let Some(result) = self.recorded(call)?
-        {
-            tracing::debug!(target: "lockgate::call", call = %call, "given from the first attempt");
-            return Ok(Some(result));
+        if self.open.borrow().is_empty() {
+            if let Some(result) = self.recorded(call)? {
+                tracing::debug!(target: "lockgate::call", call = %call, "given from the first attempt");
+                return Ok(Some(result));
+            }
+            if let Some(book) = &self.book
+                && let Some(result) = book.recorded(call)?
+            {
+                tracing::debug!(target: "lockgate::call", call = %call, "given from the journal");
+                if self.phase.get() == Phase::Run {
+                    self.finished.borrow_mut().push((call.clone(), result.clone()));
+                }
+                return Ok(Some(result));
+            }
+            self.cluster.begin_call();
+            self.wrote_now.borrow_mut().clear();
         }
         tracing::debug!(target: "lockgate::call", call = %call, "called");
         self.open.borrow_mut().push(Open { sent: self.cluster.sent(), writes: writes(call) });
@@ -275,8 +376,13 @@ impl Calls for Session {
             }
         }
         self.tell_held();
-        if self.open.borrow().is_empty() && self.phase.get() == Phase::Run {
-            self.finished.borrow_mut().push((call.clone(), result.clone()));
+        if self.open.borrow().is_empty() {
+            if let Some(book) = &self.book {
+                book.finished(self.phase.get(), call, result, self.wrote_now.take());
+            }
+            if self.phase.get() == Phase::Run {
+                self.finished.borrow_mut().push((call.clone(), result.clone()));
+            }
         }
     }
 }
@@ -291,6 +397,18 @@ fn same_object(one: &str, other: &str) -> bool {
 fn writes(call: &Call) -> bool {
     let reads = call.options.get("read") == Some(&true.into());
     primitives::find(&call.verb).is_some_and(|definition| definition.effect_in(reads) == Effect::Write)
+}
+
+impl Session {
+    /// Asks the operator whether something may be done that nothing grants; nobody there is no.
+    pub(super) async fn granted(&self, question: &str) -> Result<bool> {
+        let confirmation = self.question(question);
+        let answer = self.voice.confirm(&confirmation).await?;
+        if let Some(yes) = answer.value {
+            self.asked(&confirmation, Some(if yes { "yes" } else { "no" }.to_owned()), answer.by, answer.known);
+        }
+        Ok(answer.value == Some(true))
+    }
 }
 
 impl Talk for Session {

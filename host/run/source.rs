@@ -47,6 +47,7 @@ impl Beside {
             Beside::Bundled(dir) => Ok(dir.get_file(dir.path().join(relative)).and_then(|file| file.contents_utf8()).map(str::to_owned)),
             Beside::Disk(folder) => {
                 let path = folder.join(relative);
+                within(folder, &path)?;
                 match std::fs::read_to_string(&path) {
                     Ok(text) => Ok(Some(text)),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -66,6 +67,15 @@ impl Beside {
             Beside::Nothing => relative.to_owned(),
         }
     }
+}
+
+/// Refuses a file that a link leads out of its folder: what came from outside does not read what is elsewhere on this machine.
+fn within(folder: &Path, path: &Path) -> Result<()> {
+    let (Ok(folder), Ok(real)) = (folder.canonicalize(), path.canonicalize()) else { return Ok(()) };
+    if real.starts_with(&folder) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{}` leads out of its folder", tidy(path))).hint("put a copy of the file where the link is"))
 }
 
 impl Source {

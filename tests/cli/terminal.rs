@@ -89,13 +89,16 @@ fn without_a_plan_every_question_is_asked() {
     session.send_line("7").unwrap();
     session.expect("`7` is none of the choices").unwrap();
     session.send_line("").unwrap();
+    session.expect("nothing grants it: there is no accepted plan").unwrap();
+    session.expect("names = { \"web\" } }` for this run? [y/N] ").unwrap();
+    session.send_line("y").unwrap();
     session.expect("2 -> 1").unwrap();
     ends(session, 0);
 
     let mut session = start(&host, &["run", "r", "--sandbox", "--no-plan", "--yes"]);
     session.expect("Scale web to 0? [y/N] ").unwrap();
     session.send_line("n").unwrap();
-    session.expect("start it again with").unwrap();
+    session.expect("lockgate resume").unwrap();
     ends(session, 4);
 }
 

@@ -14,6 +14,7 @@ fn runbook(declarations: &str) -> Host {
     Host::with_runbook(&format!("{HEAD}{declarations}")).file("r/cluster.yaml", &format!("{CLUSTER}{MODEL}"))
 }
 
+const ALL: &str = "permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }\n";
 const POD: &str = "local pod = list(\"pods\", { labels = \"app=web\" })[1]\n";
 
 #[test]
@@ -62,6 +63,7 @@ fn an_assumption_stands_where_nobody_models_it_and_only_in_a_plan() {
     let host = step(&body);
     let plan = host.run(&["plan", "r", "--sandbox"]).exits(3);
     plan.shows("peers: none").shows("assumed").shows("\"none\" (there are no peers yet)").hides("unknown");
+    let host = step(&format!("{body}\nend }}\n{ALL}step \"after\" {{ title = \"A\", run = function()"));
     host.run(&["run", "r", "--sandbox", "--yes", "--no-plan"])
         .exits(1)
         .shows("the simulated cluster cannot answer that")

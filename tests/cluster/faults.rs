@@ -308,3 +308,27 @@ fn an_answer_that_is_far_too_large_is_not_kept() {
         assert_eq!(cluster.simulation().unwrap().with(|sim| sim.faults().unfired().count()), 0);
     });
 }
+
+#[test]
+fn a_clock_that_jumps_in_the_middle_is_seen_at_once() {
+    run(async {
+        let cluster = simulated(Options::new(RunId::generate()));
+        let simulation = cluster.simulation().unwrap();
+        let happenings = json!([{"at": "30s", "do": {"clock": "-10m"}}, {"at": "60s", "do": {"clock": "5m"}}]);
+        let faults = json!({"apiVersion": "lockgate.dev/v1", "kind": "Faults", "happenings": happenings});
+        simulation.with(|sim| sim.disturb(lockgate_sim::json::from_value(faults).unwrap()));
+        let (clock, start, world) = (cluster.clock(), cluster.clock().now(), simulation.now());
+        let seen = |seconds: u64, passed: u64| {
+            assert_eq!(Span::between(start, cluster.clock().now()), Span::from_secs(seconds));
+            assert_eq!(Span::between(world, simulation.now()), Span::from_secs(passed));
+        };
+        // The clock leaps over the time that is waited for, as that of a machine that slept.
+        clock.sleep_until(lockgate::base::clock::later(start, std::time::Duration::from_secs(120))).await.unwrap();
+        seen(630, 30);
+        clock.sleep_until(lockgate::base::clock::later(start, std::time::Duration::from_secs(650))).await.unwrap();
+        seen(650, 50);
+        // It is set back: what was ten seconds away is far again.
+        clock.sleep_until(lockgate::base::clock::later(start, std::time::Duration::from_secs(670))).await.unwrap();
+        seen(670, 970);
+    });
+}

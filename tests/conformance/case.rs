@@ -58,6 +58,10 @@ pub(crate) struct Case {
     pub(crate) text: CaseFile,
     /// The cluster that it begins with, as YAML.
     pub(crate) cluster: String,
+    /// How its containers behave: `model.yaml` of all cases, and its own where the folder holds one.
+    pub(crate) model: String,
+    /// What its own model says to KWOK: `stages.yaml` in its folder.
+    pub(crate) stages: String,
     /// A digest of all that its recording depends on.
     pub(crate) digest: String,
 }
@@ -114,7 +118,7 @@ pub(crate) struct Keep {
     pub(crate) managed_fields: bool,
 }
 
-/// One step: exactly one of the first eight fields is given, and what belongs to it.
+/// One step: exactly one of the first nine fields is given, and what belongs to it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -135,6 +139,8 @@ pub(crate) struct Step {
     /// Lets the server forget what was before: what is stored is compacted, and the server starts again.
     #[serde(default)]
     compact: bool,
+    /// The kubelet of this node falls silent, and the node gets a label that says so.
+    silence: Option<String>,
     /// Standard input of kubectl.
     #[serde(default)]
     stdin: String,
@@ -201,6 +207,8 @@ pub(crate) enum Action {
     Events(String),
     /// The past is forgotten.
     Compact,
+    /// The node whose kubelet falls silent.
+    Silence(String),
 }
 
 /// A request as it is written.
@@ -220,6 +228,13 @@ pub(crate) struct Ask {
     pub(crate) user: String,
     /// The name under which later steps speak of the answer.
     pub(crate) name: Option<String>,
+}
+
+impl Case {
+    /// Whether a step of it is one of kubectl.
+    pub(crate) fn needs_kubectl(&self) -> bool {
+        self.text.steps.iter().any(|step| step.kubectl.is_some())
+    }
 }
 
 impl Step {
@@ -244,9 +259,10 @@ impl Step {
         }
         actions.extend(self.events.clone().map(Action::Events));
         actions.extend(self.compact.then_some(Action::Compact));
+        actions.extend(self.silence.clone().map(Action::Silence));
         match (actions.pop(), actions.is_empty()) {
             (Some(action), true) => Ok(action),
-            _ => Err(format!("a step is exactly one of kubectl, request, wait, snap, advance, watch, events, compact: {self:?}")),
+            _ => Err(format!("a step is exactly one of kubectl, request, wait, snap, advance, watch, events, compact, silence: {self:?}")),
         }
     }
 
@@ -391,13 +407,19 @@ fn one(folder: PathBuf, usual: &str, model: &str) -> Outcome<Case> {
         // Writing to a string cannot fail.
         write!(cluster, "\n---\napiVersion: v1\nkind: Node\nmetadata: {{name: node-{number:05}}}\n").unwrap_or_default();
     }
+    let own = |name: &str| {
+        let path = folder.join(name);
+        if path.is_file() { read(&path) } else { Ok(String::new()) }
+    };
+    let (own_model, stages) = (own("model.yaml")?, own("stages.yaml")?);
     let mut sha = Sha256::new();
-    for part in [&written, &cluster, model] {
+    for part in [&written, &cluster, model, &own_model, &stages] {
         sha.update(part.as_bytes());
     }
     let digest = sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Case { name, folder, text, cluster, digest })
+    let model = if own_model.is_empty() { model.to_owned() } else { format!("{model}\n---\n{own_model}") };
+    Ok(Case { name, folder, text, cluster, model, stages, digest })
 }
 
 /// Reads a file.

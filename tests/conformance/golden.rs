@@ -31,6 +31,9 @@ pub(crate) struct Done {
     /// What a `snap` saw or a watch told.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(crate) seen: Value,
+    /// What kubectl said, made comparable; nothing where its recorded requests were sent.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(crate) said: Value,
 }
 
 /// A request and its answer, both made comparable.
@@ -152,6 +155,9 @@ fn step_lines(done: &Done) -> String {
     if !done.exchanges.is_empty() {
         let lines: Vec<String> = done.exchanges.iter().filter_map(|exchange| serde_json::to_string(exchange).ok()).collect();
         parts.push(format!("\"exchanges\": [\n  {}\n]", lines.join(",\n  ")));
+    }
+    if !done.said.is_null() {
+        parts.push(format!("\"said\": {}", done.said));
     }
     match &done.seen {
         Value::Null => {}

@@ -27,7 +27,7 @@ const GUARDED: [(&str, &[&str]); 13] = [
 ];
 
 /// Each single rule with cases that cannot be as they were recorded when it does not hold.
-const RULED: [(&str, &[&str]); 29] = [
+const RULED: [(&str, &[&str]); 34] = [
     ("adoption", &["adoption"]),
     ("cordon-taint", &["daemonset-nodes", "drain"]),
     ("daemonset-broken", &["daemonset-unavailable"]),
@@ -35,12 +35,15 @@ const RULED: [(&str, &[&str]); 29] = [
     ("daemonset-nodes", &["daemonset-nodes"]),
     ("daemonset-surge", &["daemonset-surge"]),
     ("daemonset-unavailable", &["daemonset-percent", "daemonset-unavailable"]),
+    ("deletion-order", &["deletion-order"]),
     ("deployment-deadline", &["progress-deadline"]),
     ("deployment-history", &["history-limit"]),
     ("deployment-pause", &["pause-resume", "paused-at-creation"]),
     ("deployment-proportional", &["proportional-scaling"]),
+    ("deployment-recreate", &["recreate-waits"]),
     ("deployment-surge", &["fenceposts-3", "surge-none", "rollover"]),
     ("deployment-unavailable", &["fenceposts-1", "fenceposts-10", "surge-all", "rollover"]),
+    ("endpoints-readiness", &["endpoints-readiness"]),
     ("eviction-budget", &["pdb-eviction", "pdb-two", "pdb-unready", "drain-blocked"]),
     ("finalizers", &["finalizers", "node-not-ready"]),
     ("foreground-deletion", &["delete-foreground", "job-ttl"]),
@@ -48,6 +51,7 @@ const RULED: [(&str, &[&str]); 29] = [
     ("grace-period", &["grace-period", "drain", "statefulset-broken"]),
     ("job-backoff-limit", &["job-failure"]),
     ("job-suspension", &["job-suspend"]),
+    ("lost-nodes", &["lost-nodes"]),
     ("namespace-content", &["namespace-deletion"]),
     ("orphaning-deletion", &["delete-orphan"]),
     ("preconditions", &["delete-preconditions"]),
@@ -56,16 +60,8 @@ const RULED: [(&str, &[&str]); 29] = [
     ("scheduler-taints", &["unschedulable"]),
     ("statefulset-order", &["statefulset-broken"]),
     ("statefulset-partition", &["statefulset-partition"]),
+    ("statefulset-wait", &["statefulset-waits"]),
     ("toleration-seconds", &["taint-eviction"]),
-];
-
-/// Rules that no recorded case notices yet, and the test of the simulator that does.
-const UNRECORDED: [(&str, &str); 5] = [
-    ("deletion-order", "controllers::pods::tests"),
-    ("deployment-recreate", "trap::recreate_waits_until_every_old_pod_is_gone"),
-    ("endpoints-readiness", "rollout::a_service_follows_the_readiness_of_its_pods"),
-    ("lost-nodes", "nodes::a_silent_kubelet_makes_its_node_unreachable_and_its_pods_leave"),
-    ("statefulset-wait", "statefulset::one_pod_is_away_at_a_time"),
 ];
 
 /// One test for each controller and for each rule. A case that does not agree yet proves nothing and is left out.
@@ -95,7 +91,7 @@ pub(super) fn trials(cases: &[Case], pending: &BTreeMap<String, String>) -> Vec<
     }
     let everything: [(&str, &[&str], Vec<&str>); 2] = [
         ("every_controller_is_guarded", &lockgate_sim::CONTROLLERS, GUARDED.iter().map(|row| row.0).collect()),
-        ("every_rule_is_guarded", lockgate_sim::RULES, RULED.iter().map(|row| row.0).chain(UNRECORDED.iter().map(|row| row.0)).collect()),
+        ("every_rule_is_guarded", lockgate_sim::RULES, RULED.iter().map(|row| row.0).collect()),
     ];
     for (name, all, guarded) in everything {
         trials.push(Trial::test(format!("conformance::without::{name}"), move || {

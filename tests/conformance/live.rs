@@ -1,7 +1,7 @@
 //! A real cluster as a target: the control plane of the tests, or whatever a kubeconfig leads to.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::Outcome;
 use super::case::NAMESPACE;
 use super::golden::{Answer, Sent};
 use super::proxy::{self, Proxy};
-use super::run::Target;
+use super::run::{self, Target};
 
 /// After so long without a change nothing happens by itself: longer than KWOK takes for a pod.
 const QUIET: Duration = Duration::from_millis(900);
@@ -47,12 +47,7 @@ impl Live {
         let client = runtime.block_on(proxy::client(kubeconfig))?;
         let proxy = Proxy::start(kubeconfig)?;
         let home = TempDir::new().map_err(|error| error.to_string())?;
-        let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \"{}\"}}}}]\n\
-             contexts: [{{name: c, context: {{cluster: c, namespace: {NAMESPACE}}}}}]\n",
-            proxy.url()
-        );
-        std::fs::write(home.path().join("config"), text).map_err(|error| error.to_string())?;
+        std::fs::write(home.path().join("config"), proxy.kubeconfig(NAMESPACE)).map_err(|error| error.to_string())?;
         Ok(Live { runtime, client, proxy, program: program.to_owned(), home, began: Instant::now(), watches: Vec::new(), compaction: None })
     }
 
@@ -103,7 +98,7 @@ impl Target for Live {
         lines.map(|line| serde_json::from_slice(line).map_err(|error| format!("an event: {error}"))).collect()
     }
 
-    fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<Vec<(Sent, Answer)>>> {
+    fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<run::Command>> {
         drop(self.proxy.take());
         let input = self.home.path().join("stdin");
         std::fs::write(&input, stdin).map_err(|error| error.to_string())?;
@@ -114,7 +109,7 @@ impl Target for Live {
             .env("KUBECONFIG", self.home.path().join("config"))
             .current_dir(self.home.path())
             .stdin(std::fs::File::open(&input).map_err(|error| error.to_string())?)
-            .stdout(Stdio::null())
+            .stdout(file("stdout")?)
             .stderr(file("stderr")?)
             .spawn()
             .map_err(|error| format!("starting kubectl: {error}"))?;
@@ -130,11 +125,12 @@ impl Target for Live {
             }
             self.advance(Duration::from_millis(20))?;
         };
+        let read = |name: &str| super::case::read(&self.home.path().join(name));
+        let (stdout, stderr) = (read("stdout")?, read("stderr")?);
         if status.code() != Some(exit) {
-            let said = super::case::read(&self.home.path().join("stderr"))?;
-            return Err(format!("kubectl {}: {status}, not {exit}: {said}", arguments.join(" ")));
+            return Err(format!("kubectl {}: {status}, not {exit}: {stderr}", arguments.join(" ")));
         }
-        Ok(Some(self.proxy.take()))
+        Ok(Some(run::Command { passed: self.proxy.take(), stdout, stderr }))
     }
 
     fn clock(&self) -> Duration {
@@ -154,6 +150,11 @@ impl Target for Live {
     fn compact(&mut self) -> Outcome {
         let compaction = self.compaction.as_mut().ok_or("this cluster is not ours to be compacted")?;
         compaction()
+    }
+
+    /// KWOK leaves nodes with that label alone.
+    fn silence(&mut self, _: &str) -> Outcome {
+        Ok(())
     }
 
     fn rest(&mut self) -> Outcome {

@@ -17,8 +17,10 @@ mod proxy;
 mod random;
 mod replay;
 mod run;
+mod served;
 mod subject;
 mod template;
+mod versions;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -69,7 +71,10 @@ pub(crate) fn cases() -> Vec<Trial> {
     };
     let (cases, gaps, pending) = (Arc::new(cases), Arc::new(gaps), Arc::new(pending));
     let replayed = Replayed::default();
-    let mut trials = vec![Trial::test("conformance::rules_of_comparison", || Ok(normalise::rules()?))];
+    let mut trials = vec![
+        Trial::test("conformance::rules_of_comparison", || Ok(normalise::rules()?)),
+        Trial::test("conformance::rules_of_versions", || Ok(versions::patterns()?)),
+    ];
     for case in cases.iter() {
         let (one, known, replayed, reason) = (case.clone(), gaps.clone(), replayed.clone(), pending.get(&case.name).cloned());
         trials.push(Trial::ignorable_test(format!("conformance::{}", case.name), move || {
@@ -83,9 +88,12 @@ pub(crate) fn cases() -> Vec<Trial> {
         }));
         let one = case.clone();
         trials.push(Trial::ignorable_test(format!("controlplane::conformance::{}", case.name), move || real(&one)));
+        let one = case.clone();
+        trials.push(Trial::ignorable_test(format!("sandbox::conformance::{}", case.name), move || served(&one)));
     }
     trials.extend(programs::trials(&pending));
     trials.extend(guards::trials(&cases, &pending));
+    trials.extend(versions::trials(&cases));
     trials.push(Trial::test("conformance::result", move || Ok(result(&cases, &gaps, &pending, &replayed)?)));
     trials
 }
@@ -94,17 +102,20 @@ pub(crate) fn cases() -> Vec<Trial> {
 fn verdict(case: &Case, gaps: &[Gap], replayed: &Replayed) -> Outcome {
     let outcome = differences(case, replayed);
     let found = outcome.as_ref().as_ref().map_err(Clone::clone)?;
-    let unknown: Vec<&Difference> = found.iter().filter(|difference| !gaps.iter().any(|gap| covers(gap, case, difference))).collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let mut text = format!("{}: {} differences from the recording; it guards: {}\n", case.text.title, unknown.len(), case.text.guards);
-    for difference in unknown.iter().take(SHOWN) {
+    let unknown: Vec<Difference> =
+        found.iter().filter(|difference| !gaps.iter().any(|gap| covers(gap, case, difference))).cloned().collect();
+    if unknown.is_empty() { Ok(()) } else { Err(told(case, &unknown)) }
+}
+
+/// What differs, in words.
+fn told(case: &Case, found: &[Difference]) -> String {
+    let mut text = format!("{}: {} differences from the recording; it guards: {}\n", case.text.title, found.len(), case.text.guards);
+    for difference in found.iter().take(SHOWN) {
         let Difference { step, words, path, real, simulated } = difference;
         // Writing to a string cannot fail.
         writeln!(text, "step {step} ({words}) {path}\n  real:      {real}\n  simulated: {simulated}").unwrap_or_default();
     }
-    Err(text)
+    text
 }
 
 fn covers(gap: &Gap, case: &Case, difference: &Difference) -> bool {
@@ -135,8 +146,17 @@ fn compare(golden: &Golden, ran: &run::Ran) -> Outcome<Vec<Difference>> {
     for (index, (before, now)) in golden.steps.iter().zip(&ran.steps).enumerate() {
         let value = |done: &golden::Done| -> Outcome<serde_json::Value> {
             let mut done = done.clone();
+            if now.said.is_null() {
+                // Nobody asked kubectl.
+                done.said = serde_json::Value::Null;
+            }
             // What kubectl copies out of an answer has the times of that cluster.
-            done.exchanges.iter_mut().for_each(|exchange| exchange.sent.body = normalise::sent(&exchange.sent.body));
+            for exchange in &mut done.exchanges {
+                exchange.sent.body = normalise::sent(&exchange.sent.body);
+                if !exchange.sent.agent.is_empty() {
+                    exchange.sent.path = normalise::path(&exchange.sent.path);
+                }
+            }
             let mut value = serde_json::to_value(done).map_err(|error| error.to_string())?;
             normalise::without_race(&mut value);
             Ok(value)
@@ -207,6 +227,20 @@ fn real(case: &Case) -> Result<Completion, Failed> {
     }
 }
 
+/// Runs a case on the simulated cluster through its socket, with the real kubectl where it has commands of kubectl.
+fn served(case: &Case) -> Result<Completion, Failed> {
+    let program = match controlplane::kubectl() {
+        _ if !case.needs_kubectl() => None,
+        Ok(program) => Some(program),
+        Err(reason) if controlplane::is_required("controlplane") => return Err(Failed::from(reason)),
+        Err(reason) => return Ok(Completion::ignored_with(reason)),
+    };
+    let golden = Golden::read(&case.folder.join("golden.json"))?;
+    let ran = run::run(case, &mut served::Served::new(case, program)?, &[]);
+    let found = compare(&golden, &ran)?;
+    if found.is_empty() { Ok(Completion::Completed) } else { Err(Failed::from(told(case, &found))) }
+}
+
 fn record(case: &Case) -> Outcome<Golden> {
     /// Two at a time leave nothing of two cores.
     static TURN: OnceLock<Mutex<()>> = OnceLock::new();
@@ -242,7 +276,9 @@ fn start(case: &Case, binaries: &Binaries) -> Outcome<ControlPlane> {
     if wanted.alone {
         ControlPlane::server(binaries, server)
     } else {
-        ControlPlane::start_with(binaries, include_str!("stages.yaml"), server)
+        let (usual, own) = (include_str!("stages.yaml"), &case.stages);
+        let stages = if own.is_empty() { usual.to_owned() } else { format!("{usual}\n---\n{own}") };
+        ControlPlane::start_with(binaries, &stages, server)
     }
 }
 

@@ -15,10 +15,12 @@
 //! | conditions | sorted by type | their order means nothing |
 //! | status of a pod | phase, reason, message, `qosClass`, conditions, and of containers name, image, readiness and restarts | KWOK stands for the kubelet on the real side: the rest is its invention |
 //! | status of a node; what a kubelet says of itself in its metadata and spec | readiness; nothing | as above |
-//! | events | object's kind, reason, type; the kubelets' left out; each once | how often and in which order they are told is a race |
+//! | events | object's kind, reason, type; the kubelets' left out, and those of the server's allocators; each once | how often and in which order they are told is a race; so is when the repair loops of addresses and ports look |
 //! | `metadata.generation` of an EndpointSlice or a ReplicaSet above 1, and that it was observed | `<changed>` | how many changes come with one write is a race |
 //! | when compared: of a Deployment, that its ReplicaSet is new or that it progresses | the same | whether the controller counts before or after the first pod is there is a race |
 //! | endpoints, items of lists | sorted by their content | the real order is that of a map, or of made-up names |
+//! | what kubectl says | a document as an answer; else its lines, each once, in order; without the lines of `Waiting for`, without the log of its libraries, without ages | how often it tells how far it is, and which of several pods it tells first, depends on the clock |
+//! | how long a watch of kubectl may last | `<some>` | it draws it |
 //! | in snaps: ConfigMap `kube-root-ca.crt`, ServiceAccount `default` | nothing | in every namespace; a case of their own is about them |
 
 use std::net::IpAddr;
@@ -53,7 +55,11 @@ pub(crate) fn answer(body: &Value, names: &Names, keep: Keep) -> Value {
     match kind.strip_suffix("List").filter(|_| body.get("items").is_some()) {
         Some(kind) => {
             if let Some(Value::Array(items)) = body.get_mut("items") {
-                items.iter_mut().for_each(|item| object(kind, item, names, keep));
+                for item in items.iter_mut() {
+                    // What kubectl prints of several is a `List` whose items say themselves what they are.
+                    let own = if kind.is_empty() { text(item, "/kind").to_owned() } else { kind.to_owned() };
+                    object(&own, item, names, keep);
+                }
                 items.sort_by_cached_key(Value::to_string);
             }
             clean(&mut body, names, keep);
@@ -81,6 +87,14 @@ pub(crate) fn without_race(value: &mut Value) {
     }
 }
 
+/// The path of a request of kubectl.
+pub(crate) fn path(path: &str) -> String {
+    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+    let drawn = |pair: &&str| pair.starts_with("timeoutSeconds=") && query.contains("watch=true");
+    let pairs: Vec<&str> = query.split('&').map(|pair| if drawn(&pair) { "timeoutSeconds=<some>" } else { pair }).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
 /// The body of a request of kubectl.
 pub(crate) fn sent(body: &str) -> String {
     match serde_json::from_str::<Value>(body) {
@@ -90,6 +104,49 @@ pub(crate) fn sent(body: &str) -> String {
         }
         Err(_) => body.to_owned(),
     }
+}
+
+/// What kubectl said on standard output and on standard error.
+pub(crate) fn said(stdout: &str, stderr: &str, names: &Names, keep: Keep) -> Value {
+    let document = serde_json::from_str::<Value>(stdout).ok().filter(Value::is_object);
+    let errors = lines(stderr, names).into_iter().map(|line| format!("! {line}"));
+    match document {
+        Some(document) => json!({"document": answer(&document, names, keep), "errors": errors.collect::<Vec<_>>()}),
+        None => lines(stdout, names).into_iter().chain(errors).collect(),
+    }
+}
+
+/// Lines that can be compared: each once, in order. A sentence that says how far it is gone is told as often as somebody asks.
+fn lines(text: &str, names: &Names) -> Vec<String> {
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && !line.starts_with("Waiting for") && !is_logged(line))
+        .map(|line| line_of(line, names))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+/// Whether a line is one of the log of its libraries, which is not about errors: `I1121 17:55:54.440849 …`.
+fn is_logged(line: &str) -> bool {
+    let date = line.strip_prefix(['I', 'W']).and_then(|rest| rest.get(..5));
+    date.is_some_and(|date| {
+        date.starts_with(|letter: char| letter.is_ascii_digit()) && date.trim_end().len() == 4 && date.trim_end().parse::<u32>().is_ok()
+    })
+}
+
+fn line_of(line: &str, names: &Names) -> String {
+    let words: Vec<String> =
+        plain(line, names).split_whitespace().map(|word| if is_age(word) { "<age>".to_owned() } else { plain(word, names) }).collect();
+    words.join(" ")
+}
+
+/// Whether a word is an age as kubectl prints it: `11s`, `3m20s`.
+fn is_age(word: &str) -> bool {
+    let units = word.trim_start_matches(|letter: char| letter.is_ascii_digit() || "smhdy".contains(letter));
+    units.is_empty() && word.starts_with(|letter: char| letter.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd', 'y'])
 }
 
 /// What a watch told.
@@ -136,9 +193,9 @@ pub(crate) fn content(item: &Value, names: &Names) -> String {
 }
 
 fn is_left_out(plural: &str, item: &Value) -> bool {
-    let by_kubelet = || ["/source/component", "/reportingComponent"].iter().any(|place| text(item, place) == "kubelet");
+    let by = |wanted: &dyn Fn(&str) -> bool| ["/source/component", "/reportingComponent"].iter().any(|place| wanted(text(item, place)));
     match plural {
-        "events" => by_kubelet(),
+        "events" => by(&|component| component == "kubelet" || component.ends_with("-repair-controller")),
         "configmaps" => text(item, "/metadata/name") == "kube-root-ca.crt",
         "serviceaccounts" => text(item, "/metadata/name") == "default",
         _ => false,
@@ -375,8 +432,8 @@ pub(crate) fn rules() -> Result<(), String> {
         ("kube-api-access-x7k2p", "kube-api-access-*"),
         ("patch: Invalid value: \"{\\\"a\\\":{}}\": no", "patch: Invalid value: <object>: no"),
     ];
-    let said = format!("UID {uid}, again {uid}.");
-    for (raw, wanted) in texts.into_iter().chain([(said.as_str(), "UID <uid>, again <uid>.")]) {
+    let uids = format!("UID {uid}, again {uid}.");
+    for (raw, wanted) in texts.into_iter().chain([(uids.as_str(), "UID <uid>, again <uid>.")]) {
         let got = plain(raw, &names);
         if got != wanted {
             return Err(format!("{raw} becomes {got} instead of {wanted}"));
@@ -390,6 +447,33 @@ pub(crate) fn rules() -> Result<(), String> {
     without_race(&mut others);
     if conditions[0] != conditions[1] || others != before {
         return Err(format!("a rollout that has begun becomes {conditions}, anything else {others}"));
+    }
+    for (raw, wanted) in [
+        ("/a?b=c&watch=true&timeoutSeconds=367", "/a?b=c&watch=true&timeoutSeconds=<some>"),
+        ("/a?timeoutSeconds=3", "/a?timeoutSeconds=3"),
+    ] {
+        if path(raw) != wanted {
+            return Err(format!("{raw} becomes {}", path(raw)));
+        }
+    }
+    let told = said(
+        "web-5d9-bcdfg  1/1  3m20s\nb\n\nWaiting for a\nb\n",
+        "Warning: c  2s\nI1121 17:55:54.440849   27598 reflector.go:664] ended\n",
+        &names,
+        Keep::default(),
+    );
+    if told != json!(["b", "web-H2-* 1/1 <age>", "! Warning: c <age>"]) {
+        return Err(format!("kubectl says {told}"));
+    }
+    let told = said("{\"kind\": \"Pod\", \"spec\": {\"nodeName\": \"n1\"}}", "", &names, Keep::default());
+    if told != json!({"document": {"kind": "Pod", "spec": {"nodeName": "<node>"}}, "errors": []}) {
+        return Err(format!("a document becomes {told}"));
+    }
+    let by = |component: &str| json!({"source": {"component": component}});
+    let left_out =
+        ["kubelet", "ipallocator-repair-controller", "deployment-controller"].map(|component| is_left_out("events", &by(component)));
+    if left_out != [true, true, false] {
+        return Err(format!("of the events of kubelet, allocator and controller are left out: {left_out:?}"));
     }
     let pod = json!({"kind": "Pod", "metadata": {"name": "a", "uid": uid, "generation": 2}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running", "hostIP": "10.0.0.1"}});
     let wanted =

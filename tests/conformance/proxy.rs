@@ -54,9 +54,13 @@ impl Proxy {
         Ok(Proxy { passed, address, thread: Some(thread), stop: Some(stop) })
     }
 
-    /// Where it listens.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// How clients find it, with the namespace of their commands.
+    pub(crate) fn kubeconfig(&self, namespace: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: c, namespace: {namespace}}}}}]\n",
+            self.address
+        )
     }
 
     /// What has passed since this was asked last. What is not answered yet, as a watch, is there too.

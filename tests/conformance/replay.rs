@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use lockgate::cluster::Simulation;
 use lockgate_sim::fixture::Fixture;
+use lockgate_sim::model::{KubeletState, NodeModel};
 use lockgate_sim::{Body, Cluster, Method, Options, Request, Response, User, WatchId, WatchPoll};
 use serde_json::Value;
 
 use super::Outcome;
 use super::case::{self, Case};
 use super::golden::{Answer, Sent};
-use super::run::Target;
+use super::run::{Command, Target};
 
 /// After so long without a change nothing happens by itself, except what has a deadline of its own.
 const QUIET: SignedDuration = SignedDuration::from_millis(1000);
@@ -19,7 +21,7 @@ const LIMIT: SignedDuration = SignedDuration::from_secs(120);
 
 /// A simulated cluster.
 pub(crate) struct Simulated {
-    cluster: Cluster,
+    cluster: Simulation,
     start: Timestamp,
     watches: Vec<WatchId>,
 }
@@ -30,7 +32,7 @@ impl Simulated {
     /// # Errors
     /// What is wrong with its file.
     pub(crate) fn new(case: &Case) -> Outcome<Simulated> {
-        let text = format!("{}\n---\n{}", case.cluster, case::read(&case::home().join("model.yaml"))?);
+        let text = format!("{}\n---\n{}", case.cluster, case.model);
         let fixture = Fixture::parse("cluster.yaml", &text).map_err(|error| error.to_string())?;
         let plane = &case.text.plane;
         let options = Options {
@@ -74,8 +76,12 @@ impl Simulated {
     /// # Errors
     /// As [`Self::new`], or there is no such controller.
     pub(crate) fn without(case: &Case, controller: &str) -> Outcome<Simulated> {
-        let mut simulated = Simulated::new(case)?;
-        if simulated.cluster.stop_controller(controller) { Ok(simulated) } else { Err(format!("there is no {controller}")) }
+        let simulated = Simulated::new(case)?;
+        if simulated.cluster.with(|cluster| cluster.stop_controller(controller)) {
+            Ok(simulated)
+        } else {
+            Err(format!("there is no {controller}"))
+        }
     }
 
     /// As [`Self::new`], but a rule of the simulation does not hold.
@@ -83,32 +89,55 @@ impl Simulated {
     /// # Errors
     /// As [`Self::new`], or there is no such rule.
     pub(crate) fn without_rule(case: &Case, rule: &str) -> Outcome<Simulated> {
-        let mut simulated = Simulated::new(case)?;
-        if simulated.cluster.switch_off(rule) { Ok(simulated) } else { Err(format!("there is no rule {rule}")) }
+        let simulated = Simulated::new(case)?;
+        if simulated.cluster.with(|cluster| cluster.switch_off(rule)) { Ok(simulated) } else { Err(format!("there is no rule {rule}")) }
     }
 
     /// This cluster.
     pub(crate) fn over(cluster: Cluster) -> Simulated {
         let start = cluster.now();
-        Simulated { cluster, start, watches: Vec::new() }
+        Simulated { cluster: Simulation::new(cluster), start, watches: Vec::new() }
     }
 
-    fn healthy(&self) -> Outcome {
-        self.cluster.failure().map_or(Ok(()), |failure| Err(format!("the simulator says: {failure}")))
+    /// The cluster itself.
+    pub(crate) fn simulation(&self) -> &Simulation {
+        &self.cluster
+    }
+
+    /// Moves time on to this instant.
+    fn go(&self, to: Timestamp) -> Outcome {
+        self.cluster.with(|cluster| {
+            cluster.advance_to(to);
+            cluster.failure().map_or(Ok(()), |failure| Err(format!("the simulator says: {failure}")))
+        })
+    }
+
+    /// The instant of the next event.
+    fn next(&self) -> Option<Timestamp> {
+        self.cluster.with(|cluster| cluster.next_event_at())
+    }
+
+    /// The version of the newest change.
+    fn version(&self) -> u64 {
+        self.cluster.with(|cluster| cluster.store().rv())
     }
 }
 
 impl Target for Simulated {
     fn send(&mut self, sent: &Sent) -> Outcome<Answer> {
-        let response = self.cluster.handle(&request(sent)?);
-        if let Body::Watch(id) = response.body {
-            self.cluster.close_watch(id);
-        }
-        Ok(answer(&response))
+        let request = request(sent)?;
+        Ok(self.cluster.with(|cluster| {
+            let response = cluster.handle(&request);
+            if let Body::Watch(id) = response.body {
+                cluster.close_watch(id);
+            }
+            answer(&response)
+        }))
     }
 
     fn watch(&mut self, path: &str) -> Outcome<Result<usize, Answer>> {
-        let response = self.cluster.handle(&request(&Sent { method: "GET".to_owned(), path: path.to_owned(), ..Sent::default() })?);
+        let request = request(&Sent { method: "GET".to_owned(), path: path.to_owned(), ..Sent::default() })?;
+        let response = self.cluster.with(|cluster| cluster.handle(&request));
         match response.body {
             Body::Watch(id) => {
                 self.watches.push(id);
@@ -120,14 +149,16 @@ impl Target for Simulated {
 
     fn told(&mut self, watch: usize) -> Outcome<Vec<Value>> {
         let id = *self.watches.get(watch).ok_or("no such watch")?;
-        let mut told = Vec::new();
-        while let WatchPoll::Event(event) = self.cluster.poll_watch(id) {
-            told.push(Value::from(&event));
-        }
-        Ok(told)
+        Ok(self.cluster.with(|cluster| {
+            let mut told = Vec::new();
+            while let WatchPoll::Event(event) = cluster.poll_watch(id) {
+                told.push(Value::from(&event));
+            }
+            told
+        }))
     }
 
-    fn kubectl(&mut self, _: &[String], _: &str, _: i32) -> Outcome<Option<Vec<(Sent, Answer)>>> {
+    fn kubectl(&mut self, _: &[String], _: &str, _: i32) -> Outcome<Option<Command>> {
         Ok(None)
     }
 
@@ -137,33 +168,36 @@ impl Target for Simulated {
 
     fn tick(&mut self) -> Outcome {
         let soon = self.cluster.now() + SignedDuration::from_secs(1);
-        let next = self.cluster.next_event_at().filter(|next| *next > self.cluster.now() && *next < soon);
-        self.cluster.advance_to(next.unwrap_or(soon));
-        self.healthy()
+        let next = self.next().filter(|next| *next > self.cluster.now() && *next < soon);
+        self.go(next.unwrap_or(soon))
     }
 
     fn advance(&mut self, time: Duration) -> Outcome {
         let time = SignedDuration::try_from(time).map_err(|error| error.to_string())?;
-        self.cluster.advance_to(self.cluster.now() + time);
-        self.healthy()
+        self.go(self.cluster.now() + time)
     }
 
     fn compact(&mut self) -> Outcome {
-        self.cluster.compact();
+        self.cluster.with(Cluster::compact);
+        Ok(())
+    }
+
+    fn silence(&mut self, node: &str) -> Outcome {
+        let stopped = NodeModel { pattern: node.to_owned(), kubelet: KubeletState::Stopped, why: "a step of the case".to_owned() };
+        self.cluster.with(|cluster| cluster.models_mut().node(stopped));
         Ok(())
     }
 
     fn rest(&mut self) -> Outcome {
         let limit = self.cluster.now() + LIMIT;
         let mut quiet_since = self.cluster.now();
-        let mut version = self.cluster.store().rv();
+        let mut version = self.version();
         loop {
             let end = quiet_since + QUIET;
-            let next = self.cluster.next_event_at().filter(|next| *next <= end);
-            self.cluster.advance_to(next.unwrap_or(end));
-            self.healthy()?;
-            if self.cluster.store().rv() != version {
-                version = self.cluster.store().rv();
+            let next = self.next().filter(|next| *next <= end);
+            self.go(next.unwrap_or(end))?;
+            if self.version() != version {
+                version = self.version();
                 quiet_since = self.cluster.now();
             } else if self.cluster.now() >= end {
                 return Ok(());

@@ -32,11 +32,19 @@ pub(crate) trait Target {
     /// They cannot be read.
     fn told(&mut self, watch: usize) -> Outcome<Vec<Value>>;
 
-    /// Runs kubectl and gives what it sent; `None` where there is no kubectl: its recorded requests are sent then.
+    /// Sends a request of the case itself, by the way that clients go.
+    ///
+    /// # Errors
+    /// There is no answer.
+    fn ask(&mut self, sent: &Sent) -> Outcome<Answer> {
+        self.send(sent)
+    }
+
+    /// Runs kubectl; `None` where there is no kubectl: its recorded requests are sent then.
     ///
     /// # Errors
     /// It ended with another code.
-    fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<Vec<(Sent, Answer)>>>;
+    fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<Command>>;
 
     /// The time since the case began.
     fn clock(&self) -> Duration;
@@ -59,11 +67,31 @@ pub(crate) trait Target {
     /// It cannot.
     fn compact(&mut self) -> Outcome;
 
+    /// Lets the kubelet of a node fall silent. Its node has the label [`SILENT`] before.
+    ///
+    /// # Errors
+    /// It cannot be silenced.
+    fn silence(&mut self, node: &str) -> Outcome;
+
     /// Lets time pass until nothing has changed for a while.
     ///
     /// # Errors
     /// Something changes on and on.
     fn rest(&mut self) -> Outcome;
+}
+
+/// The label of a node whose kubelet says nothing: nobody plays it on the real control plane.
+pub(crate) const SILENT: &str = "test.io/silent";
+
+/// What a command did.
+#[derive(Debug, Default)]
+pub(crate) struct Command {
+    /// What it sent and what came back.
+    pub(crate) passed: Vec<(Sent, Answer)>,
+    /// Its standard output.
+    pub(crate) stdout: String,
+    /// Its standard error.
+    pub(crate) stderr: String,
 }
 
 /// What was done, and why it stopped before its end.
@@ -80,7 +108,8 @@ struct Runner<'a> {
     target: &'a mut dyn Target,
     names: Names,
     answers: BTreeMap<String, Value>,
-    watches: BTreeMap<String, usize>,
+    /// By their names; none for one that was refused.
+    watches: BTreeMap<String, Option<usize>>,
     unexpected: Vec<String>,
 }
 
@@ -111,12 +140,15 @@ impl Runner<'_> {
         let mut done = Done { step: format!("{} {}", index + 1, words(action)), ..Done::default() };
         match action {
             Action::Kubectl(arguments, stdin, exit) => {
-                let sent = self.target.kubectl(arguments, stdin, *exit)?;
+                let command = self.target.kubectl(arguments, stdin, *exit)?;
                 self.learn()?;
-                done.exchanges = match sent {
-                    Some(sent) => self.of_kubectl(sent),
-                    None => self.replay(recorded)?,
-                };
+                match command {
+                    Some(command) => {
+                        done.said = normalise::said(&command.stdout, &command.stderr, &self.names, self.case.text.keep);
+                        done.exchanges = self.of_kubectl(command.passed);
+                    }
+                    None => done.exchanges = self.replay(recorded)?,
+                }
             }
             Action::Request(ask, status) => {
                 let (sent, answer) = self.request(ask)?;
@@ -132,28 +164,44 @@ impl Runner<'_> {
             Action::Snap(_) => done.seen = Value::Object(self.snap()?),
             Action::Advance(seconds) => self.target.advance(Duration::from_secs(*seconds))?,
             Action::Compact => self.target.compact()?,
+            Action::Silence(node) => self.silence(node)?,
             Action::Watch(name, path) => done.exchanges = self.watch(name, path)?,
             Action::Events(name) => {
                 self.rest(rests)?;
                 let watch = *self.watches.get(name).ok_or_else(|| format!("no watch is called {name}"))?;
-                let told = self.target.told(watch)?;
-                told.iter().for_each(|event| self.names.learn_made(event));
-                done.seen = told.iter().map(|event| normalise::told(event, &self.names, self.case.text.keep)).collect();
+                if let Some(watch) = watch {
+                    let told = self.target.told(watch)?;
+                    told.iter().for_each(|event| self.names.learn_made(event));
+                    done.seen = told.iter().map(|event| normalise::told(event, &self.names, self.case.text.keep)).collect();
+                }
             }
         }
         self.rest(rests && !matches!(action, Action::Snap(_) | Action::Events(_) | Action::Request(..)))?;
         Ok(done)
     }
 
+    fn silence(&mut self, node: &str) -> Outcome {
+        let label = Sent {
+            method: "PATCH".to_owned(),
+            path: format!("/api/v1/nodes/{node}"),
+            content_type: "application/merge-patch+json".to_owned(),
+            body: serde_json::json!({"metadata": {"labels": {SILENT: "yes"}}}).to_string(),
+            ..Sent::default()
+        };
+        let answer = self.target.send(&label)?;
+        if answer.status != 200 {
+            return Err(format!("a label for node {node}: {} {}", answer.status, answer.body));
+        }
+        self.target.silence(node)
+    }
+
     /// Opens a watch; a refusal is an exchange.
     fn watch(&mut self, name: &str, path: &str) -> Outcome<Vec<Exchange>> {
-        let path = self.fill(path)?;
-        Ok(match self.target.watch(&path)? {
-            Ok(watch) => {
-                self.watches.insert(name.to_owned(), watch);
-                Vec::new()
-            }
-            Err(answer) => vec![self.exchange(&Sent { method: "GET".to_owned(), path, ..Sent::default() }, &answer, true)],
+        let watch = self.target.watch(&self.fill(path)?)?;
+        self.watches.insert(name.to_owned(), watch.as_ref().ok().copied());
+        Ok(match watch {
+            Ok(_) => Vec::new(),
+            Err(answer) => vec![self.exchange(&Sent { method: "GET".to_owned(), path: path.to_owned(), ..Sent::default() }, &answer, true)],
         })
     }
 
@@ -195,7 +243,7 @@ impl Runner<'_> {
             hex: String::new(),
             user: ask.user.clone(),
         };
-        let answer = self.target.send(&sent)?;
+        let answer = self.target.ask(&sent)?;
         self.names.learn_made(&answer.body);
         if let Some(name) = &ask.name {
             self.answers.insert(name.clone(), answer.body.clone());
@@ -353,5 +401,6 @@ fn words(action: &Action) -> String {
         Action::Watch(name, path) => format!("watch {name}: {path}"),
         Action::Events(name) => format!("events of {name}"),
         Action::Compact => "compact".to_owned(),
+        Action::Silence(node) => format!("silence {node}"),
     }
 }

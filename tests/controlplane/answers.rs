@@ -1,6 +1,6 @@
 //! What a real API server answers to rows of requests, for the tests of the simulated one.
 //!
-//! A row in `host/sim/tests/api/{strict,apply}.json` has a request and the answer to it. The case says whether the answers are still
+//! A row in `host/sim/tests/api/{strict,apply,crd,podspecs}.json` has a request and the answer to it. The case says whether the answers are still
 //! those; with `BLESS` in the environment it writes them anew, so that a new row needs its request only. The server runs alone: no
 //! controller changes anything in between.
 
@@ -21,7 +21,7 @@ use super::plane::{ControlPlane, Pace};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The files, each with a namespace for its objects.
-const FILES: [&str; 3] = ["strict", "apply", "crd"];
+const FILES: [&str; 4] = ["strict", "apply", "crd", "podspecs"];
 
 /// Fields that are others on every server.
 const VOLATILE: [&str; 4] = ["uid", "resourceVersion", "creationTimestamp", "time"];

@@ -61,6 +61,7 @@ fn prepared(binaries: &Binaries) -> Outcome<ControlPlane> {
         let (kind, _) = object.split_once('/').unwrap_or_default();
         let text = format!(
             "runbook {{ title = \"Scale\", summary = \"Scales.\", impact = \"outage\", namespace = \"shop\" }}\n\
+             permissions {{ {{ verbs = {{ \"*\" }}, kinds = {{ \"*\" }} }} }}\n\
              step \"scale\" {{\n  title = \"Scale to zero\",\n  \
              run = function() note(`replaced {{scale(\"{object}\", 0, {{ wait = \"gone\" }}).previous}}`) end,\n}}\n"
         );

@@ -317,6 +317,7 @@ fn with_runbook(binaries: &Binaries) -> Outcome<ControlPlane> {
     let plane = staged(binaries, &[("shop".to_owned(), situation)])?;
     let folder = plane.path().join("empty");
     let text = "runbook { title = \"Drain\", summary = \"Drains.\", impact = \"restarts\" }\n\
+                permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }\n\
                 step \"drain\" { title = \"Drain\", run = function() note(`{#drain(\"shop-a\").evicted} pods went`) end }\n";
     let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("runbook.luau"), text));
     written.map_err(|error| format!("writing {}: {error}", folder.display()))?;

@@ -88,6 +88,7 @@ pub(super) fn beside_kubectl(binaries: &Binaries) -> Outcome {
         let folder = plane.path().join(format!("drain-{id}"));
         let text = format!(
             "runbook {{ title = \"Drain\", summary = \"Drains.\", impact = \"restarts\" }}\n\
+             permissions {{ {{ verbs = {{ \"*\" }}, kinds = {{ \"*\" }} }} }}\n\
              step \"drain\" {{ title = \"Drain\", run = function() drain(\"{node}\") end }}\n"
         );
         let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("runbook.luau"), text));

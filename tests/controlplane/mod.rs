@@ -12,11 +12,13 @@ mod drain;
 mod drain_speed;
 mod fixture;
 mod identity;
+mod lock;
 mod messages;
 
 mod normalise;
 pub(crate) mod plane;
 mod process;
+mod rbac;
 mod read_speed;
 mod recording;
 mod rows;
@@ -44,7 +46,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 20] = [
+    let real: [(&str, Real); 21] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -53,6 +55,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("trap_declined", trials::trap_declined),
         ("plan_writes_nothing", trials::plan_writes_nothing),
         ("forbidden", trials::forbidden),
+        ("roles_are_exact", rbac::exact),
         ("server_restarts", trials::server_restarts),
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),
@@ -73,6 +76,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     }
     cases.extend(skew::cases());
     cases.extend(drain::cases());
+    cases.extend(lock::cases());
     cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));
     for (name, fixture, consent, end) in [
         ("clean", trials::CLEAN, false, End::Succeeded),

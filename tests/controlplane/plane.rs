@@ -66,6 +66,11 @@ impl Server {
     fn program(&self) -> String {
         self.version.as_ref().map_or_else(|| "kube-apiserver".to_owned(), |version| format!("relinked/kube-apiserver-{version}"))
     }
+
+    /// What every component is told of the version: a controller must not be newer than its server.
+    fn emulation(&self) -> Option<String> {
+        self.emulates.as_ref().map(|version| format!("--emulated-version={version}"))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +105,9 @@ impl ControlPlane {
         let mut plane = self;
         let ports = plane.ports;
         plane.start_controllers("*", ports.controllers)?;
-        for (program, arguments) in [("kube-scheduler", scheduler_arguments(plane.path(), ports)), ("kwok", kwok_arguments(plane.path()))] {
+        let mut scheduler = scheduler_arguments(plane.path(), ports);
+        scheduler.extend(plane.server.emulation());
+        for (program, arguments) in [("kube-scheduler", scheduler), ("kwok", kwok_arguments(plane.path()))] {
             let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
             plane.others.push(process);
         }
@@ -323,7 +330,8 @@ impl ControlPlane {
     }
 
     fn start_controllers(&mut self, which: &str, port: u16) -> Outcome {
-        let arguments = controllers_arguments(self.path(), which, port);
+        let mut arguments = controllers_arguments(self.path(), which, port);
+        arguments.extend(self.server.emulation());
         let program = self.binaries.path("kube-controller-manager");
         self.controllers.push(Process::start(&mut self.watchdog, self.folder.path(), &program, &arguments)?);
         Ok(())
@@ -430,7 +438,7 @@ fn apiserver_arguments(folder: &Path, ports: Ports, server: &Server) -> Vec<Stri
         // Pods then need no service account and get no token volume.
         arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
-    arguments.extend(server.emulates.as_ref().map(|version| format!("--emulated-version={version}")));
+    arguments.extend(server.emulation());
     arguments
 }
 
@@ -464,7 +472,8 @@ fn scheduler_arguments(folder: &Path, ports: Ports) -> Vec<String> {
 fn kwok_arguments(folder: &Path) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", folder.join("kubelets.kubeconfig").display()),
-        "--manage-all-nodes=true".to_owned(),
+        // All but those whose kubelet is to say nothing.
+        "--manage-nodes-with-label-selector=!test.io/silent".to_owned(),
         "--node-lease-duration-seconds=40".to_owned(),
         // For nodes that come without an address: a pod without one would never count as an endpoint.
         "--node-ip=10.9.0.1".to_owned(),

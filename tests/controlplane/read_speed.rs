@@ -1,10 +1,14 @@
-//! How long reads take beside kubectl and helm on the same server. Measured by hand: `tests/bench/reads`.
+//! How long reads take beside kubectl and helm on the same server, and how soon a wait ends after the event that ends it. Measured by
+//! hand: `tests/bench/reads`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lockgate::cluster::{Cluster, Follow, Select};
 use lockgate::primitives::{Arg, Arguments, Cx, find};
 use lockgate_sim::json::{Value as Json, json};
 
@@ -48,7 +52,95 @@ fn median(mut work: impl FnMut() -> Outcome) -> Outcome<Duration> {
     times.get(ROUNDS / 2).copied().ok_or_else(|| "nothing was measured".to_owned())
 }
 
-/// 50 reads by 50 kubectl processes and by 50 calls of `get`; the history of ten revisions by `helm history` and by `helm.history`.
+/// How late a wait may be.
+const LATE: Duration = Duration::from_millis(50);
+
+const WEB: &str = "apiVersion: v1
+kind: Node
+metadata: { name: r1, labels: { kubernetes.io/hostname: r1, kubernetes.io/os: linux } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web, namespace: default }
+spec:
+  replicas: 3
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec: { containers: [{ name: web, image: registry.example/web:v0 }] }
+";
+
+/// Somebody else who watches the same objects, with a thread and connections of its own.
+struct Witness {
+    seen: Arc<Mutex<Vec<Instant>>>,
+    over: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Outcome>,
+}
+
+impl Witness {
+    fn begin(plane: &ControlPlane) -> Outcome<Witness> {
+        let (seen, over) = (Arc::<Mutex<Vec<Instant>>>::default(), Arc::<AtomicBool>::default());
+        let (log, end, kubeconfig) = (seen.clone(), over.clone(), plane.kubeconfig("operator"));
+        let (ready, begun) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
+            runtime.block_on(async {
+                let cluster = live_by(kubeconfig).await?;
+                let mut scopes = Vec::new();
+                for kind in ["deployments", "pods", "replicasets"] {
+                    let resource = cluster.resolve(kind, None).await.map_err(said)?;
+                    scopes.push(Follow { resource, namespace: Some("default".to_owned()), select: Select::default() });
+                }
+                let mut following = cluster.follow(scopes).await.map_err(said)?;
+                ready.send(()).map_err(said)?;
+                while !end.load(Ordering::Relaxed) {
+                    let soon = cluster.clock().now() + Duration::from_millis(200);
+                    if following.changed(Some(soon)).await.map_err(said)? == lockgate::cluster::Woke::Changed {
+                        log.lock().map_err(said)?.push(Instant::now());
+                    }
+                }
+                Ok(())
+            })
+        });
+        begun.recv_timeout(Duration::from_secs(20)).map_err(said)?;
+        Ok(Witness { seen, over, thread })
+    }
+
+    /// When the last event before that moment came.
+    fn last_before(&self, moment: Instant) -> Outcome<Instant> {
+        let seen = self.seen.lock().map_err(said)?;
+        seen.iter().rev().find(|at| **at <= moment).copied().ok_or_else(|| "no event was seen".to_owned())
+    }
+
+    fn end(self) -> Outcome {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the witness panicked".to_owned())?
+    }
+}
+
+async fn live_by(kubeconfig: std::path::PathBuf) -> Outcome<Cluster> {
+    let options = lockgate::cluster::LiveOptions { kubeconfig: Some(kubeconfig), context: None };
+    Cluster::live(options, lockgate::cluster::Options::new(lockgate::cluster::RunId::generate())).await.map_err(said)
+}
+
+/// The longest time from the last event that anybody got to the end of a wait for a rollout.
+fn after_the_event(plane: &ControlPlane, call: &dyn Fn(&str, Json) -> Outcome<Json>) -> Outcome<Duration> {
+    plane.apply(WEB)?;
+    call("wait_rollout", json!(["deployment/web"]))?;
+    let witness = Witness::begin(plane)?;
+    let mut longest = Duration::ZERO;
+    for round in 1..=ROUNDS {
+        call("set_image", json!(["deployment/web", { "web": format!("registry.example/web:v{round}") }]))?;
+        call("wait_rollout", json!(["deployment/web"]))?;
+        let ended = Instant::now();
+        longest = longest.max(ended - witness.last_before(ended)?);
+    }
+    witness.end()?;
+    Ok(longest)
+}
+
+/// 50 reads by 50 kubectl processes and by 50 calls of `get`; the history of ten revisions by `helm history` and by `helm.history`; and
+/// how long `wait_rollout` takes to notice.
 #[allow(clippy::print_stdout, reason = "the figures are what it is run for")]
 pub(super) fn beside_clients(binaries: &Binaries) -> Outcome {
     let plane = ControlPlane::start(binaries, Pace::default())?;
@@ -79,6 +171,11 @@ pub(super) fn beside_clients(binaries: &Binaries) -> Outcome {
         other => Err(format!("{other:?} revisions")),
     })?;
     println!("history of {REVISIONS} revisions, median of {ROUNDS}\n  helm      {their_history:.1?}\n  lockgate  {our_history:.1?}");
+    let late = after_the_event(&plane, &call)?;
+    println!("end of wait_rollout after the last event, longest of {ROUNDS}\n  lockgate  {late:.1?}");
+    if late > LATE {
+        return Err(format!("a wait ended {late:?} after the event that ended it"));
+    }
     if ours * 50 > theirs {
         return Err(format!("{READS} reads took more than 1/50 of kubectl's time: {ours:?} of {theirs:?}"));
     }

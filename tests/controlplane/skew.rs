@@ -47,14 +47,20 @@ fn relinked(binaries: &Binaries) -> Outcome<Vec<PathBuf>> {
     Ok(vec![path("v1.35.9"), path("v1.34.9")])
 }
 
-/// What `lockgate skew` prints as JSON, and its exit code.
+/// What `lockgate skew` prints as JSON, and its exit code, where no kubectl is on `PATH`.
 fn skew(plane: &ControlPlane, kubeconfig: &Path, more: &[&str]) -> Outcome<(Value, Option<i32>)> {
+    skew_beside(plane.path(), plane, kubeconfig, more)
+}
+
+/// The same with the programs of this folder on `PATH`.
+fn skew_beside(programs: &Path, plane: &ControlPlane, kubeconfig: &Path, more: &[&str]) -> Outcome<(Value, Option<i32>)> {
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate"))
         .args(["skew", "-o", "json", "--kubeconfig"])
         .arg(kubeconfig)
         .args(more)
         .current_dir(plane.path())
         .env("HOME", plane.path())
+        .env("PATH", programs)
         .env_remove("KUBECONFIG")
         .stdin(Stdio::null())
         .output()
@@ -120,6 +126,7 @@ fn behind_a_balancer(plane: &mut ControlPlane, servers: &[PathBuf]) -> Outcome {
     let (report, code) = skew(plane, &own, &[])?;
     same("alone", &rows(&report, "rows"), &["kube-apiserver v1.36.4 R-A1", "kubelet v1.36.4 R-K2"])?;
     exits(&report, code, 0)?;
+    clients(plane, &own)?;
     // Who may read nothing learns what is public, and that the rest is unknown.
     let (report, code) = skew(plane, &plane.kubeconfig("nobody"), &[])?;
     let all = ["cloud-controller-manager", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"];
@@ -150,6 +157,40 @@ fn behind_a_balancer(plane: &mut ControlPlane, servers: &[PathBuf]) -> Outcome {
     let spread = ["kube-apiserver v1.34.9 R-A1", "kube-apiserver v1.35.9 R-A1", "kube-apiserver v1.36.4 R-A1", "kubelet v1.36.4 R-K1"];
     same("three", &rows(&report, "violations"), &spread)?;
     exits(&report, code, 5)
+}
+
+/// The kubectl that is first on `PATH` is read by asking it, and judged as the policy says.
+fn clients(plane: &ControlPlane, kubeconfig: &Path) -> Outcome {
+    let binaries = found().as_ref().map_err(Clone::clone)?;
+    let real = binaries.path("kubectl");
+    let folder = real.parent().ok_or("kubectl is in a folder")?;
+    let (report, code) = skew_beside(folder, plane, kubeconfig, &[])?;
+    same("kubectl", &rows(&report, "rows"), &["kube-apiserver v1.36.4 R-A1", "kubectl v1.36.4 R-T1", "kubelet v1.36.4 R-K2"])?;
+    exits(&report, code, 0)?;
+    // One that says another version, and one that says none. Neither has a way to a cluster.
+    let other = plane.path().join("other");
+    std::fs::create_dir_all(&other).map_err(|error| error.to_string())?;
+    for (says, found, list, expected) in [
+        (r#"echo '{"clientVersion":{"gitVersion":"v1.34.1"}}'"#, "kubectl v1.34.1 R-T1", "violations", 5),
+        ("echo $KUBECONFIG; exit 1", "kubectl - R-U1", "unknown", 3),
+        (r#"test "$KUBECONFIG" = /dev/null && echo '{"clientVersion":{"gitVersion":"v1.37.0"}}'"#, "kubectl v1.37.0 R-T1", "rows", 0),
+    ] {
+        program(&other.join("kubectl"), says)?;
+        let (report, code) = skew_beside(&other, plane, kubeconfig, &[])?;
+        if !rows(&report, list).contains(&found.to_owned()) {
+            return Err(format!("no `{found}` among {list}: {report:#}"));
+        }
+        exits(&report, code, expected)?;
+    }
+    Ok(())
+}
+
+/// Writes a program that does so.
+fn program(file: &Path, says: &str) -> Outcome {
+    use std::os::unix::fs::PermissionsExt as _;
+    let said = |error: std::io::Error| error.to_string();
+    std::fs::write(file, format!("#!/bin/sh\n{says}\n")).map_err(said)?;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).map_err(said)
 }
 
 /// Each server is asked at the address that the cluster itself has for it, with its certificate checked.

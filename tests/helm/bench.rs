@@ -11,7 +11,7 @@ use lockgate::base::{Error, Kind, Reason, Result, Span, Value};
 use lockgate::cluster::door::{Child, Ended};
 use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Progress, Talk, Wrote, find};
-use lockgate_sim::Options as SimOptions;
+use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::json::{Value as Json, json};
 use tempfile::TempDir;
@@ -80,11 +80,9 @@ fn said(error: impl std::fmt::Display) -> String {
 impl Bench {
     /// A simulated cluster.
     pub(super) fn simulated(helm: &'static str) -> Outcome<Bench> {
-        let program = crate::sandbox::helm(helm)?;
         let mut sim = Fixture::parse("cluster.yaml", CLUSTER).and_then(|fixture| fixture.cluster(SimOptions::default())).map_err(said)?;
         sim.furnish();
-        let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
-        Bench::over(Cluster::simulated(sim, options), false, helm, program)
+        Bench::on(sim, helm)
     }
 
     /// A fresh namespace of the real control plane.
@@ -113,6 +111,13 @@ impl Bench {
     fn over(cluster: Cluster, is_real: bool, helm: &'static str, program: PathBuf) -> Outcome<Bench> {
         let home = TempDir::new().map_err(said)?;
         Ok(Bench { cluster, operator: Rc::default(), is_real, helm, program, home, runtime: runtime()? })
+    }
+
+    /// A simulated cluster with what happened on another.
+    pub(super) fn on(sim: Sim, helm: &'static str) -> Outcome<Bench> {
+        let program = crate::sandbox::helm(helm)?;
+        let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
+        Bench::over(Cluster::simulated(sim, options), false, helm, program)
     }
 
     /// The same place as a plan sees it.
@@ -158,9 +163,9 @@ impl Bench {
         }
     }
 
-    fn child(&self, words: &[&str]) -> Child {
+    fn child(&self, program: &Path, words: &[&str]) -> Child {
         let home = self.home.path();
-        Child::new(&self.program, words.iter().copied())
+        Child::new(program, words.iter().copied())
             .env("HELM_CACHE_HOME", home.join("cache"))
             .env("HELM_CONFIG_HOME", home.join("config"))
             .env("HELM_DATA_HOME", home.join("data"))
@@ -172,7 +177,24 @@ impl Bench {
     /// helm as a person runs it, by the same way to the cluster.
     pub(super) async fn helming(&self, words: &[&str]) -> Result<Ended> {
         let mut endpoint = self.cluster.endpoint().await?;
-        self.cluster.lead(&self.child(words), &mut endpoint).await
+        self.cluster.lead(&self.child(&self.program, words), &mut endpoint).await
+    }
+
+    /// The other helm as a person runs it, to its good end: its standard output. Verbs go on with their own.
+    pub(super) fn other_helm(&self, words: &[&str]) -> Outcome<String> {
+        let program = crate::sandbox::helm(if self.helm == "helm3" { "helm4" } else { "helm3" })?;
+        let ended = self.run(async {
+            let mut endpoint = self.cluster.endpoint().await?;
+            self.cluster.lead(&self.child(&program, words), &mut endpoint).await
+        });
+        let ended = ended.map_err(said)?;
+        if ended.is_well() { Ok(ended.stdout) } else { Err(format!("the other helm {words:?}: {ended:?}")) }
+    }
+
+    /// The same with JSON.
+    pub(super) fn other_json(&self, words: &[&str]) -> Outcome<Json> {
+        let said = self.other_helm(&[words, &["--output", "json"]].concat())?;
+        serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))
     }
 
     /// The same to its good end: its standard output.

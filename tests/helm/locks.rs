@@ -5,19 +5,19 @@ use lockgate_sim::json::{Value as Json, json};
 
 use super::bench::{Bench, Outcome, ensure, is, same};
 
-fn installed(bench: &Bench) -> Outcome<String> {
+pub(super) fn installed(bench: &Bench) -> Outcome<String> {
     let chart = bench.chart("0.1.0", &[])?;
     bench.value("helm.install", json!(["shop", chart]), json!({}))?;
     Ok(chart)
 }
 
 /// Values with which the hook before the upgrade never ends.
-fn endless() -> Json {
+pub(super) fn endless() -> Json {
     json!({ "migration": "v6.6.6", "annotations": { "never-ready": "yes" } })
 }
 
 /// Comes when the release has this status.
-async fn until(bench: &Bench, status: &str) -> Result<()> {
+pub(super) async fn until(bench: &Bench, status: &str) -> Result<()> {
     let clock = Clock::real();
     for _ in 0..600 {
         let release = bench.calling("helm.get", json!(["shop"]), json!({})).await?.value.into_json();

@@ -3,10 +3,15 @@
 
 mod bench;
 mod changes;
+mod faults;
+#[path = "../support/kept.rs"]
+mod kept;
 mod locks;
+mod other;
 mod reads;
 mod recorded;
 mod repository;
+mod resumed;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -16,7 +21,7 @@ use crate::controlplane;
 type Case = fn(&Bench) -> Outcome;
 
 /// The cases, by name.
-const CASES: [(&str, Case); 18] = [
+const CASES: [(&str, Case); 21] = [
     ("reads_equal_those_of_helm", reads::equal),
     ("uncompressed_releases_are_read", reads::uncompressed),
     ("previous_values_are_those_of_reset_then_reuse", changes::previous_values),
@@ -27,6 +32,9 @@ const CASES: [(&str, Case); 18] = [
     ("a_diff_hides_secrets", changes::secrets),
     ("definitions_are_upgraded_when_asked", changes::definitions),
     ("releases_of_helm_3_stay_client_side_and_conflicts_are_told", changes::conflicts),
+    ("a_release_of_the_other_helm_goes_on_and_back", other::crossed),
+    ("an_upgrade_that_ended_before_its_run_was_killed_is_found", resumed::ended),
+    ("an_upgrade_that_was_killed_with_its_run_is_made_anew", resumed::killed),
     ("of_two_at_once_the_second_finds_a_lock", locks::two),
     ("what_the_repository_lacks_is_said", repository::missing),
     ("a_chart_is_pulled_once", repository::once),
@@ -48,6 +56,7 @@ pub(crate) fn cases() -> Vec<Trial> {
             }));
         }
         cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
+        cases.push(simulated(&format!("helm::{helm}::faults"), helm, faults::matrix));
     }
     cases
 }

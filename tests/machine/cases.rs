@@ -106,7 +106,7 @@ pub(super) fn outlives(programs: &Programs) -> Outcome {
     let rig = Rig::new(programs, 1, "")?;
     let reached = rig.reached()?;
     let command = Command { words: ["sh", "-c", "sleep 1; echo late"].map(str::to_owned).to_vec(), stdin: None, sudo: is_root() };
-    let operation = Operation { id: reached.next_operation(), command, limit: Span::from_secs(60), finally: None };
+    let operation = Operation { id: rig.operation(), command, limit: Span::from_secs(60), finally: None };
     rig.block(async {
         reached.begin("n1", &operation).await.map_err(|error| error.to_string())?;
         rig.servers[0].cut_all();
@@ -127,7 +127,7 @@ pub(super) fn twice(programs: &Programs) -> Outcome {
     let count = rig.file("count");
     let line = format!("echo once >>{}", count.display());
     let command = Command { words: vec!["sh".to_owned(), "-c".to_owned(), line], stdin: None, sudo: is_root() };
-    let operation = Operation { id: reached.next_operation(), command, limit: Span::from_secs(60), finally: None };
+    let operation = Operation { id: rig.operation(), command, limit: Span::from_secs(60), finally: None };
     rig.block(async {
         let begin = || reached.begin("n1", &operation);
         // At once, and one after the other's end.
@@ -143,6 +143,31 @@ pub(super) fn twice(programs: &Programs) -> Outcome {
     })?;
     let times = fs::read_to_string(&count).map_err(|error| error.to_string())?.lines().count();
     expect(times == 1, format!("it ran {times} times"))
+}
+
+pub(super) fn another_process(programs: &Programs) -> Outcome {
+    let mut rig = Rig::new(programs, 1, "")?;
+    let (count, begun) = (rig.file("count"), rig.file("begun"));
+    let line = format!("echo once >>{}; touch {}; sleep 1; echo done; exit 3", count.display(), begun.display());
+    let words = json!(["n1", ["sh", "-c", line]]);
+    let options = json!({ "sudo": is_root(), "check": false });
+    let times = || fs::read_to_string(&count).map(|text| text.lines().count()).map_err(|error| error.to_string());
+    rig.cut_short("machine.run", words.clone(), options.clone(), &begun)?;
+    // The name of an operation is made of the run and its number there: the first of this process is the first of the other.
+    rig.another_process()?;
+    let ran = rig.value("machine.run", words.clone(), options.clone())?;
+    expect(ran["stdout"] == "done\n" && ran["code"] == 3, format!("its end is found: {ran}"))?;
+    expect(times()? == 1, format!("it ran {} times", times()?))?;
+    rig.another_process()?;
+    let told = rig.value("machine.run", words.clone(), options.clone())?;
+    expect(told == ran && times()? == 1, format!("what has ended is told again, and not run: {told}"))?;
+    // The second operation of the run is another one, though its words are the same.
+    rig.value("machine.run", words, options)?;
+    expect(times()? == 2, format!("it ran {} times", times()?))?;
+    // Other words under the first name are refused: the script was changed.
+    rig.another_process()?;
+    let error = rig.error("machine.run", json!(["n1", ["true"]]), sudo())?;
+    expect(error.reason == Reason::Invalid && error.message.contains("another command was begun under this name"), format!("{error}"))
 }
 
 pub(super) fn away(programs: &Programs) -> Outcome {

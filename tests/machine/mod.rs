@@ -17,13 +17,14 @@ type Case = fn(&sshd::Programs) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let cases: [(&str, Case); 13] = [
+    let cases: [(&str, Case); 14] = [
         ("several_nodes_are_several_machines", cases::several_nodes),
         ("hostile_words_come_through", cases::hostile_words),
         ("a_large_output_is_cut_and_said_to_be", cases::large_output),
         ("connections_killed_in_the_middle_do_no_harm", cases::killed_connections),
         ("a_command_outlives_its_connections", cases::outlives),
         ("the_same_operation_twice_runs_once", cases::twice),
+        ("another_process_of_the_run_finds_what_the_first_began", cases::another_process),
         ("a_machine_that_is_away_for_a_while_is_waited_for", cases::away),
         ("a_host_key_that_changed_is_refused_by_its_line", cases::host_key_changed),
         ("a_host_key_that_is_not_known_is_refused_or_learnt", cases::host_key_unknown),

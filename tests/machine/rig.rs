@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Result, Value};
-use lockgate::cluster::machines::{Inventory, Machines, Reached, Way, Ways};
+use lockgate::cluster::machines::{Inventory, Machines, OperationId, Reached, Way, Ways};
 use lockgate::cluster::{Access, Cluster, Options, RunId};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Progress, Talk, Wrote, find};
 use lockgate_sim::fixture::Fixture;
@@ -79,6 +79,29 @@ impl Rig {
         Ok(())
     }
 
+    /// The machines as another process of the same run has them: it knows the run, and has no memory.
+    pub(super) fn another_process(&mut self) -> Outcome {
+        self.with("")
+    }
+
+    /// A call that ends without a word as soon as `begun` is there, as when its process is killed.
+    pub(super) fn cut_short(&self, verb: &str, positional: Json, options: Json, begun: &Path) -> Outcome {
+        let call = self.calling(verb, positional, options).map_err(|error| error.to_string())?;
+        self.runtime.block_on(async {
+            let clock = lockgate::base::Clock::real();
+            let is_there = async {
+                while !begun.exists() {
+                    clock.sleep(lockgate::base::Span::from_millis(10)).await?;
+                }
+                Ok::<(), Error>(())
+            };
+            tokio::select! {
+                done = call => Err(format!("{verb} ended before it was cut: {:?}", done.map(|done| done.value))),
+                there = is_there => there.map_err(|error| error.to_string()),
+            }
+        })
+    }
+
     /// The same machines by this inventory alone.
     pub(super) fn by(&mut self, inventory: &str) -> Outcome {
         self.cluster = cluster(self.run, inventory)?;
@@ -95,6 +118,11 @@ impl Rig {
         self.runtime.block_on(future)
     }
 
+    /// The name of an operation of this run, far behind those of its verbs.
+    pub(super) fn operation(&self) -> OperationId {
+        OperationId::of(&format!("{}/1000/1", self.run))
+    }
+
     /// The machines, past the verbs.
     pub(super) fn reached(&self) -> Outcome<Reached> {
         match self.cluster.machines() {
@@ -106,12 +134,16 @@ impl Rig {
 
     /// A call of a verb.
     pub(super) fn call(&self, verb: &str, positional: Json, options: Json) -> Result<Done> {
+        self.runtime.block_on(self.calling(verb, positional, options)?)
+    }
+
+    fn calling(&self, verb: &str, positional: Json, options: Json) -> Result<LocalBoxFuture<'static, Result<Done>>> {
         let arg = |value: Json| Arg::Value(if value.is_null() { Value::Nil } else { Value::Json(value) });
         let positional = positional.as_array().map(|list| list.iter().cloned().map(arg).collect()).unwrap_or_default();
         let options = options.as_object().into_iter().flatten().map(|(key, value)| (key.to_string(), arg(value.clone()))).collect();
         let call = find(verb).and_then(|verb| verb.call).ok_or_else(|| Error::internal(format!("there is no verb `{verb}`")))?;
         let cx = Cx { cluster: self.cluster.clone(), talk: self.told.clone() };
-        self.runtime.block_on(call(cx, Arguments { positional, options }))
+        Ok(call(cx, Arguments { positional, options }))
     }
 
     /// The value of a call that must end well.

@@ -20,6 +20,11 @@ fn recorded(text: &str) -> Json {
     serde_json::from_str(text).unwrap()
 }
 
+/// The Secrets of a release with two revisions, as helm 4 wrote them.
+pub(super) fn release_of_two() -> Vec<Json> {
+    recorded(RECORDED[1].1)["objects"].as_array().unwrap().to_vec()
+}
+
 fn put(sim: &mut Sim, object: &Json) {
     let kind = object["kind"].as_str().unwrap();
     let path = format!("/api/v1/namespaces/default/{}", if kind == "Secret" { "secrets" } else { "configmaps" });
@@ -149,7 +154,7 @@ spec:
     spec: { containers: [{ name: shop, image: registry.example/shop:v1 }] }
 ";
 
-fn chart(version: &str, manifest: &str) -> ChartModel {
+pub(super) fn chart(version: &str, manifest: &str) -> ChartModel {
     ChartModel {
         name: "shop".to_owned(),
         version: version.to_owned(),
@@ -323,7 +328,7 @@ fn nothing_is_changed_where_only_reads_are_allowed() {
 }
 
 /// Marks the last revision as one whose operation never ended.
-fn locked(rig: &Rig, status: &str) {
+pub(super) fn locked(rig: &Rig, status: &str) {
     let mut secret = rig.object("secret/sh.helm.release.v1.shop.v2");
     let mut release = unpacked(&secret);
     release["info"]["status"] = status.into();

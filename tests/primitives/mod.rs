@@ -5,15 +5,21 @@
 mod apply;
 mod conflicts;
 mod containers;
+mod counts;
 mod custom;
 mod drain;
 mod edits;
+mod exec;
 mod faults;
+mod foreign;
 mod helm;
+#[path = "../support/kept.rs"]
+mod kept;
 mod lifecycle;
 mod machine;
 mod planned;
 mod read;
+mod resumed;
 mod revisions;
 mod scale;
 mod set_image;

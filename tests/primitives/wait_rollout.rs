@@ -293,3 +293,60 @@ fn a_node_that_is_not_ready_is_named() {
     let nodes: &Json = &error.details["nodes"];
     assert_eq!(nodes, &json!(["w1"]), "{error}");
 }
+
+/// A cluster with a DaemonSet that was made through the API: its fields have owners, which those of a fixture need not have.
+fn owned() -> Rig {
+    Rig::with(|sim| {
+        let images = "registry.example/other:v1.0.0";
+        let spec =
+            json!({ "initContainers": [{ "name": "setup", "image": images }], "containers": [{ "name": "other", "image": images }] });
+        let labels = json!({ "app": "other" });
+        let daemonset = json!({
+            "metadata": { "name": "other" },
+            "spec": { "selector": { "matchLabels": labels.clone() }, "template": { "metadata": { "labels": labels }, "spec": spec } },
+        });
+        let answer = sim.handle(&Request::post("/apis/apps/v1/namespaces/default/daemonsets", &daemonset));
+        assert_eq!(answer.status, 201);
+    })
+}
+
+/// Somebody sets the image of a container while a rollout is waited for.
+fn set_meanwhile(rig: &Rig, manager: &'static str, image: &'static str) -> lockgate::base::Result<lockgate::primitives::Done> {
+    let call = rig.calling("wait_rollout", vec![arg(json!("daemonset/other"))], &json!({}));
+    let (other, simulation) = (rig.cluster.clock().join(), rig.cluster.simulation().unwrap());
+    rig.run(async move {
+        let something = async {
+            other.sleep(Span::from_secs(2)).await.unwrap();
+            let body = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "other", "image": image }] } } } });
+            let path = "/apis/apps/v1/namespaces/default/daemonsets/other";
+            let request = Request::patch(path, "application/strategic-merge-patch+json", &body).with_query("fieldManager", manager);
+            let answer = simulation.with(|sim| sim.handle(&request));
+            assert_eq!(answer.status, 200);
+            drop(other);
+        };
+        futures::join!(call, something).0
+    })
+}
+
+/// kubectl waits for the former image as if it had been asked for, and exits 0.
+#[test]
+fn an_operator_that_sets_the_image_back_is_named() {
+    let rig = owned();
+    new_image(&rig, "daemonset/other", "other", "registry.example/other:v2");
+    let error = set_meanwhile(&rig, "tigera-operator", "registry.example/other:v1.0.0").unwrap_err();
+    assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Conflict));
+    assert_eq!(
+        error.message,
+        "rollout of `daemonset/other`: `tigera-operator` set container `other` to image `registry.example/other:v1.0.0`; this run had set \
+         it to `registry.example/other:v2`"
+    );
+}
+
+/// What an operator does with its own workload is what a script may be waiting for.
+#[test]
+fn an_image_that_is_not_this_runs_own_may_change_meanwhile() {
+    let rig = owned();
+    new_image(&rig, "daemonset/other", "setup", "registry.example/other:v2");
+    set_meanwhile(&rig, "tigera-operator", "registry.example/other:v3").unwrap();
+    assert_eq!(rig.images_of("other"), ["registry.example/other:v3"; 3]);
+}

@@ -79,8 +79,11 @@ pub struct OperationId {
 }
 
 impl OperationId {
-    pub(super) fn new(run: &str, number: u64) -> OperationId {
-        OperationId { run: run.to_owned(), part: number.to_string() }
+    /// The name of the operation with this stamp, `RUN/NUMBER/EPOCH`: the same in every process of the run.
+    #[must_use]
+    pub fn of(stamp: &str) -> OperationId {
+        let mut parts = stamp.split('/').map(str::to_owned);
+        OperationId { run: parts.next().unwrap_or_default(), part: parts.next().unwrap_or_default() }
     }
 
     /// The same begun anew, because nobody knows how the one before ended and it may be repeated.
@@ -211,6 +214,8 @@ impl Reached {
     pub async fn begin(&self, node: &str, operation: &Operation) -> Result<()> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", line(&operation.command.words)))?;
+        self.cluster.pass_fence().await?;
+        self.cluster.permits_command(node, &operation.command.words)?;
         let after = self.cluster.sent();
         self.transport.begin(node, operation).await?;
         let words = Some(operation.command.words.clone());
@@ -233,6 +238,8 @@ impl Reached {
     pub async fn write(&self, node: &str, file: &File) -> Result<Option<String>> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", file.path))?;
+        self.cluster.pass_fence().await?;
+        self.cluster.permits_command(node, &["write".to_owned(), file.path.clone()])?;
         let after = self.cluster.sent();
         let kept = self.transport.write(node, file).await?;
         self.note(OnMachine { after, node: node.to_owned(), words: None, path: Some(file.path.clone()), id: file.id.clone() });
@@ -245,13 +252,6 @@ impl Reached {
     /// Of the API, when it cannot be taken away.
     pub async fn leave(&self, node: &str) -> Result<()> {
         self.transport.leave(node).await
-    }
-
-    /// The name of the next operation on a machine.
-    #[must_use]
-    pub fn next_operation(&self) -> OperationId {
-        let (run, number) = self.cluster.next_operation();
-        OperationId::new(&run.to_string(), number)
     }
 
     /// What is begun again under the same name was begun once.
@@ -288,6 +288,22 @@ impl Cluster {
             Way::Ssh => reached(Rc::new(ssh::Ssh::remote(self.clone(), ways.inventory.clone())?)),
             Way::Pod => reached(Rc::new(pod::Pods::remote(self.clone(), &ways.inventory)?)),
         })
+    }
+
+    /// The machines, where reading there asks nobody and leaves nothing behind: by `ssh`, and the models of a plan or a simulated cluster.
+    ///
+    /// # Errors
+    /// As [`Cluster::machines`].
+    pub fn machines_to_read(&self) -> Result<Option<Reached>> {
+        let label = self.label();
+        let answers = match self.shared.ways.as_ref().filter(|_| !label.plan && !label.simulated) {
+            Some(ways) => ways.kind == Way::Ssh,
+            None => self.simulation().is_some(),
+        };
+        match answers.then(|| self.machines()).transpose()? {
+            Some(Machines::Reached(reached)) => Ok(Some(reached)),
+            Some(Machines::Manual) | None => Ok(None),
+        }
     }
 
     /// Everything that was begun on machines so far, in its order.

@@ -82,17 +82,32 @@ impl Pods {
         let name = name(node, &run);
         let pod = self.cluster.object(resource.clone(), Some(self.namespace().to_owned()), name.clone());
         self.made.borrow_mut().insert(node.to_owned(), pod.clone());
+        // The way is the operator's choice: no permission of a runbook is about it.
+        self.cluster.own_pod(self.namespace(), &name, true);
         let object = object(&name, node, &run, &self.image);
         match self.cluster.create(&resource, Some(self.namespace()), object).await {
             Ok(_) => {}
-            // Of a call of this run that was cut: it is ours by its name.
-            Err(error) if error.reason == Reason::Conflict => {}
+            // Of a call of this run that was cut; it says whose it is.
+            Err(error) if error.reason == Reason::Conflict => self.is_ours(node, &pod, &run, error).await?,
             Err(error) => {
                 drop(self.made.borrow_mut().remove(node));
                 return Err(error.context(format!("making the pod to reach the machine of node `{node}`")));
             }
         }
         self.runs(node, &pod).await.map(|()| pod)
+    }
+
+    /// Whether the pod that is in the way was made by this run.
+    async fn is_ours(&self, node: &str, pod: &Target, run: &str, conflict: Error) -> Result<()> {
+        let found = self.cluster.find(pod).await?;
+        let is_ours = found.is_some_and(|pod| {
+            pod.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)).is_some_and(|label| label == run.to_lowercase().as_str())
+        });
+        if is_ours {
+            return Ok(());
+        }
+        drop(self.made.borrow_mut().remove(node));
+        Err(conflict.context(format!("making the pod to reach the machine of node `{node}`")))
     }
 
     async fn runs(&self, node: &str, pod: &Target) -> Result<()> {
@@ -197,9 +212,11 @@ impl Shell for Pods {
     fn leave<'a>(&'a self, node: &'a str) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let Some(pod) = self.made.borrow_mut().remove(node) else { return Ok(()) };
-            match self.cluster.delete(&pod, json!({ "gracePeriodSeconds": 0 })).await {
+            let gone = self.cluster.delete(&pod, json!({ "gracePeriodSeconds": 0 })).await;
+            self.cluster.own_pod(self.namespace(), &pod.name, false);
+            match gone {
                 Ok(_) => Ok(()),
-                Err(error) if error.reason == Reason::NotFound => Ok(()),
+                Err(error) if error.details.get("code").is_some_and(|code| code == 404) => Ok(()),
                 Err(error) => Err(error.context(format!("taking away `{pod}`, which reached the machine of node `{node}`"))),
             }
         })

@@ -51,7 +51,7 @@ impl Home {
     }
 
     fn look(&self, number: u64) -> Answer {
-        self.ask(&Script::looking(&OperationId::new("RUN", number), false, LIMIT))
+        self.ask(&Script::looking(&OperationId::of(&format!("RUN/{number}/1")), false, LIMIT))
     }
 
     /// The end of an operation.
@@ -70,7 +70,7 @@ impl Home {
 const LIMIT: Span = Span::from_secs(30);
 
 fn operation(number: u64, words: &[&str], stdin: Option<&str>) -> Operation {
-    Operation { id: OperationId::new("RUN", number), command: command(words, stdin), limit: LIMIT, finally: None }
+    Operation { id: OperationId::of(&format!("RUN/{number}/1")), command: command(words, stdin), limit: LIMIT, finally: None }
 }
 
 fn command(words: &[&str], stdin: Option<&str>) -> Command {
@@ -254,7 +254,7 @@ fn files_are_written_whole_and_the_former_one_is_kept() {
     let home = Home::new();
     let path = home.0.path().join("it's a file");
     let write = |number: u64, text: &str, mode: Option<u32>| {
-        let id = OperationId::new("RUN", number);
+        let id = OperationId::of(&format!("RUN/{number}/1"));
         home.ask(&Script::writing(&File { id, path: path.display().to_string(), text: text.to_owned(), mode, sudo: false }))
     };
     let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -267,10 +267,10 @@ fn files_are_written_whole_and_the_former_one_is_kept() {
     assert_eq!((std::fs::read_to_string(&former).unwrap().as_str(), mode()), ("one\n", 0o600), "what is kept is what was there first");
     let link = home.0.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    let id = OperationId::new("RUN", 3);
+    let id = OperationId::of("RUN/3/1");
     home.ask(&Script::writing(&File { id, path: link.display().to_string(), text: "three".to_owned(), mode: None, sudo: false }));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "three", "a link stays a link");
-    let id = OperationId::new("RUN", 4);
+    let id = OperationId::of("RUN/4/1");
     let folder = home.0.path().display().to_string();
     let refused = home.ask(&Script::writing(&File { id, path: folder.clone(), text: String::new(), mode: None, sudo: false }));
     assert_eq!(refused, Answer::Fault(format!("{folder} is a folder")));

@@ -1,8 +1,8 @@
 //! Virtual time for clients outside this process: they do not say when they wait, so that it has to be guessed.
 //!
-//! `instant`: after 20 ms without a request, while a client is connected, time moves on to the next event. What only polls is
-//! served by that too: between two of its questions its connection stays open. `xN` and `real`: time goes with the clock of the
-//! world.
+//! `instant`: after 20 ms without a request, while a client is connected, time moves on to the next event, and after 400 ms if that
+//! is far away: a client that is merely slow must not lose ten minutes between two of its requests. What only polls is served by
+//! that too: between two of its questions its connection stays open. `xN` and `real`: time goes with the clock of the world.
 
 use std::fmt;
 use std::future::pending;
@@ -12,13 +12,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::base::clock::{Duration, TimeSource as _, between, later};
+use crate::base::clock::{Duration, TimeSource, between, later};
 use crate::base::{Clock, Error, Result, Timestamp};
 use crate::cluster::overlay::Overlay;
 use crate::cluster::sim::Simulation;
 
 /// How long no request may come before time moves.
 const QUIET: Duration = Duration::from_millis(20);
+/// How long no request may come before time moves by more than [`FAR`]. Less than the second after which kubectl asks again.
+const STILL: Duration = Duration::from_millis(400);
+/// What is longer is no part of a rollout: a deadline, a time to live, a patience.
+const FAR: Duration = Duration::from_secs(30);
 /// Events so near to each other are one step when no client is told anything of them.
 const STEP: Duration = Duration::from_secs(1);
 /// How often a cluster in the time of the world is looked at even if nothing is due: watches have bookmarks to send.
@@ -173,15 +177,16 @@ impl Pace {
         loop {
             let seen = self.requests.load(Ordering::SeqCst);
             let waits = self.connected.load(Ordering::SeqCst) > 0 && self.answering.load(Ordering::SeqCst) == 0;
-            let next = simulation.next_event_at();
-            if !waits || next.is_none() {
+            let next = simulation.next_event_at().filter(|_| waits);
+            let Some(next) = next else {
                 tokio::select! {
                     () = self.changed.notified() => {}
                     () = simulation.expected() => {}
                 }
                 continue;
-            }
-            self.rest(QUIET).await?;
+            };
+            let is_far = between(TimeSource::now(simulation), next) > FAR;
+            self.rest(if is_far { STILL } else { QUIET }).await?;
             if self.requests.load(Ordering::SeqCst) == seen && self.connected.load(Ordering::SeqCst) > 0 {
                 self.step(simulation).await?;
             }
@@ -305,6 +310,21 @@ mod tests {
                 ended = pace.run() => panic!("{ended:?}"),
                 () = simulation.reached(at) => assert_eq!(simulation.now(), at),
             }
+        });
+    }
+
+    #[test]
+    fn a_slow_client_does_not_lose_ten_minutes() {
+        run(async {
+            let simulation = Simulation::new(lockgate_sim::Cluster::new(Options::default()));
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
+            let (world, _client) = (Clock::real(), pace.connected());
+            let began = world.now();
+            tokio::select! {
+                ended = pace.run() => panic!("{ended:?}"),
+                () = simulation.reached(later(simulation.now(), Duration::from_secs(600))) => {}
+            }
+            assert!(between(began, world.now()) >= STILL);
         });
     }
 

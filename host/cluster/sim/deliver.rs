@@ -17,8 +17,12 @@ impl Simulation {
     /// Answers one request as the fault rules want it delivered. `still` keeps virtual time still; it is dropped where time is to
     /// pass before the answer is there. Where a rule holds the request, nothing moves until somebody releases it.
     pub(in crate::cluster) async fn deliver<S>(&self, request: &SimRequest, still: S) -> Result<Response<Reply>, BoxError> {
+        self.deliver_to(request, &mut Some(still)).await
+    }
+
+    /// The same for who goes on with what keeps time still, where that is still there.
+    pub(in crate::cluster) async fn deliver_to<S>(&self, request: &SimRequest, still: &mut Option<S>) -> Result<Response<Reply>, BoxError> {
         let mut answer = self.handle(|sim| sim.handle(request));
-        let mut still = Some(still);
         if let Some(held) = answer.conduct.held.take() {
             self.released(held.id).await;
             if held.side == Side::Before {
@@ -65,12 +69,20 @@ impl Simulation {
         .await;
     }
 
-    /// The beginning of an answer or all of it, and then another end than its own. Streams are cut by rules of their own.
+    /// The beginning of an answer or all of it, and then another end than its own. Watches and logs are cut by rules of their own; of a
+    /// command the stream that follows the answer is.
     fn spoilt(&self, answer: SimResponse, bytes: Option<usize>, end: End) -> Result<Response<Reply>, BoxError> {
         let text = match &answer.body {
             SimBody::Json(json) => serde_json::to_vec(&**json)?,
             SimBody::Text(text) => text.clone().into_bytes(),
-            SimBody::Watch(_) | SimBody::Log(_) | SimBody::Exec(_) => return self.respond(answer),
+            SimBody::Watch(_) | SimBody::Log(_) => return self.respond(answer),
+            SimBody::Exec(_) => {
+                let mut response = self.respond(answer)?;
+                if let Some(after) = bytes {
+                    response.extensions_mut().insert(Break { after, silent: matches!(end, End::Never) });
+                }
+                return Ok(response);
+            }
         };
         if answer.status == 0 {
             return Err(Box::new(Lost));
@@ -82,6 +94,15 @@ impl Simulation {
         let start = text.get(..bytes.unwrap_or(usize::MAX).min(text.len())).unwrap_or_default();
         Ok(response.body(Reply::Spoilt(Spoilt { start: Some(Bytes::copy_from_slice(start)), end }))?)
     }
+}
+
+/// Where the stream that follows an answer ends before its time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cluster) struct Break {
+    /// So many bytes of its channels go through, in whole messages.
+    pub(in crate::cluster) after: usize,
+    /// Whether the connection stays, and nothing more comes; else it is lost.
+    pub(in crate::cluster) silent: bool,
 }
 
 /// The body of an answer that does not end as it should.

@@ -40,7 +40,7 @@ impl Prepared {
         let node = cx.target(node, None).await?;
         let object = cx.read(&node).await?;
         let resource = cx.cluster.resolve("pods", None).await?;
-        let following = cx.cluster.follow(scopes(&cx.cluster, &node, resource.clone(), terms).await?).await?;
+        let following = cx.cluster.follow(scopes(&cx.cluster, &node, resource.clone(), terms).await?).await.map_err(too_old)?;
         let mut classifier = Classifier::new(cx, terms);
         let mut judged: Vec<Judged> = Vec::new();
         for pod in following.items(PODS) {
@@ -58,6 +58,14 @@ impl Prepared {
     /// The pods of the node, as a question to the server.
     pub(super) fn select(&self) -> Select {
         of_node(&self.node, &self.terms)
+    }
+}
+
+/// The error of a server without `policy/v1`, with the version that has it.
+fn too_old(error: Error) -> Error {
+    match error.reason {
+        Reason::Unsupported => error.hint("draining needs `policy/v1`, which API servers have with evictions from 1.22 on"),
+        _ => error,
     }
 }
 

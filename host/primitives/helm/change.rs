@@ -9,6 +9,7 @@ use super::release::{Place, Release, Stored, deployed};
 use crate::base::diff::Change;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Value};
+use crate::cluster::keep::Elsewhere;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::{Done, Inverse, Wrote};
 use crate::primitives::view;
@@ -32,6 +33,8 @@ pub(super) struct Work<'a> {
     pub(super) wait: bool,
     /// What was written before the release itself.
     pub(super) earlier: Vec<Wrote>,
+    /// The operation, which is the same when an interrupted call is made anew.
+    pub(super) begun: Elsewhere,
 }
 
 /// How a release was changed.
@@ -42,6 +45,11 @@ pub(super) struct Made {
     pub(super) wrote: Wrote,
     /// The objects afterwards.
     pub(super) items: Vec<Item>,
+}
+
+/// The operation of a call on a release.
+pub(super) fn operation(cx: &Cx, place: &Place, word: &str) -> Elsewhere {
+    cx.cluster.begin_elsewhere("helm", &place.full_name(), Some(word))
 }
 
 impl Work<'_> {
@@ -99,6 +107,26 @@ impl Work<'_> {
     /// # Errors
     /// What helm said. What a helm that failed has changed nevertheless is told before.
     pub(super) async fn carried_out(&self, helm: &mut Helm, words: &[OsString], items: Vec<Item>) -> Result<Made> {
+        self.intend()?;
+        let made = self.led(helm, words, items).await;
+        self.begun.became(&made)?;
+        made
+    }
+
+    /// Notes that it is about to be done, and what was there before.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub(super) fn intend(&self) -> Result<()> {
+        self.begun.intend(json!({ "revision": self.before.last().map_or(0, Stored::revision) }))
+    }
+
+    /// What helm writes into the record of a revision that went well.
+    pub(super) fn description(&self) -> String {
+        format!("lockgate {}", self.begun.op())
+    }
+
+    async fn led(&self, helm: &mut Helm, words: &[OsString], items: Vec<Item>) -> Result<Made> {
         // helm's own limit is for each of its waits: one before, one after, and the work itself.
         let limit = self.timeout.plus(self.timeout).plus(Span::from_secs(60));
         let ended = helm.change(words, limit).await;

@@ -1,8 +1,9 @@
 //! `helm.install`: a release that is not there yet.
 
 use super::binary::{Helm, TIMEOUT};
-use super::change::{Work, result};
+use super::change::{Work, operation, result};
 use super::crds;
+use super::interrupted;
 use super::release::ReleaseRef;
 use super::rendered;
 use super::source::{Chart, Named, Way, lint};
@@ -59,9 +60,15 @@ impl HelmInstall {
         let before = cx.revisions_of(&place).await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let mut work = Work { cx, place: &place, doing: "installing", word: "install", before, timeout, stall, wait, earlier: Vec::new() };
+        let begun = operation(cx, &place, "install");
+        let mut work =
+            Work { cx, place: &place, doing: "installing", word: "install", before, timeout, stall, wait, earlier: Vec::new(), begun };
+        if let Some(made) = interrupted::found(&mut work).await? {
+            return work.done(made).await;
+        }
         let values = values_file::given("helm.install", self.values.as_ref())?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
+        cx.cluster.permits_chart(&self.chart)?;
         let mut way = Way::find(cx, "helm.install", &named, work.driver()).await?;
         if let Some(last) = work.last()? {
             work.unlocked(&last)?;
@@ -91,7 +98,7 @@ async fn install(work: Work<'_>, chart: &Chart, values: &Json, helm: &mut Helm) 
     let path = chart.path.to_string_lossy().into_owned();
     let mut words = work.words(&[&work.place.name, &path]);
     words.extend(values_file::words(&file));
-    words.extend(["--description".into(), format!("lockgate {}", work.cx.cluster.operation()).into()]);
+    words.extend(["--description".into(), work.description().into()]);
     let made = work.carried_out(helm, &words, Vec::new()).await?;
     work.done(made).await
 }

@@ -9,6 +9,7 @@ mod change;
 mod contents;
 mod crds;
 mod errors;
+mod interrupted;
 mod release;
 mod rendered;
 mod source;

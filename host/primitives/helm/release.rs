@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use crate::base::base64;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Value, Version, did_you_mean};
-use crate::cluster::{Select, Target};
+use crate::cluster::{PatchType, Select, Target};
 use crate::primitives::cx::Cx;
 use crate::primitives::registry::Arg;
 use crate::primitives::types::{ArgType, Type, mismatch};
@@ -223,6 +223,31 @@ impl Stored {
             "data": { "release": coded },
         }))
     }
+}
+
+/// How often a record is written anew at most.
+pub(super) const TRIES: usize = 5;
+
+/// Writes a changed release into its record. Somebody else may have written to the Secret meanwhile, for example a label: then it is read
+/// anew, and written as long as it still holds the release that was read.
+///
+/// # Errors
+/// Of the API; `conflict` when the release itself was changed.
+pub(super) async fn write(cx: &Cx, stored: &Stored, release: &Release) -> Result<()> {
+    let was = view::text(&stored.object, "/data/release").to_owned();
+    let mut stored = stored.clone();
+    for _ in 1..TRIES {
+        match cx.cluster.patch(&stored.target, PatchType::Merge, stored.change(release)?, None).await {
+            Err(error) if error.reason == Reason::Conflict => {
+                stored.object = cx.cluster.get(&stored.target).await?;
+                if view::text(&stored.object, "/data/release") != was {
+                    return Err(error.hint("another operation on the release wrote to it: look at `helm.history`"));
+                }
+            }
+            other => return other.map(drop),
+        }
+    }
+    cx.cluster.patch(&stored.target, PatchType::Merge, stored.change(release)?, None).await.map(drop)
 }
 
 /// The last of a list of revisions that Helm calls deployed.

@@ -6,13 +6,14 @@
 use super::change;
 use super::change::Work;
 use super::contents::{self, Item};
-use super::release::{Release, SECRET_TYPE, Stored, encode};
+use super::release::{Release, SECRET_TYPE, Stored, TRIES, encode, write};
 use super::source::Chart;
 use super::upgrade::is_same;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Reason, Result, base64};
-use crate::cluster::{Applying, PatchType, Target};
+use crate::cluster::{Applying, Target};
 use crate::primitives::cx::Cx;
+use crate::primitives::delete::is_absent;
 use crate::primitives::done::Done;
 use crate::primitives::view;
 
@@ -59,15 +60,22 @@ pub(super) async fn rollback(work: Work<'_>, to: &Release, items: Vec<Item>) -> 
 
 /// Takes a release away: its objects, then its record.
 pub(super) async fn uninstall(work: Work<'_>, items: Vec<Item>) -> Result<Done> {
+    work.intend()?;
     for item in items.iter().rev() {
         remove(work.cx, item).await?;
     }
     for stored in &work.before {
-        work.cx.cluster.delete(&stored.target, json!({})).await?;
+        gone(work.cx.cluster.delete(&stored.target, json!({})).await)?;
     }
     let previous = work.before.last().map(Stored::revision);
     let made = work.looked(items).await?;
+    work.begun.became(&Ok(()))?;
     Ok(Done::changed(change::result(true, None, previous), made.wrote))
+}
+
+/// Takes the record of an installation away that never ended; what it made is made again.
+pub(super) async fn forget(cx: &Cx, pending: &Stored) -> Result<()> {
+    gone(cx.cluster.delete(&pending.target, json!({})).await)
 }
 
 /// Says that the objects are the fixture's, where values were given that they cannot show.
@@ -106,7 +114,8 @@ fn release(work: &Work<'_>, chart: &Chart, values: Json, operation: &str, last: 
 /// Does what helm does: the lock, the objects, the record.
 async fn make(work: Work<'_>, mut release: Release, items: Vec<Item>) -> Result<Done> {
     let (cx, place) = (work.cx, work.place);
-    let description = format!("lockgate {}", cx.cluster.operation());
+    work.intend()?;
+    let description = work.description();
     let lock = store(&work, &release).await?;
     let wanted = contents::documents(&work.doing(), release.manifest())?;
     let mut trouble = None;
@@ -135,8 +144,9 @@ async fn make(work: Work<'_>, mut release: Release, items: Vec<Item>) -> Result<
         supersede(&work).await?;
     }
     let stored = Stored { object: cx.cluster.get(&lock).await?, target: lock };
-    cx.cluster.patch(&stored.target, PatchType::Merge, stored.change(&release)?, None).await?;
+    write(cx, &stored, &release).await?;
     let made = work.looked(items).await?;
+    work.begun.became(&trouble.clone().map_or(Ok(()), Err))?;
     match trouble {
         None => work.done(made).await,
         Some(error) => {
@@ -172,7 +182,7 @@ async fn store(work: &Work<'_>, release: &Release) -> Result<Target> {
         Err(error) => return Err(error),
     }
     for old in work.before.iter().rev().skip(HISTORY.saturating_sub(1)).filter(|stored| stored.status() != "deployed") {
-        cx.cluster.delete(&old.target, json!({})).await?;
+        gone(cx.cluster.delete(&old.target, json!({})).await)?;
     }
     Ok(target)
 }
@@ -182,7 +192,7 @@ async fn supersede(work: &Work<'_>) -> Result<()> {
     for stored in work.before.iter().filter(|stored| stored.status() == "deployed") {
         let mut release = stored.release()?;
         release.0["info"]["status"] = "superseded".into();
-        work.cx.cluster.patch(&stored.target, PatchType::Merge, stored.change(&release)?, None).await?;
+        write(work.cx, stored, &release).await?;
     }
     Ok(())
 }
@@ -196,8 +206,24 @@ fn owned(mut object: Json, release: &str, namespace: &str) -> Json {
     object
 }
 
+/// Makes an object as the chart wants it. It is bound to no version: who was overtaken does it again.
 async fn put(cx: &Cx, item: &Item, object: Json) -> Result<()> {
-    cx.cluster.apply(&item.target, object, Applying { force: true, dry_run: false }).await.map(drop)
+    let force = Applying { force: true, dry_run: false };
+    for _ in 1..TRIES {
+        match cx.cluster.apply(&item.target, object.clone(), force).await {
+            Err(error) if error.reason == Reason::Conflict => {}
+            other => return other.map(drop),
+        }
+    }
+    cx.cluster.apply(&item.target, object, force).await.map(drop)
+}
+
+/// A deletion; what is gone already was to go.
+fn gone<T>(deleted: Result<T>) -> Result<()> {
+    match deleted {
+        Err(error) if is_absent(&error) => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 async fn remove(cx: &Cx, item: &Item) -> Result<()> {
@@ -205,8 +231,5 @@ async fn remove(cx: &Cx, item: &Item) -> Result<()> {
     if view::annotation(live, "helm.sh/resource-policy") == Some("keep") {
         return Ok(());
     }
-    match cx.cluster.delete(&item.target, json!({ "propagationPolicy": "Background" })).await {
-        Err(error) if error.reason == Reason::NotFound => Ok(()),
-        other => other.map(drop),
-    }
+    gone(cx.cluster.delete(&item.target, json!({ "propagationPolicy": "Background" })).await)
 }

@@ -1,8 +1,9 @@
 //! `helm.rollback`: a release as an earlier revision had it.
 
 use super::binary::{Helm, TIMEOUT};
-use super::change::{Work, result};
+use super::change::{Work, operation, result};
 use super::contents;
+use super::interrupted;
 use super::release::{Place, Release, ReleaseRef, Stored};
 use super::rendered;
 use crate::base::{Error, Kind, Reason, Result, Span};
@@ -41,7 +42,7 @@ impl HelmRollback {
         let before = cx.revisions_there(&place, "rolling back").await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let work = Work {
+        let mut work = Work {
             cx: &cx,
             place: &place,
             doing: "rolling back",
@@ -51,7 +52,11 @@ impl HelmRollback {
             stall,
             wait: true,
             earlier: Vec::new(),
+            begun: operation(&cx, &place, "rollback"),
         };
+        if let Some(made) = interrupted::found(&mut work).await? {
+            return work.done(made).await;
+        }
         let Some(last) = work.last()? else { return Err(Error::internal("a release without revisions")) };
         work.unlocked(&last)?;
         back(work, &last, self.revision.map(i64::from)).await

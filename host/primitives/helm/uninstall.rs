@@ -1,7 +1,7 @@
 //! `helm.uninstall`: a release goes, with everything that it put into the cluster.
 
 use super::binary::{Helm, TIMEOUT};
-use super::change::{Work, result};
+use super::change::{Work, operation, result};
 use super::contents;
 use super::release::{Release, ReleaseRef};
 use super::rendered;
@@ -44,8 +44,9 @@ impl HelmUninstall {
             stall: None,
             wait: false,
             earlier: Vec::new(),
+            begun: operation(&cx, &place, "uninstall"),
         };
-        let Some(last) = work.last()? else { return Ok(Done::unchanged(result(false, None, None))) };
+        let Some(last) = work.last()? else { return gone(work).await };
         if is_at_work(&last) {
             work.unlocked(&last)?;
         }
@@ -60,6 +61,16 @@ impl HelmUninstall {
         let previous = Some(last.revision());
         Ok(Done::changed(result(true, None, previous), made.wrote))
     }
+}
+
+/// Nothing is there: it was never there, or it went before this call was interrupted.
+async fn gone(work: Work<'_>) -> Result<Done> {
+    let Some((about, _)) = work.begun.before() else { return Ok(Done::unchanged(result(false, None, None))) };
+    let previous = about["revision"].as_i64();
+    work.intend()?;
+    let made = work.looked(Vec::new()).await?;
+    work.begun.became(&Ok(()))?;
+    Ok(Done::changed(result(true, None, previous), made.wrote))
 }
 
 /// Whether somebody may be at work on it. An installation that never ended is taken away like any other.

@@ -1,14 +1,14 @@
 //! `helm.unlock`: a release that a dead helm left in the middle.
 
 use super::binary::TIMEOUT;
-use super::change::{Work, result};
-use super::release::{Release, ReleaseRef, Stored, deployed};
+use super::change::{Work, operation, result};
+use super::interrupted;
+use super::release::{Release, ReleaseRef, Stored, deployed, write};
 use super::rollback::back;
 use crate::base::diff::Change;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result};
 use crate::choice;
-use crate::cluster::PatchType;
 use crate::primitive;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::{Done, Inverse, Wrote};
@@ -47,7 +47,7 @@ impl HelmUnlock {
     async fn run(self, cx: Cx) -> Result<Done> {
         let place = cx.release(&self.release, self.namespace.as_deref());
         let before = cx.revisions_there(&place, "unlocking").await?;
-        let work = Work {
+        let mut work = Work {
             cx: &cx,
             place: &place,
             doing: "unlocking",
@@ -57,7 +57,11 @@ impl HelmUnlock {
             stall: None,
             wait: true,
             earlier: Vec::new(),
+            begun: operation(&cx, &place, "unlock"),
         };
+        if let Some(made) = interrupted::found(&mut work).await? {
+            return work.done(made).await;
+        }
         let (Some(stored), Some(last)) = (work.before.last().cloned(), work.last()?) else {
             return Err(Error::internal("a release without revisions"));
         };
@@ -88,7 +92,7 @@ async fn failed(work: &Work<'_>, stored: &Stored, mut last: Release) -> Result<D
         info.insert("status".to_owned(), "failed".into());
         info.insert("description".to_owned(), format!("unlocked by lockgate {}: it was `{was}`", work.cx.cluster.operation()).into());
     }
-    work.cx.cluster.patch(&stored.target, PatchType::Merge, stored.change(&last)?, None).await?;
+    write(work.cx, stored, &last).await?;
     let changes = vec![Change { path: "status".to_owned(), before: Some(was.into()), after: Some("failed".into()) }];
     let wrote = Wrote {
         verb: "unlock".to_owned(),

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 
 use super::binary::{Helm, TIMEOUT};
-use super::change::Work;
+use super::change::{Work, operation};
 use super::contents::{self, Item};
 use super::crds;
+use super::interrupted;
 use super::release::{Place, Release, ReleaseRef};
 use super::rendered;
 use super::source::{Chart, Named, Way, lint};
@@ -69,13 +70,19 @@ impl HelmUpgrade {
         let before = cx.revisions_there(&place, "upgrading").await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
-        let mut work = Work { cx, place: &place, doing: "upgrading", word: "upgrade", before, timeout, stall, wait, earlier: Vec::new() };
+        let begun = operation(cx, &place, "upgrade");
+        let mut work =
+            Work { cx, place: &place, doing: "upgrading", word: "upgrade", before, timeout, stall, wait, earlier: Vec::new(), begun };
+        if let Some(made) = interrupted::found(&mut work).await? {
+            return work.done(made).await;
+        }
         let (Some(last), Some(base)) = (work.last()?, work.base()?) else { return Err(Error::internal("a release without revisions")) };
         work.unlocked(&last)?;
         self.check_revision(&place, &last)?;
         let given = values_file::given("helm.upgrade", self.values.as_ref())?;
         let values = values_file::of_upgrade("helm.upgrade", given, self.values_from, &base)?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
+        cx.cluster.permits_chart(&self.chart)?;
         let mut way = Way::find(cx, "helm.upgrade", &named, work.driver()).await?;
         for note in lint(&values, way.chart(), &base.defaults()) {
             cx.talk.note(&note);
@@ -112,7 +119,7 @@ async fn upgrade(work: Work<'_>, last: &Release, chart: &Chart, values: &Json, h
     if last.status() == "deployed" && is_same(last, &rendered) && contents::stands(&items) {
         return Ok(work.left_alone(last));
     }
-    words.extend(["--description".into(), format!("lockgate {}", work.cx.cluster.operation()).into()]);
+    words.extend(["--description".into(), work.description().into()]);
     let made = work.carried_out(helm, &words, items).await?;
     work.done(made).await
 }

@@ -1,6 +1,7 @@
 //! The hand on one machine: what is read there, by a program or by the operator.
 
 use crate::base::{Error, Kind, Reason, Result, Span};
+use crate::cluster::keep::Elsewhere;
 use crate::cluster::machines::{Command, Machines, Output, Reached, line};
 use crate::primitives::cx::{AskOptions, Cx};
 use crate::primitives::types::NodeRef;
@@ -31,6 +32,12 @@ impl Hand {
             drop(cx.read(&target).await?);
         }
         Ok(Hand { cx: cx.clone(), node: node.0.name.clone(), machines })
+    }
+
+    /// Something that changes this machine is about to begin: its operation, which is the same when an interrupted call is made anew, and
+    /// what was noted of it then.
+    pub(super) fn operation(&self, what: &str) -> Elsewhere {
+        self.cx.cluster.begin_elsewhere("machine", &format!("node/{}", self.node), Some(what))
     }
 
     /// The words of a reading command and its output, however it ended.

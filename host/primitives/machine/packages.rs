@@ -8,7 +8,7 @@ use super::hand::Hand;
 use super::task::Task;
 use super::tools::{Tool, is_asked};
 use crate::base::diff::Change;
-use crate::base::json::{Value as Json, json};
+use crate::base::json::{Value as Json, from_value, json};
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cluster::machines::{Command, Output, line};
 use crate::primitive;
@@ -71,7 +71,14 @@ impl MachinePackages {
     async fn bring(&self, hand: &Hand) -> Result<Done> {
         let tool = Tool::of(hand).await?;
         let names: Vec<&str> = self.packages.0.keys().map(String::as_str).collect();
-        let before = tool.installed(hand, &names).await?;
+        let asked: Vec<String> = self.packages.0.iter().map(|(name, version)| format!("{name}={version}")).collect();
+        let record = hand.operation(&format!("install {}", asked.join(" ")));
+        // What was installed before an interruption was noted then.
+        let noted = record.before().and_then(|(about, _)| from_value(about["before"].clone()).ok());
+        let before: BTreeMap<String, String> = match noted {
+            Some(before) => before,
+            None => tool.installed(hand, &names).await?,
+        };
         let missing: Vec<(&String, &String)> =
             self.packages.0.iter().filter(|(name, asked)| !before.get(*name).is_some_and(|version| is_asked(version, asked))).collect();
         if missing.is_empty() {
@@ -82,7 +89,10 @@ impl MachinePackages {
             wanted.push((name.clone(), self.version(hand, tool, name, asked).await?));
         }
         let wrote = wrote(hand, &wanted, &before);
-        self.install(hand, tool, &wanted, &before, &wrote).await?;
+        record.intend(json!({ "before": before }))?;
+        let installed = self.install(hand, tool, &wanted, &before, &wrote).await;
+        record.became(&installed)?;
+        drop(installed?);
         let after = tool.installed(hand, &names).await?;
         let wrong: Vec<&str> =
             wanted.iter().filter(|(name, version)| after.get(name) != Some(version)).map(|(name, _)| name.as_str()).collect();

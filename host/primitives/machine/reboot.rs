@@ -3,8 +3,8 @@
 use super::hand::Hand;
 use crate::base::json::json;
 use crate::base::{Error, Kind, Reason, Result, Span};
-use crate::cluster::Target;
-use crate::cluster::machines::{Command, Operation};
+use crate::cluster::machines::{Command, Operation, OperationId};
+use crate::cluster::{Target, may_recover};
 use crate::primitive;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::{Done, Inverse, Wrote};
@@ -44,7 +44,18 @@ impl MachineReboot {
     }
 
     async fn reboot(&self, hand: &Hand, target: &Target) -> Result<Done> {
-        let before = view::text(&*hand.cx.read(target).await?, "/status/nodeInfo/bootID").to_owned();
+        let record = hand.operation("reboot");
+        let noted = |field: &str| record.before().map(|(about, _)| view::text(about, field).to_owned());
+        // A machine that has booted since is not booted again: which boot it was in is noted before.
+        let (before, there) = match (noted("/node"), noted("/machine")) {
+            (Some(node), Some(machine)) => (node, machine),
+            _ => {
+                let node = view::text(&*hand.cx.read(target).await?, "/status/nodeInfo/bootID").to_owned();
+                let machine = if hand.reached().is_some() { hand.text(&["cat", BOOT_ID], false).await? } else { String::new() };
+                (node, machine)
+            }
+        };
+        record.intend(json!({ "node": before, "machine": there }))?;
         let wrote = Wrote {
             verb: "reboot".to_owned(),
             target: format!("node/{}", hand.node),
@@ -53,7 +64,11 @@ impl MachineReboot {
         };
         let mut pace = Pace::begin(&hand.cx, format!("reboot of {target}"), self.limit.unwrap_or(LIMIT), Some(self.limit.unwrap_or(LIMIT)));
         let booted = match hand.reached() {
-            Some(_) => Some(self.boot(hand, &mut pace, &wrote).await?),
+            Some(_) => {
+                let booted = self.boot(hand, &mut pace, &wrote, (record.op(), &there)).await;
+                record.became(&booted)?;
+                Some(booted?)
+            }
             None => {
                 let code = hand.done_by_hand("run `systemctl reboot`").await?;
                 if code != 0 {
@@ -69,12 +84,11 @@ impl MachineReboot {
         Ok(Done::changed(json!({ "changed": true, "boot_id": boot_id }), wrote))
     }
 
-    /// Makes the machine reboot and gives its new boot id.
-    async fn boot(&self, hand: &Hand, pace: &mut Pace, wrote: &Wrote) -> Result<String> {
+    /// Makes the machine reboot, by this operation and out of that boot, and gives its new boot id.
+    async fn boot(&self, hand: &Hand, pace: &mut Pace, wrote: &Wrote, (stamp, before): (&str, &str)) -> Result<String> {
         let Some(reached) = hand.reached() else { return Err(Error::internal("nobody reaches this machine")) };
-        let before = hand.text(&["cat", BOOT_ID], false).await?;
         let command = Command { words: vec!["systemctl".to_owned(), "reboot".to_owned()], stdin: None, sudo: true };
-        let operation = Operation { id: reached.next_operation(), command, limit: Span::from_secs(300), finally: None };
+        let operation = Operation { id: OperationId::of(stamp), command, limit: Span::from_secs(300), finally: None };
         // Beginning it twice is beginning it once, so that an answer that is lost, as it will be, is no trouble.
         let mut begun = false;
         loop {
@@ -115,7 +129,7 @@ impl MachineReboot {
                     if is_new { "it is up and not ready" } else { "its node tells the former boot" }
                 }
                 // The API server may be on this very machine.
-                Err(error) if error.reason == Reason::Unreachable => "the API server does not answer",
+                Err(error) if may_recover(&error) => "the API server does not answer",
                 Err(error) => return Err(error),
             };
             pace.show(&hand.cx, state);

@@ -83,7 +83,12 @@ impl MachineService {
     }
 
     async fn bring(&self, hand: &Hand) -> Result<Done> {
-        let before = self.state(hand).await?;
+        let record = hand.operation(&format!("{} {}", self.action.word(), self.unit));
+        // How it was before an interruption was noted then.
+        let before = match record.before() {
+            Some((about, _)) => State { active: about["active"] == true, enabled: about["enabled"] == true },
+            None => self.state(hand).await?,
+        };
         let is_so = match self.action {
             Action::Start => before.active,
             Action::Stop => !before.active,
@@ -94,6 +99,13 @@ impl MachineService {
         if is_so {
             return Ok(Done::unchanged(result(false, before)));
         }
+        record.intend(json!({ "active": before.active, "enabled": before.enabled }))?;
+        let done = self.act(hand, before).await;
+        record.became(&done)?;
+        done
+    }
+
+    async fn act(&self, hand: &Hand, before: State) -> Result<Done> {
         if matches!(self.action, Action::Start | Action::Restart) {
             Task::of(hand, &["systemctl", "daemon-reload"]).well().await?;
         }

@@ -51,13 +51,22 @@ impl<'a> Task<'a> {
     pub(super) async fn run(&self) -> Result<Output> {
         let Some(reached) = self.hand.reached() else { return self.by_hand().await };
         let mut pace = Pace::begin(&self.hand.cx, format!("{} on {}", line(&self.command.words), self.hand.node), self.whole(), None);
-        let first = reached.next_operation();
+        let record = self.hand.operation(&line(&self.command.words));
+        record.intend(json!({}))?;
+        let ran = self.tried(reached, &OperationId::of(record.op()), &mut pace).await;
+        record.became(&ran)?;
+        ran
+    }
+
+    /// Runs it under the name of its operation, which it may have had before an interruption: then its end is waited for, and it is not begun
+    /// anew.
+    async fn tried(&self, reached: &Reached, first: &OperationId, pace: &mut Pace) -> Result<Output> {
         let mut attempt = 1;
         loop {
             let id = if attempt == 1 { first.clone() } else { first.again(attempt) };
             let operation = Operation { id, command: self.command.clone(), limit: self.limit, finally: self.finally.clone() };
             self.begin(reached, &operation).await?;
-            match self.follow(reached, &operation, &mut pace).await {
+            match self.follow(reached, &operation, pace).await {
                 Ok(Some(output)) => {
                     pace.done(&self.hand.cx, &format!("exit code {}", output.code));
                     return Ok(output);

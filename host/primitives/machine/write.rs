@@ -5,7 +5,7 @@ use super::hand::Hand;
 use crate::base::diff::Change;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Span};
-use crate::cluster::machines::{File, Reached};
+use crate::cluster::machines::{File, OperationId, Reached};
 use crate::primitive;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::{Done, Inverse, Wrote};
@@ -46,13 +46,33 @@ impl MachineWrite {
     }
 
     async fn write(&self, hand: &Hand, mode: Option<u32>) -> Result<Done> {
-        let before = text(hand, &self.path, true).await?;
-        if before.as_deref() == Some(self.text.as_str()) && self.has(hand, mode).await? {
-            return Ok(Done::unchanged(json!({ "changed": false })));
-        }
-        let inverse = match hand.reached() {
+        let record = hand.operation(&format!("write {}", self.path));
+        let size = |text: &str| -> Json { format!("{} bytes", text.len()).into() };
+        // What was there before an interruption was noted then.
+        let before = match record.before() {
+            Some((about, _)) => about.get("size").filter(|size| !size.is_null()).cloned(),
+            None => {
+                let before = text(hand, &self.path, true).await?;
+                if before.as_deref() == Some(self.text.as_str()) && self.has(hand, mode).await? {
+                    return Ok(Done::unchanged(json!({ "changed": false })));
+                }
+                before.as_deref().map(size)
+            }
+        };
+        record.intend(json!({ "size": before }))?;
+        let written = self.put(hand, mode, record.op()).await;
+        record.became(&written)?;
+        let change = Change { path: "text".to_owned(), before, after: Some(size(&self.text)) };
+        let target = format!("{} on {}", self.path, hand.node);
+        let wrote = Wrote { verb: "write".to_owned(), target, changes: vec![change], inverse: written? };
+        Ok(Done::changed(json!({ "changed": true }), wrote))
+    }
+
+    /// Puts it there; how it is taken back.
+    async fn put(&self, hand: &Hand, mode: Option<u32>, stamp: &str) -> Result<Inverse> {
+        Ok(match hand.reached() {
             Some(reached) => {
-                let file = File { id: reached.next_operation(), path: self.path.clone(), text: self.text.clone(), mode, sudo: true };
+                let file = File { id: OperationId::of(stamp), path: self.path.clone(), text: self.text.clone(), mode, sudo: true };
                 let kept = tried(hand, reached, &file).await?;
                 self.inverse(hand, kept)
             }
@@ -65,12 +85,7 @@ impl MachineWrite {
                 }
                 Inverse::Irreversible("it was written by hand".to_owned())
             }
-        };
-        let size = |text: &str| -> Json { format!("{} bytes", text.len()).into() };
-        let change = Change { path: "text".to_owned(), before: before.as_deref().map(size), after: Some(size(&self.text)) };
-        let target = format!("{} on {}", self.path, hand.node);
-        let wrote = Wrote { verb: "write".to_owned(), target, changes: vec![change], inverse };
-        Ok(Done::changed(json!({ "changed": true }), wrote))
+        })
     }
 
     /// Whether the file has the mode.

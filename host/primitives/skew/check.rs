@@ -41,7 +41,7 @@ primitive! {
     /// is, after a look at the machine; it is ignored where the version was read. An answer that is not ok raises nothing:
     /// `ensure(found.ok, …, { reason = "skew" })` does.
     pub read fn skew_check as SkewCheck() options {
-        /// The version that an upgrade is to go to.
+        /// The version that an upgrade is to go to, or is on its way to: then what that upgrade breaks for a while is a warning.
         target: Option<Version>,
         /// Versions that cannot be read, by `component` or `component/node`; and those of `kubectl` and `kubeadm`.
         assume: Option<Assumptions>,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::component::Component;
+use super::passing::Underway;
 use super::rules::{Bound, Lag, RULES, Rule, id_of};
 use crate::base::Version;
 
@@ -14,6 +15,8 @@ pub enum Verdict {
     Ok,
     /// It is allowed, and as old as it may be.
     AtLimit,
+    /// A rule does not allow it, and the upgrade that is on its way brings it about and takes it away again.
+    Expected,
     /// A rule does not allow it.
     Violation,
     /// Nobody can say.
@@ -24,7 +27,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, for schemas.
-    pub const WORDS: &'static [&'static str] = &["ok", "at_limit", "violation", "unknown", "no_rule"];
+    pub const WORDS: &'static [&'static str] = &["ok", "at_limit", "expected", "violation", "unknown", "no_rule"];
 
     /// As tables show it.
     #[must_use]
@@ -32,6 +35,7 @@ impl Verdict {
         match self {
             Verdict::Ok => "ok",
             Verdict::AtLimit => "at limit",
+            Verdict::Expected => "expected",
             Verdict::Violation => "violation",
             Verdict::Unknown => "unknown",
             Verdict::NoRule => "no rule",
@@ -87,9 +91,27 @@ impl Servers {
     }
 }
 
+/// What is around a version that is judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around<'a> {
+    /// The API servers, where one is known.
+    pub(super) servers: Option<Servers>,
+    /// Its node.
+    pub(super) node: Option<&'a str>,
+    /// The kubelet of its node.
+    pub(super) kubelet: Option<&'a Version>,
+    /// The upgrade that is on its way.
+    pub(super) underway: Option<&'a Underway<'a>>,
+}
+
 /// Judges a version that was read; `kubelet` is that of the same node, where it is known.
 #[must_use]
 pub fn judge(component: Component, version: &Version, servers: Option<Servers>, kubelet: Option<&Version>) -> Judged {
+    judge_in(component, version, &Around { servers, kubelet, ..Around::default() })
+}
+
+/// Judges a version beside everything that is around it.
+pub(super) fn judge_in(component: Component, version: &Version, around: &Around<'_>) -> Judged {
     if !component.has_rules() {
         return Judged { verdict: Verdict::NoRule, rule: None, message: String::new() };
     }
@@ -97,15 +119,21 @@ pub fn judge(component: Component, version: &Version, servers: Option<Servers>, 
         let why = format!("`{version}` does not count as Kubernetes 1.x does");
         return Judged::new(Verdict::Unknown, id_of(Bound::MajorOne), why);
     }
-    let Some(servers) = servers else {
+    let Some(servers) = around.servers else {
         return Judged::unknown("no API server's version is known, so that there is nothing to compare with");
     };
+    let kubelet = around.kubelet.filter(|kubelet| kubelet.major == 1).map(|kubelet| kubelet.minor);
     let mut passed = None;
     let mut at_limit = None;
+    let mut expected = None;
     let about = |rule: &&Rule| rule.about.contains(&component) && (rule.lines.0..=rule.lines.1).contains(&servers.hi);
     for rule in RULES.iter().filter(about) {
-        match measure(rule, component, version.minor, servers, kubelet.filter(|kubelet| kubelet.major == 1).map(|kubelet| kubelet.minor)) {
-            Measured::Broken(why) => return Judged::new(Verdict::Violation, rule.id, why),
+        match measure(rule, component, version.minor, servers, kubelet) {
+            Measured::Broken(why) => {
+                let says = around.underway.and_then(|underway| underway.expects(rule.id, version.minor, around.node, kubelet));
+                let Some(says) = says else { return Judged::new(Verdict::Violation, rule.id, why) };
+                expected = expected.or_else(|| Some(format!("{why} ({}); expected until the upgrade is finished: {says}", rule.id)));
+            }
             Measured::AtLimit(why) => {
                 passed = Some(rule.id);
                 at_limit = at_limit.or(Some((rule.id, why)));
@@ -114,6 +142,9 @@ pub fn judge(component: Component, version: &Version, servers: Option<Servers>, 
             Measured::Compares => passed = Some(rule.id),
             Measured::NotAsked => {}
         }
+    }
+    if let Some(why) = expected {
+        return Judged::new(Verdict::Expected, id_of(Bound::Passing), why);
     }
     match (at_limit, passed) {
         (Some((rule, why)), _) => Judged::new(Verdict::AtLimit, rule, why),
@@ -177,6 +208,7 @@ fn measure(rule: &Rule, component: Component, minor: u64, servers: Servers, kube
         | Bound::MajorOne
         | Bound::Released
         | Bound::NotAtLimit
+        | Bound::Passing
         | Bound::StepAhead(_)
         | Bound::NoStepBack
         | Bound::ReadyForTarget

@@ -30,6 +30,8 @@ pub struct Move {
 pub(super) struct Ahead<'a> {
     /// What must move before the API servers may, with the rule and the reason.
     pub(super) blockers: Vec<(&'a Reading, &'static str, String)>,
+    /// What is itself exchanged at the beginning of the upgrade of its node.
+    pub(super) installers: Vec<(&'a Reading, &'static str, String)>,
     /// Everything that moves, in order.
     pub(super) moves: Vec<Move>,
 }
@@ -72,6 +74,9 @@ pub(super) fn order<'a>(readings: &'a Readings, target: &Version, servers: Serve
         let here = readings.all.iter().filter(move |reading| reading.component == component);
         here.filter(|reading| reading.version.as_ref().is_some_and(|version| hop.is_behind(version)))
     };
+    let installers = installers(readings, &hop);
+    let first = "first on each node, before it upgrades that node";
+    moves.extend(group(installers.iter().map(|(reading, ..)| *reading), Component::Kubeadm, hop.to(), first));
     moves.extend(group(behind(Component::ApiServer), Component::ApiServer, hop.to(), "one after the other"));
     for component in [Component::ControllerManager, Component::Scheduler, Component::CloudControllerManager] {
         moves.extend(group(behind(component), component, hop.to(), "after every API server"));
@@ -91,7 +96,7 @@ pub(super) fn order<'a>(readings: &'a Readings, target: &Version, servers: Serve
     let far = |reading: &&Reading| reading.version.as_ref().is_some_and(|version| version.minor.abs_diff(hop.minor) > 1);
     let clients = readings.all.iter().filter(|reading| reading.component == Component::Kubectl).filter(far);
     moves.extend(group(clients, Component::Kubectl, hop.to(), "before the API servers are asked with it"));
-    Ahead { blockers, moves }
+    Ahead { blockers, installers, moves }
 }
 
 fn group<'a>(readings: impl Iterator<Item = &'a Reading>, component: Component, to: String, note: &'static str) -> Option<Move> {
@@ -128,14 +133,26 @@ fn blockers<'a>(readings: &'a Readings, hop: &Hop<'_>) -> Vec<(&'a Reading, &'st
                 let why = format!("1.{} is {} behind 1.{}; kubeadm allows {limit}", version.minor, minors(distance), hop.minor);
                 (distance > limit).then_some((rule.id, why))
             }
-            Bound::SameAsTarget if version.minor != hop.minor => {
-                Some((rule.id, format!("1.{} installs 1.{}, not 1.{}", version.minor, version.minor, hop.minor)))
-            }
             _ => None,
         });
         found.extend(by_kubeadm.map(|(rule, why)| (reading, rule, why)));
     }
     found
+}
+
+/// Each kubeadm that cannot make this upgrade: it has another minor, or an earlier patch. That is no obstacle: an upgrade begins with it.
+fn installers<'a>(readings: &'a Readings, hop: &Hop<'_>) -> Vec<(&'a Reading, &'static str, String)> {
+    let rule = id_of(Bound::SameAsTarget);
+    let of = |reading: &'a Reading| {
+        let version = reading.version.as_ref().filter(|version| reading.component == Component::Kubeadm && version.major == 1)?;
+        let why = match version.minor == hop.minor {
+            false => format!("it upgrades to 1.{}, not to 1.{}: it moves first", version.minor, hop.minor),
+            true if hop.is_behind(version) => format!("it upgrades to nothing newer than itself, not to `{}`: it moves first", hop.to()),
+            true => return None,
+        };
+        Some((reading, rule, why))
+    };
+    readings.all.iter().filter_map(of).collect()
 }
 
 /// How far a component may be behind the newest API server.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::component::Component;
-use super::servers;
+use super::{programs, servers};
 use crate::base::json::Value as Json;
 use crate::base::{Image, Reason, Result, Version};
 use crate::cluster::{Cluster, Select};
@@ -93,6 +93,14 @@ pub struct Readings {
     pub all: Vec<Reading>,
     /// Whether `kubeadm` installed the cluster.
     pub kubeadm: bool,
+}
+
+impl Readings {
+    /// Adds what was read elsewhere, at its place.
+    pub fn add(&mut self, more: impl IntoIterator<Item = Reading>) {
+        self.all.extend(more);
+        self.all.sort_by(|a, b| (a.component, &a.node, &a.source).cmp(&(b.component, &b.node, &b.source)));
+    }
 }
 
 /// The objects of a list, or why they may not be read.
@@ -198,11 +206,16 @@ pub async fn read(cluster: &Cluster) -> Result<Readings> {
     all.extend(kubelets(&lists.nodes));
     all.extend(proxies(&lists));
     all.extend(others(&lists));
+    let kubeadm = !lists.declared.objects().is_empty();
+    if kubeadm {
+        let nodes: Vec<&str> = lists.nodes.objects().iter().map(|node| view::name(node)).collect();
+        all.extend(programs::kubeadm(cluster, &nodes).await?);
+    }
     for reading in &mut all {
         reading.control_plane = reading.node.as_deref().is_some_and(|node| control_plane.contains(&node));
     }
     all.sort_by(|a, b| (a.component, &a.node, &a.source).cmp(&(b.component, &b.node, &b.source)));
-    Ok(Readings { kubeadm: !lists.declared.objects().is_empty(), all })
+    Ok(Readings { kubeadm, all })
 }
 
 fn runs_control_plane(node: &Json) -> bool {

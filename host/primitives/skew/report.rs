@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::component::Component;
-use super::judge::{Judged, Servers, Verdict, allowed, judge, judge_step};
+use super::judge::{Around, Judged, Servers, Verdict, allowed, judge_in, judge_step};
 use super::order::{self, Move};
+use super::passing::Underway;
 use super::read::{Reading, Readings, kubelet_versions};
 use super::rules::{Bound, id_of};
 use crate::base::{Error, Result, Version};
@@ -149,10 +150,11 @@ pub fn report(mut readings: Readings, target: Option<&Version>, assumed: &Assume
     let all = &readings.all;
     let kubelets = kubelet_versions(all);
     let servers = servers(all);
+    let underway = Underway::of(&readings, target, servers);
     let single = all.iter().filter(|reading| reading.component == Component::ApiServer).count() == 1;
     for reading in all {
         let kubelet = reading.node.as_deref().and_then(|node| kubelets.get(node)).copied();
-        let judged = judged(reading, servers, kubelet);
+        let judged = judged(reading, &Around { servers, node: reading.node.as_deref(), kubelet, underway: underway.as_ref() });
         let mut allowed = servers.and_then(|servers| allowed(reading.component, servers, kubelet));
         // The only API server is what the others are measured by.
         let alone = reading.component == Component::ApiServer && single;
@@ -173,6 +175,7 @@ pub fn report(mut readings: Readings, target: Option<&Version>, assumed: &Assume
             Verdict::Violation => report.violations.push(told),
             Verdict::Unknown => report.unknown.push(told),
             Verdict::AtLimit => report.warnings.push(Finding { rule: Some(id_of(Bound::NotAtLimit)), ..told }),
+            Verdict::Expected => report.warnings.push(told),
             Verdict::Ok | Verdict::NoRule => {}
         }
         report.warn(reading);
@@ -205,9 +208,9 @@ fn servers(readings: &[Reading]) -> Option<Servers> {
     Servers::of(servers.filter_map(|reading| reading.version.as_ref()))
 }
 
-fn judged(reading: &Reading, servers: Option<Servers>, kubelet: Option<&Version>) -> Judged {
+fn judged(reading: &Reading, around: &Around<'_>) -> Judged {
     match (&reading.version, reading.component.has_rules()) {
-        (Some(version), _) => judge(reading.component, version, servers, kubelet),
+        (Some(version), _) => judge_in(reading.component, version, around),
         (None, false) => Judged { verdict: Verdict::NoRule, rule: None, message: String::new() },
         (None, true) => Judged::unknown(reading.why.clone().unwrap_or_default()),
     }
@@ -236,7 +239,7 @@ impl Report {
         match step.verdict {
             Verdict::Violation => self.violations.push(about(step.message, step.rule)),
             Verdict::Unknown => self.unknown.push(about(step.message, step.rule)),
-            Verdict::Ok | Verdict::AtLimit | Verdict::NoRule => {}
+            Verdict::Ok | Verdict::AtLimit | Verdict::Expected | Verdict::NoRule => {}
         }
         if let Some(pre) = &target.pre {
             self.warnings.push(about(format!("the target `{pre}` is a pre-release"), Some(id_of(Bound::Released))));
@@ -248,6 +251,9 @@ impl Report {
         let ahead = order::order(readings, target, servers);
         for (reading, rule, message) in &ahead.blockers {
             self.violations.push(finding(reading, Some(rule), message));
+        }
+        for (reading, rule, message) in &ahead.installers {
+            self.warnings.push(finding(reading, Some(rule), message));
         }
         self.order = ahead.moves;
     }

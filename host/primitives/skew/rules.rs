@@ -40,6 +40,8 @@ pub enum Bound {
     Released,
     /// It is not as far behind as it may be: else a warning.
     NotAtLimit,
+    /// It breaks no other rule than the upgrade on its way expects ([`super::passing`]): else a warning.
+    Passing,
     /// `hi - lo` is at most so much.
     Spread(u64),
     /// It is at most `lo`.
@@ -175,6 +177,13 @@ pub const RULES: &[Rule] = &[
         Bound::NotAtLimit,
         "what is as old as it may be keeps the API servers from moving to the next minor",
         "policy",
+    ),
+    rule(
+        "R-W3",
+        &[KubeProxy, ControllerManager, Scheduler, CloudControllerManager],
+        Bound::Passing,
+        "what an upgrade by kubeadm brings about and takes away again is expected while it is on its way, and warned of",
+        "design",
     ),
 ];
 

@@ -13,7 +13,7 @@ primitive! {
     ///
     /// API servers are read off their mirror pods and, on a live cluster, at their own addresses, and counted by their leases.
     /// Controllers, scheduler and etcd are read off mirror pods; kubelets off their nodes; kube-proxy off its pods; besides
-    /// CoreDNS and what `kubeadm` was last told. A version that cannot be read is there without `version`, and `why` says why.
+    /// CoreDNS and what `kubeadm` was last told; with `--machines ssh`, and where a fixture has models, `kubeadm` on each machine. A version that cannot be read is there without `version`, and `why` says why.
     pub read fn versions as Versions() -> "{ { component: string, node: string?, version: Version?, text: string?, source: string, why: string? } }",
         "the components, API servers first";
     since "0.1";

@@ -250,7 +250,8 @@ impl Cluster {
         let before = cx.store.rv();
         let mut response = api::answer(&mut cx, call, request).unwrap_or_else(Response::from);
         response.headers.extend(api::warning_headers(&cx.warnings));
-        if call.verb.writes() && self.store.rv() != before {
+        let ran = matches!(&response.body, Body::Exec(exec) if exec.outcome.is_ok());
+        if ran || call.verb.writes() && self.store.rv() != before {
             self.ledger.push(Effect::of(call, request, now, self.store.rv()));
         }
         form.answer(response, now)
@@ -266,7 +267,7 @@ impl Cluster {
         self.refused.get(&scope(call.namespace.clone())).or_else(|| self.refused.get(&scope(None)))
     }
 
-    /// The requests that changed the store, in order; not those of the cluster that this one was forked from.
+    /// The requests that changed the store or ran a command, in order; not those of the cluster that this one was forked from.
     #[must_use]
     pub fn ledger(&self) -> &[Effect] {
         &self.ledger

@@ -175,6 +175,10 @@ impl Engine {
         if self.models.take_news_of_nodes() {
             self.look_at_nodes(store);
         }
+        let answers = self.models.take_news_of_probes();
+        if !answers.is_empty() {
+            self.look_at_probes(store, &answers);
+        }
         if self.models.take_news_of_objects() {
             lifecycle::all(&self.models, store).into_iter().for_each(|work| self.enqueue(work));
         }
@@ -284,6 +288,10 @@ impl Engine {
             }
             "ReplicaSet" if controllers::replicaset::is_unfinished(object) => self.enqueue(Work::ReplicaSet(key.clone())),
             "Pod" if !kubelet::is_settled(object) => self.enqueue_pod(key, object),
+            "Pod" if self.models.knows_probes() => {
+                self.kubelets.plan_anew(key);
+                self.enqueue(Work::Kubelet(key.clone()));
+            }
             _ => {}
         }
     }

@@ -37,13 +37,14 @@ pub const GAPS: &[(&str, &str)] = &[
         "Containers",
         "Nothing runs in a container. What a command gives (`exec`) and what a log holds comes from `exec` and `logs` entries of a \
          Model document; without one both are refused. A log begins anew with each start of its container, and only the last two runs \
-         are kept, by time and not by size. A terminal echoes nothing. Startup and liveness probes are not played: how long a \
-         container takes to get ready and when it is begun anew is what `ready` and `crash` of a Model say. The mirror of a static \
+         are kept, by time and not by size. A terminal echoes nothing. Probes are asked as their spec says and answered as a \
+         Model says (`startup`, `lapses`, `hangs`), except that `ready` is when a pod gets ready and not when it could answer; an answer \
+         takes no time, and after 25 failures of a probe in one run of a container no more events are recorded. The mirror of a static \
          pod comes back when it is deleted, but not after a deletion without grace; no files are behind it but those of `machines`.",
     ),
     (
         "Streams",
-        "`exec` speaks WebSocket (v5 and v4 of the channel protocol), not SPDY: kubectl before 1.31 and attach, port-forward, proxy are refused.",
+        "`exec` speaks WebSocket (v5 and v4 of the channel protocol), not SPDY: kubectl 1.29 and 1.30 need `KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true`; older ones and attach, port-forward, proxy are refused.",
     ),
     (
         "Custom resources",
@@ -62,8 +63,9 @@ pub const GAPS: &[(&str, &str)] = &[
     ("Status", "A write to `status` takes labels and annotations along, and no other metadata."),
     (
         "Access",
-        "RBAC alone decides: there are no other authorizers, no tokens and no webhooks; reviews in an overlay are refused (501). Of the \
-         first ClusterRoles of a server those are there that people are bound to. Reviews come without `managedFields`, and of several \
+        "RBAC alone decides: there are no other authorizers and no webhooks; reviews in an overlay are refused (501). A token of a \
+         ServiceAccount looks like one and is signed by nobody, so that nobody can log in with it. Of the \
+         first ClusterRoles of a server those are there that people are bound to. Reviews and tokens come without `managedFields`, and of several \
          bindings that allow the same the first by name is told.",
     ),
     ("Certificates", "`kube-root-ca.crt` holds no certificate."),
@@ -92,7 +94,9 @@ pub const GAPS: &[(&str, &str)] = &[
     ),
     (
         "Validation",
-        "The types of all fields are checked, their values as far as runbooks write them (`validate/`); other values are accepted as they are.",
+        "The types of all fields are checked, their values as far as runbooks and charts write them (`validate/`); other values are accepted \
+         as they are. Of pods those are what is for Windows only, volumes of cloud providers, restart rules of containers, and the \
+         values that `matchLabelKeys` add to a selector.",
     ),
     (
         "Watches",

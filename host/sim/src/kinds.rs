@@ -205,7 +205,7 @@ kinds! {
         short ["svc"], namespaced, sub ["status"], generation false, in ["all"];
     /// `v1` ServiceAccount.
     SERVICE_ACCOUNT = "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount"
-        short ["sa"], namespaced, sub [], generation false, in [];
+        short ["sa"], namespaced, sub ["token"], generation false, in [];
     /// `admissionregistration.k8s.io/v1` MutatingWebhookConfiguration; data only, nobody is called.
     MUTATING_WEBHOOK_CONFIGURATION = "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration"
         "mutatingwebhookconfigurations" "mutatingwebhookconfiguration"
@@ -383,7 +383,6 @@ const FOREIGN_SUBRESOURCES: &[(&str, &[&str])] = &[
     ("namespaces", &["finalize"]),
     ("nodes", &["proxy"]),
     ("pods", &["attach", "ephemeralcontainers", "portforward", "proxy", "resize"]),
-    ("serviceaccounts", &["token"]),
     ("services", &["proxy"]),
 ];
 

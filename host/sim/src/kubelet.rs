@@ -2,12 +2,13 @@
 
 mod container;
 mod mirror;
+mod probes;
 mod render;
 
 use std::sync::Arc;
 
 use crate::json::{Text, Value};
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use jiff::{SignedDuration, Timestamp};
 
 use self::container::{Container, State, Told, World};
@@ -24,6 +25,10 @@ pub(crate) struct Kubelets {
     images: OrdMap<(Text, Text), Timestamp>,
     /// Pods by uid.
     pods: OrdMap<Text, Arc<Run>>,
+    /// Pods whose containers answer their probes otherwise than it was planned.
+    replan: OrdSet<Key>,
+    /// The pod whose status a kubelet writes at this moment: it need not look at its own change.
+    writing: Option<Key>,
     addresses: u32,
 }
 
@@ -60,6 +65,16 @@ impl Kubelets {
         }
     }
 
+    /// Notes that a pod is to be looked at although it is at rest: a model says something new about it.
+    pub(crate) fn plan_anew(&mut self, key: &Key) {
+        self.replan.insert(key.clone());
+    }
+
+    /// Whether a change of a pod is what its kubelet writes.
+    pub(crate) fn writes(&self, key: &Key) -> bool {
+        self.writing.as_ref() == Some(key)
+    }
+
     /// The next address of the pod network, 10.244.0.0/16.
     fn next_address(&mut self) -> String {
         self.addresses += 1;
@@ -82,10 +97,11 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(pod) = ctx.get(key) else { return Ok(()) };
     let node_key = Key::new(kinds::NODE, "", view::text(&pod, &["spec", "nodeName"]));
     // What was loaded at rest stays as it was written: ids and times included.
-    if is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
+    let replan = ctx.engine.kubelets.replan.contains(key) && ctx.engine.models.heeds(&pod, &ctx.owners(&pod));
+    if !replan && is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
         return Ok(());
     }
-    if rests(ctx, key, &pod) {
+    if !replan && rests(ctx, key, &pod) {
         return Ok(());
     }
     // Without its kubelet nothing happens to a pod, its deletion included.
@@ -141,9 +157,14 @@ fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
 fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
     let now = ctx.now();
     let mut events = Vec::new();
+    let replan = ctx.engine.kubelets.replan.remove(key).is_some();
     if !matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed") {
         let engine = &mut *ctx.engine;
-        let mut world = World { now, models: &engine.models, images: &mut engine.kubelets.images, pod, owners, events: &mut events };
+        let images = &mut engine.kubelets.images;
+        let mut world = World { now, models: &engine.models, images, pod, owners, origin: run.started, events: &mut events };
+        if replan {
+            run.containers.iter_mut().for_each(|container| container.plan_anew(&world));
+        }
         step(&mut run.containers, &mut world);
     }
     for Told { severity, reason, message, part } in &events {
@@ -155,7 +176,10 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
     } else {
         let mut next = (**pod).clone();
         view::set(&mut next, &["status"], status);
-        ctx.update(key, next)?
+        ctx.engine.kubelets.writing = Some(key.clone());
+        let written = ctx.update(key, next);
+        ctx.engine.kubelets.writing = None;
+        written?
     };
     let due = run.containers.iter().filter_map(|c| c.due(now)).min();
     if let Some(at) = due {

@@ -54,6 +54,7 @@ pub use crate::request::{Body, Method, Request, Response, User, WatchId};
 pub use crate::rules::RULES;
 pub use crate::store::{Change, Key, Store};
 pub use crate::watch::WatchPoll;
+pub use crate::wire::read_document as document;
 
 /// The code of the README is a test.
 #[cfg(doctest)]

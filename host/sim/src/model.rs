@@ -5,14 +5,19 @@
 
 mod answer;
 mod chart;
+mod document;
 mod node;
 mod object;
+mod probe;
 
 pub use answer::{ExecAnswer, ExecMatch, ExecModel, LogAnswer, LogLine, LogMatch, LogModel};
 pub use chart::ChartModel;
+pub use document::ModelDocument;
 pub use node::{KubeletState, NodeModel};
 pub use object::{Condition, ConditionModel, DefinitionModel, ObjectMatch, ObjectModel};
 pub(crate) use object::{has_labels, names};
+pub(crate) use probe::{Concerned, Life};
+pub use probe::{Hang, Lapse};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,8 +138,14 @@ pub struct ImageModel {
     pub pull: Option<Span>,
     /// Time from pulled to running.
     pub start: Option<Span>,
-    /// Time from running to ready.
+    /// Time from running until the startup probe of its container is answered well, if there is one; default at once.
+    pub startup: Option<Readiness>,
+    /// Time from running, or from the end of the startup, to ready. It is not cut to the period of a readiness probe.
     pub ready: Option<Readiness>,
+    /// When its readiness probe fails later.
+    pub lapses: Option<Vec<Lapse>>,
+    /// When its liveness probe fails.
+    pub hangs: Option<Hang>,
     /// How long it runs; by default for ever, and 5 s in a pod of a Job.
     pub run: Option<Running>,
     /// Time to stop.
@@ -155,7 +166,10 @@ impl ImageModel {
             pattern: pattern.to_owned(),
             pull: None,
             start: None,
+            startup: None,
             ready: None,
+            lapses: None,
+            hangs: None,
             run: None,
             stop: None,
             never_pulls: None,
@@ -204,8 +218,14 @@ pub struct PodModel {
     /// Which pods.
     #[serde(rename = "match")]
     pub pods: PodMatch,
+    /// When they answer their startup probes well.
+    pub startup: Option<Readiness>,
     /// When they get ready.
     pub ready: Option<Readiness>,
+    /// When their readiness probes fail later.
+    pub lapses: Option<Vec<Lapse>>,
+    /// When their liveness probes fail.
+    pub hangs: Option<Hang>,
     /// How long their containers run.
     pub run: Option<Running>,
     /// Whether their deletion never ends.
@@ -220,7 +240,17 @@ impl PodModel {
     /// An entry that says nothing yet about these pods.
     #[must_use]
     pub fn new(pods: PodMatch, why: &str) -> Self {
-        Self { pods, ready: None, run: None, stuck_terminating: None, crash: None, why: why.to_owned() }
+        Self {
+            pods,
+            startup: None,
+            ready: None,
+            lapses: None,
+            hangs: None,
+            run: None,
+            stuck_terminating: None,
+            crash: None,
+            why: why.to_owned(),
+        }
     }
 }
 
@@ -240,23 +270,27 @@ pub struct Models {
     news_of_nodes: bool,
     /// The same for objects.
     news_of_objects: bool,
+    /// Entries that pods heed which run already.
+    news_of_probes: Vec<Concerned>,
 }
 
 impl Models {
     /// Adds an entry about images; it wins over earlier ones.
     pub fn image(&mut self, model: ImageModel) {
+        self.heed_image(&model);
         self.images.push(model);
     }
 
     /// Adds an entry about pods; it wins over earlier ones and over entries about images.
     pub fn pod(&mut self, model: PodModel) {
+        self.heed_pods(&model);
         self.pods.push(model);
     }
 
     /// Adds everything from a `Model` document.
     pub fn extend(&mut self, document: ModelDocument) {
-        self.images.extend(document.images);
-        self.pods.extend(document.pods);
+        document.images.into_iter().for_each(|entry| self.image(entry));
+        document.pods.into_iter().for_each(|entry| self.pod(entry));
         self.exec.extend(document.exec);
         self.logs.extend(document.logs);
         self.news_of_nodes |= !document.nodes.is_empty();
@@ -377,10 +411,6 @@ impl Models {
         self.of_image(image, |m| m.stop).map_or(DEFAULT_STOP, |s| s.0)
     }
 
-    pub(crate) fn readiness(&self, image: &str, pod: &Value, owners: &[String]) -> Readiness {
-        self.of_pod(pod, owners, |m| m.ready).or_else(|| self.of_image(image, |m| m.ready)).unwrap_or(Readiness::After(DEFAULT_READY))
-    }
-
     /// How long a container runs before it ends well; `None` for ever.
     pub(crate) fn run_time(&self, image: &str, pod: &Value, owners: &[String]) -> Option<SignedDuration> {
         match self.of_pod(pod, owners, |m| m.run).or_else(|| self.of_image(image, |m| m.run)) {
@@ -399,89 +429,6 @@ impl Models {
 
     pub(crate) fn is_stuck(&self, pod: &Value, owners: &[String]) -> bool {
         self.of_pod(pod, owners, |m| m.stuck_terminating).unwrap_or(false)
-    }
-}
-
-/// A `Model` document of a fixture.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModelDocument {
-    /// Entries about images.
-    pub images: Vec<ImageModel>,
-    /// Entries about pods.
-    pub pods: Vec<PodModel>,
-    /// Entries about commands in containers.
-    pub exec: Vec<ExecModel>,
-    /// Entries about logs.
-    pub logs: Vec<LogModel>,
-    /// Entries about nodes.
-    pub nodes: Vec<NodeModel>,
-    /// Entries about the machines behind nodes.
-    pub machines: Vec<MachineModel>,
-    /// Entries about charts.
-    pub charts: Vec<ChartModel>,
-    /// Entries about definitions of kinds.
-    pub definitions: Vec<DefinitionModel>,
-    /// Entries about objects whose operator is elsewhere.
-    pub objects: Vec<ObjectModel>,
-    /// What else is taken in, by the names of [`INCLUDES`](crate::fixture::INCLUDES).
-    pub include: Vec<String>,
-}
-
-/// A document as it is written, with the sections that are refused by name.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(rename = "apiVersion")]
-    _api_version: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    #[serde(rename = "metadata", default)]
-    _metadata: de::IgnoredAny,
-    #[serde(default)]
-    images: Vec<ImageModel>,
-    #[serde(default)]
-    pods: Vec<PodModel>,
-    #[serde(default)]
-    objects: Vec<ObjectModel>,
-    #[serde(default)]
-    definitions: Vec<DefinitionModel>,
-    #[serde(default)]
-    include: Vec<String>,
-    #[serde(default)]
-    machines: Vec<MachineModel>,
-    #[serde(default)]
-    charts: Vec<ChartModel>,
-    #[serde(default)]
-    logs: Vec<LogModel>,
-    #[serde(default)]
-    exec: Vec<ExecModel>,
-    #[serde(default)]
-    nodes: Vec<NodeModel>,
-}
-
-impl<'de> Deserialize<'de> for ModelDocument {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let w = Written::deserialize(deserializer)?;
-        let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
-        let whys = whys.chain(w.exec.iter().map(|m| &m.why)).chain(w.logs.iter().map(|m| &m.why)).chain(w.nodes.iter().map(|m| &m.why));
-        let whys = whys.chain(w.machines.iter().map(|m| &m.why)).chain(w.charts.iter().map(|m| &m.why));
-        let whys = whys.chain(w.definitions.iter().map(|m| &m.why)).chain(w.objects.iter().map(|m| &m.why));
-        w.objects.iter().try_for_each(ObjectModel::check).map_err(de::Error::custom)?;
-        if whys.into_iter().any(|why| why.trim().is_empty()) {
-            return Err(de::Error::custom("`why` of a model entry is empty; say why it is believed"));
-        }
-        Ok(Self {
-            images: w.images,
-            pods: w.pods,
-            exec: w.exec,
-            logs: w.logs,
-            nodes: w.nodes,
-            machines: w.machines,
-            charts: w.charts,
-            definitions: w.definitions,
-            objects: w.objects,
-            include: w.include,
-        })
     }
 }
 
@@ -567,7 +514,7 @@ mod tests {
         assert!(!matches(json!({"labels": {"app": "db"}})));
         let mut models = Models::default();
         models.never_ready(PodMatch { node: Some("n1".to_owned()), ..PodMatch::default() });
-        assert_eq!(models.readiness("x", &pod, &owners), Readiness::Never);
+        assert_eq!(models.life("x", &pod, &owners, 0).ready, Readiness::Never);
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn place(ctx: &mut Ctx<'_>, pod: &Value) -> Result<Text, String> {
     };
     if fitting.is_empty() {
         let rejections: Vec<Rejection> = nodes().filter_map(|node| filters.check(node).err()).collect();
-        return Err(message(pod, &rejections));
+        return Err(message(pod, &rejections, ctx.store.is_at_least(34)));
     }
     let best = if fitting.len() == 1 { fitting } else { score::best(ctx.engine.index.nodes(), pod, &needs, &fitting) };
     let names: Vec<Text> = best.into_iter().map(|node| view::name(node).into()).collect();
@@ -104,7 +104,8 @@ fn set_condition(ctx: &mut Ctx<'_>, key: &Key, mut pod: Value, status: &str, why
 }
 
 /// The message of the real scheduler: reasons counted and sorted as text, then what preemption would not achieve.
-fn message(pod: &Value, rejections: &[Rejection]) -> String {
+/// `claims` says whether it looks at resource claims, as it does since v1.34.
+fn message(pod: &Value, rejections: &[Rejection], claims: bool) -> String {
     let all = rejections.len();
     let histogram = |reasons: &mut dyn Iterator<Item = &str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -123,7 +124,8 @@ fn message(pod: &Value, rejections: &[Rejection]) -> String {
             if r.resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" }
         }))
     };
-    format!("{reasons} no new claims to deallocate, preemption: {preemption}")
+    let claims = if claims { " no new claims to deallocate," } else { "" };
+    format!("{reasons}{claims} preemption: {preemption}")
 }
 
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
         let ports = || rejected(&["node(s) didn't have free ports for the requested pod ports"], true);
         let other = || rejected(&["node(s) didn't match Pod's node affinity/selector"], false);
         assert_eq!(
-            message(&json!({}), &[ports(), ports(), other()]),
+            message(&json!({}), &[ports(), ports(), other()], true),
             "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 node(s) didn't have free ports \
              for the requested pod ports. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is \
              not helpful for scheduling, 2 No preemption victims found for incoming pod."
@@ -146,9 +148,14 @@ mod tests {
         let short = rejected(&["Insufficient cpu", "Insufficient memory"], true);
         let never = json!({"spec": {"preemptionPolicy": "Never"}});
         assert_eq!(
-            message(&never, &[short]),
+            message(&never, &[short], true),
             "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, preemption: \
              not eligible due to preemptionPolicy=Never."
+        );
+        assert_eq!(
+            message(&never, &[other()], false),
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: not eligible due to \
+             preemptionPolicy=Never."
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Models as `Stage` documents of KWOK: real API servers and controllers then play with pods that take as long as here.
 //!
 //! One stage brings a pod from its node to ready, so its containers are all waited for at once. What a stage cannot say is named at
-//! the head of the document: images that are on a node already are pulled again, and crashes, back-offs, commands, logs, stopped
+//! the head of the document: images that are on a node already are pulled again, and probes, crashes, back-offs, commands, logs, stopped
 //! kubelets, machines and operators are left out.
 
 use std::fmt::Write as _;
@@ -52,6 +52,10 @@ fn left_out<'a>(models: impl Iterator<Item = &'a ModelDocument>) -> Vec<&'static
     };
     for model in models {
         add(model.images.iter().any(|entry| entry.crash.is_some()) || model.pods.iter().any(|entry| entry.crash.is_some()), "crashes");
+        let probed = |startup: bool, lapses: bool, hangs: bool| startup || lapses || hangs;
+        let images = model.images.iter().any(|m| probed(m.startup.is_some(), m.lapses.is_some(), m.hangs.is_some()));
+        let pods = model.pods.iter().any(|m| probed(m.startup.is_some(), m.lapses.is_some(), m.hangs.is_some()));
+        add(images || pods, "probes: what has started late, falls silent, hangs");
         add(!model.nodes.is_empty(), "kubelets that are stopped");
         add(!model.exec.is_empty() || !model.logs.is_empty(), "commands and logs");
         add(!model.machines.is_empty(), "machines");

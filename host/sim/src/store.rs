@@ -508,10 +508,7 @@ impl Store {
         }
         let shelf = self.shelves.entry(key.kind).or_default();
         let before = match object {
-            Some(object) => match shelf.objects.get_mut(key) {
-                Some(slot) => Some(std::mem::replace(slot, Arc::clone(object))),
-                None => shelf.objects.insert(key.clone(), Arc::clone(object)),
-            },
+            Some(object) => shelf.objects.insert(key.clone(), Arc::clone(object)),
             None => shelf.objects.remove(key),
         };
         match (before.is_some(), object.is_some()) {
@@ -528,11 +525,13 @@ impl Store {
     }
 
     fn index_owners(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {
-        let owners = |object: Option<&Value>| -> Vec<String> {
-            let list = object.map_or(&[][..], |o| view::list(o, &["metadata", "ownerReferences"]));
-            list.iter().map(|owner| view::text(owner, &["uid"]).to_owned()).collect()
-        };
-        let (old, new) = (owners(before), owners(after));
+        let lists = [before, after].map(|object| object.map_or(&[][..], |o| view::list(o, &["metadata", "ownerReferences"])));
+        // Mostly nobody touched them.
+        if lists[0].len() == lists[1].len() && lists[0].as_ptr() == lists[1].as_ptr() {
+            return;
+        }
+        let owners = |list: &[Value]| -> Vec<String> { list.iter().map(|owner| view::text(owner, &["uid"]).to_owned()).collect() };
+        let (old, new) = (owners(lists[0]), owners(lists[1]));
         if old == new {
             return;
         }

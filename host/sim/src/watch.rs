@@ -68,7 +68,7 @@ impl Watches {
         let flag = |name: &str| request.query(name).is_some_and(|v| matches!(v, "" | "true" | "1"));
         let bookmarks = flag("allowWatchBookmarks");
         let initial = flag("sendInitialEvents");
-        check_initial(request, initial)?;
+        check_initial(store, request, initial)?;
         let timeout = match request.query("timeoutSeconds").filter(|text| !text.is_empty()) {
             None => DEFAULT_TIMEOUT,
             Some(text) => {
@@ -129,12 +129,17 @@ impl Watches {
     }
 }
 
-fn check_initial(request: &Request, initial: bool) -> Result<(), Status> {
+fn check_initial(store: &Store, request: &Request, initial: bool) -> Result<(), Status> {
+    // On by default in 1.32, off again in 1.33, on since 1.34 (gate WatchList of k8s.io/apiserver).
+    let knows = store.is_at_least(34) || (store.is_at_least(32) && !store.is_at_least(33));
     let matching = request.query("resourceVersionMatch").unwrap_or_default();
     let wrong = if initial && matching != "NotOlderThan" {
         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
     } else if !matching.is_empty() && request.query("sendInitialEvents").is_none() {
         "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+    } else if request.query("sendInitialEvents").is_some() && !knows {
+        let wrong = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+        return Err(Status::invalid_options("ListOptions", &Cause::forbidden("sendInitialEvents", wrong)));
     } else {
         return Ok(());
     };

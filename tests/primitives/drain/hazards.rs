@@ -175,6 +175,34 @@ fn a_user_who_may_not_evict_fails_with_the_right_that_is_missing() {
 }
 
 #[test]
+fn a_server_without_budgets_of_policy_v1_is_refused_before_the_first_write() {
+    let rig = rig_with("deployment web 1", |sim| {
+        let rule = json!({ "match": { "verb": "list", "kind": "PodDisruptionBudget" }, "do": { "fail": { "code": 404 } } });
+        sim.add_fault(serde_json::from_str(&rule.to_string()).unwrap());
+    });
+    for verb in ["drain_plan", "drain"] {
+        let error = rig.error(verb, json!([NODE]), json!({}));
+        assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Unsupported), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("draining needs `policy/v1`, which API servers have with evictions from 1.22 on"));
+    }
+    assert_eq!(rig.writes(), 0);
+}
+
+/// What somebody else cordoned is drained, and stays theirs: neither `drain` nor `uncordon` makes it this run's.
+#[test]
+fn a_cordon_of_somebody_else_stays_theirs() {
+    let rig = rig("deployment web 1");
+    let theirs = json!({ "spec": { "unschedulable": true } });
+    rig.sim(|sim| sim.handle(&Request::patch(&format!("/api/v1/nodes/{NODE}"), "application/merge-patch+json", &theirs)));
+    let value = rig.value("drain", json!([NODE]), json!({}));
+    assert_eq!((&value["cordoned"], value["evicted"].as_array().unwrap().len()), (&json!([]), 1), "{value}");
+    let node = rig.object(&format!("node/{NODE}"));
+    assert_eq!(node["metadata"]["annotations"]["lockgate.dev/cordoned-by"], Json::Null, "{node}");
+    assert_eq!(rig.error("uncordon", json!([NODE]), json!({})).reason, Reason::Refused);
+    assert_eq!(rig.object(&format!("node/{NODE}"))["spec"]["unschedulable"], true);
+}
+
+#[test]
 fn the_pods_of_a_dead_kubelet_are_left_behind_when_asked() {
     let stopped = |given: &'static str| {
         rig_with(given, |sim| {

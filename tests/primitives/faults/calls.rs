@@ -20,8 +20,28 @@ pub(super) struct Call {
 /// A call and the cluster that it is played on.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) given: fn(&mut Sim),
+    /// The cluster before the call.
+    pub(super) base: Box<dyn Fn() -> Sim>,
+    /// How a copy of it is spoken to.
+    pub(super) rig: fn(Sim) -> Rig,
     pub(super) call: Box<dyn Fn(&Rig) -> Call>,
+}
+
+impl Case {
+    /// A call with plain arguments on this cluster.
+    pub(super) fn on(name: &'static str, base: impl Fn() -> Sim + 'static, verb: &'static str, positional: Json, options: Json) -> Case {
+        let call = move |_: &Rig| Call {
+            verb,
+            positional: positional.as_array().into_iter().flatten().cloned().map(arg).collect(),
+            options: options.clone(),
+        };
+        Case { name, base: Box::new(base), rig: Rig::on, call: Box::new(call) }
+    }
+
+    /// The verb that it calls.
+    pub(super) fn verb(&self) -> &'static str {
+        (self.call)(&(self.rig)((self.base)())).verb
+    }
 }
 
 /// A call with plain arguments on the fixture as it is.
@@ -31,12 +51,7 @@ fn plain(name: &'static str, verb: &'static str, positional: Json, options: Json
 
 /// The same on a fixture to which something was done.
 pub(super) fn given(name: &'static str, given: fn(&mut Sim), verb: &'static str, positional: Json, options: Json) -> Case {
-    let call = move |_: &Rig| Call {
-        verb,
-        positional: positional.as_array().into_iter().flatten().cloned().map(arg).collect(),
-        options: options.clone(),
-    };
-    Case { name, given, call: Box::new(call) }
+    Case::on(name, move || Rig::with(given).sim(|sim| sim.fork()), verb, positional, options)
 }
 
 pub(super) fn reads() -> Vec<Case> {
@@ -50,20 +65,11 @@ pub(super) fn reads() -> Vec<Case> {
         plain("why", "why", web.clone(), json!({})),
         plain("events", "events", web.clone(), json!({})),
         plain("rollout_history", "rollout_history", web, json!({})),
-        given("helm.history", released, "helm.history", json!(["shop"]), json!({})),
+        plain("drain_plan", "drain_plan", json!(["w1"]), json!({ "pod_selector": "app=web" })),
     ]
 }
 
-/// A release as helm 4 recorded it.
-fn released(sim: &mut Sim) {
-    let recorded: Json = serde_json::from_str(include_str!("../../helm/recorded/helm4.json")).unwrap();
-    for secret in recorded["objects"].as_array().into_iter().flatten() {
-        assert_eq!(sim.handle(&Request::post("/api/v1/namespaces/default/secrets", secret)).status, 201);
-    }
-}
-
 pub(super) fn versions() -> Vec<Case> {
-    // `skew_check` reads the same.
     vec![given("versions", installed_by_kubeadm, "versions", json!([]), json!({}))]
 }
 
@@ -102,6 +108,7 @@ pub(super) fn edits() -> Vec<Case> {
         plain("rollout_restart", "rollout_restart", web(), json!({})),
         plain("rollout_pause", "rollout_pause", web(), json!({})),
         given("rollout_resume", pauses_web, "rollout_resume", web(), json!({})),
+        given("rollout_undo", calls_for_v2, "rollout_undo", web(), json!({})),
     ]
 }
 
@@ -159,7 +166,7 @@ fn update() -> Case {
         let changed = Object { current: Arc::new(current), original: object.original.clone() };
         Call { verb: "update", positional: vec![Arg::Value(Value::Object(changed))], options: json!({}) }
     };
-    Case { name: "update", given: |_| {}, call: Box::new(call) }
+    Case { name: "update", base: Box::new(|| Rig::new().sim(|sim| sim.fork())), rig: Rig::on, call: Box::new(call) }
 }
 
 pub(super) fn waits() -> Vec<Case> {

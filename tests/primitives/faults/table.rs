@@ -12,8 +12,10 @@ pub(super) enum Expected {
     Done,
     /// It fails for one of these reasons.
     Fails(&'static [Reason]),
+    /// It fails, and says that nobody knows what became of it.
+    Unknown(&'static [Reason]),
 }
-use Expected::{Comes, Done, Fails};
+use Expected::{Comes, Done, Fails, Unknown};
 
 const FORBIDDEN: Expected = Fails(&[Reason::Forbidden]);
 /// The server does not say of what there is none; a list that is not there is a kind that is not served.
@@ -27,13 +29,36 @@ pub(super) fn is_meant(fault: &str) -> bool {
     !matches!(fault, "held before" | "held after" | "100 MB")
 }
 
-/// What is expected of a call when this fault meets this request of it.
-pub(super) fn expected(call: &str, asked: &Asked, fault: &str, waits: bool) -> Expected {
+/// Whether what this call runs may run twice: it changes nothing, or a second start of the same operation does nothing.
+pub(super) fn may_run_again(call: &str) -> bool {
+    call == "exec that reads" || call.starts_with("machine.")
+}
+
+/// Whether something may come a second time all the same. A pod that was made by a second try and has done its work is taken away; when the
+/// first try arrives after that, it is made once more, does nothing, and ends by its own deadline.
+pub(super) fn may_come_back(call: &str, what: &str, fault: &str) -> bool {
+    call.ends_with("by a pod") && what == "create pod/machines" && fault == "delayed by 30 s"
+}
+
+/// What is expected of a call when this fault meets this request of it, after those before.
+pub(super) fn expected(call: &str, asked: &Asked, fault: &str, before: &[Asked]) -> Expected {
+    // Who waits already goes on waiting; a drain does from its first eviction on.
+    let waits = before.iter().any(|before| before.subresource == "eviction");
+    if call.ends_with("by a pod") {
+        return on_a_machine(call, asked, fault, before);
+    }
     match asked.verb {
+        _ if asked.subresource == "exec" => of_a_command(call == "exec that reads", fault),
+        // Its rollout is waited for no longer than a rollout may make no progress, 3 minutes.
+        "watch" if call == "helm.unlock back" && asked.what.starts_with("deployment") && fault == "down for 10 min" => {
+            Fails(&[Reason::NotReady, Reason::Stalled])
+        }
+        // The API server may be on the very machine that boots.
+        "get" if call == "machine.reboot" && before.len() > 1 => of_a_watch(fault),
         "watch" => of_a_watch(fault),
         "get" | "list" if waits => of_a_watch(fault),
         "get" | "list" => of_a_read(call, asked, fault),
-        _ => of_a_write(asked, fault),
+        _ => of_a_write(call, asked, fault),
     }
 }
 
@@ -56,11 +81,11 @@ fn of_a_read(call: &str, asked: &Asked, fault: &str) -> Expected {
         "404" => NOT_FOUND,
         // What a verb can do without for good it need not have.
         _ if is_optional(call, asked) && asked.what.starts_with("node") => Comes,
+        // What a container wrote is any text.
+        "of another kind" | "no object" if asked.subresource == "log" => Comes,
         // Longer than a read may take.
         "down for 10 min" => UNREACHABLE,
         "late by 10 min" | "stalls" => TIMEOUT,
-        // Only a good answer is replaced, and there is none of what is yet to be created.
-        "of another kind" | "no object" if call == "apply new" => Comes,
         "of another kind" | "no object" => UNREACHABLE,
         // Retried, with a pause; a stale answer is what a slow server would have given.
         _ => Comes,
@@ -78,7 +103,7 @@ fn is_optional(call: &str, asked: &Asked) -> bool {
     scaler || others || call == "versions" && newer
 }
 
-fn of_a_write(asked: &Asked, fault: &str) -> Expected {
+fn of_a_write(call: &str, asked: &Asked, fault: &str) -> Expected {
     let is_eviction = asked.subresource == "eviction";
     match (asked.verb, fault) {
         // Gone is what was wanted.
@@ -92,8 +117,48 @@ fn of_a_write(asked: &Asked, fault: &str) -> Expected {
         (_, "422") => Fails(&[Reason::Invalid]),
         (_, "down for 10 min") => UNREACHABLE,
         ("create", "409") if is_eviction => Comes,
+        // Who makes the record of a revision first holds the release.
+        ("create", "409") if call.starts_with("helm.") => Fails(&[Reason::HelmLocked]),
         ("create" | "delete", "409") => Fails(&[Reason::Conflict, Reason::Precondition]),
         // What was not made is made, what was made is found; nobody sends it twice.
+        _ => Comes,
+    }
+}
+
+/// A command is never begun twice, unless it changes nothing.
+fn of_a_command(reads: bool, fault: &str) -> Expected {
+    match fault {
+        "403" | "denied by a webhook" => FORBIDDEN,
+        "404" => NOT_FOUND,
+        "409" => Fails(&[Reason::Conflict, Reason::Precondition]),
+        "422" => Fails(&[Reason::Invalid]),
+        "down for 10 min" => UNREACHABLE,
+        // Nothing was begun.
+        "429" | "401" | "refused" => Comes,
+        // What is no stream is no answer of an API server.
+        "of another kind" | "no object" => Unknown(&[Reason::Unreachable]),
+        "late by 10 min" | "stalls" => Unknown(&[Reason::Timeout]),
+        _ if reads => Comes,
+        _ => Unknown(&[Reason::Unreachable]),
+    }
+}
+
+/// The requests of the way to a machine by a pod: the rules of the namespace, the pod, what is said through it, the end of the pod.
+fn on_a_machine(call: &str, asked: &Asked, fault: &str, before: &[Asked]) -> Expected {
+    let begun = before.iter().any(|before| before.subresource == "exec");
+    let is_said = asked.subresource == "exec";
+    match (asked.verb, fault) {
+        _ if !is_said && asked.verb != "get" => of_a_write(call, asked, fault),
+        (_, "403" | "denied by a webhook") => FORBIDDEN,
+        (_, "404") => NOT_FOUND,
+        (_, "409") => Fails(&[Reason::Conflict]),
+        (_, "422") => Fails(&[Reason::Invalid]),
+        // What runs on the machine goes on, and is asked for its end for as long as it may take.
+        _ if is_said && begun && call.starts_with("machine.run") => Comes,
+        (_, "down for 10 min") => UNREACHABLE,
+        (_, "late by 10 min" | "stalls") if is_said => UNREACHABLE,
+        (_, "late by 10 min" | "stalls") => TIMEOUT,
+        // Whoever reaches for a machine tries again for half a minute; a second start of an operation does nothing.
         _ => Comes,
     }
 }

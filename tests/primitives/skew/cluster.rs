@@ -245,3 +245,86 @@ fn a_plan_on_a_server_reads_the_same() {
     assert_eq!(versions(&server), versions(&direct));
     assert_eq!(versions(&plan), versions(&direct));
 }
+
+/// What `kubeadm` itself brings about in the middle of its upgrade is a warning for whoever says that the upgrade is on its way, and a
+/// violation for anybody else.
+#[test]
+fn what_the_upgrade_on_its_way_breaks_for_a_while_is_expected() {
+    // The first node's control plane and all of kube-proxy are at 1.19, as after `kubeadm upgrade apply`.
+    let text = upgrading().replace("kube-proxy:v1.18.4", "kube-proxy:v1.19.16").replace("v1.17.17", "v1.18.4");
+    let broken =
+        ["kube-controller-manager m1 R-C1", "kube-scheduler m1 R-C1", "kube-proxy m1 R-P1", "kube-proxy m2 R-P1", "kube-proxy w1 R-P1"];
+    let first = rig(&text);
+    let nobody = first.value("skew_check", json!([]), json!({}));
+    assert_eq!(findings(&nobody, "violations"), broken);
+    // To finish at another patch is the same upgrade.
+    for target in ["v1.19.16", "v1.19.10"] {
+        let found = first.value("skew_check", json!([]), json!({ "target": target }));
+        assert_eq!((findings(&found, "violations"), &found["ok"]), (Vec::new(), &json!(true)), "{found}");
+        let expected: Vec<String> = findings(&found, "warnings").into_iter().filter(|finding| finding.ends_with("R-W3")).collect();
+        assert_eq!(expected, broken.map(|finding| format!("{} R-W3", finding.rsplit_once(' ').unwrap().0)));
+    }
+    let found = first.value("skew_check", json!([]), json!({ "target": "v1.19.16" }));
+    let message = found["warnings"].as_array().unwrap().iter().find(|row| row["component"] == "kube-proxy").unwrap()["message"].as_str();
+    assert_eq!(
+        message.unwrap(),
+        "kube-proxy on m1 v1.19.16: 1.19 is newer than the oldest API server's 1.18 (R-P1); expected until the upgrade is finished: \
+         kubeadm below 1.28 moves kube-proxy together with the first API server"
+    );
+    // When all API servers have moved, kube-proxy is still ahead of its kubelets.
+    let later = rig(&text.replace("kube-apiserver:v1.18.4", "kube-apiserver:v1.19.16"));
+    let found = later.value("skew_check", json!([]), json!({ "target": "v1.19.16" }));
+    assert_eq!(findings(&found, "violations"), [""; 0], "{found}");
+    let at_nodes = ["kube-proxy m1 R-W3", "kube-proxy m2 R-W3", "kube-proxy w1 R-W3"];
+    assert!(at_nodes.iter().all(|row| findings(&found, "warnings").contains(&(*row).to_owned())), "{found}");
+}
+
+/// The same states where nobody's upgrade explains them stay violations.
+#[test]
+fn what_no_upgrade_explains_is_not_expected() {
+    let target = json!({ "target": "v1.19.16" });
+    let proxies = upgrading().replace("kube-proxy:v1.18.4", "kube-proxy:v1.19.16");
+    let violations = |text: &str, options: &Json| findings(&rig(text).value("skew_check", json!([]), options.clone()), "violations");
+    // The kubelet is two behind its kube-proxy: no single upgrade does that.
+    assert!(violations(&proxies, &target).contains(&"kube-proxy w1 R-P3a".to_owned()));
+    let proxies = proxies.replace("v1.17.17", "v1.18.4");
+    // Another installer.
+    let other = violations(&proxies.replace("name: kubeadm-config", "name: other"), &target);
+    assert!(other.contains(&"kube-proxy w1 R-P1".to_owned()) && other.contains(&"kube-scheduler m1 R-C1".to_owned()), "{other:?}");
+    // Another upgrade.
+    let next = violations(&proxies, &json!({ "target": "v1.20.1" }));
+    assert!(next.contains(&"kube-proxy w1 R-P1".to_owned()), "{next:?}");
+    // Controllers that are ahead of the API server of their own node.
+    let ahead = upgrading().replace("kube-scheduler:v1.18.4", "kube-scheduler:v1.19.16").replace("v1.17.17", "v1.18.4");
+    assert_eq!(violations(&ahead, &target), ["kube-scheduler m2 R-C1"]);
+    // A kubelet that moved before the last API server: no rule lists that.
+    let kubelet = proxies.replacen("kubeletVersion: v1.18.4", "kubeletVersion: v1.19.16", 1);
+    assert_eq!(violations(&kubelet, &target), ["kubelet m1 R-K1"]);
+    // From 1.28 the addons wait for the last control-plane node.
+    let new = proxies.replace("v1.19.16", "v1.30.1").replace("v1.18.4", "v1.29.8");
+    let found = violations(&new, &json!({ "target": "v1.30.1" }));
+    assert_eq!(found, ["kube-proxy m1 R-P1", "kube-proxy m2 R-P1", "kube-proxy w1 R-P1"]);
+}
+
+/// `kubeadm` is asked on each machine; one of another minor is what the upgrade begins with, and no obstacle.
+#[test]
+fn kubeadm_is_read_off_the_machines() {
+    let models = "---\napiVersion: lockgate.dev/v1\nkind: Model\nmachines:\n\
+                  - { node: m1, why: seen, os: debian, packages: { kubeadm: 1.19.16-00 } }\n\
+                  - { node: m2, why: seen, os: debian, packages: { kubeadm: 1.18.4-00 } }\n\
+                  - { node: w1, why: seen, os: debian, packages: { kubelet: 1.18.4-00 } }\n";
+    let text = upgrading() + models;
+    let first = rig(&text);
+    let read: Vec<String> = versions(&first).into_iter().filter(|row| row.starts_with("kubeadm ")).collect();
+    assert_eq!(read, ["kubeadm m1 v1.19.16", "kubeadm m2 v1.18.4"], "a machine without it has none");
+    let found = first.value("skew_check", json!([]), json!({ "target": "v1.19.16" }));
+    let told: Vec<String> = findings(&found, "warnings").into_iter().filter(|row| row.starts_with("kubeadm ")).collect();
+    assert_eq!(told, ["kubeadm m2 R-S4"]);
+    // What `kubeadm` did not install has none to ask.
+    let other = rig(&text.replace("name: kubeadm-config", "name: other"));
+    assert!(!versions(&other).iter().any(|row| row.starts_with("kubeadm ")));
+    // One that cannot tell is unknown.
+    let mute = text.replace("os: debian, packages: { kubeadm: 1.18.4-00 }", "commands: [{ argv: kubeadm version -o short, code: 1 }]");
+    let found = rig(&mute).value("skew_check", json!([]), json!({}));
+    assert_eq!(findings(&found, "unknown"), ["kubeadm m2 R-U1"]);
+}

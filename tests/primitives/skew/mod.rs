@@ -5,7 +5,9 @@ mod cluster;
 use std::fmt::Write as _;
 
 use lockgate::base::Version;
-use lockgate::primitives::skew::{Assumed, Component, Reading, Readings, Report, Servers, Verdict, allowed, judge_step, report};
+use lockgate::primitives::skew::{
+    Assumed, Component, PASSING, RULES, Reading, Readings, Report, Servers, Verdict, allowed, judge_step, report,
+};
 
 /// A version of a component as if it had been read.
 fn reading(component: Component, node: Option<&str>, text: &str) -> Reading {
@@ -208,4 +210,37 @@ fn assumptions_are_for_what_is_unknown() {
     assert_eq!(nowhere.to_string(), "the assumption `kubelet/w9` is about nothing that was found");
     let typo = of(&[("kubelett", "v1.30.1")]).unwrap_err();
     assert_eq!(typo.hint.as_deref(), Some("did you mean `kubelet`?"));
+}
+
+/// A kubeadm of another minor, or of an earlier patch, is exchanged first; that is no obstacle.
+#[test]
+fn an_upgrade_by_kubeadm_begins_with_kubeadm() {
+    let of = |installer: &str, target: &str| {
+        let mut all = vec![reading(Component::ApiServer, Some("m1"), "v1.30.1"), reading(Component::Kubelet, Some("m1"), "v1.30.1")];
+        all.push(reading(Component::Kubeadm, Some("m1"), installer));
+        let target = Version::parse(target).unwrap();
+        report(Readings { all, kubeadm: true }, Some(&target), &Assumed::new()).unwrap()
+    };
+    for (installer, target, message) in [
+        ("v1.30.1", "v1.31.2", "it upgrades to 1.30, not to 1.31: it moves first"),
+        ("v1.32.0", "v1.31.2", "it upgrades to 1.32, not to 1.31: it moves first"),
+        ("v1.31.0", "v1.31.2", "it upgrades to nothing newer than itself, not to `v1.31.2`: it moves first"),
+    ] {
+        let report = of(installer, target);
+        assert!(report.ok, "{:?}", report.violations);
+        assert_eq!((report.warnings[0].rule, report.warnings[0].message.as_str()), (Some("R-S4"), message));
+        let first = &report.order[0];
+        assert_eq!((first.component, first.nodes.as_slice(), first.to.as_str()), (Component::Kubeadm, ["m1".to_owned()].as_slice(), "v1.31.2"));
+    }
+    let ready = of("v1.31.2", "v1.31.2");
+    assert!(ready.warnings.is_empty() && ready.order[0].component == Component::ApiServer, "{:?}", ready.warnings);
+}
+
+/// Every state that passes is about a rule that there is.
+#[test]
+fn states_that_pass_break_known_rules() {
+    for passing in PASSING {
+        let rule = RULES.iter().find(|rule| rule.id == passing.breaks).unwrap();
+        assert!(rule.lines.0 <= passing.lines.1 && passing.lines.0 <= rule.lines.1, "{}", passing.breaks);
+    }
 }

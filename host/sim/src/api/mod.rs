@@ -16,6 +16,7 @@ mod scale;
 mod service;
 mod strict;
 pub(crate) mod table;
+mod token;
 mod write;
 
 use jiff::Timestamp;
@@ -72,6 +73,7 @@ pub(crate) fn answer(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<
         Verb::List | Verb::Watch => read::list(cx, call, request),
         Verb::Create if call.subresource == "eviction" => evict::evict(cx, call, request),
         Verb::Create if call.subresource == "binding" => evict::bind(cx, call, request),
+        Verb::Create if call.subresource == "token" => token::request(cx, call, request),
         Verb::Create if kinds::REVIEWS.contains(&call.kind) => review(cx, call, request),
         Verb::Create => write::create(cx, call, request),
         Verb::Update => write::update(cx, call, request),

@@ -201,7 +201,7 @@ fn bindings(request: &Request, namespace: Option<String>, name: &str) -> Result<
 }
 
 /// Subresources that are only ever created.
-const CREATED: &[&str] = &["binding", "eviction"];
+const CREATED: &[&str] = &["binding", "eviction", "token"];
 /// Subresources that only some methods go with, with the verbs of these.
 const CONNECTED: &[(&str, &[(Method, Verb)])] =
     &[("exec", &[(Method::Get, Verb::Get), (Method::Post, Verb::Create)]), ("log", &[(Method::Get, Verb::Get)])];

@@ -21,6 +21,7 @@ fn type_of(call: &Call) -> &'static Type {
         "scale" => openapi::type_named("io.k8s.api.autoscaling.v1.Scale"),
         "eviction" => openapi::type_named("io.k8s.api.policy.v1.Eviction"),
         "binding" => openapi::type_named("io.k8s.api.core.v1.Binding"),
+        "token" => openapi::type_named("io.k8s.api.authentication.v1.TokenRequest"),
         _ => openapi::type_of(call.kind),
     };
     named.unwrap_or(&ANY)

@@ -139,6 +139,13 @@ pub(super) fn update(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<
     let Some(before) = cx.store.get(&call.key()).cloned() else {
         // These few kinds can be created by a PUT.
         if matches!(call.kind.built_in(), "Endpoints" | "Event" | "Lease" | "Service") && call.subresource.is_empty() {
+            // Who names the uid means that one object, which is gone.
+            let uid = view::uid(&object).to_owned();
+            if !uid.is_empty() {
+                let mut gone = object;
+                view::set(&mut gone, &["metadata", "uid"], Value::Null);
+                return Err(other_uid(call.kind, &uid, &gone));
+            }
             return Ok(Response::json(201, insert(cx, call, object, &options, Owners::ToBeSet)?));
         }
         return Err(Status::not_found(call.kind, &call.name));

@@ -118,7 +118,9 @@ fn members(kind: &Type, before: Option<&Value>, after: Option<&Value>, path: &mu
     let (before, after) = (before.and_then(Value::as_object), after.and_then(Value::as_object));
     let fields = kind.as_struct();
     let one = |name: &Text, path: &mut Vec<Text>, changes: &mut Changes| {
-        let missing = || fields.and_then(|fields| fields.field(name)).and_then(zero);
+        // Written even when it is empty, which no schema tells.
+        let written = name == "serviceName" && kind.go_name().ends_with(".StatefulSetSpec");
+        let missing = || if written { Some(&NOTHING[0]) } else { fields.and_then(|fields| fields.field(name)).and_then(zero) };
         // A map that is not there has no fields that Go would fill in.
         let of = |map: Option<&Map>| -> Option<Value> { map.and_then(|map| map.get(name).cloned().or_else(|| missing().cloned())) };
         path.push(format!("f:{name}").into());
@@ -144,8 +146,16 @@ fn items(list: &List, before: Option<&Value>, after: Option<&Value>, path: &mut 
     };
     let (old, new) = (indexed(before), indexed(after));
     let find = |list: &[(Text, Value)], step: &Text| list.iter().find(|(other, _)| other == step).map(|(_, value)| value.clone());
-    for (step, value) in &new {
+    for (at, (step, value)) in new.iter().enumerate() {
         path.push(step.clone());
+        // Of items with the same keys nothing is known but that they are there.
+        if new.iter().enumerate().any(|(other, (step_of_other, _))| other != at && step_of_other == step) {
+            if find(&old, step).as_ref() != Some(value) {
+                changes.added.insert(path);
+            }
+            path.pop();
+            continue;
+        }
         walk(&list.items, find(&old, step).as_ref(), Some(value), path, changes);
         path.pop();
     }

@@ -154,6 +154,7 @@ impl Cluster {
 
     fn act(&mut self, deed: &Deed) {
         let write = match &deed.act {
+            Act::Clock(skew) => return self.faults.set_skew(skew.0),
             Act::Model(entries) => return self.engine.models.extend((**entries).clone().into()),
             Act::Late(request) => {
                 // The client's own doing: whether it still fits is for the API to say, and for nobody to hear.

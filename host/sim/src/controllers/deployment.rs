@@ -64,9 +64,10 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         let seen = divide(key, deployment, sets);
         return status::sync(ctx, &seen);
     }
-    let deployment = status::sync_paused(ctx, key, deployment)?;
+    let pauses = ctx.store.follows(Rule::DeploymentPause);
+    let deployment = if pauses { status::sync_paused(ctx, key, deployment)? } else { deployment };
     let mut seen = divide(key, deployment, sets);
-    let paused = view::flag(&seen.deployment, &["spec", "paused"]) && ctx.store.follows(Rule::DeploymentPause);
+    let paused = view::flag(&seen.deployment, &["spec", "paused"]) && pauses;
     if paused || scale::is_scaling_event(&seen) {
         revise(ctx, &mut seen, false)?;
         scale::scale(ctx, &mut seen)?;

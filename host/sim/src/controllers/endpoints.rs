@@ -199,6 +199,12 @@ fn slice_of(service: &Value, ports: &[Value], backends: &[Backend]) -> Value {
     view::set(&mut object, &["metadata", "labels", SERVICE_NAME], view::name(service));
     view::set(&mut object, &["metadata", "ownerReferences"], vec![owner_reference(service)]);
     view::set(&mut object, &["addressType"], "IPv4");
+    if backends.is_empty() {
+        // A slice that stands for nothing has neither, and an encoder that writes that down.
+        view::set(&mut object, &["ports"], Value::Null);
+        view::set(&mut object, &["endpoints"], Value::Null);
+        return object;
+    }
     view::set(&mut object, &["ports"], ports.to_vec());
     let endpoints: Vec<Value> = backends
         .iter()

@@ -3,6 +3,7 @@
 use crate::json::{Map, Value, json};
 
 use super::{Fields, drop_empty, each, fill, section};
+use crate::quantity::Quantity;
 use crate::view;
 
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
@@ -21,8 +22,13 @@ pub(super) fn pod(fields: &mut Fields) {
             }
         }
     }
+    whole(fields);
     priority(fields);
     tolerate_lost_nodes(fields);
+    // A time that cannot be is the shortest one.
+    if fields.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
+        fields.insert("terminationGracePeriodSeconds", 1.into());
+    }
 }
 
 /// A container in the network of the host opens its ports there.
@@ -40,6 +46,26 @@ fn requests_from_limits(container: &mut Fields) {
     let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
     if let Some(requests) = section(resources, "requests") {
         limits.into_iter().for_each(|(name, amount)| fill(requests, &name, amount));
+    }
+}
+
+/// What a pod asks for as a whole: what its containers do together, or else what it is limited to.
+fn whole(spec: &mut Fields) {
+    let containers: Vec<Value> = spec.get("containers").and_then(Value::as_array).map(|list| list.to_vec()).unwrap_or_default();
+    let amount = |container: &Value, name: &str| -> Option<Quantity> {
+        view::at(container, &["resources", "requests", name]).and_then(Value::as_str).and_then(|text| text.parse().ok())
+    };
+    let Some(resources) = spec.get_mut("resources").and_then(Value::as_object_mut) else { return };
+    let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
+    let Some(requests) = section(resources, "requests") else { return };
+    for (name, limit) in limits.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-"))
+    {
+        let asked: Vec<Quantity> = containers.iter().filter_map(|container| amount(container, &name)).collect();
+        let together = asked.iter().try_fold(Quantity::from_int(0), |sum, one| sum.checked_add(*one));
+        match together.filter(|_| !asked.is_empty()) {
+            Some(sum) => fill(requests, &name, sum.to_string()),
+            None => fill(requests, &name, limit),
+        }
     }
 }
 
@@ -121,7 +147,11 @@ fn container(container: &mut Fields) {
         if let Some(field) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut) {
             fill(field, "apiVersion", "v1");
         }
+        if let Some(amount) = env.get_mut("valueFrom").and_then(|v| v.get_mut("resourceFieldRef")).and_then(Value::as_object_mut) {
+            fill(amount, "divisor", "0");
+        }
     }
+    stop_signal(container);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(fields) = container.get_mut(name).and_then(Value::as_object_mut) {
             probe(fields);
@@ -130,9 +160,18 @@ fn container(container: &mut Fields) {
     drop_empty(container, &["args", "command", "env", "envFrom", "ports", "volumeDevices", "volumeMounts"]);
 }
 
+/// A signal of its own is a feature that is off by default, and left out.
+fn stop_signal(container: &mut Fields) {
+    let Some(lifecycle) = container.get_mut("lifecycle").and_then(Value::as_object_mut) else { return };
+    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+        container.remove("lifecycle");
+    }
+}
+
 /// An image without a tag or digest, or with the tag `latest`.
 fn pulls_always(image: &str) -> bool {
-    if image.contains('@') {
+    // What cannot be read is taken for something with a tag.
+    if image.contains('@') || image.trim() != image {
         return false;
     }
     let last = image.rsplit('/').next().unwrap_or_default();
@@ -164,8 +203,33 @@ fn volume(volume: &mut Fields) {
             fill(fields, "defaultMode", 0o644);
         }
     }
+    if let Some(fields) = volume.get_mut("downwardAPI").and_then(Value::as_object_mut) {
+        files(fields);
+    }
+    if let Some(fields) = volume.get_mut("projected").and_then(Value::as_object_mut) {
+        for source in each(fields, "sources") {
+            if let Some(fields) = source.get_mut("downwardAPI").and_then(Value::as_object_mut) {
+                files(fields);
+            }
+            if let Some(token) = source.get_mut("serviceAccountToken").and_then(Value::as_object_mut) {
+                fill(token, "expirationSeconds", 3600);
+            }
+        }
+    }
     if let Some(fields) = volume.get_mut("hostPath").and_then(Value::as_object_mut) {
         fields.entry("type").or_insert_with(|| "".into());
+    }
+}
+
+/// Files with fields of the pod.
+fn files(list: &mut Fields) {
+    for file in each(list, "items") {
+        if let Some(field) = file.get_mut("fieldRef").and_then(Value::as_object_mut) {
+            fill(field, "apiVersion", "v1");
+        }
+        if let Some(amount) = file.get_mut("resourceFieldRef").and_then(Value::as_object_mut) {
+            fill(amount, "divisor", "0");
+        }
     }
 }
 

@@ -58,16 +58,17 @@ impl EventIndex {
             let name = format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
             Key::new(kinds::EVENT, namespace, &name)
         };
-        let mut key = named(self.recorded);
-        // What was loaded may come from another simulated cluster, whose numbers are the same.
-        while store.get(&key).is_some() {
-            self.recorded += 1;
-            key = named(self.recorded);
+        loop {
+            let key = named(self.recorded);
+            match store.create(kinds::EVENT, event(&key, about, component, said, now), now) {
+                // What was loaded may come from another simulated cluster, whose numbers are the same.
+                Err(_) if store.get(&key).is_some() => self.recorded += 1,
+                created => {
+                    self.known.insert(number, key);
+                    return created.map(drop);
+                }
+            }
         }
-        let event = event(&key, about, component, said, now);
-        self.known.insert(number, key);
-        store.create(kinds::EVENT, event, now)?;
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Engine, Work};
 use crate::json::Value;
 use crate::kinds::{self, Kind};
+use crate::model::Concerned;
 use crate::rules::Rule;
 use crate::store::{Change, Key, Store};
 use crate::{controllers, view};
@@ -116,6 +117,18 @@ impl Engine {
         }
     }
 
+    /// Queues the pods whose containers answer their probes otherwise from now on.
+    pub(super) fn look_at_probes(&mut self, store: &Store, news: &[Concerned]) {
+        let concerned = |pod: &Value| news.iter().any(|entry| entry.are(pod, || super::owners_of(store, pod)));
+        let bound = |pod: &Value| !view::text(pod, &["spec", "nodeName"]).is_empty();
+        let pods: Vec<Key> =
+            store.list(kinds::POD, None).filter(|(_, pod)| bound(pod) && concerned(pod)).map(|(key, _)| key.clone()).collect();
+        for key in pods {
+            self.kubelets.plan_anew(&key);
+            self.enqueue(Work::Kubelet(key));
+        }
+    }
+
     /// A Job that is gone leaves pods that nobody counts.
     fn job_changed(&mut self, key: &Key, job: &Value, removed: bool) {
         self.enqueue(Work::Job(key.clone()));
@@ -147,7 +160,7 @@ impl Engine {
             if !view::text(pod, &["spec", "nodeName"]).is_empty() {
                 self.retry_unschedulable();
             }
-        } else if placement_may_differ(change) {
+        } else if placement_may_differ(change) && !self.kubelets.writes(key) {
             self.enqueue_pod(key, pod);
         }
         if !removed {

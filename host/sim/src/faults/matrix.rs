@@ -61,6 +61,8 @@ fn faults(asked: &Asked) -> Vec<(&'static str, Action)> {
     let mut faults = anywhere();
     match asked.verb {
         "watch" => faults.extend(to_a_watch()),
+        // Opening a stream into a container changes what runs there, whatever its method.
+        _ if asked.subresource == "exec" => faults.extend(to_a_write(asked)),
         "get" | "list" => faults.extend(to_a_read(asked.verb)),
         _ => faults.extend(to_a_write(asked)),
     }

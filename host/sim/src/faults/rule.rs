@@ -109,7 +109,7 @@ pub enum Side {
     After,
 }
 
-/// What somebody else does: a write through the API, or a change of the world behind it. Exactly one of the two.
+/// What somebody else does: a write through the API, a change of the world behind it, or a clock that is set. Exactly one of them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "DeedData")]
 pub struct Deed {
@@ -126,6 +126,9 @@ pub enum Act {
     Write(Write),
     /// Entries about the world behind the API that hold from now on.
     Model(Box<Entries>),
+    /// From now on the clock of the cluster is so far ahead of its clients': theirs jump. Who sleeps until a time of such a clock wakes
+    /// when it shows that time.
+    Clock(Skew),
     /// A client's own request that its connection did not live to see carried out.
     Late(Box<Request>),
 }
@@ -188,16 +191,18 @@ struct DeedData {
     delay: Option<Span>,
     write: Option<Write>,
     model: Option<Entries>,
+    clock: Option<Skew>,
 }
 
 impl TryFrom<DeedData> for Deed {
     type Error = String;
 
     fn try_from(data: DeedData) -> Result<Deed, String> {
-        let act = match (data.write, data.model) {
-            (Some(write), None) => Act::Write(write),
-            (None, Some(model)) => Act::Model(Box::new(model)),
-            _ => return Err("a deed is either a `write` or a `model`".to_owned()),
+        let act = match (data.write, data.model, data.clock) {
+            (Some(write), None, None) => Act::Write(write),
+            (None, Some(model), None) => Act::Model(Box::new(model)),
+            (None, None, Some(skew)) => Act::Clock(skew),
+            _ => return Err("a deed is either a `write`, a `model` or a `clock`".to_owned()),
         };
         Ok(Deed { delay: data.delay.unwrap_or(Span::ZERO), act })
     }

@@ -80,6 +80,7 @@ impl fmt::Display for Deed {
         match &self.act {
             Act::Write(write) => write.fmt(f)?,
             Act::Model(_) => f.write_str("a change of the world behind the API")?,
+            Act::Clock(skew) => write!(f, "a jump of the clients' clock, the cluster's being {:#} ahead then", skew.0)?,
             Act::Late(request) => write!(f, "a late {} {}", request.method.as_str(), request.path)?,
         }
         if self.delay == Span::ZERO { Ok(()) } else { write!(f, ", {} later", self.delay) }

@@ -83,7 +83,7 @@ fn rules_are_data() {
         (json!({"match": {"verb": "get"}, "do": {"drop_watch": 1}}), "it happens to a watch alone"),
         (json!({"match": {"verb": "patch"}, "do": "stale"}), "it happens to a read alone"),
         (json!({"do": {"fail": {"code": 200}}}), "200 is no status of a failure"),
-        (json!({"do": {"before": {"delay": "1s"}}}), "either a `write` or a `model`"),
+        (json!({"do": {"before": {"delay": "1s"}}}), "either a `write`, a `model` or a `clock`"),
         (json!({"do": {"after": {"write": {"verb": "get", "path": "/"}}}}), "`get` is none of"),
         (json!({"do": {"late": "soon"}}), "is not a duration"),
     ] {

@@ -5,7 +5,8 @@ use imbl::OrdMap;
 use crate::json::{Text, Value};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{DEFAULT_CRASH_AFTER, Models, Readiness};
+use super::probes::{self, Change, Moment, Plan, Probe};
+use crate::model::{DEFAULT_CRASH_AFTER, Models};
 use crate::view;
 
 /// First delay after a failure; it doubles each time.
@@ -16,6 +17,8 @@ const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(300);
 const GOOD_RUN: SignedDuration = SignedDuration::from_secs(600);
 /// Exit code of a program that does not handle SIGTERM.
 const STOPPED: i32 = 143;
+/// Exit code of a program that had to be killed.
+const KILLED: i32 = 137;
 /// How long a refused pull takes.
 const REFUSAL: SignedDuration = SignedDuration::from_secs(1);
 /// How long `ErrImagePull` and the end of a container are shown before the back-off is.
@@ -40,8 +43,8 @@ pub(super) enum State {
     PullFailed { since: Timestamp, retry: Timestamp },
     /// The image is there.
     Starting { until: Timestamp },
-    /// It runs. `ready_at` is empty when it is ready or never will be; `ends` is its planned end.
-    Running { since: Timestamp, ready: bool, ready_at: Option<Timestamp>, ends: Option<(Timestamp, i32)> },
+    /// It runs. `started` is what its startup probe says; `ends` is its planned end.
+    Running { since: Timestamp, started: bool, ready: bool, ends: Option<(Timestamp, i32)> },
     /// It ended and is started again at `restart`.
     BackOff { exit: Exit, restart: Timestamp, delay: SignedDuration },
     /// It ended for good.
@@ -58,6 +61,10 @@ pub(super) struct Container {
     /// `Never`, `OnFailure` or `Always` of the pod.
     policy: Text,
     pub(super) state: State,
+    /// What its probes will find out while it runs.
+    plan: Plan,
+    /// Whether a probe has stopped it.
+    condemned: bool,
     pub(super) restarts: u32,
     pub(super) last: Option<Exit>,
     /// Failed pulls in a row; the refusal stays visible until one succeeds.
@@ -82,6 +89,8 @@ pub(super) struct World<'a> {
     pub(super) images: &'a mut OrdMap<(Text, Text), Timestamp>,
     pub(super) pod: &'a Value,
     pub(super) owners: &'a [String],
+    /// When the pod came to its node.
+    pub(super) origin: Timestamp,
     pub(super) events: &'a mut Vec<Told>,
 }
 
@@ -116,6 +125,8 @@ impl Container {
             is_sidecar: is_init && view::text(spec, &["restartPolicy"]) == "Always",
             policy: if policy.is_empty() { "Always".into() } else { policy.into() },
             state: if runs { Self::assumed(pod, is_init) } else { known_state(status) },
+            plan: Plan::new(),
+            condemned: false,
             restarts: u32::try_from(view::count(status, &["restartCount"])).unwrap_or(0),
             last: view::at(status, &["lastState", "terminated"]).map(exit_of),
             failed_pulls: 0,
@@ -128,7 +139,7 @@ impl Container {
         if is_init {
             return State::Ended { exit: Exit { started: since, finished: since, code: 0 } };
         }
-        State::Running { since, ready: view::condition_is_true(pod, "Ready"), ready_at: None, ends: None }
+        State::Running { since, started: true, ready: view::condition_is_true(pod, "Ready"), ends: None }
     }
 
     /// Whether its image must be on the node.
@@ -140,7 +151,7 @@ impl Container {
     pub(super) fn lets_others_start(&self) -> bool {
         match &self.state {
             State::Ended { exit } => exit.code == 0,
-            State::Running { .. } => self.is_sidecar,
+            State::Running { started, .. } => self.is_sidecar && *started,
             _ => false,
         }
     }
@@ -154,6 +165,11 @@ impl Container {
         }
     }
 
+    /// Whether it runs and its startup probe has nothing to say.
+    pub(super) fn is_started(&self) -> bool {
+        matches!(self.state, State::Running { started: true, .. })
+    }
+
     /// Whether an init container has done what it is there for.
     pub(super) fn is_initialized(&self) -> bool {
         !self.is_init || self.lets_others_start()
@@ -165,7 +181,7 @@ impl Container {
             State::Waiting | State::Ended { .. } => [None, None],
             State::Pulling { until } | State::Starting { until } => [Some(*until), None],
             State::PullFailed { since, retry } => [Some(view::later(*since, SHOWN)), Some(*retry)],
-            State::Running { ready_at, ends, .. } => [*ready_at, ends.map(|(at, _)| at)],
+            State::Running { ends, .. } => [self.plan.front().map(|(at, _)| *at), ends.map(|(at, _)| at)],
             State::BackOff { exit, restart, .. } => [Some(view::later(exit.finished, SHOWN)), Some(*restart)],
         };
         candidates.into_iter().flatten().filter(|at| *at > now).min()
@@ -196,8 +212,9 @@ impl Container {
             State::Pulling { until } if until <= now => Some(self.pulled(world)),
             State::Starting { until } if until <= now => Some(self.start(world)),
             State::Running { since, ends: Some((at, code)), .. } if at <= now => Some(self.exited(since, code, world)),
-            State::Running { since, ready_at: Some(at), ends, .. } if at <= now => {
-                Some(State::Running { since, ready: true, ready_at: None, ends })
+            State::Running { .. } => {
+                let (_, change) = self.plan.pop_front_if(|(at, _)| *at <= now)?;
+                Some(self.probed(change, world))
             }
             State::BackOff { exit, restart, .. } if restart <= now => {
                 self.restarts += 1;
@@ -260,33 +277,81 @@ impl Container {
         let now = world.now;
         self.tell(world, "Normal", "Created", "Container created".to_owned());
         self.tell(world, "Normal", "Started", "Container started".to_owned());
-        let crash = world.models.crash(&self.image, world.pod, world.owners);
-        if let Some(crash) = crash.filter(|c| c.times.is_none_or(|times| self.restarts < times)) {
-            let after = crash.after.map_or(DEFAULT_CRASH_AFTER, |span| span.0);
-            let ends = Some((view::later(now, after), crash.exit_code.unwrap_or(1)));
-            let ready_at = if self.is_init { None } else { self.ready_at(world) };
-            return State::Running { since: now, ready: false, ready_at, ends };
-        }
+        self.plan.clear();
+        self.condemned = false;
         if self.is_init && !self.is_sidecar {
-            let ends = Some((view::later(now, world.models.start_time(&self.image)), 0));
-            return State::Running { since: now, ready: false, ready_at: None, ends };
+            let ends = self.crash(world).or_else(|| Some((view::later(now, world.models.start_time(&self.image)), 0)));
+            return State::Running { since: now, started: true, ready: false, ends };
         }
         let run = if self.is_sidecar { None } else { world.models.run_time(&self.image, world.pod, world.owners) };
-        let ends = run.map(|run| (view::later(now, run), 0));
-        State::Running { since: now, ready: false, ready_at: self.ready_at(world), ends }
+        let ends = self.crash(world).or_else(|| run.map(|run| (view::later(now, run), 0)));
+        let life = world.models.life(&self.image, world.pod, world.owners, self.restarts);
+        let moment = Moment { origin: world.origin, since: now, now, started: false, ready: None };
+        self.plan = probes::plan(self.spec(world.pod), &life, moment);
+        State::Running { since: now, started: false, ready: false, ends }
+    }
+
+    /// When a run that was just begun crashes, and with which code.
+    fn crash(&self, world: &World<'_>) -> Option<(Timestamp, i32)> {
+        let crash = world.models.crash(&self.image, world.pod, world.owners)?;
+        let after = crash.after.map_or(DEFAULT_CRASH_AFTER, |span| span.0);
+        let crashes = crash.times.is_none_or(|times| self.restarts < times);
+        crashes.then(|| (view::later(world.now, after), crash.exit_code.unwrap_or(1)))
+    }
+
+    /// The container in the spec of its pod.
+    fn spec<'a>(&self, pod: &'a Value) -> &'a Value {
+        let list = if self.is_init { "initContainers" } else { "containers" };
+        view::list(pod, &["spec", list]).iter().find(|spec| view::text(spec, &["name"]) == self.name).unwrap_or(&Value::Null)
+    }
+
+    /// Lays down anew what the probes of a running container find out, because the models say something else now.
+    pub(super) fn plan_anew(&mut self, world: &World<'_>) {
+        let State::Running { since, started, ready, .. } = self.state else { return };
+        if self.is_init && !self.is_sidecar || self.condemned {
+            return;
+        }
+        let life = world.models.life(&self.image, world.pod, world.owners, self.restarts);
+        let to_come = self.plan.iter().find(|(_, change)| *change == Change::Ready).map(|(at, _)| *at);
+        let known = started.then_some(if ready { Some(world.now) } else { to_come });
+        let moment = Moment { origin: world.origin, since, now: world.now, started, ready: known };
+        self.plan = probes::plan(self.spec(world.pod), &life, moment);
+    }
+
+    /// What a probe found out.
+    fn probed(&mut self, change: Change, world: &mut World<'_>) -> State {
+        let State::Running { since, mut started, mut ready, mut ends } = self.state.clone() else { return self.state.clone() };
+        match change {
+            Change::Started => started = true,
+            Change::Ready => ready = true,
+            Change::Unready => ready = false,
+            Change::Failed(probe, mood) => {
+                let output = probes::output(world.pod, self.spec(world.pod), probe, mood);
+                self.tell(world, "Warning", "Unhealthy", format!("{probe:?} probe failed: {output}"));
+            }
+            Change::Kill(probe) => ends = Some(self.killed(probe, world)),
+        }
+        State::Running { since, started, ready, ends }
+    }
+
+    /// Stops a container that a probe has condemned: when it has ended, and with which code.
+    fn killed(&mut self, probe: Probe, world: &mut World<'_>) -> (Timestamp, i32) {
+        self.plan.clear();
+        self.condemned = true;
+        let again = if self.policy == "Never" && !self.is_sidecar { "" } else { ", will be restarted" };
+        let kind = format!("{probe:?}").to_ascii_lowercase();
+        self.tell(world, "Normal", "Killing", format!("Container {} failed {kind} probe{again}", self.name));
+        let own = view::int(self.spec(world.pod), &[probe.field(), "terminationGracePeriodSeconds"]);
+        let grace = own.or_else(|| view::int(world.pod, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30);
+        let (grace, stop) = (SignedDuration::from_secs(grace), world.models.stop_time(&self.image));
+        // What does not end in time is killed.
+        (view::later(world.now, stop.min(grace)), if stop > grace { KILLED } else { STOPPED })
     }
 
     /// Ends a container that runs because its pod is stopped.
     pub(super) fn stop(&mut self, now: Timestamp) {
         if let State::Running { since, .. } = self.state {
             self.state = State::Ended { exit: Exit { started: since, finished: now, code: STOPPED } };
-        }
-    }
-
-    fn ready_at(&self, world: &World<'_>) -> Option<Timestamp> {
-        match world.models.readiness(&self.image, world.pod, world.owners) {
-            Readiness::Never => None,
-            Readiness::After(span) => Some(view::later(world.now, span)),
         }
     }
 
@@ -348,7 +413,8 @@ fn exit_of(terminated: &Value) -> Exit {
 fn known_state(status: &Value) -> State {
     if let Some(running) = view::at(status, &["state", "running"]) {
         let since = view::time(running, &["startedAt"]).unwrap_or(Timestamp::UNIX_EPOCH);
-        return State::Running { since, ready: view::flag(status, &["ready"]), ready_at: None, ends: None };
+        let started = view::at(status, &["started"]).and_then(Value::as_bool).unwrap_or(true);
+        return State::Running { since, started, ready: view::flag(status, &["ready"]), ends: None };
     }
     match view::at(status, &["state", "terminated"]) {
         Some(terminated) => State::Ended { exit: exit_of(terminated) },

@@ -166,7 +166,7 @@ fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> V
     let (image_id, container_id) = if ran { ids(pod, c) } else { Default::default() };
     let mut status = json!({
         "name": c.name.clone(), "image": c.image.clone(), "imageID": image_id,
-        "ready": c.is_ready(), "restartCount": c.restarts, "started": matches!(c.state, State::Running { .. }),
+        "ready": c.is_ready(), "restartCount": c.restarts, "started": c.is_started(),
         "state": state(pod, c, initialized, now),
         "lastState": c.last.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})),
     });

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::json::Value;
 
 use super::{LABEL_TEXT, SUBDOMAIN_TEXT, labels};
+use crate::quantity::Quantity;
 use crate::selector::is_dns_label;
 use crate::status::Cause;
 use crate::view;
@@ -16,6 +17,84 @@ const LABEL_1035_TEXT: &str = "a DNS-1035 label must consist of lower case alpha
 const WILDCARD_TEXT: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of \
     lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for \
     validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+const NAME_TEXT: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
+    (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start \
+    and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+    '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const UNDERSCORED_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and \
+    must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+
+/// An amount, written as a text or as a number.
+pub(super) fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.to_string().parse().ok(),
+    }
+}
+
+/// The form of names and of values of labels.
+fn is_name(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && edge(text.bytes().next()) && edge(text.bytes().last())
+}
+
+/// A name that may have a domain before it, such as a key of a label (`IsQualifiedName`).
+pub(super) fn qualified(name: &str, field: &str, causes: &mut Vec<Cause>) {
+    let mut wrong = |why: &str| causes.push(Cause::invalid(field, &name.into(), why));
+    let parts: Vec<&str> = name.split('/').collect();
+    let last = match parts[..] {
+        [last] => last,
+        [prefix, last] => {
+            if prefix.is_empty() {
+                wrong("prefix part must be non-empty");
+            } else if prefix.len() > 253 {
+                wrong("prefix part must be no more than 253 characters");
+            } else if !is_subdomain(prefix) {
+                wrong(&format!("prefix part {SUBDOMAIN_TEXT}"));
+            }
+            last
+        }
+        _ => {
+            wrong(&format!("a valid label key {NAME_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"));
+            return;
+        }
+    };
+    if last.is_empty() {
+        wrong("name part must be non-empty");
+    } else if last.len() > 63 {
+        wrong("name part must be no more than 63 characters");
+    }
+    if !is_name(last) {
+        wrong(&format!("name part {NAME_TEXT}"));
+    }
+}
+
+/// A value of a label.
+pub(super) fn label_value(value: &str, field: &str, causes: &mut Vec<Cause>) {
+    if value.len() > 63 {
+        causes.push(Cause::invalid(field, &value.into(), "must be no more than 63 characters"));
+    }
+    if !value.is_empty() && !is_name(value) {
+        causes.push(Cause::invalid(field, &value.into(), VALUE_TEXT));
+    }
+}
+
+/// A domain whose parts may begin with an underscore.
+pub(super) fn underscored(name: &str, field: &str, causes: &mut Vec<Cause>) {
+    if name.len() > 253 {
+        causes.push(Cause::invalid(field, &name.into(), "must be no more than 253 characters"));
+    }
+    let part = |part: &str| {
+        let part = part.strip_prefix('_').unwrap_or(part);
+        !part.starts_with('_') && !part.ends_with('_') && is_dns_label(&part.replace('_', "a"))
+    };
+    if !name.split('.').all(part) {
+        causes.push(Cause::invalid(field, &name.into(), UNDERSCORED_TEXT));
+    }
+}
 
 /// The text of a value that must be one of these. An absent one is checked as an empty one.
 pub(super) fn one_of(value: &str, field: &str, known: &[&str], causes: &mut Vec<Cause>) {
@@ -63,6 +142,8 @@ pub(super) fn host(name: &str, field: &str, causes: &mut Vec<Cause>) {
 pub(super) fn label(name: &str, field: &str, causes: &mut Vec<Cause>) {
     if name.len() > 63 {
         causes.push(Cause::invalid(field, &name.into(), "must be no more than 63 characters"));
+    } else if name.contains('.') {
+        causes.push(Cause::invalid(field, &name.into(), "must not contain dots"));
     } else if !is_dns_label(name) {
         causes.push(Cause::invalid(field, &name.into(), LABEL_TEXT));
     }
@@ -135,6 +216,10 @@ pub(super) fn selector(selector: Option<&Value>, field: &str, causes: &mut Vec<C
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => causes.push(Cause::invalid(format!("{field}.operator"), &other.into(), "not a valid selector operator")),
+        }
+        qualified(view::text(expression, &["key"]), &format!("{field}.key"), causes);
+        for (at, value) in values.iter().enumerate() {
+            label_value(value.as_str().unwrap_or_default(), &format!("{field}.values[{at}]"), causes);
         }
     }
 }

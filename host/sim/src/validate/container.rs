@@ -1,13 +1,14 @@
-//! Checks of what a container runs, listens on, is asked and is given: ports, probes, hooks, environment, mounts.
+//! Checks of what a container runs, listens on, is asked and is given: image, ports, environment, resources, probes, hooks.
 //!
-//! `pods.json` of the tests has the words of kube-apiserver v1.36.4 for each of them.
+//! `pods.json` and `podspecs.json` of the tests have the words of kube-apiserver v1.36.4 for each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::json::{Value, json};
 
 use super::common::{port_name, port_number};
-use super::{NOT_NEGATIVE, SUBDOMAIN_TEXT};
+use super::volumes::{self, Volumes};
+use super::{NOT_NEGATIVE, common, resources, security, sources};
 use crate::status::Cause;
 use crate::view;
 
@@ -18,53 +19,166 @@ const HEADER_TEXT: &str = "a valid HTTP header must consist of alphanumeric char
 const HANDLERS: [&str; 5] = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
 /// Where a variable comes from.
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
-/// Fields of a pod that a variable can have.
-const FIELDS: [&str; 10] = [
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "metadata.labels",
-    "metadata.annotations",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-];
 
-/// Names of ports, which are different in a container.
-pub(super) fn port_names(container: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let mut names = BTreeSet::new();
-    for (at, port) in view::list(container, &["ports"]).iter().enumerate() {
-        let (name, field) = (view::text(port, &["name"]), format!("{field}.ports[{at}].name"));
-        if name.is_empty() {
-            continue;
+/// What a container has to know of its pod.
+pub(super) struct Around<'a> {
+    /// Volumes that are right, by name.
+    pub(super) volumes: &'a Volumes<'a>,
+    /// Whether it has the users of its node.
+    pub(super) host_users: bool,
+    /// Whether containers of the pod are never started again.
+    pub(super) never: bool,
+    /// How long the pod may take to stop, in seconds.
+    pub(super) grace: i64,
+    /// Devices of the pod.
+    pub(super) claims: BTreeSet<&'a str>,
+}
+
+/// What all containers have in common.
+pub(super) fn check(one: &Value, field: &str, around: &Around<'_>, causes: &mut Vec<Cause>) {
+    let name = view::text(one, &["name"]);
+    if common::required(name, &format!("{field}.name"), "", causes) {
+        common::label(name, &format!("{field}.name"), causes);
+    }
+    common::required(view::text(one, &["image"]), &format!("{field}.image"), "", causes);
+    let policy = view::text(one, &["terminationMessagePolicy"]);
+    if !policy.is_empty() {
+        common::one_of(policy, &format!("{field}.terminationMessagePolicy"), &["File", "FallbackToLogsOnError"], causes);
+    }
+    ports(one, field, causes);
+    environment(one, field, causes);
+    volumes::mounts(one, field, around.volumes, causes);
+    volumes::devices(one, field, around.volumes, causes);
+    pull_policy(one, "imagePullPolicy", field, causes);
+    resources::check(one.get("resources").unwrap_or(&Value::Null), &format!("{field}.resources"), &around.claims, causes);
+    resizing(one, field, around, causes);
+    security::of_container(one, field, around.host_users, causes);
+}
+
+/// When an image is pulled.
+pub(super) fn pull_policy(of: &Value, name: &str, field: &str, causes: &mut Vec<Cause>) {
+    let policy = view::text(of, &[name]);
+    if !policy.is_empty() {
+        common::one_of(policy, &format!("{field}.{name}"), &["Always", "IfNotPresent", "Never"], causes);
+    }
+}
+
+/// What happens when a resource of a running container changes. The server names the list and not the entry.
+fn resizing(one: &Value, field: &str, around: &Around<'_>, causes: &mut Vec<Cause>) {
+    let field = format!("{field}.resizePolicy");
+    let mut named = BTreeSet::new();
+    for (at, policy) in view::list(one, &["resizePolicy"]).iter().enumerate() {
+        let (resource, restart) = (view::text(policy, &["resourceName"]), view::text(policy, &["restartPolicy"]));
+        if !named.insert(resource) {
+            causes.push(Cause::duplicate(format!("{field}[{at}]"), &resource.into()));
         }
-        let before = causes.len();
-        port_name(name, &field, causes);
-        if causes.len() == before && !names.insert(name) {
-            causes.push(Cause::duplicate(field, &name.into()));
+        if common::required(resource, &field, "", causes) {
+            common::one_of(resource, &field, &["cpu", "memory"], causes);
+        }
+        if common::required(restart, &field, "", causes) {
+            common::one_of(restart, &field, &["NotRequired", "RestartContainer"], causes);
+        }
+        if around.never && restart != "NotRequired" {
+            let why = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            causes.push(Cause::invalid(field.as_str(), &restart.into(), why));
         }
     }
 }
 
-/// No two containers of a pod may have the same port of the host.
-pub(super) fn host_ports(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let mut taken = BTreeSet::new();
+/// A policy of a container's own.
+pub(super) fn restart_policy(one: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let place = format!("{field}.restartPolicy");
+    let rules = view::list(one, &["restartPolicyRules"]);
+    match one.get("restartPolicy").and_then(Value::as_str) {
+        Some(policy) => common::one_of(policy, &place, &["Always", "Never", "OnFailure"], causes),
+        None if rules.is_empty() => {}
+        None => causes.push(Cause::required(place, "must specify restartPolicy when restart rules are used")),
+    }
+}
+
+/// Ports; their names are different in a container.
+fn ports(one: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let mut names = BTreeSet::new();
+    for (at, port) in view::list(one, &["ports"]).iter().enumerate() {
+        let field = format!("{field}.ports[{at}]");
+        let name = view::text(port, &["name"]);
+        if !name.is_empty() {
+            let before = causes.len();
+            port_name(name, &format!("{field}.name"), causes);
+            if causes.len() == before && !names.insert(name) {
+                causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
+            }
+        }
+        match view::count(port, &["containerPort"]) {
+            0 => causes.push(Cause::required(format!("{field}.containerPort"), "")),
+            number => port_number(number, &format!("{field}.containerPort"), causes),
+        }
+        match view::count(port, &["hostPort"]) {
+            0 => {}
+            number => port_number(number, &format!("{field}.hostPort"), causes),
+        }
+        let protocol = view::text(port, &["protocol"]);
+        if !protocol.is_empty() {
+            common::one_of(protocol, &format!("{field}.protocol"), &["SCTP", "TCP", "UDP"], causes);
+        }
+    }
+}
+
+/// In the network of the node a port of the node is the port itself.
+pub(super) fn ports_of_the_host(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    if !view::flag(spec, &["hostNetwork"]) {
+        return;
+    }
     for (number, container) in view::list(spec, &["containers"]).iter().enumerate() {
+        for (at, port) in view::list(container, &["ports"]).iter().enumerate() {
+            let (own, on_host) = (view::count(port, &["containerPort"]), view::count(port, &["hostPort"]));
+            if on_host != 0 && on_host != own {
+                let why = "must match `containerPort` when `hostNetwork` is true";
+                causes.push(Cause::invalid(format!("{field}.containers[{number}].ports[{at}].hostPort"), &on_host.into(), why));
+            }
+        }
+    }
+}
+
+/// No two containers that run at once may have the same port of the host; `field` is that of their list.
+pub(super) fn host_ports(containers: &[Value], field: &str, causes: &mut Vec<Cause>) {
+    let mut taken = BTreeSet::new();
+    for (number, container) in containers.iter().enumerate() {
         for (at, port) in view::list(container, &["ports"]).iter().enumerate() {
             let on_host = view::count(port, &["hostPort"]);
             let protocol = Some(view::text(port, &["protocol"])).filter(|text| !text.is_empty()).unwrap_or("TCP");
             let key = format!("{protocol}/{}/{on_host}", view::text(port, &["hostIP"]));
             if on_host != 0 && !taken.insert(key.clone()) {
-                causes.push(Cause::duplicate(format!("{field}.containers[{number}].ports[{at}].hostPort"), &key.into()));
+                causes.push(Cause::duplicate(format!("{field}[{number}].ports[{at}].hostPort"), &key.into()));
+            }
+        }
+    }
+}
+
+/// Variables that come from files need a volume that holds files of the pod.
+pub(super) fn files_of_volumes(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let volumes: BTreeMap<&str, &Value> =
+        view::list(spec, &["volumes"]).iter().map(|volume| (view::text(volume, &["name"]), volume)).collect();
+    for list in ["initContainers", "containers"] {
+        for (number, container) in view::list(spec, &[list]).iter().enumerate() {
+            for (at, variable) in view::list(container, &["env"]).iter().enumerate() {
+                let Some(file) = view::at(variable, &["valueFrom", "fileKeyRef"]).filter(|file| !file.is_null()) else { continue };
+                let field = format!("{field}.{list}[{number}].env[{at}].valueFrom.fileKeyRef.volumeName");
+                let name = view::text(file, &["volumeName"]);
+                match volumes.get(name) {
+                    None => causes.push(Cause::not_found(field, &name.into())),
+                    Some(volume) if volume.get("emptyDir").is_none() => {
+                        causes.push(Cause::invalid(field, &name.into(), "referenced volume must be of type emptyDir"));
+                    }
+                    Some(_) => {}
+                }
             }
         }
     }
 }
 
 /// Variables and where they come from.
-pub(super) fn environment(container: &Value, field: &str, causes: &mut Vec<Cause>) {
+fn environment(container: &Value, field: &str, causes: &mut Vec<Cause>) {
     for (at, variable) in view::list(container, &["env"]).iter().enumerate() {
         let field = format!("{field}.env[{at}]");
         let name = view::text(variable, &["name"]);
@@ -85,8 +199,9 @@ pub(super) fn environment(container: &Value, field: &str, causes: &mut Vec<Cause
         }
         let given: Vec<&str> = ["configMapRef", "secretRef"].into_iter().filter(|name| many.get(*name).is_some()).collect();
         for name in &given {
-            if view::text(many, &[name, "name"]).is_empty() {
-                causes.push(Cause::required(format!("{all}[{at}].{name}.name"), ""));
+            let (name, field) = (view::text(many, &[name, "name"]), format!("{all}[{at}].{name}.name"));
+            if common::required(name, &field, "", causes) {
+                common::subdomain(name, &field, causes);
             }
         }
         match given.len() {
@@ -106,29 +221,12 @@ fn variable_name(name: &str, field: &str, causes: &mut Vec<Cause>) {
 fn source_of(variable: &Value, source: &Value, field: &str, causes: &mut Vec<Cause>) {
     let given: Vec<&str> = SOURCES.into_iter().filter(|name| source.get(*name).is_some_and(|part| !part.is_null())).collect();
     for name in &given {
-        let text = |part: &str| view::text(source, &[name, part]);
+        let (part, field) = (source.get(*name).unwrap_or(&Value::Null), format!("{field}.{name}"));
         match *name {
-            "fieldRef" if text("fieldPath").is_empty() => causes.push(Cause::required(format!("{field}.fieldRef.fieldPath"), "")),
-            "fieldRef" => {
-                let path = text("fieldPath");
-                let known = FIELDS.contains(&path)
-                    || path == "status.podIPs"
-                    || path.starts_with("metadata.labels['")
-                    || path.starts_with("metadata.annotations['");
-                if !known {
-                    let why = format!("error converting fieldPath: field label not supported: {path}");
-                    causes.push(Cause::invalid(format!("{field}.fieldRef.fieldPath"), &path.into(), &why));
-                }
-            }
-            "configMapKeyRef" | "secretKeyRef" => {
-                if !super::common::is_subdomain(text("name")) {
-                    causes.push(Cause::invalid(format!("{field}.{name}.name"), &text("name").into(), SUBDOMAIN_TEXT));
-                }
-                if text("key").is_empty() {
-                    causes.push(Cause::required(format!("{field}.{name}.key"), ""));
-                }
-            }
-            _ => {}
+            "fieldRef" => sources::field_of_pod(part, &field, &sources::OF_VARIABLES, causes),
+            "resourceFieldRef" => sources::amount_of_container(part, &field, false, causes),
+            "configMapKeyRef" | "secretKeyRef" => sources::key_of(part, &field, causes),
+            _ => of_file(part, &field, causes),
         }
     }
     let mut wrong = |why: &str| causes.push(Cause::invalid(field, &json!(""), why));
@@ -141,25 +239,22 @@ fn source_of(variable: &Value, source: &Value, field: &str, causes: &mut Vec<Cau
     }
 }
 
-/// Where volumes are mounted: each at a place of its own.
-pub(super) fn places(container: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let mut taken = BTreeSet::new();
-    for (at, mount) in view::list(container, &["volumeMounts"]).iter().enumerate() {
-        let place = view::text(mount, &["mountPath"]);
-        if !place.is_empty() && !taken.insert(place) {
-            causes.push(Cause::invalid(format!("{field}.volumeMounts[{at}].mountPath"), &place.into(), "must be unique"));
-        }
-        let part = view::text(mount, &["subPath"]);
-        if part.starts_with('/') {
-            causes.push(Cause::invalid(format!("{field}.volumeMounts.subPath"), &part.into(), "must be a relative path"));
-        } else if part.split('/').any(|step| step == "..") {
-            causes.push(Cause::invalid(format!("{field}.volumeMounts.subPath"), &part.into(), "must not contain '..'"));
-        }
+/// A line of a file of the pod.
+fn of_file(source: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let (key, volume, path) = (view::text(source, &["key"]), view::text(source, &["volumeName"]), view::text(source, &["path"]));
+    if common::required(key, &format!("{field}.key"), "", causes) {
+        variable_name(key, &format!("{field}.key"), causes);
+    }
+    if common::required(volume, &format!("{field}.volumeName"), "", causes) {
+        common::label(volume, &format!("{field}.volumeName"), causes);
+    }
+    if common::required(path, &format!("{field}.path"), "", causes) {
+        volumes::descends(path, &format!("{field}.path"), causes);
     }
 }
 
 /// Hooks and probes. What ends before the others begin, a plain init container, has none.
-pub(super) fn asked(container: &Value, field: &str, init: bool, causes: &mut Vec<Cause>) {
+pub(super) fn asked(container: &Value, field: &str, init: bool, around: &Around<'_>, causes: &mut Vec<Cause>) {
     let alone = init && view::text(container, &["restartPolicy"]) != "Always";
     for part in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         let Some(given) = container.get(part).filter(|given| !given.is_null()) else { continue };
@@ -169,17 +264,17 @@ pub(super) fn asked(container: &Value, field: &str, init: bool, causes: &mut Vec
         } else if part == "lifecycle" {
             for hook in ["postStart", "preStop"] {
                 if let Some(handler) = given.get(hook).filter(|hook| !hook.is_null()) {
-                    handles(handler, &format!("{field}.{hook}"), causes);
+                    handles(handler, &format!("{field}.{hook}"), around.grace, causes);
                 }
             }
         } else {
-            probe(given, part, &field, causes);
+            probe(given, part, &field, around.grace, causes);
         }
     }
 }
 
-fn probe(probe: &Value, part: &str, field: &str, causes: &mut Vec<Cause>) {
-    handles(probe, field, causes);
+fn probe(probe: &Value, part: &str, field: &str, whole: i64, causes: &mut Vec<Cause>) {
+    handles(probe, field, whole, causes);
     for count in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
         if let Some(number) = view::int(probe, &[count]).filter(|number| *number < 0) {
             causes.push(Cause::invalid(format!("{field}.{count}"), &number.into(), NOT_NEGATIVE));
@@ -202,14 +297,14 @@ fn probe(probe: &Value, part: &str, field: &str, causes: &mut Vec<Cause>) {
 }
 
 /// Exactly one thing is done.
-fn handles(object: &Value, field: &str, causes: &mut Vec<Cause>) {
+fn handles(object: &Value, field: &str, grace: i64, causes: &mut Vec<Cause>) {
     let given: Vec<&str> = HANDLERS.into_iter().filter(|name| object.get(*name).is_some_and(|part| !part.is_null())).collect();
     for (number, name) in given.iter().enumerate() {
         let field = format!("{field}.{name}");
         if number > 0 {
             causes.push(Cause::forbidden(field, "may not specify more than 1 handler type"));
         } else {
-            handler(name, &object[*name], &field, causes);
+            handler(name, &object[*name], &field, grace, causes);
         }
     }
     if given.is_empty() {
@@ -217,7 +312,7 @@ fn handles(object: &Value, field: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn handler(name: &str, handler: &Value, field: &str, causes: &mut Vec<Cause>) {
+fn handler(name: &str, handler: &Value, field: &str, grace: i64, causes: &mut Vec<Cause>) {
     match name {
         "exec" if view::list(handler, &["command"]).is_empty() => causes.push(Cause::required(format!("{field}.command"), "")),
         "httpGet" => {
@@ -237,6 +332,13 @@ fn handler(name: &str, handler: &Value, field: &str, causes: &mut Vec<Cause>) {
             }
         }
         "tcpSocket" | "grpc" => port(handler.get("port"), field, causes),
+        "sleep" => {
+            let seconds = view::count(handler, &["seconds"]);
+            if !(0..=grace).contains(&seconds) {
+                let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                causes.push(Cause::invalid(field, &seconds.into(), &why));
+            }
+        }
         _ => {}
     }
 }

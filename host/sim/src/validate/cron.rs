@@ -59,7 +59,7 @@ fn job(object: &Value, causes: &mut Vec<Cause>) {
     if view::flag(spec, &["manualSelector"]) {
         causes.push(Cause::not_supported(format!("{field}.manualSelector"), &true.into(), &["nil", "false"]));
     }
-    pod::spec(view::at(spec, &["template", "spec"]), &format!("{field}.template.spec"), causes);
+    pod::template(view::at(spec, &["template", "spec"]), &format!("{field}.template.spec"), causes);
     let policy = view::text(spec, &["template", "spec", "restartPolicy"]);
     if matches!(policy, "" | "Always") {
         let why = "valid values: \"OnFailure\", \"Never\"";

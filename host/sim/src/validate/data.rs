@@ -81,7 +81,7 @@ fn entries<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (&'a str,
     object.get(field).and_then(Value::as_object).into_iter().flatten().map(|(key, value)| (key.as_str(), value))
 }
 
-fn config_key(key: &str, field: &str, causes: &mut Vec<Cause>) {
+pub(super) fn config_key(key: &str, field: &str, causes: &mut Vec<Cause>) {
     let why = if key.len() > 253 {
         "must be no more than 253 characters"
     } else if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {

@@ -5,7 +5,7 @@ use crate::selector::LabelSelector;
 use crate::status::Cause;
 use crate::view;
 
-use super::{IMMUTABLE, counts, pod};
+use super::{IMMUTABLE, counts};
 
 /// Labels with the uid and the name of the Job, the older ones first.
 const OWN_LABELS: [(&str, &str); 4] = [
@@ -38,8 +38,7 @@ fn spec(object: &Value, causes: &mut Vec<Cause>) {
     if !matches!(replacement, "Failed" | "TerminatingOrFailed") {
         causes.push(Cause::not_supported("spec.podReplacementPolicy", &replacement.into(), &["Failed", "TerminatingOrFailed"]));
     }
-    super::labels(view::at(object, &["spec", "template", "metadata", "labels"]), "spec.template.labels", causes);
-    pod::spec(view::at(object, &["spec", "template", "spec"]), "spec.template.spec", causes);
+    super::pod_template(object, causes);
     let field = "spec.template.spec.restartPolicy";
     match view::text(object, &["spec", "template", "spec", "restartPolicy"]) {
         "OnFailure" | "Never" => {}

@@ -2,6 +2,7 @@
 //!
 //! It covers what is easily written wrong in a runbook; texts and fields are those of v1.36. What is not checked here is accepted.
 
+mod affinity;
 mod autoscaler;
 mod common;
 mod container;
@@ -13,9 +14,13 @@ mod network;
 mod owners;
 mod pod;
 mod rbac;
+mod resources;
+mod security;
 mod service;
 mod shape;
+mod sources;
 mod stateful;
+mod volumes;
 
 pub(crate) use self::service::{is_external, needs_health_check, node_port_fits};
 pub(crate) use self::shape::json_type;
@@ -24,7 +29,7 @@ use crate::crd;
 use crate::json::{Value, json};
 
 use crate::kinds::Kind;
-use crate::selector::{LabelSelector, check_key, check_value, is_dns_label};
+use crate::selector::{LabelSelector, is_dns_label};
 use crate::status::{Cause, Status};
 use crate::view;
 
@@ -78,7 +83,7 @@ pub fn create(kind: &Kind, object: &Value) -> Result<(), Status> {
     metadata(kind, object, &mut causes);
     content(kind, object, &mut causes);
     match kind.built_in() {
-        "Pod" => pod::images(object, &mut causes),
+        "Pod" => pod::create(object, &mut causes),
         "Ingress" => network::ingress_class_given_twice(object, &mut causes),
         "CustomResourceDefinition" => crd::define::create(object, &mut causes),
         "StatefulSet" => stateful::service_name(object, &mut causes),
@@ -90,12 +95,12 @@ pub fn create(kind: &Kind, object: &Value) -> Result<(), Status> {
 /// Checks everything behind the metadata.
 fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
     match kind.built_in() {
-        "Pod" => pod::spec(view::at(object, &["spec"]), "spec", causes),
+        "Pod" => pod::pod(object, causes),
         "Deployment" => deployment(object, causes),
         "ReplicaSet" => {
             counts(object, &["replicas", "minReadySeconds"], causes);
             selector(object, "deployment", causes);
-            template(object, causes);
+            template(object, "ReplicaSet", causes);
         }
         "DaemonSet" => daemon_set(object, causes),
         "StatefulSet" => stateful::content(object, causes),
@@ -258,22 +263,24 @@ fn metadata(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
     }
     finalizer_names(object, causes);
     labels(view::at(object, &["metadata", "labels"]), "metadata.labels", causes);
-    for (key, _) in view::at(object, &["metadata", "annotations"]).and_then(Value::as_object).into_iter().flatten() {
-        if let Err(error) = check_key(&key.to_ascii_lowercase()) {
-            let detail = error.0.rsplit_once(": ").map_or(error.0.as_str(), |(_, detail)| detail);
-            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), detail));
-        }
-    }
+    annotations(view::at(object, &["metadata", "annotations"]), "metadata.annotations", causes);
     owners::check(object, causes);
+}
+
+/// Keys of annotations, whose case does not count.
+fn annotations(annotations: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+    for (key, _) in annotations.and_then(Value::as_object).into_iter().flatten() {
+        let mut wrong = Vec::new();
+        common::qualified(&key.to_ascii_lowercase(), field, &mut wrong);
+        let shown = |cause: Cause| Cause { message: cause.message.replacen(key.to_ascii_lowercase().as_str(), key, 1), ..cause };
+        causes.extend(wrong.into_iter().map(shown));
+    }
 }
 
 fn finalizer_names(object: &Value, causes: &mut Vec<Cause>) {
     let names = view::list(object, &["metadata", "finalizers"]).iter().enumerate();
     for (at, name) in names.filter_map(|(at, name)| name.as_str().map(|name| (at, name))) {
-        if let Err(error) = check_key(name) {
-            let detail = error.0.rsplit_once("\": ").map_or(error.0.as_str(), |(_, detail)| detail);
-            causes.push(Cause::invalid("metadata.finalizers", &name.into(), detail));
-        }
+        common::qualified(name, "metadata.finalizers", causes);
         if !name.contains('/') && !matches!(name, "foregroundDeletion" | "kubernetes" | "orphan") {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(format!("metadata.finalizers[{at}]"), &name.into(), why));
@@ -283,14 +290,8 @@ fn finalizer_names(object: &Value, causes: &mut Vec<Cause>) {
 
 fn labels(labels: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
-        let wrong = [(key.as_str(), check_key(key)), (value.as_str().unwrap_or_default(), check_value(value.as_str().unwrap_or_default()))];
-        for (text, outcome) in wrong {
-            if let Err(error) = outcome {
-                let quoted = format!("Invalid value: {text:?}: ");
-                let detail = error.0.split_once(&quoted).map_or(error.0.as_str(), |(_, detail)| detail);
-                causes.push(Cause::invalid(field, &text.into(), detail));
-            }
-        }
+        common::qualified(key, field, causes);
+        common::label_value(value.as_str().unwrap_or_default(), field, causes);
     }
 }
 
@@ -313,44 +314,60 @@ fn selector(object: &Value, what: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("spec.template.metadata.labels", &labels, "`selector` does not match template `labels`"));
         return;
     };
+    let mut wrong = Vec::new();
+    common::selector(Some(value), "spec.selector", &mut wrong);
+    if !wrong.is_empty() {
+        causes.extend(wrong);
+        match what {
+            "daemonset" => {}
+            "statefulset" => {
+                let message = format!("Invalid value: {value}");
+                causes.push(Cause { reason: "FieldValueInvalid", field: "spec.selector".to_owned(), message });
+            }
+            _ => causes.push(Cause::invalid("spec.selector", value, "invalid label selector")),
+        }
+        return;
+    }
     if view::selector_is_empty(Some(value)) {
         causes.push(Cause::invalid("spec.selector", value, &format!("empty selector is invalid for {what}")));
         return;
     }
-    match LabelSelector::from_value(value) {
-        Err(_) => {
-            for (at, expression) in view::list(value, &["matchExpressions"]).iter().enumerate() {
-                let operator = view::text(expression, &["operator"]);
-                if !matches!(operator, "In" | "NotIn" | "Exists" | "DoesNotExist") {
-                    let field = format!("spec.selector.matchExpressions[{at}].operator");
-                    causes.push(Cause::invalid(field, &operator.into(), "not a valid selector operator"));
-                }
-            }
-            causes.push(Cause::invalid("spec.selector", value, "invalid label selector"));
-        }
-        Ok(selector) => {
-            let labels = view::at(object, &["spec", "template", "metadata", "labels"]);
-            if !selector.matches_labels(labels.and_then(Value::as_object)) {
-                let labels = labels.cloned().unwrap_or(Value::Null);
-                causes.push(Cause::invalid("spec.template.metadata.labels", &labels, "`selector` does not match template `labels`"));
-            }
-        }
+    let Ok(selector) = LabelSelector::from_value(value) else { return };
+    let labels = view::at(object, &["spec", "template", "metadata", "labels"]);
+    if !selector.matches_labels(labels.and_then(Value::as_object)) {
+        let labels = labels.cloned().unwrap_or(Value::Null);
+        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, "`selector` does not match template `labels`"));
     }
 }
 
-fn template(object: &Value, causes: &mut Vec<Cause>) {
+/// A template of pods: of its metadata only labels and annotations count.
+fn pod_template(object: &Value, causes: &mut Vec<Cause>) {
+    template_metadata(object, causes);
+    pod::template(view::at(object, &["spec", "template", "spec"]), "spec.template.spec", causes);
+}
+
+fn template_metadata(object: &Value, causes: &mut Vec<Cause>) {
     labels(view::at(object, &["spec", "template", "metadata", "labels"]), "spec.template.labels", causes);
-    pod::spec(view::at(object, &["spec", "template", "spec"]), "spec.template.spec", causes);
+    annotations(view::at(object, &["spec", "template", "metadata", "annotations"]), "spec.template.annotations", causes);
+}
+
+/// A template whose pods run for ever; `what` owns them.
+fn template(object: &Value, what: &str, causes: &mut Vec<Cause>) {
+    pod_template(object, causes);
     let policy = view::text(object, &["spec", "template", "spec", "restartPolicy"]);
     if !policy.is_empty() && policy != "Always" {
         causes.push(Cause::not_supported("spec.template.spec.restartPolicy", &policy.into(), &["Always"]));
+    }
+    if view::at(object, &["spec", "template", "spec", "activeDeadlineSeconds"]).is_some_and(|seconds| !seconds.is_null()) {
+        let why = format!("activeDeadlineSeconds in {what} is not Supported");
+        causes.push(Cause::forbidden("spec.template.spec.activeDeadlineSeconds", &why));
     }
 }
 
 fn deployment(object: &Value, causes: &mut Vec<Cause>) {
     counts(object, &["replicas"], causes);
     selector(object, "deployment", causes);
-    template(object, causes);
+    template(object, "ReplicaSet", causes);
     let strategy = &["spec", "strategy"];
     let rolling = view::at(object, &[strategy[0], strategy[1], "rollingUpdate"]);
     match view::text(object, &["spec", "strategy", "type"]) {
@@ -373,7 +390,7 @@ fn deployment(object: &Value, causes: &mut Vec<Cause>) {
     }
     counts(object, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], causes);
     let deadline = view::count(object, &["spec", "progressDeadlineSeconds"]);
-    if deadline >= 0 && deadline <= view::count(object, &["spec", "minReadySeconds"]) {
+    if deadline <= view::count(object, &["spec", "minReadySeconds"]) {
         let why = "must be greater than minReadySeconds";
         causes.push(Cause::invalid("spec.progressDeadlineSeconds", &deadline.into(), why));
     }
@@ -454,7 +471,7 @@ fn event(object: &Value, causes: &mut Vec<Cause>) {
 
 fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
     selector(object, "daemonset", causes);
-    template(object, causes);
+    template(object, "DaemonSet", causes);
     counts(object, &["minReadySeconds"], causes);
     match view::text(object, &["spec", "updateStrategy", "type"]) {
         "OnDelete" => {}
@@ -465,7 +482,8 @@ fn daemon_set(object: &Value, causes: &mut Vec<Cause>) {
             at_most_all(rolling, field, "maxUnavailable", causes);
             at_most_all(rolling, field, "maxSurge", causes);
             match (unavailable, surge) {
-                (Some(0), Some(0)) => {
+                // What cannot be read counts as nothing.
+                (None | Some(0), None | Some(0)) if rolling.is_some() => {
                     causes.push(Cause::required(format!("{field}.maxUnavailable"), "cannot be 0 when maxSurge is 0"));
                 }
                 (Some(u), Some(s)) if u != 0 && s != 0 => {

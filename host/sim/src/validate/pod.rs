@@ -1,86 +1,207 @@
-//! Checks of pods and pod templates.
+//! Checks of pods and pod templates, in the order of `ValidatePodSpec` of v1.36.
 
 use std::collections::BTreeSet;
 
-use crate::json::{Value, json};
+use crate::json::Value;
 
-use super::{LABEL_TEXT, NOT_NEGATIVE, common, container};
-use crate::quantity::Quantity;
-use crate::selector::is_dns_label;
+use super::volumes::Volumes;
+use super::{affinity, common, container, resources, security, volumes};
 use crate::status::Cause;
 use crate::view;
 
 pub(super) const PORT_TEXT: &str = "must be between 1 and 65535, inclusive";
 
-/// Checks a pod spec; `field` is where it stands.
-pub(super) fn spec(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
-    let Some(spec) = spec else {
-        causes.push(Cause::required(field, ""));
-        return;
-    };
-    let volumes: BTreeSet<&str> = view::list(spec, &["volumes"]).iter().map(|v| view::text(v, &["name"])).collect();
-    for (at, volume) in view::list(spec, &["volumes"]).iter().enumerate() {
-        one_type(volume, &format!("{field}.volumes[{at}]"), causes);
-        name(volume, &format!("{field}.volumes[{at}].name"), causes);
+/// Checks the spec of a template; `field` is where it stands.
+pub(super) fn template(spec: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
+    check(spec.unwrap_or(&Value::Null), field, None, causes);
+    if spec.is_some_and(|spec| !view::list(spec, &["ephemeralContainers"]).is_empty()) {
+        causes.push(Cause::forbidden(format!("{field}.ephemeralContainers"), "ephemeral containers not allowed in pod template"));
     }
-    unique(view::list(spec, &["volumes"]), &format!("{field}.volumes"), causes);
+}
+
+/// Checks a pod behind its metadata.
+pub(super) fn pod(pod: &Value, causes: &mut Vec<Cause>) {
+    let labels = view::at(pod, &["metadata", "labels"]).unwrap_or(&Value::Null);
+    check(pod.get("spec").unwrap_or(&Value::Null), "spec", Some(labels), causes);
+}
+
+/// `labels` are those of a pod; a template has none yet.
+fn check(spec: &Value, field: &str, labels: Option<&Value>, causes: &mut Vec<Cause>) {
+    let volumes = volumes::check(spec, field, labels.is_some(), causes);
+    containers(spec, field, &volumes, causes);
+    resources::of_pod(spec, field, causes);
+    container::ports_of_the_host(spec, field, causes);
+    policies(spec, field, causes);
+    super::labels(spec.get("nodeSelector"), &format!("{field}.nodeSelector"), causes);
+    security::of_pod(spec, field, causes);
+    affinity::check(spec, field, labels, causes);
+    dns(spec, field, causes);
+    gates(spec, field, causes);
+    affinity::spread(spec, field, labels, causes);
+    users_and_name(spec, field, causes);
+    own(spec, field, causes);
+    container::files_of_volumes(spec, field, causes);
+}
+
+/// One by one; all names of both lists are different.
+fn containers(spec: &Value, field: &str, volumes: &Volumes<'_>, causes: &mut Vec<Cause>) {
     if view::list(spec, &["containers"]).is_empty() {
         causes.push(Cause::required(format!("{field}.containers"), ""));
     }
-    let host = view::flag(spec, &["hostNetwork"]);
-    // One by one, and all names of both lists are different.
+    let host_users = spec.get("hostUsers").and_then(Value::as_bool).unwrap_or(true);
+    let never = view::text(spec, &["restartPolicy"]) == "Never";
+    let around = container::Around {
+        volumes,
+        host_users,
+        never,
+        grace: view::int(spec, &["terminationGracePeriodSeconds"]).unwrap_or(30),
+        claims: claims(spec),
+    };
     let mut names = BTreeSet::new();
-    for list in ["containers", "initContainers"] {
-        for (at, one) in view::list(spec, &[list]).iter().enumerate() {
-            let field = format!("{field}.{list}[{at}]");
-            container(one, &field, &volumes, host, causes);
-            container::asked(one, &field, list == "initContainers", causes);
-            let name = view::text(one, &["name"]);
-            if !name.is_empty() && !names.insert(name) {
-                causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
+    for (at, one) in view::list(spec, &["containers"]).iter().enumerate() {
+        let field = format!("{field}.containers[{at}]");
+        container::check(one, &field, &around, causes);
+        let name = view::text(one, &["name"]);
+        if !names.insert(name) {
+            causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
+        }
+        container::asked(one, &field, false, &around, causes);
+        container::restart_policy(one, &field, causes);
+    }
+    container::host_ports(view::list(spec, &["containers"]), &format!("{field}.containers"), causes);
+    for (at, one) in view::list(spec, &["initContainers"]).iter().enumerate() {
+        let list = format!("{field}.initContainers");
+        let field = format!("{list}[{at}]");
+        container::check(one, &field, &around, causes);
+        container::restart_policy(one, &field, causes);
+        let name = view::text(one, &["name"]);
+        if names.contains(name) {
+            causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
+        } else if !name.is_empty() {
+            names.insert(name);
+        }
+        // They run one after another, so that each has the ports for itself.
+        container::host_ports(std::slice::from_ref(one), &list, causes);
+        container::asked(one, &field, true, &around, causes);
+        let sidecar = view::text(one, &["restartPolicy"]) == "Always";
+        for (number, policy) in view::list(one, &["resizePolicy"]).iter().enumerate() {
+            if !sidecar && view::text(policy, &["restartPolicy"]) == "RestartContainer" {
+                let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                causes.push(Cause::invalid(format!("{field}.resizePolicy[{number}].restartPolicy"), &"RestartContainer".into(), why));
             }
         }
     }
-    container::host_ports(spec, field, causes);
-    let policy = view::text(spec, &["restartPolicy"]);
-    if !matches!(policy, "" | "Always" | "OnFailure" | "Never") {
-        let known = ["Always", "OnFailure", "Never"];
-        causes.push(Cause::not_supported(format!("{field}.restartPolicy"), &policy.into(), &known));
+}
+
+/// Names by which containers ask for devices of the pod.
+fn claims(spec: &Value) -> BTreeSet<&str> {
+    view::list(spec, &["resourceClaims"]).iter().map(|claim| view::text(claim, &["name"])).collect()
+}
+
+fn policies(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    for (name, known) in [
+        ("restartPolicy", &["Always", "OnFailure", "Never"][..]),
+        ("dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"][..]),
+    ] {
+        let given = view::text(spec, &[name]);
+        if !given.is_empty() {
+            common::one_of(given, &format!("{field}.{name}"), known, causes);
+        }
     }
-    own(spec, field, causes);
-    for (at, given) in view::list(spec, &["tolerations"]).iter().enumerate() {
-        toleration(given, &format!("{field}.tolerations[{at}]"), causes);
+}
+
+/// Where names are looked up.
+fn dns(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    let field = format!("{field}.dnsConfig");
+    let none = view::text(spec, &["dnsPolicy"]) == "None";
+    let Some(config) = spec.get("dnsConfig").filter(|config| !config.is_null()) else {
+        if none {
+            causes.push(Cause::required(field, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+        return;
+    };
+    let (servers, searches) = (view::list(config, &["nameservers"]), view::list(config, &["searches"]));
+    let place = format!("{field}.nameservers");
+    if none && servers.is_empty() {
+        causes.push(Cause::required(place, "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+        return;
     }
+    let whole = |name: &str| config.get(name).cloned().unwrap_or_default();
+    if servers.len() > 3 {
+        causes.push(Cause::invalid(place.as_str(), &whole("nameservers"), "must not have more than 3 nameservers"));
+    }
+    for (at, server) in servers.iter().enumerate() {
+        common::address(server.as_str().unwrap_or_default(), &format!("{place}[{at}]"), causes);
+    }
+    let place = format!("{field}.searches");
+    let domains: Vec<&str> = searches.iter().filter_map(Value::as_str).collect();
+    if domains.len() > 32 {
+        causes.push(Cause::invalid(place.as_str(), &whole("searches"), "must not have more than 32 search paths"));
+    }
+    if domains.join(" ").len() > 2048 {
+        let why = "must not have more than 2048 characters (including spaces) in the search list";
+        causes.push(Cause::invalid(place.as_str(), &whole("searches"), why));
+    }
+    for (at, domain) in domains.iter().enumerate().filter(|(_, domain)| **domain != ".") {
+        common::underscored(domain.strip_suffix('.').unwrap_or(domain), &format!("{place}[{at}]"), causes);
+    }
+    for (at, option) in view::list(config, &["options"]).iter().enumerate() {
+        common::required(view::text(option, &["name"]), &format!("{field}.options[{at}]"), "must not be empty", causes);
+    }
+}
+
+/// What holds a pod back from being ready, or from being scheduled.
+fn gates(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    for (at, gate) in view::list(spec, &["readinessGates"]).iter().enumerate() {
+        common::qualified(view::text(gate, &["conditionType"]), &format!("{field}.readinessGates[{at}].conditionType"), causes);
+    }
+    let mut names = BTreeSet::new();
+    for (at, gate) in view::list(spec, &["schedulingGates"]).iter().enumerate() {
+        let (name, field) = (view::text(gate, &["name"]), format!("{field}.schedulingGates[{at}]"));
+        common::qualified(name, &field, causes);
+        if !names.insert(name) {
+            causes.push(Cause::duplicate(field, &name.into()));
+        }
+    }
+}
+
+/// Users of its own a pod has only without the namespaces of its node; a name of its own only where it is not told another way.
+fn users_and_name(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+    if spec.get("hostUsers").and_then(Value::as_bool) == Some(false) {
+        for (flag, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+            if view::flag(spec, &[flag]) {
+                causes.push(Cause::forbidden(format!("{field}.{shown}"), "when `hostUsers` is false"));
+            }
+        }
+    }
+    let Some(name) = spec.get("hostnameOverride").and_then(Value::as_str) else { return };
+    let field = format!("{field}.hostnameOverride");
+    for (flag, why) in [("setHostnameAsFQDN", "setHostnameAsFQDN is true"), ("hostNetwork", "hostNetwork is true")] {
+        if view::flag(spec, &[flag]) {
+            causes.push(Cause::forbidden(field.as_str(), &format!("may not be specified when {why}")));
+        }
+    }
+    common::subdomain(name, &field, causes);
 }
 
 /// What a pod says of itself as a whole.
 fn own(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let policy = view::text(spec, &["dnsPolicy"]);
-    let known = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    if !policy.is_empty() && !known.contains(&policy) {
-        causes.push(Cause::not_supported(format!("{field}.dnsPolicy"), &policy.into(), &known));
-    }
-    let config = spec.get("dnsConfig").filter(|config| !config.is_null());
-    if policy == "None" && config.is_none() {
-        causes.push(Cause::required(format!("{field}.dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None"));
-    }
-    for (at, server) in config.map_or(&[][..], |config| view::list(config, &["nameservers"])).iter().enumerate() {
-        common::address(server.as_str().unwrap_or_default(), &format!("{field}.dnsConfig.nameservers[{at}]"), causes);
-    }
     if let Some(seconds) = view::int(spec, &["activeDeadlineSeconds"]).filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds)) {
         let why = "must be between 1 and 2147483647, inclusive";
         causes.push(Cause::invalid(format!("{field}.activeDeadlineSeconds"), &seconds.into(), why));
     }
-    for (name, check) in [
-        ("serviceAccountName", common::subdomain as fn(&str, &str, &mut Vec<Cause>)),
-        ("nodeName", common::subdomain),
-        ("hostname", common::label),
-        ("subdomain", common::label),
-    ] {
-        let given = view::text(spec, &[name]);
-        if !given.is_empty() {
-            check(given, &format!("{field}.{name}"), causes);
+    let names = |names: &[&str], check: fn(&str, &str, &mut Vec<Cause>), causes: &mut Vec<Cause>| {
+        for name in names {
+            let given = view::text(spec, &[name]);
+            if !given.is_empty() {
+                check(given, &format!("{field}.{name}"), causes);
+            }
         }
+    };
+    names(&["serviceAccountName", "nodeName"], common::subdomain, causes);
+    names(&["hostname", "subdomain"], common::label, causes);
+    for (at, given) in view::list(spec, &["tolerations"]).iter().enumerate() {
+        toleration(given, &format!("{field}.tolerations[{at}]"), causes);
     }
     for (at, alias) in view::list(spec, &["hostAliases"]).iter().enumerate() {
         common::address(view::text(alias, &["ip"]), &format!("{field}.hostAliases[{at}].ip"), causes);
@@ -88,199 +209,68 @@ fn own(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
             common::subdomain(name.as_str().unwrap_or_default(), &format!("{field}.hostAliases[{at}].hostnames[{number}]"), causes);
         }
     }
+    names(&["priorityClassName", "runtimeClassName"], common::subdomain, causes);
+    let known = ["PreemptLowerPriority", "Never"];
+    common::one_of_if_any(spec, &["preemptionPolicy"], &format!("{field}.preemptionPolicy"), &known, causes);
+    if let Some(overhead) = spec.get("overhead").filter(|overhead| !overhead.is_null()) {
+        resources::overhead(overhead, &format!("{field}.overhead"), causes);
+    }
+    if let Some(system) = spec.get("os").filter(|system| !system.is_null()) {
+        let name = view::text(system, &["name"]);
+        if common::required(name, &format!("{field}.os.name"), "", causes) {
+            common::one_of(name, &format!("{field}.os"), &["linux", "windows"], causes);
+        }
+    }
 }
 
 fn toleration(toleration: &Value, field: &str, causes: &mut Vec<Cause>) {
     let text = |name: &str| view::text(toleration, &[name]);
     let (operator, effect) = (text("operator"), text("effect"));
-    if text("key").is_empty() && operator != "Exists" {
-        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-        causes.push(Cause::invalid(format!("{field}.operator"), &operator.into(), why));
+    let place = format!("{field}.operator");
+    if text("key").is_empty() {
+        if operator != "Exists" {
+            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            causes.push(Cause::invalid(place.as_str(), &operator.into(), why));
+        }
+    } else {
+        common::qualified(text("key"), &format!("{field}.key"), causes);
     }
     if view::int(toleration, &["tolerationSeconds"]).is_some() && effect != "NoExecute" {
         let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
         causes.push(Cause::invalid(format!("{field}.effect"), &effect.into(), why));
     }
     match operator {
-        "" | "Equal" => {}
+        "" | "Equal" => common::label_value(text("value"), &place, causes),
         "Exists" if text("value").is_empty() => {}
-        "Exists" => {
-            let why = "value must be empty when `operator` is 'Exists'";
-            causes.push(Cause::invalid(format!("{field}.operator"), &text("value").into(), why));
-        }
-        other => causes.push(Cause::not_supported(format!("{field}.operator"), &other.into(), &["Equal", "Exists"])),
+        "Exists" => causes.push(Cause::invalid(place, &text("value").into(), "value must be empty when `operator` is 'Exists'")),
+        // A feature that is off by default.
+        "Lt" | "Gt" => causes.push(Cause::not_supported(place, &operator.into(), &["Equal", "Exists", "Lt", "Gt"])),
+        other => common::one_of(other, &place, &["Equal", "Exists"], causes),
     }
     let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    if !effect.is_empty() && !known.contains(&effect) {
-        causes.push(Cause::not_supported(format!("{field}.effect"), &effect.into(), &known));
+    if !effect.is_empty() {
+        common::one_of(effect, &format!("{field}.effect"), &known, causes);
     }
 }
 
-fn name(item: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let name = view::text(item, &["name"]);
-    if name.is_empty() {
-        causes.push(Cause::required(field, ""));
-    } else if name.len() > 63 || !is_dns_label(name) {
-        causes.push(Cause::invalid(field, &name.into(), LABEL_TEXT));
-    }
-}
-
-fn unique(items: &[Value], field: &str, causes: &mut Vec<Cause>) {
-    let mut seen = BTreeSet::new();
-    for (at, item) in items.iter().enumerate() {
-        let name = view::text(item, &["name"]);
-        if !name.is_empty() && !seen.insert(name) {
-            causes.push(Cause::duplicate(format!("{field}[{at}].name"), &name.into()));
-        }
-    }
-}
-
-/// The types of volumes, in the order in which the server looks for them.
-const VOLUME_TYPES: [&str; 28] = [
-    "emptyDir",
-    "hostPath",
-    "gitRepo",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "secret",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "flocker",
-    "persistentVolumeClaim",
-    "rbd",
-    "cephfs",
-    "quobyte",
-    "downwardAPI",
-    "fc",
-    "configMap",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "storageos",
-    "scaleIO",
-    "cinder",
-    "projected",
-    "csi",
-    "ephemeral",
-];
-
-/// A volume is of one type.
-fn one_type(volume: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let given = VOLUME_TYPES.iter().filter(|kind| volume.get(**kind).is_some_and(|source| !source.is_null()));
-    causes.extend(given.skip(1).map(|kind| Cause::forbidden(format!("{field}.{kind}"), "may not specify more than 1 volume type")));
-}
-
-fn container(one: &Value, field: &str, volumes: &BTreeSet<&str>, host: bool, causes: &mut Vec<Cause>) {
-    name(one, &format!("{field}.name"), causes);
-    let image = view::text(one, &["image"]);
-    if image.is_empty() {
-        causes.push(Cause::required(format!("{field}.image"), ""));
-    }
-    let policy = view::text(one, &["imagePullPolicy"]);
-    if !matches!(policy, "" | "Always" | "IfNotPresent" | "Never") {
-        let known = ["Always", "IfNotPresent", "Never"];
-        causes.push(Cause::not_supported(format!("{field}.imagePullPolicy"), &policy.into(), &known));
-    }
-    for (at, port) in view::list(one, &["ports"]).iter().enumerate() {
-        self::port(port, &format!("{field}.ports[{at}]"), host, causes);
-    }
-    container::port_names(one, field, causes);
-    container::environment(one, field, causes);
-    for (at, mount) in view::list(one, &["volumeMounts"]).iter().enumerate() {
-        let volume = view::text(mount, &["name"]);
-        if volume.is_empty() {
-            causes.push(Cause::required(format!("{field}.volumeMounts[{at}].name"), ""));
-        } else if !volumes.contains(volume) {
-            causes.push(Cause::not_found(format!("{field}.volumeMounts[{at}].name"), &volume.into()));
-        }
-        if view::text(mount, &["mountPath"]).is_empty() {
-            causes.push(Cause::required(format!("{field}.volumeMounts[{at}].mountPath"), ""));
-        }
-    }
-    container::places(one, field, causes);
-    let policy = view::text(one, &["terminationMessagePolicy"]);
-    let known = ["File", "FallbackToLogsOnError"];
-    if !policy.is_empty() && !known.contains(&policy) {
-        causes.push(Cause::not_supported(format!("{field}.terminationMessagePolicy"), &policy.into(), &known));
-    }
-    resources(one, field, causes);
-}
-
-fn port(port: &Value, field: &str, host: bool, causes: &mut Vec<Cause>) {
-    let number = view::count(port, &["containerPort"]);
-    if number == 0 {
-        causes.push(Cause::required(format!("{field}.containerPort"), ""));
-    } else if !(1..=65_535).contains(&number) {
-        causes.push(Cause::invalid(format!("{field}.containerPort"), &number.into(), PORT_TEXT));
-    }
-    let on_host = view::count(port, &["hostPort"]);
-    if on_host != 0 && !(1..=65_535).contains(&on_host) {
-        causes.push(Cause::invalid(format!("{field}.hostPort"), &on_host.into(), PORT_TEXT));
-    } else if host && on_host != 0 && on_host != number {
-        let why = "must match `containerPort` when `hostNetwork` is true";
-        causes.push(Cause::invalid(format!("{field}.hostPort"), &on_host.into(), why));
-    }
-    let protocol = view::text(port, &["protocol"]);
-    if !matches!(protocol, "" | "TCP" | "UDP" | "SCTP") {
-        causes.push(Cause::not_supported(format!("{field}.protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
-    }
-}
-
-/// Limits first, then each request and how it stands to its limit. What the kernel cannot promise twice, huge pages and devices,
-/// needs a limit that is equal.
-fn resources(one: &Value, field: &str, causes: &mut Vec<Cause>) {
-    let side = |side: &str| view::at(one, &["resources", side]).and_then(Value::as_object).into_iter().flatten();
-    let negative = |side: &str, name: &str, value: &Value, causes: &mut Vec<Cause>| {
-        if quantity(value).is_some_and(|amount| amount < Quantity::from_int(0)) {
-            let shown = quantity(value).map_or_else(|| value.to_string(), |amount| amount.to_string());
-            causes.push(Cause::invalid(format!("{field}.resources.{side}[{name}]"), &json!(shown), NOT_NEGATIVE));
-        }
-    };
-    for (name, value) in side("limits") {
-        negative("limits", name, value, causes);
-    }
-    for (name, value) in side("requests") {
-        negative("requests", name, value, causes);
-        let shared = !name.contains('/') && !name.starts_with("hugepages-");
-        let limit = view::at(one, &["resources", "limits", name]).and_then(quantity);
-        let (request, place) = (quantity(value), format!("{field}.resources.requests"));
-        match (request, limit) {
-            (Some(request), Some(limit)) if !shared && request != limit => {
-                let why = format!("must be equal to {name} limit of {limit}");
-                causes.push(Cause::invalid(place, &json!(request.to_string()), &why));
-            }
-            (Some(request), Some(limit)) if request > limit => {
-                let why = format!("must be less than or equal to {name} limit of {limit}");
-                causes.push(Cause::invalid(place, &json!(request.to_string()), &why));
-            }
-            (Some(_), None) if !shared => {
-                causes.push(Cause::required(format!("{field}.resources.limits"), "Limit must be set for non overcommitable resources"));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn quantity(value: &Value) -> Option<Quantity> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        other => other.to_string().parse().ok(),
-    }
-}
-
-/// Checks what is checked on a pod but not in a template: the spelling of images.
-pub(super) fn images(pod: &Value, causes: &mut Vec<Cause>) {
+/// Checks what is checked on a new pod but not in a template, nor on one that changes.
+pub(super) fn create(pod: &Value, causes: &mut Vec<Cause>) {
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    volumes::tokens_need_an_account(spec, causes);
     for list in ["containers", "initContainers"] {
-        for (at, container) in view::list(pod, &["spec", list]).iter().enumerate() {
+        for (at, container) in view::list(spec, &[list]).iter().enumerate() {
             let image = view::text(container, &["image"]);
             if image.trim() != image {
                 let why = "must not have leading or trailing whitespace";
                 causes.push(Cause::invalid(format!("spec.{list}[{at}].image"), &image.into(), why));
             }
         }
+    }
+    if !view::list(spec, &["ephemeralContainers"]).is_empty() {
+        causes.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    if !view::text(spec, &["nodeName"]).is_empty() && !view::list(spec, &["schedulingGates"]).is_empty() {
+        causes.push(Cause::forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"));
     }
 }
 

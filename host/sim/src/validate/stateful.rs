@@ -4,7 +4,7 @@ use crate::json::{Value, json};
 use crate::status::Cause;
 use crate::view;
 
-use super::{LABEL_TEXT, counts, is_dns_label, pod, selector};
+use super::{LABEL_TEXT, counts, is_dns_label, selector};
 
 /// Claims for volumes are no kind of this simulator: what a new set asks for that is not modelled.
 pub(super) fn not_modelled(object: &Value) -> Option<String> {
@@ -39,8 +39,9 @@ pub(super) fn content(object: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("spec.ordinals.start", &start.into(), super::NOT_NEGATIVE));
     }
     selector(object, "statefulset", causes);
-    super::labels(view::at(object, &["spec", "template", "metadata", "labels"]), "spec.template.labels", causes);
-    pod::spec(view::at(object, &["spec", "template", "spec"]), "spec.template.spec", causes);
+    // The server looks at the metadata of the template twice.
+    super::template_metadata(object, causes);
+    super::pod_template(object, causes);
     let restart = view::text(object, &["spec", "template", "spec", "restartPolicy"]);
     if restart != "Always" {
         causes.push(Cause::not_supported("spec.template.spec.restartPolicy", &restart.into(), &["Always"]));

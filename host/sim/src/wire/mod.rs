@@ -121,6 +121,29 @@ fn document(body: &[u8], default_version: &str, default_kind: &str) -> Result<Va
     Ok(document)
 }
 
+/// The document in the body of a request, whatever its form: JSON, YAML, protobuf, or a patch of any type. `version` and `kind` are
+/// what its path leads to.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_document(content_type: &str, body: &[u8], version: &str, kind: &str) -> Result<Value, String> {
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        MEDIA_TYPE => document(body, version, kind).map_err(|why| match why {
+            Unreadable::Envelope(why) | Unreadable::Message { why, .. } => why,
+            Unreadable::Type { version, kind } => format!("nothing is known of {kind} in {version}"),
+        }),
+        "application/yaml" | "application/apply-patch+yaml" => {
+            crate::apply::read(body).map(|(document, _)| document).map_err(|status| status.message().to_owned())
+        }
+        "" | "application/json" => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        patch if patch.starts_with("application/") && patch.ends_with("patch+json") => {
+            serde_json::from_slice(body).map_err(|error| error.to_string())
+        }
+        other => Err(format!("nobody knows the type `{other}`")),
+    }
+}
+
 /// Version and kind of an envelope.
 fn type_of(bytes: &[u8]) -> Result<(String, String), String> {
     let (mut version, mut kind) = (String::new(), String::new());

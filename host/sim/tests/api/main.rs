@@ -27,5 +27,6 @@ mod streams;
 mod strict;
 mod support;
 mod table;
+mod tokens;
 mod watches;
 mod workloads;

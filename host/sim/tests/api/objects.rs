@@ -214,6 +214,16 @@ fn leases_need_a_version_and_can_be_put() {
         api.fails(&Request::put(path, &body)).2.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update")
     );
     api.ok(&Request::put(path, &lease));
+    // One that is meant by its uid is not made anew.
+    api.ok(&Request::delete(path));
+    let uid = lease["metadata"]["uid"].as_str().unwrap();
+    assert_eq!(
+        api.fails(&Request::put(path, &lease)).2,
+        format!(
+            "Operation cannot be fulfilled on leases.coordination.k8s.io \"l\": StorageError: invalid object, Code: 4, Key: \
+             /registry/leases/x/l, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+        )
+    );
     assert_eq!(api.fails(&Request::put(&format!("{MAPS}/new"), &json!({"metadata": {"name": "new"}}))).0, 404);
     let (code, _, message) = api.fails(&Request::put(&format!("{MAPS}/new"), &json!({})));
     assert_eq!((code, message.as_str()), (400, "the name of the object (new based on URL) was undeterminable: name must be provided"));

@@ -31,3 +31,12 @@ fn refusals_are_those_of_a_real_server() {
     assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), rows.len(), differ.join("\n"));
     assert!(rows.iter().filter(|row| row["status"] == 422).count() >= 50);
 }
+
+/// `podspecs.json` has pods and workloads with one thing wrong in each, and others that are right, which are compared with their defaults.
+#[test]
+fn specs_are_refused_and_completed_as_by_a_real_server() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("podspecs.json")).unwrap();
+    let differ = answers::differences("podspecs", &rows);
+    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), rows.len(), differ.join("\n"));
+    assert!(rows.iter().filter(|row| row["status"] == 422).count() >= 430);
+}

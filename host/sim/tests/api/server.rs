@@ -22,7 +22,6 @@ fn what_is_not_modelled_is_named() {
     let mut api = Api::new();
     for (path, what) in [
         ("/api/v1/namespaces/x/limitranges", "limitranges"),
-        ("/api/v1/namespaces/x/serviceaccounts/default/token", "serviceaccounts/token"),
         ("/apis/networking.k8s.io/v1/servicecidrs", "servicecidrs.networking.k8s.io"),
         ("/apis/storage.k8s.io/v1", "group storage.k8s.io"),
         ("/api/v1/namespaces/x/pods/p/attach", "pods/attach"),

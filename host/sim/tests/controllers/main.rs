@@ -13,6 +13,7 @@ mod job;
 mod kubelet;
 mod nodes;
 mod partial;
+mod probes;
 mod property;
 mod rollout;
 mod scheduler;

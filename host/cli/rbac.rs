@@ -1,0 +1,66 @@
+//! `lockgate rbac`: the least roles for a run, from its plan.
+
+use std::rc::Rc;
+
+use super::Done;
+use super::args::{Format, OutputArgs, PlanArgs, RbacArgs};
+use super::setting::Setting;
+use crate::base::{Error, Kind, Reason};
+use crate::cluster::Recorded;
+use crate::primitives::foreign::{self, Touch};
+use crate::report::Screen;
+use crate::report::rbac::{self, Subject};
+use crate::run::End;
+use crate::run::rbac::Roles;
+
+/// Makes the plan and prints the roles. Without a target it is made on the runbook's fixture.
+///
+/// # Errors
+/// What was wrong before anything was contacted; or that the plan does not succeed, so that nobody can tell what the run needs.
+pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
+    let subject = args.subject.as_deref().map(Subject::parse).transpose()?;
+    let mut plan = PlanArgs {
+        runbook: args.runbook.clone(),
+        params: args.params.clone(),
+        target: args.target.clone(),
+        output: OutputArgs { output: Format::Text },
+    };
+    if plan.target.context.is_none() && plan.target.kubeconfig.is_none() && plan.target.sandbox.is_none() {
+        plan.target.sandbox = Some(String::new());
+    }
+    let mut setting = Setting::open(&plan)?;
+    // A plan of a simulated cluster reads nothing from it; one of a server shows what it takes to make the plan.
+    if let Some(server) = setting.cluster.as_server() {
+        setting.cluster = server;
+    }
+    setting.told.iter().for_each(|line| screen.talk(line));
+    let (summary, _) = setting.plan(None)?;
+    let unknown = summary.end == End::Unknown;
+    if !matches!(summary.end, End::Succeeded | End::Unknown) {
+        let why = summary.error.as_ref().map_or_else(|| "there is nothing to do".to_owned(), ToString::to_string);
+        let (kind, reason) = summary.error.as_ref().map_or((Kind::Input, Reason::Precondition), |error| (error.kind, error.reason));
+        return Err(Error::new(kind, reason, "the plan does not succeed, so nobody can tell what the run needs")
+            .cause(why)
+            .hint("make it succeed first: `lockgate plan` shows it"));
+    }
+    let mut planned = setting.cluster.planned().ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
+    if planned.writes() {
+        // A run looks for others at work before its first write.
+        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of(&planned.requests)))?;
+        planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
+    }
+    let roles = Roles::of(&planned, args.run_only);
+    let name = format!("lockgate-{}", setting.runbook.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-"));
+    let covers = if args.run_only { "`run --no-plan`" } else { "`plan` and `run`" };
+    let about = format!(
+        "What {covers} of `{}` need on `{}`, from the requests of a plan.\nA role knows no values: images and replicas are kept by the \
+         runbook's `permissions`.",
+        setting.runbook.name,
+        setting.cluster.label().name
+    );
+    screen.data(&rbac::yaml(&roles, &name, subject.as_ref(), &about));
+    if unknown {
+        screen.talk("the plan ends where nobody knows how it goes on: the run may need more");
+    }
+    Ok(summary.exit_code)
+}

@@ -1,0 +1,73 @@
+//! `lockgate runs`, `status` and `report`: what the journals say. No cluster is asked, and nothing is written.
+
+use super::Done;
+use super::args::{Format, ReportArgs, ReportFormat, RunsArgs, SkewFormat, StateArgs, StatusArgs};
+use crate::base::{Error, Result};
+use crate::cluster::machines::quoted;
+use crate::report::{Screen, html, json, runs as told};
+use crate::run::journal::view::{Line, Listed};
+use crate::run::journal::{self, RunFolder, Runs, Story};
+
+/// Lists the runs, the newest first. One that cannot be read is listed as such.
+///
+/// # Errors
+/// When the folder of runs cannot be read.
+pub(super) fn runs(args: &RunsArgs, screen: &Screen) -> Done {
+    let runs = Runs::find(args.state.runs.as_deref())?;
+    let mut listed = Vec::new();
+    for run in runs.all()? {
+        listed.push(match runs.open(&run).and_then(|folder| story(&folder)) {
+            Ok(story) => Listed::Run(Box::new(Line::of(&story))),
+            Err(error) => Listed::Broken { run, error },
+        });
+    }
+    match args.output {
+        SkewFormat::Json => screen.data(&json::runs(&listed)?),
+        SkewFormat::Text if listed.is_empty() => screen.talk(&format!("there are no runs in `{}`", runs.path().display())),
+        SkewFormat::Text => screen.data(&told::list(&listed, screen.paint)),
+        SkewFormat::Markdown => screen.data(&told::list_markdown(&listed)),
+    }
+    Ok(0)
+}
+
+/// Says where a run stands and how to go on.
+///
+/// # Errors
+/// When there is no such run, or it cannot be read.
+pub(super) fn status(args: &StatusArgs, screen: &Screen) -> Done {
+    let runs = Runs::find(args.state.runs.as_deref())?;
+    let story = story(&runs.open(args.run.as_deref().unwrap_or("last"))?)?;
+    let options = options(&args.state);
+    match args.output.output {
+        Format::Text => screen.data(&told::status(&story, &options, screen.paint)),
+        Format::Json => screen.data(&json::status(&story, &options)?),
+    }
+    Ok(0)
+}
+
+/// Prints all that is known of a run.
+///
+/// # Errors
+/// As [`status`].
+pub(super) fn report(args: &ReportArgs, screen: &Screen) -> Done {
+    let runs = Runs::find(args.state.runs.as_deref())?;
+    let story = story(&runs.open(&args.run)?)?;
+    match args.output {
+        ReportFormat::Text => screen.data(&told::report(&story, screen.paint)),
+        ReportFormat::Json => screen.data(&json::report(&story)?),
+        ReportFormat::Markdown => screen.data(&told::markdown(&story)),
+        ReportFormat::Html => screen.data(&html::page(&story)),
+    }
+    Ok(0)
+}
+
+/// What the journal in this folder says.
+fn story(folder: &RunFolder) -> Result<Story> {
+    let read = journal::read(&mut folder.disk(), folder.id(), false)?;
+    Story::of(&read, folder).ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))
+}
+
+/// The options that a command needs to find the same runs again.
+fn options(state: &StateArgs) -> String {
+    state.runs.as_ref().map_or_else(String::new, |folder| format!(" --runs {}", quoted(&folder.display().to_string())))
+}

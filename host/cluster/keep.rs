@@ -1,0 +1,417 @@
+//! The record of writes as the way to the cluster sees it: an intent before each, an outcome after it. Who keeps it (the journal of a
+//! run) can say of the writes of an interrupted call what became of them, so that making the call anew has no second effect.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::client::{Cluster, Target};
+use super::op::OP_ANNOTATION;
+use super::request::Call;
+use crate::base::diff::{changes, reaches};
+use crate::base::json::{Value as Json, json};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+
+/// Which write of a call it is: calls are made anew in the same way, so that verb, object and part find it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// `create`, `patch`, `update`, `delete`, `evict`, `exec`, `helm`, `machine`.
+    pub verb: String,
+    /// The object's full name, `deployment/shop/web`; `release/NAMESPACE/NAME`; `node/NAME` for a machine.
+    pub target: String,
+    /// The part of it that is written: `scale`, or for a machine what is run there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+}
+
+/// How one read tells whether a write was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// By its stamp in the object's annotations.
+    Stamp(String),
+    /// By the fields that it set: for subresources, which have no place for a stamp.
+    Fields(Json),
+    /// By the end of the object: it is gone, another one of that name is there, or it is on its way out.
+    Ended {
+        /// Which object it was; `None` when the caller does not know.
+        uid: Option<String>,
+    },
+    /// By whoever did it: a release's history, a unit on a machine; a command in a pod has none.
+    Elsewhere,
+}
+
+/// An object as it was before a write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prior {
+    /// It was not there.
+    Absent,
+    /// It was this.
+    Was(Arc<Json>),
+}
+
+/// One write, before it is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its operation: `RUN/NUMBER/EPOCH`.
+    pub op: String,
+    /// Which it is.
+    #[serde(flatten)]
+    pub key: Key,
+    /// How one read settles it.
+    pub sign: Sign,
+    /// SHA-256 of what is sent, without stamp and version; what else its maker needs to know of it again, where that is not an API
+    /// request.
+    pub body: Json,
+    /// The object as this call read it last; none when it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior: Option<Prior>,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was made.
+    Made {
+        /// The object after it; none where it is gone, or is no object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Arc<Json>>,
+    },
+    /// It was not: the server refused it, or it was looked at and is not there.
+    NotMade {
+        /// Why.
+        why: String,
+    },
+    /// Nobody knows.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A write that the record has of the call that is made anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// The write.
+    pub intent: Intent,
+    /// What became of it, as far as the record says.
+    pub outcome: Option<Outcome>,
+}
+
+/// What to do about an object that is not as the record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// Go on from what it is now.
+    Accept,
+    /// Write again what the record says was written.
+    Again,
+}
+
+/// Who keeps the record.
+pub trait Keeper {
+    /// The write of the interrupted call that has this key and was not met yet since; `None` when there is none, and in every call
+    /// that was not interrupted.
+    fn open(&self, key: &Key) -> Option<Open>;
+
+    /// The first write of the interrupted call to this object (or part of it) that was not met yet since: reads of it are answered with
+    /// what the call read then, when the write was made.
+    fn open_on(&self, target: &str, part: Option<&str>) -> Option<Open>;
+
+    /// A write that `open` gave was looked at, and was made: it is not sent again.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    fn met(&self, op: &str, outcome: &Outcome) -> Result<()>;
+
+    /// The object is not as the record says: what to do.
+    ///
+    /// # Errors
+    /// To stop, with the differences.
+    fn drift(&self, object: &str, differences: Vec<String>) -> Result<Drift>;
+
+    /// The epoch of writes that are new.
+    fn epoch(&self) -> u64;
+
+    /// A write is about to be sent. When this comes back, it is on the disk. A write that `open` gave is met by this.
+    ///
+    /// # Errors
+    /// When it cannot be kept, or the object is not as the record says: then nothing is sent.
+    fn intend(&self, intent: &Intent) -> Result<()>;
+
+    /// What became of it. When this comes back, it is on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn outcome(&self, op: &str, outcome: &Outcome) -> Result<()>;
+}
+
+/// One write as it is being made.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) stamp: String,
+    key: Key,
+    /// What the record has of it.
+    open: Option<Open>,
+}
+
+impl Key {
+    /// A write of this object.
+    pub(super) fn of(verb: &str, target: &Target, part: Option<&str>) -> Key {
+        Key { verb: verb.to_owned(), target: target.full_name(), part: part.map(str::to_owned) }
+    }
+}
+
+impl Cluster {
+    /// From now on this keeps the record of writes.
+    pub fn keep(&self, keeper: Rc<dyn Keeper>) {
+        *self.shared.keeper.borrow_mut() = Some(keeper);
+    }
+
+    fn keeper(&self) -> Option<Rc<dyn Keeper>> {
+        self.shared.keeper.borrow().clone()
+    }
+
+    /// A call of a verb begins: what was read before does not count as what it saw.
+    pub fn begin_call(&self) {
+        self.shared.seen.borrow_mut().clear();
+    }
+
+    /// Numbers after this one are new: a run that goes on does not use one twice.
+    pub fn continue_after(&self, number: u64) {
+        self.shared.writes.set(self.shared.writes.get().max(number));
+    }
+
+    /// The next write that has this key: with a stamp of its own, or the one that the record has of it.
+    pub(super) fn begin_write(&self, key: Key) -> Operation {
+        let open = self.keeper().and_then(|keeper| keeper.open(&key));
+        let stamp = open.as_ref().map_or_else(|| self.next_op(), |open| open.intent.op.clone());
+        Operation { stamp, key, open }
+    }
+
+    /// Notes what this call read.
+    pub(super) fn saw(&self, target: &Target, part: Option<&str>, object: Option<&Arc<Json>>) {
+        if self.shared.keeper.borrow().is_some() {
+            self.shared.seen.borrow_mut().insert((target.full_name(), part.map(str::to_owned)), object.cloned());
+        }
+    }
+
+    /// What the interrupted call read of this object before its write, when the record has one that was made and that this call has not
+    /// come to yet.
+    ///
+    /// # Errors
+    /// Of the read that tells whether it was made.
+    pub(super) async fn read_before(&self, target: &Target, part: Option<&str>) -> Result<Option<Prior>> {
+        let Some(keeper) = self.keeper() else { return Ok(None) };
+        let Some(open) = keeper.open_on(&target.full_name(), part) else { return Ok(None) };
+        let Some(prior) = open.intent.prior.clone() else { return Ok(None) };
+        Ok(self.was_made(target, part, &open).await?.is_some().then_some(prior))
+    }
+
+    /// Whether a write of the record was made, and still is: the object as it is now, when it was.
+    async fn was_made(&self, target: &Target, part: Option<&str>, open: &Open) -> Result<Option<Arc<Json>>> {
+        let after = match &open.outcome {
+            Some(Outcome::NotMade { .. }) => return Ok(None),
+            Some(Outcome::Unknown { .. }) | None => return self.looked(target, part, &open.intent.sign).await,
+            Some(Outcome::Made { after }) => after,
+        };
+        let now = self.find_live(target, part).await?;
+        let (Some(after), Some(now)) = (after, &now) else {
+            return Ok(Some(now.unwrap_or_else(|| Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })))));
+        };
+        let differences = no_longer(open.intent.prior.as_ref(), after, now);
+        if differences.is_empty() {
+            return Ok(Some(now.clone()));
+        }
+        let keeper = self.keeper().ok_or_else(|| Error::internal("a record without a keeper"))?;
+        Ok(match keeper.drift(&target.full_name(), differences)? {
+            Drift::Accept => Some(now.clone()),
+            Drift::Again => None,
+        })
+    }
+
+    /// What became of a write of a record that nobody goes on with: the object after it, when it was made and is an object of the API that
+    /// one read tells about.
+    ///
+    /// # Errors
+    /// Of that read.
+    pub async fn settle(&self, open: &Open) -> Result<Option<Arc<Json>>> {
+        if matches!(open.intent.sign, Sign::Elsewhere) {
+            return Ok(None);
+        }
+        match &open.outcome {
+            Some(Outcome::Made { after }) => return Ok(after.clone()),
+            Some(Outcome::NotMade { .. }) => return Ok(None),
+            Some(Outcome::Unknown { .. }) | None => {}
+        }
+        let target = self.target(&ObjectRef::parse(&open.intent.key.target)?, None).await?;
+        let part = open.intent.key.part.as_deref().filter(|_| matches!(open.intent.sign, Sign::Fields(_)));
+        self.looked(&target, part, &open.intent.sign).await
+    }
+
+    /// Before a write is sent: it is on the disk when this comes back. `Some` is the answer to one that was made before.
+    ///
+    /// # Errors
+    /// When it cannot be kept, when the cluster is not as the record says, or when the call asks for something else than before.
+    pub(super) async fn intend(&self, call: &Call, target: &Target, sign: &Sign, operation: &Operation) -> Result<Option<Arc<Json>>> {
+        let Some(keeper) = self.keeper() else { return Ok(None) };
+        self.gate().access().allows(&call.act)?;
+        self.cancel().check()?;
+        let body = Json::from(call.body.as_ref().map_or_else(String::new, digest));
+        if let Some(open) = &operation.open
+            && let Some(now) = self.was_made(target, call.act.subresource.as_deref(), open).await?
+        {
+            if open.intent.body != body {
+                return Err(other(call));
+            }
+            keeper.met(&operation.stamp, &made(&now))?;
+            return Ok(Some(now));
+        }
+        let place = (operation.key.target.clone(), call.act.subresource.clone());
+        let prior = match self.shared.seen.borrow().get(&place) {
+            Some(Some(object)) => Some(Prior::Was(object.clone())),
+            Some(None) => Some(Prior::Absent),
+            None if call.act.verb == super::request::Verb::Create => Some(Prior::Absent),
+            None => None,
+        };
+        if let (Some(Open { intent: Intent { prior: Some(then), .. }, .. }), Some(now)) = (&operation.open, &prior) {
+            let differences = differences(then, now);
+            if !differences.is_empty() {
+                keeper.drift(&target.full_name(), differences)?;
+            }
+        }
+        keeper.intend(&Intent { op: operation.stamp.clone(), key: operation.key.clone(), sign: sign.clone(), body, prior })?;
+        Ok(None)
+    }
+
+    /// After a write was sent.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(super) fn became(&self, operation: &Operation, result: &Result<Arc<Json>>) -> Result<()> {
+        let Some(keeper) = self.keeper() else { return Ok(()) };
+        let outcome = match result {
+            Ok(now) => made(now),
+            Err(error) => match error.details.get("outcome").and_then(Json::as_str) {
+                Some("unknown") => Outcome::Unknown { why: error.to_string() },
+                _ => Outcome::NotMade { why: error.to_string() },
+            },
+        };
+        keeper.outcome(&operation.stamp, &outcome)
+    }
+}
+
+/// What there is outside of the API that a call may find again after an interruption.
+impl Cluster {
+    /// A write that is no request of its own (a release, a command): its operation, and what the record has of it from before.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn begin_elsewhere(&self, verb: &str, target: &str, part: Option<&str>) -> Elsewhere {
+        let key = Key { verb: verb.to_owned(), target: target.to_owned(), part: part.map(str::to_owned) };
+        Elsewhere { cluster: self.clone(), operation: self.begin_write(key) }
+    }
+}
+
+/// A write outside of the API: an intent before it, an outcome after it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    cluster: Cluster,
+    operation: Operation,
+}
+
+impl Elsewhere {
+    /// Its operation: `RUN/NUMBER/EPOCH`.
+    #[must_use]
+    pub fn op(&self) -> &str {
+        &self.operation.stamp
+    }
+
+    /// What was noted of it before an interruption: the `about` of [`Elsewhere::intend`], and what became of it as far as the record says.
+    #[must_use]
+    pub fn before(&self) -> Option<(&Json, Option<&Outcome>)> {
+        self.operation.open.as_ref().map(|open| (&open.intent.body, open.outcome.as_ref()))
+    }
+
+    /// It is about to be done; `about` is what finds it again.
+    ///
+    /// # Errors
+    /// When it cannot be kept: it is not to be done then.
+    pub fn intend(&self, about: Json) -> Result<()> {
+        let Some(keeper) = self.cluster.keeper() else { return Ok(()) };
+        let Operation { stamp, key, .. } = &self.operation;
+        let sign = Sign::Elsewhere;
+        keeper.intend(&Intent { op: stamp.clone(), key: key.clone(), sign, body: about, prior: None })
+    }
+
+    /// What became of it.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn became<T>(&self, result: &Result<T>) -> Result<()> {
+        let result = result.as_ref().map(|_| Arc::new(Json::Null)).map_err(Clone::clone);
+        self.cluster.became(&self.operation, &result)
+    }
+}
+
+fn made(now: &Arc<Json>) -> Outcome {
+    Outcome::Made { after: now.pointer("/metadata/name").is_some().then(|| now.clone()) }
+}
+
+/// SHA-256 of a body without what says which try it is.
+fn digest(body: &Json) -> String {
+    let mut body = body.clone();
+    if let Some(metadata) = body.get_mut("metadata").and_then(Json::as_object_mut) {
+        metadata.remove("resourceVersion");
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
+            annotations.remove(OP_ANNOTATION);
+        }
+    }
+    if let Some(preconditions) = body.get_mut("preconditions").and_then(Json::as_object_mut) {
+        preconditions.remove("resourceVersion");
+    }
+    if let Some(operations) = body.as_array_mut() {
+        let own = ["/metadata/resourceVersion", "/metadata/annotations/lockgate.dev~1op", "/metadata/annotations"];
+        operations.retain(|operation| !operation["path"].as_str().is_some_and(|path| own.contains(&path)));
+    }
+    hex(&Sha256::digest(body.to_string()))
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The error of a call that is made anew and asks for something else.
+fn other(call: &Call) -> Error {
+    let message = format!("{}: the call was interrupted after it, and asks for something else now", call.doing());
+    Error::new(Kind::Runbook, Reason::Precondition, message)
+        .hint("what a step asks for must depend only on parameters, `state` and what it reads")
+}
+
+/// What differs between an object as an interrupted call saw it and as it is.
+fn differences(then: &Prior, now: &Prior) -> Vec<String> {
+    match (then, now) {
+        (Prior::Absent, Prior::Absent) => Vec::new(),
+        (Prior::Was(then), Prior::Was(now)) => changes(then, now).iter().map(ToString::to_string).collect(),
+        (Prior::Absent, Prior::Was(_)) => vec!["it is there, and was not".to_owned()],
+        (Prior::Was(_), Prior::Absent) => vec!["it is gone".to_owned()],
+    }
+}
+
+/// Which of the fields that a write set are no longer as it left them.
+#[must_use]
+pub fn no_longer(prior: Option<&Prior>, after: &Json, now: &Json) -> Vec<String> {
+    let set = match prior {
+        Some(Prior::Was(prior)) => changes(prior, after),
+        // A whole object was written.
+        Some(Prior::Absent) => return changes(after, now).iter().filter(|change| change.after.is_none() || change.before.is_some()).map(ToString::to_string).collect(),
+        None => return Vec::new(),
+    };
+    let touches = |path: &str| set.iter().any(|change| reaches(path, &change.path) || reaches(&change.path, path));
+    changes(after, now).iter().filter(|change| touches(&change.path)).map(ToString::to_string).collect()
+}

@@ -1,0 +1,140 @@
+//! The way of a cluster's own requests past its permissions: a missing grant is asked for once, before anything is sent. The guard
+//! judges again what is then sent, and asks nobody.
+
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+use super::{GrantedBy, Permissions, Permit, Planned, Spent, Wanted};
+use crate::base::Result;
+use crate::base::json::Value as Json;
+use crate::cluster::client::Cluster;
+use crate::cluster::request::{Act, Call, Verb};
+
+/// Who can be asked for what no permission grants.
+pub trait Grantor {
+    /// Whether it may be done all the same.
+    ///
+    /// # Errors
+    /// When asking failed or was interrupted.
+    fn grants<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<bool>>;
+}
+
+impl Cluster {
+    /// From now on only this may be written, by everything that goes through this cluster.
+    pub fn restrict(&self, permissions: Permissions, by: GrantedBy) {
+        self.permit().restrict(permissions, by);
+    }
+
+    /// Whom to ask for what is not granted; nobody when `None`.
+    pub fn set_grantor(&self, grantor: Option<Rc<dyn Grantor>>) {
+        *self.shared.grantor.borrow_mut() = grantor;
+    }
+
+    /// Keeps what a plan on its planning twin asked for: accepting it grants that.
+    pub fn remember_plan(&self, twin: &Cluster) {
+        self.permit().keep_planned(Planned { requests: twin.requests(), ..twin.permit().asked() });
+    }
+
+    /// What the newest plan on this cluster asked for.
+    #[must_use]
+    pub fn planned(&self) -> Option<Planned> {
+        self.permit().planned()
+    }
+
+    /// The same of a plan that was made before: a run that goes on keeps what was granted.
+    pub fn set_planned(&self, planned: Planned) {
+        self.permit().keep_planned(planned);
+    }
+
+    /// How much of the limits is used up.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.permit().spent()
+    }
+
+    /// Sets how much of the limits is used up: a run that goes on begins with what it had.
+    pub fn set_spent(&self, spent: Spent) {
+        self.permit().set_spent(spent);
+    }
+
+    /// Whether helm may install this chart, as the runbook calls it.
+    ///
+    /// # Errors
+    /// `refused`, with the line that would grant it.
+    pub fn permits_chart(&self, chart: &str) -> Result<()> {
+        self.permit().chart(chart)
+    }
+
+    /// Whether this may be run on the machine of this node.
+    ///
+    /// # Errors
+    /// `refused`, with the line that would grant it.
+    pub fn permits_command(&self, node: &str, words: &[String]) -> Result<()> {
+        self.permit().command(node, words)
+    }
+
+    /// A pod that lockgate makes for itself, to reach a machine; with `false` it is gone again.
+    pub(in crate::cluster) fn own_pod(&self, namespace: &str, name: &str, is: bool) {
+        self.permit().own(namespace, name, is);
+    }
+
+    pub(in crate::cluster) fn permit(&self) -> &Permit {
+        self.gate().permit()
+    }
+
+    /// Notes whose the pods are that were read.
+    pub(in crate::cluster) fn learn<'a>(&self, group: &str, plural: &str, objects: impl IntoIterator<Item = &'a Json>) {
+        if group.is_empty() && plural == "pods" && self.permit().wants_owners() {
+            self.permit().learn(objects);
+        }
+    }
+
+    /// Comes back when this request may be sent: it is granted, and there is room for it in this minute.
+    ///
+    /// # Errors
+    /// `refused`, with the line that would grant it; those of asking.
+    pub(in crate::cluster) async fn permitted(&self, call: &Call) -> Result<()> {
+        let permit = self.permit();
+        if Permit::is_free(&call.act) || !permit.is_watching() {
+            return Ok(());
+        }
+        self.gate().allows(&call.act)?;
+        if permit.wants_owners() && permit.is_unknown(&call.act) {
+            self.look_whose(&call.act).await;
+        }
+        let request = call.to_http()?;
+        let uri = request.uri();
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let wanted = Wanted::of(request.method(), path, query, call.content_type, request.body());
+        if let Err((error, line)) = permit.look(&wanted) {
+            let grantor = self.shared.grantor.borrow().clone();
+            let (Some(grantor), Some(line)) = (grantor, line) else { return Err(error) };
+            let causes: String = error.causes.iter().map(|cause| format!("\n  {cause}")).collect();
+            let yes = grantor.grants(&format!("{}{causes}\nAllow `{}` for this run?", error.message, line.line())).await?;
+            permit.answered(line, yes);
+            if !yes {
+                return Err(error);
+            }
+            // A yes to the line lifts no limit.
+            permit.look(&wanted).map_err(|(error, _)| error)?;
+        }
+        while let Some(next) = permit.next_write(self.clock().now()) {
+            self.rest(next).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out whose a pod is. Where it cannot be read, its name alone counts.
+    async fn look_whose(&self, act: &Act) {
+        let (Some(namespace), Some(name)) = (&act.namespace, &act.name) else { return };
+        if act.verb == Verb::Create && act.subresource.is_none() {
+            return;
+        }
+        let Ok(resource) = self.resolve("pod", None).await else { return };
+        let pod = self.object(resource, Some(namespace.clone()), name.clone());
+        if let Ok(pod) = self.as_it_is(&pod, None).await {
+            self.permit().learn([&*pod]);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A call that a release was being changed by when its run was interrupted, and that is made anew: what became of its helm.
+//!
+//! No helm goes on after its run: it reaches the cluster only by the endpoint of the process that led it, and that is gone. So a revision
+//! that is pending has nobody who will end it.
+
+use std::ffi::OsString;
+
+use super::binary::Helm;
+use super::change::{Made, Work};
+use super::release::{Stored, write};
+use super::{contents, errors, rendered};
+use crate::base::json::Value as Json;
+use crate::base::{Error, Kind, Reason, Result};
+
+/// What the interrupted call made of the release, when it came to its end. Where it did not, what it left is put in order, and it is to be
+/// done anew; in both cases the revisions before are those of then.
+///
+/// # Errors
+/// What helm ended with, when it failed; `precondition` when somebody else has changed the release since; of the API.
+pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
+    let Some(was) = work.begun.before().map(|(about, _)| about["revision"].as_i64().unwrap_or(0)) else { return Ok(None) };
+    let (before, since): (Vec<Stored>, Vec<Stored>) = work.before.iter().cloned().partition(|stored| stored.revision() <= was);
+    let Some(newest) = since.last() else { return Ok(None) };
+    let release = newest.release()?;
+    let place = work.place.full_name();
+    work.before = before;
+    if release.is_pending() {
+        let (revision, status) = (release.revision(), release.status());
+        work.cx.talk.note(&format!("{}: its helm went with the run that was interrupted; revision {revision} is `{status}`", work.doing()));
+        put_in_order(work, newest).await?;
+        return Ok(None);
+    }
+    // Helm itself says what it rolled back to, and a release that failed why.
+    let is_ours = work.word == "rollback" || release.description() == work.description();
+    work.intend()?;
+    let made = match release.status() {
+        "failed" => Err(errors::of(&work.doing(), release.description()).about(place)),
+        _ if is_ours => {
+            let items = contents::look(work.cx, work.place, &work.doing(), &[release.manifest()]).await?;
+            work.looked(items).await
+        }
+        _ => {
+            let message =
+                format!("{}: revision {} was made by somebody else since this run was interrupted", work.doing(), newest.revision());
+            Err(Error::new(Kind::Cluster, Reason::Precondition, message)
+                .about(place)
+                .cause(format!("it says: {}", release.description()))
+                .hint("look at `helm.history`, then say what the release is to be"))
+        }
+    };
+    work.begun.became(&made)?;
+    made.map(Some)
+}
+
+/// Makes a release that is pending one that can be changed. Its objects are left to what comes next.
+async fn put_in_order(work: &Work<'_>, pending: &Stored) -> Result<()> {
+    let mut release = pending.release()?;
+    if work.before.is_empty() && rendered::is_ours(&release) {
+        return rendered::forget(work.cx, pending).await;
+    }
+    if work.before.is_empty() {
+        // Helm installs no name that is taken, even by an installation that never ended.
+        let mut helm = Helm::new(work.cx, work.driver()).await?;
+        let words = ["uninstall", &work.place.name, "--namespace", &work.place.namespace, "--wait"].map(OsString::from);
+        let limit = work.timeout;
+        let ended = helm.change(&words, limit).await?;
+        return if ended.is_well() { Ok(()) } else { Err(super::binary::failed(&work.doing(), &ended, limit)) };
+    }
+    if let Some(info) = release.0.get_mut("info").and_then(Json::as_object_mut) {
+        let was = info.get("status").and_then(Json::as_str).unwrap_or_default().to_owned();
+        info.insert("status".to_owned(), "failed".into());
+        info.insert("description".to_owned(), format!("its run was interrupted ({}): it was `{was}`", work.description()).into());
+    }
+    write(work.cx, pending, &release).await
+}

@@ -1,0 +1,184 @@
+//! No text from a cluster, from helm, from a node or from a script reaches a terminal, a report or a log with a character that does
+//! something instead of being seen.
+
+use std::io::Write as _;
+
+use proptest::prelude::*;
+
+use super::escape::{self, is_unsafe};
+use super::paint::Paint;
+use super::transcript::Transcript;
+use super::{catalogue, excerpt, json, permissions, table};
+use crate::base::diff::Change;
+use crate::base::json::json as value;
+use crate::base::{Error, Kind, Place, Reason, Span, Timestamp};
+use crate::cluster::permit::{Grant, KindName, Permissions};
+use crate::primitives::Inverse;
+use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, TargetInfo, Verdict, What};
+use crate::run::runbook::{Header, Phase, Runbook};
+
+/// Texts in which every second character is one of those that must not get through.
+fn hostile() -> impl Strategy<Value = String> {
+    let bad = prop_oneof![
+        Just('\u{1b}'),
+        Just('\r'),
+        Just('\u{7}'),
+        Just('\u{8}'),
+        Just('\u{7f}'),
+        Just('\u{9b}'),
+        Just('\u{202e}'),
+        Just('\u{2066}'),
+        Just('\u{200b}'),
+        Just('\u{feff}'),
+        Just('\u{2028}'),
+        Just('\u{e0041}'),
+        proptest::char::range('\u{0}', '\u{9f}'),
+        any::<char>(),
+    ];
+    let good = prop_oneof![Just('['), Just(']'), Just('m'), Just('3'), Just('1'), Just(' '), Just('\n'), proptest::char::range('a', 'z')];
+    proptest::collection::vec(prop_oneof![bad, good], 1..24).prop_map(|all| all.into_iter().collect())
+}
+
+fn error(text: &str) -> Error {
+    let place = Place {
+        file: text.to_owned(),
+        line: 3,
+        column: Some(2),
+        length: Some(4),
+        source: Some(text.to_owned()),
+        function: Some(text.to_owned()),
+    };
+    let mut error = Error::new(Kind::Runbook, Reason::Usage, text).cause(text).hint(text).about(text).details(value!({ "a": text }));
+    error.places = vec![place.clone(), place];
+    error
+}
+
+/// Every kind of event with this text wherever a text from somewhere may stand.
+fn events(text: &str) -> Vec<Event> {
+    let t = || text.to_owned();
+    let item = || Item { id: t(), title: t(), number: 1, of: 1, part: None };
+    let question = || Confirmation { at: t(), question: t(), occurrence: 1 };
+    let known = Known::Modelled;
+    let change = Change { path: t(), before: Some(value!(text)), after: Some(value!({ "a": text })) };
+    vec![
+        Event::Started {
+            resumes: false,
+            what: What::Plan,
+            run: t(),
+            runbook: t(),
+            title: t(),
+            target: TargetInfo { name: t(), simulated: true },
+            namespace: t(),
+            params: [(t(), value!(text))].into(),
+            checks: vec![t()],
+            steps: 1,
+        },
+        Event::CheckStarted { check: item() },
+        Event::CheckFinished { check: item(), verdict: Verdict::Ok { detail: Some(t()) }, known, took: Span::ZERO },
+        Event::CheckFinished { check: item(), verdict: Verdict::Skipped { why: t() }, known, took: Span::ZERO },
+        Event::CheckFinished { check: item(), verdict: Verdict::Failed { error: error(text) }, known, took: Span::ZERO },
+        Event::StepStarted { step: item() },
+        Event::Wrote { verb: t(), target: t(), changes: vec![change], inverse: Inverse::Irreversible(t()), known },
+        Event::Unchanged { verb: t(), target: t(), known },
+        Event::Waiting { what: t(), state: t(), since: Timestamp::UNIX_EPOCH },
+        Event::Delayed { what: t(), state: t(), waited: Span::from_secs(9) },
+        Event::Warned { text: t() },
+        Event::Waited { what: t(), state: t(), took: Span::from_secs(1), known },
+        Event::Note { text: t() },
+        Event::Asked { confirmation: question(), answer: Some(t()), by: AnsweredBy::Operator, known },
+        Event::Recovering { step: t(), phase: Phase::Run, error: error(text) },
+        Event::Again { step: t() },
+        Event::StepFinished { step: item(), end: StepEnd::Failed { error: error(text) }, took: Span::ZERO },
+        Event::StepFinished { step: item(), end: StepEnd::Skipped { why: t() }, took: Span::ZERO },
+        Event::StepFinished { step: item(), end: StepEnd::Unknown { why: t() }, took: Span::ZERO },
+        Event::Finished {
+            what: What::Plan,
+            summary: Summary {
+                end: End::Failed,
+                exit_code: 1,
+                writes: 1,
+                objects: vec![t()],
+                unsure: vec![t()],
+                invertible: 0,
+                took: Span::ZERO,
+                unknowns: vec![t()],
+                assumptions: vec![t()],
+                confirmations: vec![question()],
+                requests: vec![t()],
+                error: Some(error(text)),
+            },
+        },
+    ]
+}
+
+fn runbook(text: &str) -> Runbook {
+    let t = || text.to_owned();
+    let header = Header {
+        title: t(),
+        summary: t(),
+        source: Some(t()),
+        namespace: Some(t()),
+        versions: Some(t()),
+        duration: Some(t()),
+        labels: [(t(), t())].into(),
+        ..Header::default()
+    };
+    let kind = KindName::One { group: t(), plural: t(), subresource: Some(t()) };
+    let grant = Grant { kinds: vec![kind], namespaces: vec![t()], names: vec![t()], images: vec![t()], ..Grant::default() };
+    Runbook {
+        name: t(),
+        header,
+        params: vec![],
+        checks: vec![],
+        steps: vec![],
+        groups: vec![],
+        coverage: vec![],
+        permissions: Some(Permissions { grants: vec![grant], charts: vec![t()], ..Permissions::default() }),
+    }
+}
+
+/// Everything that is made of a text, by the name of where it goes.
+fn sinks(text: &str) -> Vec<(&'static str, String)> {
+    let numbered = |(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, event };
+    let records: Vec<Record> = events(text).into_iter().enumerate().map(numbered).collect();
+    let book = runbook(text);
+    let mut log = escape::Safe(Vec::new());
+    log.write_all(text.as_bytes()).unwrap();
+    let mut sinks = vec![
+        ("transcript", Transcript::text(&records)),
+        ("error", excerpt::error(&error(text), Paint::plain())),
+        ("error as JSON", json::error(&error(text)).unwrap()),
+        ("show", catalogue::show(&book, text, Paint::plain())),
+        ("show as JSON", json::show(&book, text).unwrap()),
+        ("list", catalogue::list(std::slice::from_ref(&book), Paint::plain())),
+        ("table", table::columns(&["A"], &[vec![text.to_owned()]], Paint::plain())),
+        ("roles", super::rbac::yaml(&crate::run::rbac::Roles::default(), "x", None, text)),
+        ("log", String::from_utf8(log.0).unwrap()),
+    ];
+    sinks.extend(records.iter().map(|record| ("event as JSON", json::event(What::Run, record).unwrap())));
+    sinks.extend(
+        permissions::rows(book.permissions.as_ref().unwrap())
+            .into_iter()
+            .map(|(what, terms)| ("permissions", format!("{}{}", escape::line(&what), escape::lines(&terms)))),
+    );
+    sinks
+}
+
+proptest! {
+    #[test]
+    fn nothing_gets_through(text in hostile()) {
+        for (sink, out) in sinks(&text) {
+            let found = out.chars().find(|c| *c != '\n' && is_unsafe(*c));
+            prop_assert_eq!(found, None, "{}: {:?}", sink, out);
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_is_still_there(text in hostile()) {
+        // Not dropped: two texts that differ are shown differently.
+        let bare: String = text.chars().filter(|c| !is_unsafe(*c)).collect();
+        if text.chars().any(|c| c != '\n' && is_unsafe(c)) {
+            prop_assert_ne!(escape::lines(&text).into_owned(), bare);
+        }
+    }
+}

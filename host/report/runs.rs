@@ -1,0 +1,371 @@
+//! Runs, for people: the list, where one stands, and the whole report as text and as a page of Markdown.
+
+use super::escape;
+use super::paint::Paint;
+use super::table;
+use super::transcript::Transcript;
+use crate::base::{Error, Span, Timestamp};
+use crate::primitives::registry::plural;
+use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
+use crate::run::journal::view::{Became, Listed, Standing, Stepped, Story, Write};
+
+/// Width of the first column.
+const HEAD: usize = 11;
+const LIST: [&str; 7] = ["RUN", "RUNBOOK", "CLUSTER", "STATE", "STARTED", "TOOK", "WRITES"];
+const STEPS: [&str; 6] = ["STEP", "TITLE", "END", "TOOK", "PLANNED", "WRITES"];
+
+/// The table of `lockgate runs`.
+#[must_use]
+pub fn list(runs: &[Listed], paint: Paint) -> String {
+    let rows: Vec<Vec<String>> = runs.iter().map(cells).collect();
+    let mut out = table::columns(&LIST, &rows, paint);
+    for run in runs {
+        if let Listed::Broken { error, .. } = run {
+            out.push_str(&format!("{}\n", escape::line(&error.to_string())));
+        }
+    }
+    out
+}
+
+/// The same as a table of Markdown.
+#[must_use]
+pub fn list_markdown(runs: &[Listed]) -> String {
+    let heads = LIST.map(str::to_lowercase);
+    page_table(&heads.each_ref().map(String::as_str), &runs.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn cells(listed: &Listed) -> Vec<String> {
+    match listed {
+        Listed::Broken { run, .. } => [run.as_str(), "-", "-", "unreadable", "-", "-", "-"].map(str::to_owned).to_vec(),
+        Listed::Run(line) => {
+            let rollback = if line.what == "rollback" { " (rollback)" } else { "" };
+            let writes = match line.half_done {
+                0 => line.writes.to_string(),
+                half => format!("{} and {half} unknown", line.writes),
+            };
+            vec![
+                line.run.clone(),
+                format!("{}{rollback}", line.runbook),
+                cluster(&line.target.name, line.target.simulated),
+                line.standing.as_str().to_owned(),
+                clock(line.started),
+                line.took.rounded().to_string(),
+                writes,
+            ]
+        }
+    }
+}
+
+/// Where a run stands: `lockgate status`. `options` stand behind the commands that go on.
+#[must_use]
+pub fn status(story: &Story, options: &str, paint: Paint) -> String {
+    let mut out = Rows::new();
+    out.row("run", &format!("{} {}: {}", story.run, story.runbook, story.title));
+    if let Some(of) = &story.of {
+        out.row("takes back", of);
+    }
+    out.row("cluster", &cluster(&story.target.name, story.target.simulated));
+    out.painted("state", &painted(story, paint));
+    if let Some(error) = story.error() {
+        out.error(error);
+    }
+    out.row("began", &format!("{}, took {}", clock(story.started), story.took.rounded()));
+    out.row("steps", &progress(story));
+    if let Some(inside) = &story.inside {
+        out.row("inside", inside);
+    }
+    if let Some(asked) = story.asked.last() {
+        out.row("asked", &format!("{}: {}", asked.confirmation.question, answer(asked.answer.as_deref(), asked.by)));
+    }
+    out.row("writes", &plural(story.made(), "write"));
+    half_done(story, &mut out);
+    for (command, does) in story.ways_on(options) {
+        out.row("next", &format!("`{command}` {does}"));
+    }
+    out.text
+}
+
+/// The whole report: what was asked and planned, who consented, what happened when, what is half-done.
+#[must_use]
+pub fn report(story: &Story, paint: Paint) -> String {
+    let mut out = Rows::new();
+    facts(story, |head, text| out.row(head, &text));
+    out.painted("state", &painted(story, paint));
+    if let Some(error) = story.error() {
+        out.error(error);
+    }
+    half_done(story, &mut out);
+    let mut out = out.text;
+    if !story.steps.is_empty() {
+        out.push_str(&format!("\n{}", table::columns(&STEPS, &story.steps.iter().map(step_cells).collect::<Vec<_>>(), paint)));
+    }
+    if !story.writes.is_empty() {
+        let heads = ["TIME", "WRITE", "OBJECT", "WHERE", "OUTCOME"];
+        out.push_str(&format!("\n{}", table::columns(&heads, &story.writes.iter().map(write_cells).collect::<Vec<_>>(), paint)));
+    }
+    out.push_str(&format!("\n{}\n", paint.strong("what happened")));
+    out.push_str(&timed(&story.events));
+    out.push_str(&format!("\n{}", chain(story)));
+    out
+}
+
+/// The same as a page of Markdown.
+#[must_use]
+pub fn markdown(story: &Story) -> String {
+    let mut out = format!("# {} `{}`\n\n", title(story), code(&story.run));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    facts(story, |head, text| rows.push(vec![head.to_owned(), text]));
+    rows.push(vec!["state".to_owned(), state(story)]);
+    rows.extend(story.error().map(|error| vec!["error".to_owned(), error.to_string()]));
+    out.push_str(&page_table(&["", ""], &rows));
+    let half: Vec<&Write> = story.half_done().collect();
+    if !half.is_empty() {
+        out.push_str("\n## Half-done\n\n");
+        half.iter().for_each(|write| out.push_str(&format!("- {}\n", page(&unknown(write)))));
+    }
+    if !story.steps.is_empty() {
+        let heads = STEPS.map(str::to_lowercase);
+        out.push_str("\n## Steps\n\n");
+        let rows: Vec<Vec<String>> = story.steps.iter().map(step_cells).collect();
+        out.push_str(&page_table(&heads.each_ref().map(String::as_str), &rows));
+    }
+    if !story.writes.is_empty() {
+        out.push_str("\n## Writes\n\n");
+        let rows: Vec<Vec<String>> = story.writes.iter().map(write_cells).collect();
+        out.push_str(&page_table(&["time", "write", "object", "where", "outcome"], &rows));
+    }
+    if let Some(planned) = story.consent.as_ref().and_then(|consent| consent.planned.as_ref()) {
+        out.push_str(&format!("\n## The plan\n\n{}", fenced(&planned.text)));
+    }
+    out.push_str(&format!("\n## What happened\n\n{}\n{}", fenced(&timed(&story.events)), page(&chain(story))));
+    out.push('\n');
+    out
+}
+
+/// The first lines of a report, each as what it is about and what is to be said.
+pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
+    tell("run", format!("{} {}: {}", story.run, story.runbook, story.title));
+    if let Some(of) = &story.of {
+        tell("takes back", of.clone());
+    }
+    let uid = story.cluster.as_ref().map_or_else(String::new, |uid| format!(", kube-system {uid}"));
+    tell("cluster", format!("{}{uid}, namespace {}", cluster(&story.target.name, story.target.simulated), story.namespace));
+    tell("asked", story.command.clone());
+    for (name, value) in &story.params {
+        let text = match (value.get("secret"), value.as_str()) {
+            (Some(_), _) => "(secret)".to_owned(),
+            (None, Some(text)) => text.to_owned(),
+            (None, None) => value.to_string(),
+        };
+        tell("param", format!("{name}={text}"));
+    }
+    let count = story.files.keys().filter(|name| !name.starts_with('@')).count();
+    tell("script", format!("{}, {} pinned, by lockgate {}", story.source, plural(count, "file"), story.version));
+    if let Some(consent) = &story.consent {
+        if let Some(planned) = &consent.planned {
+            let hash = consent.plan.as_ref().map_or_else(String::new, |hash| format!("; SHA-256 {hash}"));
+            tell("planned", format!("{} in {}{hash}", plural(planned.writes, "write"), planned.took.rounded()));
+        }
+        tell("consent", format!("{} at {}", consent.by, clock(consent.at)));
+        for confirmation in &consent.confirmations {
+            tell("", format!("with it, {}: {}", confirmation.at, confirmation.question));
+        }
+    }
+    for asked in &story.asked {
+        let said = answer(asked.answer.as_deref(), asked.by);
+        tell("asked", format!("{} {}: {}: {said}", clock(asked.at), asked.confirmation.at, asked.confirmation.question));
+    }
+    for worked in &story.processes {
+        tell("process", format!("{} {} on {}, process {}, epoch {}", clock(worked.at), worked.user, worked.host, worked.pid, worked.epoch));
+    }
+    for incident in &story.incidents {
+        tell("incident", format!("{} {}", clock(incident.at), incident.what));
+    }
+    tell("began", format!("{}, last entry {}, {}", clock(story.started), clock(story.last), story.took.rounded()));
+    tell("steps", progress(story));
+    tell("writes", plural(story.made(), "write"));
+}
+
+/// Lines with what they are about in the first column.
+struct Rows {
+    text: String,
+}
+
+impl Rows {
+    fn new() -> Rows {
+        Rows { text: String::new() }
+    }
+
+    fn row(&mut self, head: &str, text: &str) {
+        self.painted(head, &escape::line(text));
+    }
+
+    /// A text that is safe already.
+    fn painted(&mut self, head: &str, text: &str) {
+        self.text.push_str(&format!("{head:<HEAD$}{text}\n"));
+    }
+
+    fn error(&mut self, error: &Error) {
+        self.row("why", &error.message);
+        error.causes.iter().for_each(|cause| self.row("", cause));
+    }
+}
+
+fn half_done(story: &Story, out: &mut Rows) {
+    for write in story.half_done() {
+        out.row("half-done", &unknown(write));
+    }
+}
+
+pub(super) fn unknown(write: &Write) -> String {
+    let part = write.part.as_ref().map_or_else(String::new, |part| format!(" ({part})"));
+    let why = match (&write.became, &write.why) {
+        (Became::Open, _) => "the process ended before its answer was kept".to_owned(),
+        (_, Some(why)) => why.clone(),
+        (_, None) => "there was no answer".to_owned(),
+    };
+    format!("{} {}{part} in {}: whether it was made is not known, {why}", write.verb, write.target, write.place)
+}
+
+fn painted(story: &Story, paint: Paint) -> String {
+    let text = state(story);
+    let text = escape::line(&text);
+    match story.standing {
+        Standing::Done | Standing::NothingToDo | Standing::Running => paint.good(text),
+        Standing::Parked | Standing::Interrupted => paint.warn(text),
+        Standing::Failed | Standing::Killed => paint.bad(text),
+    }
+}
+
+/// The state in a sentence.
+pub(super) fn state(story: &Story) -> String {
+    match (&story.holder, story.standing) {
+        (Some(holder), Standing::Running) => format!("running, by process {} on {}", holder.pid, holder.host),
+        (_, Standing::Killed) => "killed: its process ended without a word".to_owned(),
+        (_, standing) => standing.as_str().to_owned(),
+    }
+}
+
+pub(super) fn title(story: &Story) -> String {
+    let what = if story.what == "rollback" { "Rollback" } else { "Run" };
+    format!("{what} of {}", page(&story.runbook))
+}
+
+fn progress(story: &Story) -> String {
+    let over =
+        |stepped: &&Stepped| matches!(stepped.end, Some(StepEnd::Done { .. } | StepEnd::Skipped { .. })) && stepped.step.part.is_none();
+    let done = story.steps.iter().filter(over).count();
+    let asked = story.checks.iter().filter(|checked| matches!(checked.verdict, Some(Verdict::Ok { .. }))).count();
+    format!("{done} of {} done; {} of {} held", story.steps_of, asked, plural(story.checks.len(), "check"))
+}
+
+pub(super) fn step_cells(stepped: &Stepped) -> Vec<String> {
+    let span = |span: Option<Span>| span.map_or_else(|| "-".to_owned(), |span| span.rounded().to_string());
+    vec![
+        stepped.step.key(),
+        stepped.step.title.clone(),
+        end(stepped.end.as_ref()).to_owned(),
+        span(stepped.took),
+        span(stepped.predicted),
+        stepped.writes.to_string(),
+    ]
+}
+
+pub(super) fn end(end: Option<&StepEnd>) -> &'static str {
+    match end {
+        Some(StepEnd::Done { recovered: false }) => "done",
+        Some(StepEnd::Done { recovered: true }) => "recovered",
+        Some(StepEnd::Skipped { .. }) => "skipped",
+        Some(StepEnd::Failed { .. }) => "failed",
+        Some(StepEnd::Unknown { .. }) => "unknown",
+        None => "not over",
+    }
+}
+
+pub(super) fn write_cells(write: &Write) -> Vec<String> {
+    let part = write.part.as_ref().map_or_else(String::new, |part| format!(" {part}"));
+    let outcome = match (write.became, &write.why) {
+        (Became::Made, _) => "made".to_owned(),
+        (Became::NotMade, why) => format!("not made: {}", why.as_deref().unwrap_or("refused")),
+        (Became::Unknown | Became::Open, _) => "not known".to_owned(),
+    };
+    vec![clock(write.at), format!("{}{part}", write.verb), write.target.clone(), write.place.clone(), outcome]
+}
+
+pub(super) fn answer(answer: Option<&str>, by: AnsweredBy) -> String {
+    let who = match by {
+        AnsweredBy::Operator => "the operator",
+        AnsweredBy::Plan => "the accepted plan",
+        AnsweredBy::Assumption => "nobody; assumed",
+        AnsweredBy::Nobody => "nobody",
+    };
+    answer.map_or_else(|| "no answer".to_owned(), |answer| format!("{answer} ({who})"))
+}
+
+/// The transcript with the time before each line that begins something.
+pub(super) fn timed(events: &[Record]) -> String {
+    let mut transcript = Transcript::new(Paint::plain());
+    let mut out = String::new();
+    for record in events {
+        let mut time = Some(clock(record.at));
+        for line in transcript.lines(record).lines() {
+            let time = if line.is_empty() { String::new() } else { time.take().unwrap_or_default() };
+            out.push_str(format!("{time:<21}{line}").trim_end());
+            out.push('\n');
+        }
+    }
+    out
+}
+
+fn chain(story: &Story) -> String {
+    let torn = if story.torn { "; what follows the last line is torn" } else { "" };
+    format!("journal: {}, chain head {}{torn}\n", plural(usize::try_from(story.lines).unwrap_or(usize::MAX), "line"), story.head)
+}
+
+pub(super) fn cluster(name: &str, simulated: bool) -> String {
+    if simulated { format!("{name} (simulated)") } else { name.to_owned() }
+}
+
+/// A moment to the second.
+pub(super) fn clock(at: Timestamp) -> String {
+    let seconds = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    seconds.to_string()
+}
+
+fn page_table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+    let mut out = line(&mut heads.iter().map(|head| (*head).to_owned()));
+    out.push_str(&format!("|{}\n", "---|".repeat(heads.len())));
+    rows.iter().for_each(|row| out.push_str(&line(&mut row.iter().map(|cell| page(cell)))));
+    out
+}
+
+/// Text of others in a line of a page: nothing of it is markup.
+fn page(text: &str) -> String {
+    let mut out = String::new();
+    for c in escape::line(text.trim_end()).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '!' | '#' | '~' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The same between backticks.
+fn code(text: &str) -> String {
+    escape::line(text).replace('`', "'")
+}
+
+/// Lines as they are, in a fence that none of them can end.
+fn fenced(text: &str) -> String {
+    let longest = text.lines().map(|line| line.trim_start().chars().take_while(|c| *c == '`').count()).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", escape::lines(text).trim_end())
+}
+
+#[cfg(test)]
+#[path = "runs_tests.rs"]
+mod tests;

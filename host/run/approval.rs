@@ -1,0 +1,345 @@
+//! Answers from another terminal: what a run waits for is written into its folder, and so is the answer.
+//!
+//! `answers/waiting.json` says what is asked; it stays when the run parks, so that the answer can be given before it is resumed. An
+//! answer is a file of its own, named by what it answers (place, text, occurrence): one to another text, or to the same text asked
+//! another time, answers nothing. Who may write into the folder may answer; the folder is its owner's alone, and the file must be too.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::consent::Operator;
+use super::event::Confirmation;
+use super::journal::chain::sha256;
+use crate::base::{Clock, Error, Kind, Reason, Result, Span, did_you_mean};
+use crate::primitives::AskOptions;
+
+/// The folder inside a run's.
+const FOLDER: &str = "answers";
+/// What is asked at present.
+const WAITING: &str = "waiting.json";
+/// How often an answer is looked for while somebody could also give it on the terminal.
+const LOOK: Span = Span::from_millis(300);
+
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What is asked, and where.
+    #[serde(flatten)]
+    pub confirmation: Confirmation,
+    /// SHA-256 over place, text and occurrence: an answer is bound to it.
+    pub hash: String,
+}
+
+impl Waiting {
+    fn of(confirmation: &Confirmation) -> Waiting {
+        let Confirmation { at, question, occurrence } = confirmation;
+        Waiting { confirmation: confirmation.clone(), hash: sha256(format!("{at}\n{occurrence}\n{question}").as_bytes()) }
+    }
+
+    /// The step or check that asks, as `approve` wants it.
+    #[must_use]
+    pub fn gate(&self) -> &str {
+        let at = &self.confirmation.at;
+        at.split_once(' ').map_or(at, |(_, id)| id)
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    hash: String,
+    yes: bool,
+    by: String,
+}
+
+/// The answers of one run.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    run: String,
+    folder: PathBuf,
+}
+
+impl Answers {
+    /// Those in the folder of this run.
+    #[must_use]
+    pub fn of(run: &str, folder: &Path) -> Answers {
+        Answers { run: run.to_owned(), folder: folder.join(FOLDER) }
+    }
+
+    /// What the run waits for; `None` when it waits for nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not safe to believe.
+    pub fn waiting(&self) -> Result<Option<Waiting>> {
+        self.read(WAITING)
+    }
+
+    /// What the run waits for at this step or check.
+    ///
+    /// # Errors
+    /// Input when it waits for nothing, or for something else, with what it waits for.
+    pub fn waits_at(&self, gate: &str) -> Result<Waiting> {
+        let Some(waiting) = self.waiting()? else {
+            return Err(Error::usage(format!("the run `{}` waits for no answer", self.run))
+                .hint(format!("`lockgate status {}` says where it stands", self.run)));
+        };
+        let at = &waiting.confirmation.at;
+        if gate != waiting.gate() && gate != at {
+            let hint = match did_you_mean(gate, [waiting.gate()]) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it asks `{}`", waiting.confirmation.question),
+            };
+            return Err(Error::usage(format!("the run `{}` does not wait at `{gate}` but at `{}`", self.run, waiting.gate())).hint(hint));
+        }
+        Ok(waiting)
+    }
+
+    /// Answers what the run waits for. `gate` is the step or check that asks.
+    ///
+    /// # Errors
+    /// As [`Answers::waits_at`]; refused when it has been answered.
+    pub fn answer(&self, gate: &str, yes: bool, by: &str) -> Result<Waiting> {
+        let waiting = self.waits_at(gate)?;
+        let given = Given { hash: waiting.hash.clone(), yes, by: by.to_owned() };
+        match self.write(&name(&waiting.hash), &given, true) {
+            Ok(()) => Ok(waiting),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
+                Kind::Refused,
+                Reason::Refused,
+                format!("`{}` of the run `{}` has been answered, and the run has not taken the answer yet", waiting.gate(), self.run),
+            )
+            .hint(format!("`lockgate resume {}` goes on with it", self.run))),
+            Err(error) => Err(self.broken("write", &error)),
+        }
+    }
+
+    /// Says what is waited for.
+    fn wait(&self, confirmation: &Confirmation) -> Result<()> {
+        self.write(WAITING, &Waiting::of(confirmation), false).map_err(|error| self.broken("write", &error))
+    }
+
+    /// Nothing is waited for any more.
+    fn over(&self) {
+        // A file that is not there is what is wanted.
+        fs::remove_file(self.folder.join(WAITING)).ok();
+    }
+
+    /// The answer to this, when there is one. It is taken: it counts once.
+    fn take(&self, confirmation: &Confirmation) -> Result<Option<bool>> {
+        let hash = Waiting::of(confirmation).hash;
+        let Some(given) = self.read::<Given>(&name(&hash))? else { return Ok(None) };
+        if given.hash != hash {
+            return Ok(None);
+        }
+        let path = self.folder.join(name(&hash));
+        fs::rename(&path, path.with_extension("taken")).map_err(|error| self.broken("take", &error))?;
+        Ok(Some(given.yes))
+    }
+
+    fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.folder.join(name);
+        let unsafe_to = |why: &str| {
+            Error::new(Kind::Refused, Reason::Refused, format!("`{}` is not safe to go by", path.display())).cause(why.to_owned())
+        };
+        let metadata = match path.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.broken("read", &error)),
+        };
+        if metadata.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(unsafe_to("it belongs to another user"));
+        }
+        if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+            return Err(unsafe_to("others than its owner can read or write it").hint("remove it, and answer again"));
+        }
+        let text = fs::read(&path).map_err(|error| self.broken("read", &error))?;
+        let value = serde_json::from_slice(&text).map_err(|error| unsafe_to("it is damaged").cause(error.to_string()))?;
+        Ok(Some(value))
+    }
+
+    /// Writes a file whole: who reads it sees all of it or nothing.
+    fn write(&self, name: &str, value: &impl Serialize, new: bool) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let (path, half) = (self.folder.join(name), self.folder.join(format!("{name}.{}", nix::unistd::getpid())));
+        fs::remove_file(&half).ok();
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        file.sync_all()?;
+        let put = if new { fs::hard_link(&half, &path) } else { fs::rename(&half, &path) };
+        fs::remove_file(&half).ok();
+        put
+    }
+
+    fn broken(&self, what: &str, error: &io::Error) -> Error {
+        let said = error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+        Error::new(Kind::Input, Reason::Refused, format!("cannot {what} the answers of the run `{}`", self.run))
+            .cause(format!("`{}`: {said}", self.folder.display()))
+    }
+}
+
+fn name(hash: &str) -> String {
+    format!("{}.json", hash.get(..32).unwrap_or(hash))
+}
+
+/// An operator who may also answer from another terminal.
+pub struct Elsewhere {
+    here: Rc<dyn Operator>,
+    answers: Answers,
+    world: Clock,
+}
+
+impl Elsewhere {
+    /// Questions go to `here`, and may be answered by `lockgate approve` too.
+    #[must_use]
+    pub fn new(here: Rc<dyn Operator>, answers: Answers) -> Elsewhere {
+        Elsewhere { here, answers, world: Clock::real() }
+    }
+
+    /// Comes when there is an answer.
+    async fn answered(&self, question: &Confirmation) -> Result<bool> {
+        loop {
+            if let Some(yes) = self.answers.take(question)? {
+                return Ok(yes);
+            }
+            self.world.sleep(LOOK).await?;
+        }
+    }
+}
+
+impl Operator for Elsewhere {
+    fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        Box::pin(async move {
+            if let Some(yes) = self.answers.take(question)? {
+                self.answers.over();
+                return Ok(Some(yes));
+            }
+            self.answers.wait(question)?;
+            let answer = tokio::select! {
+                biased;
+                here = self.here.confirm(question) => here?,
+                elsewhere = self.answered(question) => Some(elsewhere?),
+            };
+            // What nobody answered is still waited for: the run parks.
+            if answer.is_some() {
+                self.answers.over();
+            }
+            Ok(answer)
+        })
+    }
+
+    fn ask<'a>(&'a self, question: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
+        self.here.ask(question, options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::run::consent::Nobody;
+
+    fn question(text: &str) -> Confirmation {
+        Confirmation { at: "step canary".to_owned(), question: text.to_owned(), occurrence: 1 }
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    /// Somebody who never answers.
+    struct Silent;
+
+    impl Operator for Silent {
+        fn confirm<'a>(&'a self, _: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+            Box::pin(std::future::pending())
+        }
+        fn ask<'a>(&'a self, _: &'a Confirmation, _: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_parked_run_takes_the_answer_when_it_asks_again_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        let operator = Elsewhere::new(Rc::new(Nobody), answers.clone());
+        let gate = question("Go on with the rest?");
+        assert_eq!(run(operator.confirm(&gate)).unwrap(), None, "nobody is there: it parks");
+        assert_eq!(answers.waiting().unwrap().unwrap().gate(), "canary");
+        assert_eq!(answers.answer("canary", true, "kim").unwrap().confirmation, gate);
+        assert_eq!(run(operator.confirm(&gate)).unwrap(), Some(true));
+        assert_eq!(answers.waiting().unwrap(), None);
+        assert_eq!(run(operator.confirm(&gate)).unwrap(), None, "an answer counts once");
+    }
+
+    #[test]
+    fn a_waiting_run_takes_it_while_it_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        let operator = Elsewhere::new(Rc::new(Silent), answers.clone());
+        let (gate, path) = (question("Go on?"), folder.path().to_owned());
+        let other = std::thread::spawn(move || {
+            let answers = Answers::of("R", &path);
+            while answers.waiting().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            answers.answer("step canary", false, "kim").unwrap();
+        });
+        assert_eq!(run(operator.confirm(&gate)).unwrap(), Some(false));
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_is_bound_to_what_was_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        answers.wait(&question("Remove 2 nodes?")).unwrap();
+        answers.answer("canary", true, "kim").unwrap();
+        for other in [question("Remove 9 nodes?"), Confirmation { occurrence: 2, ..question("Remove 2 nodes?") }] {
+            assert_eq!(answers.take(&other).unwrap(), None, "{other:?}");
+        }
+        assert_eq!(answers.take(&question("Remove 2 nodes?")).unwrap(), Some(true));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        let error = answers.answer("canary", true, "kim").unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Input, "the run `R` waits for no answer"));
+        answers.wait(&question("Go on?")).unwrap();
+        let error = answers.answer("canari", true, "kim").unwrap_err();
+        assert_eq!(error.message, "the run `R` does not wait at `canari` but at `canary`");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `canary`?"));
+        answers.answer("canary", true, "kim").unwrap();
+        let error = answers.answer("canary", false, "kim").unwrap_err();
+        assert_eq!(error.message, "`canary` of the run `R` has been answered, and the run has not taken the answer yet");
+    }
+
+    #[test]
+    fn an_answer_that_others_could_have_written_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        let gate = question("Go on?");
+        answers.wait(&gate).unwrap();
+        let waiting = answers.answer("canary", true, "kim").unwrap();
+        let path = folder.path().join(FOLDER).join(name(&waiting.hash));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        let error = answers.take(&gate).unwrap_err();
+        assert_eq!((error.kind, &*error.causes[0]), (Kind::Refused, "others than its owner can read or write it"));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert_eq!(answers.take(&gate).unwrap_err().kind, Kind::Refused);
+    }
+}

@@ -1,0 +1,230 @@
+//! The least roles that a run needs, from the requests of its plan.
+//!
+//! A role of Kubernetes says less than a permission does: it knows no values and no name of what is created. What it can say is said:
+//! names, where they are the same in every run; nothing that no request needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::permit::Planned;
+use crate::cluster::{LOCK_LEASE, Recorded, Verb};
+
+/// One rule of a role.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// The group.
+    pub api_groups: Vec<String>,
+    /// Kinds, with their parts: `pods/eviction`.
+    pub resources: Vec<String>,
+    /// The only objects; all when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
+    /// What may be done.
+    pub verbs: Vec<String>,
+}
+
+/// The rules of a run, by where they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// In the whole cluster: a ClusterRole.
+    pub cluster: Vec<Rule>,
+    /// In one namespace: a Role.
+    pub namespaces: BTreeMap<String, Vec<Rule>>,
+}
+
+/// The namespace by whose uid a cluster is known.
+const HOME: &str = "kube-system";
+
+/// Kinds whose names are made up anew by controllers.
+const MADE_UP: [&str; 5] = ["pods", "replicasets", "controllerrevisions", "jobs", "events"];
+
+/// What everybody may do who has signed in (`system:basic-user`).
+const EVERYBODY: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
+
+/// What is granted on one kind, in one namespace or in the cluster.
+#[derive(Default)]
+struct Granted {
+    /// Verbs on all objects.
+    all: BTreeSet<&'static str>,
+    /// Verbs on some.
+    some: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// Group and resource, with its part.
+type What = (String, String);
+
+impl Roles {
+    /// What the requests of a plan need, in the plan itself (unless `run_only`) and in the run: the lock is added.
+    #[must_use]
+    pub fn of(planned: &Planned, run_only: bool) -> Roles {
+        let mut places: BTreeMap<Option<String>, BTreeMap<What, Granted>> = BTreeMap::new();
+        let mut grant = |namespace: Option<&str>, what: What, verb: Verb, name: Option<&str>| {
+            let granted = places.entry(namespace.map(str::to_owned)).or_default().entry(what).or_default();
+            match name {
+                Some(name) => drop(granted.some.entry(verb.as_str()).or_default().insert(name.to_owned())),
+                None => drop(granted.all.insert(verb.as_str())),
+            }
+        };
+        for request in planned.requests.iter().filter(|request| request.dry || !run_only) {
+            for (verb, name) in needs(request, planned) {
+                grant(request.namespace.as_deref(), what(request), verb, name);
+            }
+        }
+        if planned.writes() {
+            let lease = ("coordination.k8s.io".to_owned(), "leases".to_owned());
+            let (namespace, name) = LOCK_LEASE;
+            grant(Some(namespace), lease.clone(), Verb::Create, None);
+            for verb in [Verb::Get, Verb::Update] {
+                grant(Some(namespace), lease.clone(), verb, Some(name));
+            }
+            // By its uid a cluster is known again.
+            grant(None, (String::new(), "namespaces".to_owned()), Verb::Get, Some(HOME));
+        }
+        let everywhere = places.remove(&None).unwrap_or_default();
+        let mut namespaces = BTreeMap::new();
+        for (namespace, kinds) in places {
+            let rules = rules(&kinds, Some(&everywhere));
+            if let (Some(namespace), false) = (namespace, rules.is_empty()) {
+                drop(namespaces.insert(namespace, rules));
+            }
+        }
+        Roles { cluster: rules(&everywhere, None), namespaces }
+    }
+}
+
+fn what(request: &Recorded) -> What {
+    let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
+    let part = request.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    (group.to_owned(), format!("{plural}{part}"))
+}
+
+/// The verbs that the server asks about for one request, with the name where it is the same in every run.
+fn needs<'a>(request: &'a Recorded, planned: &Planned) -> Vec<(Verb, Option<&'a str>)> {
+    let plural = request.resource.split('.').next().unwrap_or_default();
+    // A path such as `/version` is open to everybody.
+    if request.resource.is_empty() || request.resource.starts_with('/') || EVERYBODY.contains(&plural) {
+        return Vec::new();
+    }
+    let name = request.name.as_deref().filter(|name| !MADE_UP.contains(&plural) && !planned.is_made_up(&request.resource, name));
+    let streams = matches!(request.subresource.as_deref(), Some("exec" | "attach" | "portforward"));
+    match request.verb {
+        // Over WebSocket it is a GET, and since 1.35 the server asks about `create` besides.
+        Verb::Create if streams => vec![(Verb::Create, name), (Verb::Get, name)],
+        // The name of what is created stands in the body, which no role sees; that of a part in the path.
+        Verb::Create if request.subresource.is_none() => vec![(Verb::Create, None)],
+        // An apply, or an update, that creates.
+        Verb::Patch | Verb::Update if request.status == Some(201) => vec![(request.verb, name), (Verb::Create, None)],
+        // A list of one object by its name is not told from others here.
+        Verb::List | Verb::Watch | Verb::DeleteCollection => vec![(request.verb, None)],
+        verb => vec![(verb, name)],
+    }
+}
+
+/// The rules, without what holds everywhere anyway; kinds with the same verbs share one.
+fn rules(kinds: &BTreeMap<What, Granted>, everywhere: Option<&BTreeMap<What, Granted>>) -> Vec<Rule> {
+    // By group, names and verbs.
+    let mut shared: BTreeMap<(String, Vec<String>, Vec<String>), BTreeSet<String>> = BTreeMap::new();
+    for (what, granted) in kinds {
+        let (group, resource) = what;
+        let above = everywhere.and_then(|everywhere| everywhere.get(what)).map(|above| &above.all);
+        let is_new = |verb: &&'static str| !above.is_some_and(|above| above.contains(verb));
+        let texts = |verbs: Vec<&'static str>| verbs.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let all: Vec<&'static str> = granted.all.iter().copied().filter(is_new).collect();
+        if !all.is_empty() {
+            shared.entry((group.clone(), Vec::new(), texts(all))).or_default().insert(resource.clone());
+        }
+        let mut by_names: BTreeMap<Vec<String>, Vec<&'static str>> = BTreeMap::new();
+        for (verb, names) in granted.some.iter().filter(|(verb, _)| !granted.all.contains(*verb) && is_new(verb)) {
+            by_names.entry(names.iter().cloned().collect()).or_default().push(verb);
+        }
+        for (names, verbs) in by_names {
+            shared.entry((group.clone(), names, texts(verbs))).or_default().insert(resource.clone());
+        }
+    }
+    shared
+        .into_iter()
+        .map(|((group, resource_names, verbs), resources)| Rule {
+            api_groups: vec![group],
+            resources: resources.into_iter().collect(),
+            resource_names,
+            verbs,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+
+    fn request(verb: Verb, resource: &str, namespace: Option<&str>, name: Option<&str>, dry: bool) -> Recorded {
+        Recorded {
+            seq: 1,
+            verb,
+            resource: resource.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            subresource: None,
+            status: Some(200),
+            at: Timestamp::UNIX_EPOCH,
+            dry,
+            dry_run: false,
+        }
+    }
+
+    fn roles(requests: Vec<Recorded>, run_only: bool) -> Roles {
+        let mut planned = Planned::default();
+        planned.requests.extend(requests);
+        Roles::of(&planned, run_only)
+    }
+
+    fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Rule {
+        let texts = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        Rule { api_groups: vec![group.to_owned()], resources: texts(resources), resource_names: texts(names), verbs: texts(verbs) }
+    }
+
+    #[test]
+    fn names_where_they_stay_and_no_rule_twice() {
+        let found = roles(
+            vec![
+                request(Verb::List, "pods", None, None, true),
+                request(Verb::List, "pods", Some("shop"), None, true),
+                request(Verb::Get, "deployments.apps", Some("shop"), Some("web"), true),
+                request(Verb::Patch, "deployments.apps", Some("shop"), Some("web"), true),
+                request(Verb::Get, "daemonsets.apps", Some("shop"), Some("web"), true),
+                request(Verb::Patch, "daemonsets.apps", Some("shop"), Some("web"), true),
+                request(Verb::Delete, "pods", Some("shop"), Some("web-x"), true),
+                request(Verb::Get, "/version", None, None, true),
+            ],
+            false,
+        );
+        assert_eq!(found.cluster, [rule("", &["pods"], &[], &["list"])]);
+        assert_eq!(
+            found.namespaces["shop"],
+            [rule("", &["pods"], &[], &["delete"]), rule("apps", &["daemonsets", "deployments"], &["web"], &["get", "patch"])]
+        );
+    }
+
+    #[test]
+    fn a_verb_on_all_objects_needs_no_names_beside() {
+        let found = roles(
+            vec![
+                request(Verb::Get, "nodes", None, Some("n1"), true),
+                request(Verb::List, "nodes", None, None, false),
+                request(Verb::Create, "configmaps", Some("shop"), None, true),
+                Recorded { status: Some(201), ..request(Verb::Patch, "configmaps", Some("shop"), Some("c"), true) },
+            ],
+            true,
+        );
+        assert_eq!(found.cluster, [rule("", &["nodes"], &["n1"], &["get"])]);
+        assert_eq!(found.namespaces["shop"], [rule("", &["configmaps"], &[], &["create"]), rule("", &["configmaps"], &["c"], &["patch"])]);
+    }
+
+    #[test]
+    fn a_shell_is_asked_about_twice() {
+        let exec = Recorded { subresource: Some("exec".to_owned()), ..request(Verb::Create, "pods", Some("shop"), Some("web-x"), true) };
+        assert_eq!(roles(vec![exec], true).namespaces["shop"], [rule("", &["pods/exec"], &[], &["create", "get"])]);
+    }
+}

@@ -1,0 +1,370 @@
+//! The steps of a run: each is `run`, `verify`, and once `recover`; for every item of its `each`, in batches; groups do several steps for
+//! one item before the next.
+
+use super::event::{Event, Item, Part, StepEnd};
+use super::runbook::{Batch, BatchDecl, Each, Owner, Phase, Title};
+use super::runner::{Runner, Stop, error_value, skipped, within};
+use super::script::Returned;
+use crate::base::json::Value as Json;
+use crate::base::{Error, Kind, Reason, Result, Span, Value};
+
+/// What was the matter in a step, and in which function.
+type Failure = (Phase, Error);
+
+/// One item of a step or group.
+#[derive(Clone, Debug)]
+struct One {
+    /// Its name, in keys and titles.
+    name: String,
+    /// What functions get.
+    value: Value,
+    part: Part,
+}
+
+/// A step for one item, or for none.
+struct Doing {
+    /// Its place in the file.
+    place: usize,
+    /// `ID`, `ID/ITEM`, `GROUP/ITEM/ID`.
+    key: String,
+    one: Option<One>,
+}
+
+impl Runner<'_> {
+    /// Does everything that the file declares, in its order.
+    pub(super) fn steps(&mut self) -> Result<(), Stop> {
+        let mut place = 0;
+        while let Some(decl) = self.runbook.steps.get(place) {
+            let (result, next) = match decl.group {
+                None => (self.single(place), place + 1),
+                Some(group) => {
+                    let of_it = self.runbook.steps.iter().skip(place).take_while(|step| step.group == Some(group)).count();
+                    (self.group(group, place, of_it), place + of_it)
+                }
+            };
+            if let Err(stop) = result {
+                if let Stop::Unknown(error) = &stop {
+                    self.unknown_from(next, error);
+                }
+                return Err(stop);
+            }
+            place = next;
+        }
+        Ok(())
+    }
+
+    /// A step that belongs to no group.
+    fn single(&mut self, place: usize) -> Result<(), Stop> {
+        let decl = &self.runbook.steps[place];
+        let (id, each, batch) = (decl.id.clone(), decl.each.clone(), decl.batch.clone());
+        let Some(each) = each else {
+            return self.step(&Doing { place, key: id, one: None });
+        };
+        let (items, batch) = self.items(Owner::Step(place), "step", &id, &each, batch.as_ref())?;
+        self.batches(&id, items, &batch, |runner, one| {
+            let key = format!("{id}/{}", one.name);
+            runner.step(&Doing { place, key, one: Some(one) })
+        })
+    }
+
+    /// All steps of a group for each of its items.
+    fn group(&mut self, group: usize, first: usize, count: usize) -> Result<(), Stop> {
+        let runbook = self.runbook.clone();
+        let decl = &runbook.groups[group];
+        if decl.has_when
+            && let Some(why) = self.asked_of_group(group, &decl.id)?
+        {
+            let step = Item { id: decl.id.clone(), title: decl.title.clone(), number: first + 1, of: runbook.steps.len(), part: None };
+            self.session.emit(Event::StepStarted { step: step.clone() });
+            self.session.emit(Event::StepFinished { step, end: StepEnd::Skipped { why }, took: Span::ZERO });
+            return Ok(());
+        }
+        let (items, batch) = self.items(Owner::Group(group), "group", &decl.id, &decl.each, decl.batch.as_ref())?;
+        self.batches(&decl.id, items, &batch, |runner, one| {
+            (first..first + count).try_for_each(|place| {
+                let key = format!("{}/{}/{}", decl.id, one.name, runbook.steps[place].id);
+                runner.step(&Doing { place, key, one: Some(one.clone()) })
+            })
+        })
+    }
+
+    /// What the `when` of a group says: why not.
+    fn asked_of_group(&mut self, group: usize, id: &str) -> Result<Option<String>, Stop> {
+        self.session.begin_item(format!("group {id}"));
+        let asked = self.enter().and_then(|()| self.call(Owner::Group(group), Phase::When, Vec::new()));
+        match self.leave(asked) {
+            Ok(returned) => Ok(skipped(&returned)),
+            Err(error) => Err(self.stop(error, "group", id)),
+        }
+    }
+
+    /// The items of a step or group, and how many are done at once: asked once, then frozen.
+    fn items(&mut self, owner: Owner, noun: &str, id: &str, each: &Each, batch: Option<&BatchDecl>) -> Result<(Vec<One>, Batch), Stop> {
+        let place = format!("{noun} {id}");
+        let found = self.frozen(owner, &place, each, batch).and_then(|(values, batch)| Ok((named(&place, values)?, batch)));
+        found.map_err(|error| self.stop(error, noun, id))
+    }
+
+    fn frozen(&mut self, owner: Owner, place: &str, each: &Each, batch: Option<&BatchDecl>) -> Result<(Vec<Value>, Batch)> {
+        let recorded = self.book().and_then(|book| book.past(|past| past.items.get(place).cloned()));
+        let mut size = match batch {
+            None => Batch::default(),
+            Some(BatchDecl::Plain(batch)) => batch.clone(),
+            Some(BatchDecl::Function) => self.once(owner, place, Phase::Batch).and_then(|value| batch_of(place, &value))?,
+        };
+        if batch.is_none() {
+            size.serial = Some(super::runbook::Amount::Count(1));
+        }
+        if let Some(items) = recorded {
+            return Ok((items, size));
+        }
+        let items = match each {
+            Each::List(items) => items.clone(),
+            Each::Function => list(place, self.once(owner, place, Phase::Each)?)?,
+        };
+        if let Some(book) = self.book() {
+            book.items(place, &items)?;
+        }
+        Ok((items, size))
+    }
+
+    /// What a function of a declaration says, in a scene of its own.
+    fn once(&mut self, owner: Owner, place: &str, phase: Phase) -> Result<Value> {
+        self.session.begin_item(place.to_owned());
+        let asked = self.enter().and_then(|()| self.call(owner, phase, Vec::new()));
+        self.leave(asked).map(|returned| returned.value(0).clone())
+    }
+
+    /// Does the items batch after batch. One that fails ends this, unless its batch allows so many to fail.
+    fn batches(&mut self, id: &str, items: Vec<One>, batch: &Batch, mut go: impl FnMut(&mut Self, One) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut failed = 0;
+        let mut items = items.into_iter();
+        for size in batch.sizes(items.len()) {
+            for one in items.by_ref().take(size) {
+                match go(self, one) {
+                    Err(Stop::Error(error)) if !error.is_stop() && error.kind != Kind::Cancelled && failed < batch.max_failures => {
+                        failed += 1;
+                        self.session.emit(Event::Warned {
+                            text: format!("`{id}` goes on: {failed} of {} that may fail have failed", batch.max_failures),
+                        });
+                        self.failures.push(error);
+                    }
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&self, doing: &Doing, title: String) -> Item {
+        let part = doing.one.as_ref().map(|one| one.part.clone());
+        Item { id: doing.key.clone(), title, number: doing.place + 1, of: self.runbook.steps.len(), part }
+    }
+
+    fn step(&mut self, doing: &Doing) -> Result<(), Stop> {
+        let runbook = self.runbook.clone();
+        let decl = &runbook.steps[doing.place];
+        let place = format!("step {}", doing.key);
+        let mut item = self.item(doing, decl.title_or_id().to_owned());
+        if self.book().is_some_and(|book| book.over(&place).is_some()) {
+            self.session.emit(Event::Earlier { of: "step".to_owned(), item });
+            return Ok(());
+        }
+        let started = self.session.now();
+        self.session.begin_item(place);
+        let span = tracing::info_span!(target: "lockgate::step", "step", id = %doing.key);
+        let _inside = span.enter();
+        let mut begun = false;
+        let done = self.enter().and_then(|()| {
+            item = self.begun(doing)?;
+            begun = true;
+            let why = if decl.has_when { skipped(&self.call(Owner::Step(doing.place), Phase::When, given(doing))?) } else { None };
+            match why {
+                Some(why) => Ok(StepEnd::Skipped { why }),
+                None => {
+                    self.gate(doing)?;
+                    self.attempts(doing)
+                }
+            }
+        });
+        if !begun {
+            self.session.emit(Event::StepStarted { step: item.clone() });
+        }
+        let (end, stop) = match self.leave(done) {
+            Ok(end) => (end, None),
+            Err(error) if self.is_unknown(&error) => (StepEnd::Unknown { why: error.to_string() }, Some(Stop::Unknown(error))),
+            Err(error) => (StepEnd::Failed { error: error.clone() }, Some(Stop::Error(within(error, "step", &doing.key)))),
+        };
+        // A run that was stopped in the middle goes on in the middle.
+        let in_the_middle = matches!(&stop, Some(Stop::Error(error)) if error.is_stop());
+        if !in_the_middle {
+            let state = if stop.is_none() { Some(&self.state) } else { None };
+            self.session.ended(&end, state).map_err(Stop::Error)?;
+        }
+        let took = Span::between(started, self.session.now());
+        self.session.emit(Event::StepFinished { step: item, end, took });
+        stop.map_or(Ok(()), Err)
+    }
+
+    /// Finds the title and says that the step begins.
+    fn begun(&mut self, doing: &Doing) -> Result<Item> {
+        let runbook = self.runbook.clone();
+        let title = match &runbook.steps[doing.place].title {
+            Title::Text(text) => text.clone(),
+            Title::Function => {
+                let returned = self.call(Owner::Step(doing.place), Phase::Title, given(doing))?;
+                text(&returned, &format!("the title of step `{}`", doing.key))?
+            }
+        };
+        let item = self.item(doing, title);
+        self.session.emit(Event::StepStarted { step: item.clone() });
+        Ok(item)
+    }
+
+    /// Asks what is always asked, unless `run` was entered before the run was stopped.
+    fn gate(&mut self, doing: &Doing) -> Result<()> {
+        let runbook = self.runbook.clone();
+        let Some(gate) = &runbook.steps[doing.place].gate else { return Ok(()) };
+        if self.book().is_some_and(|book| book.is_inside(Phase::Run)) {
+            return Ok(());
+        }
+        let question = match gate {
+            Title::Text(text) => text.clone(),
+            Title::Function => {
+                let returned = self.call(Owner::Step(doing.place), Phase::Gate, given(doing))?;
+                if *returned.value(0) == Value::Nil {
+                    return Ok(());
+                }
+                text(&returned, &format!("the gate of step `{}`", doing.key))?
+            }
+        };
+        let runtime = self.record.as_ref().map(|record| record.runtime.clone());
+        self.session.gate(&question, runtime.as_deref())
+    }
+
+    /// `run`, `verify`, and once `recover`.
+    fn attempts(&mut self, doing: &Doing) -> Result<StepEnd> {
+        let Err(failure) = self.attempt(doing, Phase::Run) else { return Ok(StepEnd::Done { recovered: false }) };
+        let (phase, error) = failure;
+        if !self.runbook.steps[doing.place].has_recover || !self.recoverable(&error) {
+            return Err(error);
+        }
+        let step = doing.key.clone();
+        self.session.emit(Event::Recovering { step: step.clone(), phase, error: error.clone() });
+        let mut arguments = vec![error_value(&error)];
+        arguments.extend(given(doing));
+        let answer = self.call(Owner::Step(doing.place), Phase::Recover, arguments);
+        let answer = answer.map_err(|raised| {
+            // The error itself, raised again, needs no second telling.
+            if raised.message == error.message { raised } else { raised.cause(format!("while recovering from: {}", error.message)) }
+        })?;
+        answer.answers()?;
+        match answer.value(0) {
+            Value::Json(Json::Bool(false)) => Err(error),
+            Value::Json(Json::String(_)) => {
+                self.session.emit(Event::Again { step });
+                self.script.leave()?;
+                self.session.begin_again();
+                self.enter()?;
+                self.attempt(doing, Phase::Run).map_err(|(_, error)| error)?;
+                Ok(StepEnd::Done { recovered: true })
+            }
+            _ => {
+                self.attempt(doing, Phase::Verify).map_err(|(_, error)| error)?;
+                Ok(StepEnd::Done { recovered: true })
+            }
+        }
+    }
+
+    /// `run` and `verify`, or only `verify`.
+    fn attempt(&mut self, doing: &Doing, from: Phase) -> Result<(), Failure> {
+        let owner = Owner::Step(doing.place);
+        if from == Phase::Run {
+            self.call(owner, Phase::Run, given(doing)).map_err(|error| (Phase::Run, error))?;
+        }
+        if self.runbook.steps[doing.place].has_verify {
+            let verified = self.call(owner, Phase::Verify, given(doing));
+            verified.and_then(|returned| returned.holds(owner)).map_err(|error| (Phase::Verify, error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether `recover` is asked about an error: not where the operator or a limit stopped the run, nor where the plan ends.
+    pub(super) fn recoverable(&self, error: &Error) -> bool {
+        error.kind != Kind::Cancelled && error.kind != Kind::Internal && !error.is_stop() && !self.is_unknown(error)
+    }
+
+    /// In a plan: the steps from this one on cannot be known.
+    pub(super) fn unknown_from(&self, place: usize, error: &Error) {
+        for place in place..self.runbook.steps.len() {
+            let decl = &self.runbook.steps[place];
+            let step = self.item(&Doing { place, key: decl.id.clone(), one: None }, decl.title_or_id().to_owned());
+            let end = StepEnd::Unknown { why: format!("it comes after what is unknown: {}", error.message) };
+            self.session.emit(Event::StepStarted { step: step.clone() });
+            self.session.emit(Event::StepFinished { step, end, took: Span::ZERO });
+        }
+    }
+
+    fn stop(&self, error: Error, noun: &str, id: &str) -> Stop {
+        if self.is_unknown(&error) { Stop::Unknown(error) } else { Stop::Error(within(error, noun, id)) }
+    }
+}
+
+/// What the functions of a step get.
+fn given(doing: &Doing) -> Vec<Value> {
+    doing.one.iter().map(|one| one.value.clone()).collect()
+}
+
+fn text(returned: &Returned, what: &str) -> Result<String> {
+    returned.value(0).as_text().ok_or_else(|| {
+        Error::new(Kind::Runbook, Reason::Usage, format!("{what} must be a text, got {}", returned.value(0).kind_name()))
+    })
+}
+
+/// What `each` gave, as values.
+fn list(place: &str, value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Json(Json::Array(items)) => Ok(items.into_iter().map(Value::Json).collect()),
+        Value::List(items) => Ok(items),
+        Value::Json(Json::Object(fields)) if fields.is_empty() => Ok(Vec::new()),
+        other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("the `each` of {place} must give a list, got {}", other.kind_name()))
+            .hint("give names, or tables with an `id`")),
+    }
+}
+
+/// The items with their names: a text is its own, a table has an `id`, an object of the cluster its name.
+fn named(place: &str, values: Vec<Value>) -> Result<Vec<One>> {
+    let of = values.len();
+    let mut items: Vec<One> = Vec::new();
+    for (at, value) in values.into_iter().enumerate() {
+        let wrong = |what: String| Err(Error::new(Kind::Runbook, Reason::Usage, format!("item {} of {place} {what}", at + 1)));
+        let Some(name) = name(&value) else {
+            return wrong("has no name".to_owned()).map_err(|error: Error| error.hint("give names, or tables with an `id`"));
+        };
+        if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+            return wrong(format!("has the name `{}`, which cannot be part of a step's", name.escape_default()));
+        }
+        if items.iter().any(|item| item.name == name) {
+            return wrong(format!("is the second of the name `{name}`"));
+        }
+        let part = Part { name: name.clone(), number: at + 1, of };
+        items.push(One { name, value, part });
+    }
+    Ok(items)
+}
+
+pub(super) fn name(value: &Value) -> Option<String> {
+    let of = |json: &Json| json.get("id").or_else(|| json.pointer("/metadata/name")).and_then(Json::as_str).map(str::to_owned);
+    match value {
+        Value::Map(fields) => fields.get("id").and_then(Value::as_text),
+        Value::Json(json @ Json::Object(_)) => of(json),
+        Value::Object(object) => of(&object.current),
+        other => other.as_text(),
+    }
+}
+
+/// What a function said of batches.
+fn batch_of(place: &str, value: &Value) -> Result<Batch> {
+    super::runbook::Batch::of(&value.clone().into_json())
+        .map_err(|why| Error::new(Kind::Runbook, Reason::Usage, format!("the `batch` of {place}: {why}")))
+}

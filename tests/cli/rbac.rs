@@ -1,0 +1,135 @@
+//! `lockgate rbac`: the roles that it prints are enough for a plan and a run, and nothing in them is left over.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use super::support::{CLUSTER, HEAD, Host};
+use crate::roles::{Asked, left_over, rights};
+
+const USER: &str = "upgrader";
+
+/// A sandbox that is served, and ended with this value.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Serves a fixture; gives the kubeconfig of the user.
+fn serve(host: &Host, fixture: &str) -> (Served, String) {
+    let mut command = host.command(&["sandbox", fixture, "--record", "requests.jsonl", "--print-kubeconfig"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut kubeconfig = String::new();
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        kubeconfig.push_str(&line);
+        kubeconfig.push('\n');
+        if line.trim_start().starts_with("token: ") {
+            kubeconfig.push_str(&format!("    as: {USER}\n"));
+        }
+        if line.trim_start().starts_with("user: ") {
+            break;
+        }
+    }
+    // Whoever stops reading would end it.
+    std::thread::spawn(move || lines.for_each(drop));
+    (Served(child), kubeconfig)
+}
+
+fn requests(host: &Host) -> Vec<Asked> {
+    let text = fs::read_to_string(host.path().join("requests.jsonl")).unwrap();
+    text.lines().map(|line| request(&serde_json::from_str(line).unwrap())).collect()
+}
+
+fn request(line: &Value) -> Asked {
+    let act = &line["act"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let part = act["subresource"].as_str().map(|part| format!("/{part}")).unwrap_or_default();
+    let mut verbs = vec![text(&act["verb"])];
+    // An apply that creates, and a command over WebSocket, are asked about twice.
+    if line["status"] == 201 && verbs[0] != "create" {
+        verbs.push("create".to_owned());
+    }
+    if line["method"] == "GET" && verbs[0] == "create" {
+        verbs.push("get".to_owned());
+    }
+    Asked {
+        verbs,
+        group: text(&act["group"]),
+        resource: text(&act["resource"]) + &part,
+        namespace: text(&act["namespace"]),
+        name: text(&act["name"]),
+        status: line["status"].as_u64().unwrap(),
+    }
+}
+
+/// Derives the roles, runs under exactly these, and compares.
+#[track_caller]
+fn exact(host: Host, runbook: &[&str], fixture: &str) {
+    let words = [&["rbac"], runbook, &["--subject", "user:upgrader"]].concat();
+    let roles = host.run(&words).exits(0).stdout;
+    let host = host.file("served.yaml", &format!("{fixture}\n{}", roles.replace("# What", "---\n# What")));
+    let (served, kubeconfig) = serve(&host, "served.yaml");
+    let host = host.file("k.yaml", &kubeconfig);
+    host.run(&[&["run"], runbook, &["--yes", "--kubeconfig", "k.yaml"]].concat()).exits(0);
+    drop(served);
+    let requests = requests(&host);
+    assert!(requests.iter().any(|request| request.verbs.iter().any(|verb| verb == "patch" || verb == "create")), "{requests:?}");
+    let forbidden: Vec<&Asked> = requests.iter().filter(|request| request.status == 403).collect();
+    assert!(forbidden.is_empty(), "{roles}\n{forbidden:#?}");
+    let over = left_over(&rights(&roles).unwrap(), &requests);
+    assert!(over.is_empty(), "{roles}\nnot needed: {over:#?}");
+}
+
+#[test]
+fn every_bundled_runbook_runs_under_exactly_its_roles() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().into_string().unwrap();
+        let fixture = fs::read_to_string(entry.path().join("cluster.yaml")).unwrap();
+        // The parameters are those of its example.
+        let shown = Host::new().run(&["show", &name, "-o", "json"]).exits(0);
+        let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let required = shown["parameters"].as_array().unwrap().iter().filter(|parameter| parameter["required"] == true);
+        let params: Vec<String> =
+            required.map(|one| format!("{}={}", one["name"].as_str().unwrap(), one["example"].as_str().unwrap())).collect();
+        let words: Vec<&str> = std::iter::once(name.as_str()).chain(params.iter().map(String::as_str)).collect();
+        exact(Host::new(), &words, &fixture);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn roles_have_what_each_verb_needs() {
+    let text = format!(
+        "{HEAD}step \"s\" {{ title = \"S\", run = function()\n\
+         apply {{ apiVersion = \"v1\", kind = \"ConfigMap\", metadata = {{ name = \"c\" }}, data = {{ a = \"b\" }} }}\n\
+         label(\"node/n1\", {{ a = \"b\" }})\n\
+         drain(\"n1\")\nuncordon(\"n1\")\nwait_rollout(\"deployment/web\")\nend }}\n"
+    );
+    let two = format!("{CLUSTER}---\napiVersion: v1\nkind: Node\nmetadata: {{ name: n2 }}\n");
+    let host = Host::with_runbook(&text).file("r/cluster.yaml", &two);
+    let said = host.run(&["rbac", "r"]).exits(0);
+    let said = said.shows("resources: [\"pods/eviction\"]").shows("resourceNames: [\"n1\"]").shows("# kind: RoleBinding").shows("leases");
+    assert!(rights(&said.stdout).unwrap().iter().all(|right| right[3] != "pods/eviction" || right[5].is_empty()), "{}", said.stdout);
+    exact(host, &["r"], &two);
+}
+
+#[test]
+fn a_plan_that_does_not_succeed_gives_no_roles() {
+    let host = Host::with_runbook(&format!("{HEAD}step \"s\" {{ title = \"S\", run = function() scale(\"deployment/none\", 1) end }}\n"));
+    let said = host.run(&["rbac", "r"]).exits(1);
+    assert!(said.stdout.is_empty());
+    said.tells("nobody can tell what the run needs").tells("deployment/none");
+    host.run(&["rbac", "r", "--subject", "jane"]).exits(2).tells("`jane` is nobody");
+}

@@ -1,0 +1,293 @@
+//! The threat table: what somebody tries, and that it does not work. Numbers are those of the table; what a row needs beyond the
+//! command line is tested where it is made: T1 and T2 in `permissions.rs` and `rbac.rs` too, T3 in `host/cluster/permit`, T4 in
+//! `host/report/escape_tests.rs`, T9 and T12 in `tests/lua`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use expectrl::session::OsSession;
+use expectrl::{Eof, Expect as _};
+use serde_json::Value;
+
+use super::support::{CLUSTER, HEAD, Host, MOVE, Said};
+
+const IMAGE: &str = "image=registry.example/web:v1.2.4";
+
+fn step(block: &str, body: &str) -> Host {
+    Host::with_runbook(&format!("{HEAD}{block}\nstep \"s\" {{ title = \"S\", run = function()\n{body}\nend }}\n"))
+}
+
+/// Fails when a character is there that does something instead of being seen.
+#[track_caller]
+fn harmless(said: &Said) {
+    let bad = |c: &char| {
+        (c.is_control() && *c != '\n') || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    for text in [&said.stdout, &said.stderr] {
+        assert_eq!(text.chars().find(bad), None, "{text:?}");
+    }
+}
+
+/// A sandbox that is served, and ended with this value.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Serves a fixture; gives its kubeconfig.
+fn serve(host: &Host, fixture: &str, record: &str) -> (Served, String) {
+    let mut command = host.command(&["sandbox", fixture, "--record", record, "--print-kubeconfig"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut kubeconfig = String::new();
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        kubeconfig.push_str(&format!("{line}\n"));
+        // The last line: the context's user.
+        if line.trim_start().starts_with("user: ") {
+            break;
+        }
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+    (Served(child), kubeconfig)
+}
+
+#[test]
+fn t01_a_careless_runbook_does_only_what_it_declared() {
+    let block = "permissions { { verbs = { \"patch\" }, kinds = { \"deployments\" }, names = { \"web\" } } }";
+    for body in [
+        "delete(\"namespace/shop\")",
+        "for _, pod in list(\"pods\", { all_namespaces = true }) do delete(pod) end",
+        "patch(\"node/n1\", { spec = { unschedulable = true } })",
+        "create { apiVersion = \"v1\", kind = \"Secret\", metadata = { name = \"x\" } }",
+    ] {
+        step(block, body).run(&["run", "r", "--sandbox", "--yes"]).exits(5).tells("do not grant it").tells("nothing was written");
+    }
+    step(block, "scale(\"deployment/web\", 1)").run(&["run", "r", "--sandbox", "--yes"]).exits(0);
+}
+
+#[test]
+fn t02_harmless_words_are_told_for_what_they_are() {
+    let agent = "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: { name: agent, namespace: shop }\nspec:\n  selector: { matchLabels: { app: agent } }\n  \
+                 template:\n    metadata: { labels: { app: agent } }\n    spec: { containers: [{ name: a, image: \"x:1\" }] }\n";
+    let host =
+        step("permissions {}", "set_image(\"daemonset/agent\", { a = \"x:2\" })").file("r/cluster.yaml", &format!("{CLUSTER}{agent}"));
+    host.run(&["plan", "r", "--sandbox"]).exits(5).tells("to grant it is to grant root on every node");
+    for (kind, power) in [
+        ("pods/exec", "its account"),
+        ("nodes/proxy", "root on the node"),
+        ("serviceaccounts/token", "the account may do"),
+        ("clusterroles", "any right"),
+    ] {
+        let block = format!("permissions {{ {{ verbs = {{ \"create\" }}, kinds = {{ \"{kind}\" }} }} }}");
+        step(&block, "").run(&["show", "r"]).exits(0).shows(power);
+    }
+}
+
+#[test]
+fn t03_a_command_in_a_pod_is_a_write_whatever_its_method() {
+    let pod = "local pod = list(\"pods\")[1]\n";
+    let check = format!(
+        "{HEAD}check \"c\" {{ title = \"C\", run = function()\n{pod}exec(pod, {{ \"id\" }})\nend }}\nstep \"s\" {{ title = \"S\", run = function() end }}\n"
+    );
+    Host::with_runbook(&check).run(&["plan", "r", "--sandbox"]).exits(1).tells("`exec` writes, and is called in a check");
+    step("permissions {}", &format!("{pod}exec(pod, {{ \"id\" }})")).run(&["plan", "r", "--sandbox"]).exits(5).tells("create pods/exec");
+    step("permissions {}", &format!("{pod}exec(pod, {{ \"id\" }}, {{ read = true }})"))
+        .run(&["plan", "r", "--sandbox"])
+        .exits(5)
+        .tells("create pods/exec");
+}
+
+#[test]
+fn t04_text_from_the_cluster_moves_nothing_on_the_terminal() {
+    let hostile = "\\u001b]0;owned\\u0007\\u001b[2J\\r\\u202eevil\\u200b\\u009b31m";
+    let fixture = CLUSTER.replace(
+        "metadata: { name: web, namespace: shop }",
+        &format!("metadata: {{ name: web, namespace: shop, annotations: {{ x: \"{hostile}\" }} }}"),
+    );
+    let body = "local x = get(\"deployment/web\").metadata.annotations.x\nnote(x)\nannotate(\"deployment/web\", { y = x })\nerror(x)";
+    for words in [
+        &["plan", "r", "--sandbox"][..],
+        &["plan", "r", "--sandbox", "-o", "json"],
+        &["run", "r", "--sandbox", "--yes", "--no-plan"],
+        &["plan", "r", "--sandbox", "-vvv"],
+    ] {
+        let block = "permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }";
+        let said = step(block, body).file("r/cluster.yaml", &fixture).run(words).exits(1);
+        assert!(said.stdout.contains("owned"), "{}", said.transcript());
+        harmless(&said);
+    }
+    // The runbook's own words too.
+    let titled = MOVE.replace("Moves web to another image.", "Moves \\27[2J\\226\\128\\174web.");
+    for words in [&["show", "r"][..], &["show", "r", "-o", "json"], &["plan", "r", IMAGE, "--sandbox"]] {
+        harmless(&Host::with_runbook(&titled).run(words).exits(0));
+    }
+}
+
+#[test]
+fn t05_nothing_secret_is_left_behind() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}param \"key\" {{ type = \"secret\", doc = \"A key.\" }}\nstep \"s\" {{ title = \"S\", run = function() note(`{{params.key}}`) end }}\n"
+    ));
+    for words in [
+        &["plan", "r", "key=hunter2", "--sandbox"][..],
+        &["run", "r", "key=hunter2", "--sandbox", "-o", "json"],
+        &["plan", "r", "key=hunter2", "--sandbox", "-vvv"],
+    ] {
+        let said = host.run(words);
+        assert!(!said.stdout.contains("hunter2") && !said.stderr.contains("hunter2"), "{}", said.transcript());
+    }
+    // A crash leaves no core file.
+    let host = Host::new().file("c.yaml", CLUSTER);
+    let (served, _) = serve(&host, "c.yaml", "record");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", served.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[test]
+fn t06_a_runbook_chooses_neither_cluster_nor_the_command_that_signs_in() {
+    let plugin = "apiVersion: v1\nkind: Config\nclusters: [{ name: c, cluster: { server: \"https://127.0.0.1:1\" } }]\n\
+                  users: [{ name: u, user: { exec: { apiVersion: client.authentication.k8s.io/v1, command: sh, args: [\"-c\", \"exit 1\"], interactiveMode: Never } } }]\n\
+                  contexts: [{ name: x, context: { cluster: c, user: u } }]\ncurrent-context: x\n";
+    let host = Host::with_runbook(MOVE).file("k.yaml", plugin).file("r/k.yaml", plugin).env("PATH", "/usr/bin:/bin");
+    let said = host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml"]);
+    assert_ne!(said.code, Some(0));
+    said.tells("signing in runs `sh -c exit 1` (/").tells("which the kubeconfig names");
+    host.run(&["plan", "r", IMAGE, "--kubeconfig", "r/k.yaml"]).exits(5).tells("is in the folder of the runbook").tells("move it out");
+    let host = host.env("KUBECONFIG", "r/k.yaml");
+    host.run(&["plan", "r", IMAGE]).exits(5).tells("is in the folder of the runbook");
+}
+
+#[test]
+fn t08_modules_are_found_in_their_folders_only() {
+    let secret = Host::new().file("secret.luau", "return { word = \"hunter2\" }");
+    for name in ["../secret", "/etc/passwd", "a/../../secret", "..", "a//b", "a\\0b", "file:secret"] {
+        let host = step("", "").file("secret.luau", "return { word = \"hunter2\" }");
+        let host = host.file(
+            "r/runbook.luau",
+            &format!("local m = require(\"{name}\")\n{HEAD}step \"s\" {{ title = m.word, run = function() end }}\n"),
+        );
+        host.run(&["show", "r"]).exits(1).tells("cannot be the name of a module").hides("hunter2");
+    }
+    let host = step("", "");
+    std::os::unix::fs::symlink(secret.path().join("secret.luau"), host.path().join("r/linked.luau")).unwrap();
+    let host = host
+        .file("r/runbook.luau", &format!("local m = require(\"linked\")\n{HEAD}step \"s\" {{ title = m.word, run = function() end }}\n"));
+    let said = host.run(&["show", "r"]);
+    assert!(matches!(said.code, Some(1 | 2)), "{}", said.transcript());
+    said.tells("leads out of its folder").hides("hunter2");
+}
+
+#[test]
+fn t09_documents_that_unfold_without_end_are_refused_at_once() {
+    let mut bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for level in 1..9 {
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
+    }
+    let deep = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: x }}\nspec: {}1{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    let begun = Instant::now();
+    for text in [&bomb, &deep] {
+        for words in [
+            &["plan", "r", IMAGE, "--sandbox"][..],
+            &["plan", "r", IMAGE, "--params", "p.yaml", "--sandbox=c.yaml"],
+            &["sandbox", "r/cluster.yaml"],
+        ] {
+            let host = Host::with_runbook(MOVE).file("r/cluster.yaml", text).file("p.yaml", text).file("c.yaml", CLUSTER);
+            host.run(words).exits(2).tells("error:");
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn t11_words_are_words_and_no_shell_reads_them() {
+    for (body, told) in [
+        ("helm.install(\"-x\", \"./chart\")", "no name of a release"),
+        ("helm.install(\"a;b\", \"./chart\")", "no name of a release"),
+        ("helm.install(\"web\", \"--post-renderer=sh\")", "helm.install"),
+    ] {
+        let said = step("", body).run(&["plan", "r", "--sandbox"]);
+        assert_ne!(said.code, Some(0), "{}", said.transcript());
+        said.tells(told);
+    }
+    for address in ["-oProxyCommand=id", "a b", "x@y"] {
+        let inventory = format!("nodes: {{ n1: {{ address: \"{address}\" }} }}\n");
+        let kubeconfig = "apiVersion: v1\nkind: Config\nclusters: [{ name: c, cluster: { server: \"https://127.0.0.1:1\" } }]\n\
+                          contexts: [{ name: x, context: { cluster: c } }]\ncurrent-context: x\n";
+        let host = Host::with_runbook(MOVE).file("i.yaml", &inventory).file("k.yaml", kubeconfig);
+        host.run(&["plan", "r", IMAGE, "--kubeconfig", "k.yaml", "--machines", "ssh", "--inventory", "i.yaml"]).exits(2).tells("inventory");
+    }
+}
+
+#[test]
+fn t12_a_script_has_nothing_of_the_machine_and_takes_no_more_than_its_share() {
+    // Loops without end, and patterns that search for ever: `tests/lua/hostile.rs`.
+    for body in [
+        "os.execute(\"id\")",
+        "io.open(\"/etc/passwd\")",
+        "debug.getinfo(1)",
+        "loadstring(\"return 1\")()",
+        "string.dump(print)",
+        "package.loadlib(\"x\", \"y\")",
+        "getfenv(0).x = 1",
+        "local t = {} while true do t[#t + 1] = string.rep(`x{#t}`, 1000000) end",
+        "local function f() return f() + 1 end f()",
+    ] {
+        let begun = Instant::now();
+        let said = step("", body).run(&["plan", "r", "--sandbox"]);
+        assert_ne!(said.code, Some(0), "{body}\n{}", said.transcript());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{body}");
+    }
+}
+
+#[test]
+fn t15_the_cluster_is_the_one_that_was_planned_on() {
+    // Somebody switches the context while the question stands.
+    let host = Host::with_runbook(MOVE);
+    let (_served, kubeconfig) = serve(&host, "r", "record");
+    let host = host.file("k.yaml", &kubeconfig);
+    let mut command = host.command(&["run", "r", IMAGE, "--kubeconfig", "k.yaml"]);
+    command.env("TERM", "xterm").stdin(Stdio::inherit());
+    let mut session = OsSession::spawn(command).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(60)));
+    session.expect("[y/N] ").unwrap();
+    let start = kubeconfig.find("server: ").unwrap() + "server: ".len();
+    let end = start + kubeconfig[start..].find('\n').unwrap();
+    fs::write(host.path().join("k.yaml"), format!("{}https://127.0.0.1:1{}", &kubeconfig[..start], &kubeconfig[end..])).unwrap();
+    session.send_line("y").unwrap();
+    session.expect("done: 1 write to 1 object").unwrap();
+    session.expect(Eof).unwrap();
+}
+
+#[test]
+fn t16_the_server_is_watched_and_not_asked_again_and_again() {
+    let image = "image=registry.example/cce-plugin-pro/cce-cni:v1.8.4";
+    let host = Host::new();
+    let (served, kubeconfig) = serve(&host, "cce-cni-v1-patch", "record.jsonl");
+    let host = host.file("k.yaml", &kubeconfig);
+    host.run(&["run", "cce-cni-v1-patch", image, "--yes", "--kubeconfig", "k.yaml"]).exits(0);
+    drop(served);
+    let text = fs::read_to_string(host.path().join("record.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first: lockgate::base::Timestamp = lines[0]["at"].as_str().unwrap().parse().unwrap();
+    let last: lockgate::base::Timestamp = lines.last().unwrap()["at"].as_str().unwrap().parse().unwrap();
+    // It takes minutes; whoever asks each second would have asked hundreds of times.
+    assert!(last.duration_since(first).as_secs() >= 60, "{first} {last}");
+    let mut lists: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["act"]["verb"] == "list" || line["act"]["verb"] == "get") {
+        let uri = line["uri"].as_str().unwrap().split('?').next().unwrap().to_owned();
+        *lists.entry(uri).or_default() += 1;
+    }
+    let most = lists.iter().max_by_key(|(_, count)| **count).unwrap();
+    assert!(*most.1 <= 40 && lines.len() <= 250, "{} requests, most: {most:?}", lines.len());
+    assert!(lines.iter().any(|line| line["act"]["verb"] == "watch"));
+}

@@ -1,0 +1,51 @@
+//! A bundled runbook under exactly the roles that `lockgate rbac` prints for it.
+
+use lockgate::cluster::Act;
+
+use super::Outcome;
+use super::audit::Request;
+use super::binaries::Binaries;
+use super::command;
+use super::fixture::{self, RUNBOOK};
+use super::plane::{ControlPlane, Pace};
+use super::trials::{IMAGE, TRAP};
+use crate::roles::{Asked, left_over, rights};
+
+/// Who has no rights of his own.
+const USER: &str = "nobody";
+
+/// The roles are those of a plan on this cluster. With them, and nothing else, plan and run succeed; none of them is left over.
+pub(crate) fn exact(binaries: &Binaries) -> Outcome {
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    let printed = command::run(&plane, "operator", &["rbac", RUNBOOK, IMAGE, "--subject", &format!("user:{USER}")])?;
+    printed.expect_code(0)?;
+    plane.apply(&printed.stdout)?;
+    command::run(&plane, USER, &["run", RUNBOOK, IMAGE, "--yes"])?.expect_code(0)?;
+    let requests: Vec<Request> = plane.audit()?.into_iter().filter(|request| request.user == USER).collect();
+    let asked: Vec<Asked> = requests.iter().map(asked).collect();
+    let forbidden: Vec<&Asked> = asked.iter().filter(|asked| asked.status == 403).collect();
+    if !forbidden.is_empty() {
+        return Err(format!("{}\nforbidden: {forbidden:#?}", printed.stdout));
+    }
+    let over = left_over(&rights(&printed.stdout)?, &asked);
+    if over.is_empty() { Ok(()) } else { Err(format!("{}\nnot needed: {over:#?}", printed.stdout)) }
+}
+
+fn asked(request: &Request) -> Asked {
+    let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
+    let act = Act::of(&http::Method::GET, path, query);
+    let part = act.subresource.map(|part| format!("/{part}")).unwrap_or_default();
+    let mut verbs = vec![request.verb.clone()];
+    if request.code == 201 && request.verb != "create" {
+        verbs.push("create".to_owned());
+    }
+    Asked {
+        verbs,
+        group: act.group,
+        resource: act.resource + &part,
+        namespace: act.namespace.unwrap_or_default(),
+        name: act.name.unwrap_or_default(),
+        status: request.code,
+    }
+}

@@ -1,0 +1,72 @@
+//! A run is killed at every line of its journal, before and after the line is on the disk, and with everything lost that was not synced;
+//! a second process goes on. The cluster must end as if nothing had happened, and nothing may have been done twice.
+
+use std::rc::Rc;
+
+use lockgate::run::End;
+use lockgate::run::journal::book::OnDrift;
+
+use super::harness::{Disk, Kill, Scene, effects, state};
+
+/// Kills everywhere and compares; gives how often.
+fn everywhere(name: &str, scene: &Scene) -> usize {
+    let (whole, disk) = scene.whole();
+    let summary = whole.summary.unwrap();
+    assert_eq!(summary.end, End::Succeeded, "{name}: {:?}", summary.error);
+    let (wanted, made) = (state(&whole.cluster), effects(&whole.cluster));
+    let lines = disk.entries.borrow().len();
+    let mut killed = 0;
+    for line in 1..=lines {
+        for (kill, loses) in [(Kill::Before(line), false), (Kill::After(line), false), (Kill::Before(line), true), (Kill::After(line), true)] {
+            let what = format!("{name}: {kill:?} of {lines}, loses {loses}");
+            let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
+            let first = scene.process(&simulation, &disk, kill, OnDrift::Stop);
+            assert!(first.summary.is_none(), "{what}: not killed: {:?}", first.summary);
+            if loses {
+                disk.lose_unsynced();
+            }
+            let second = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+            let summary = second.summary.unwrap();
+            assert_eq!(summary.end, End::Succeeded, "{what}: {:?}\n{:#?}", summary.error, disk.entries.borrow());
+            assert_eq!(effects(&second.cluster), made, "{what}\n{:#?}", disk.entries.borrow());
+            assert_eq!(state(&second.cluster), wanted, "{what}");
+            killed += 1;
+        }
+    }
+    killed
+}
+
+const FIXTURE: &str = include_str!("cluster.yaml");
+
+#[test]
+fn a_scale_down_and_up_is_killed_everywhere() {
+    let scene = Scene::new(
+        r#"
+runbook { title = "t", summary = "s", impact = "none" }
+check "there" { title = "It is there", run = function() ensure(exists("deployment/web"), "no web") end }
+step "down-and-up" {
+  title = "Scale down and up again",
+  run = function()
+    local replicas = get("deployment/web").spec.replicas
+    scale("deployment/web", 0, { wait = "gone" })
+    scale("deployment/web", replicas)
+    state.replicas = replicas
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+step "image" {
+  title = "A new image",
+  run = function()
+    local before = set_image("deployment/web", { web = "registry.example/web:v2.0.0" })
+    annotate("deployment/web", { before = tostring(before.previous.web), replicas = tostring(state.replicas) })
+    create { apiVersion = "v1", kind = "ConfigMap", metadata = { generateName = "made-" }, data = { a = "b" } }
+    delete("configmap/settings")
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+"#,
+        FIXTURE,
+    );
+    let killed = everywhere("scale", &scene);
+    assert!(killed > 100, "{killed}");
+}

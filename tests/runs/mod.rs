@@ -1,0 +1,5 @@
+//! Runs with a journal: killed everywhere and resumed, stopped, changed underneath, taken back.
+
+mod harness;
+mod kills;
+mod lock;
