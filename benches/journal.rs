@@ -59,7 +59,7 @@ fn write(number: u64) -> [Fact; 2] {
     let op = format!("{RUN}/{number}/1");
     let key = Key { verb: "patch".to_owned(), target: "deployment/shop/web".to_owned(), part: None };
     let prior = Some(Prior::Was(object(number).into()));
-    let intent = Intent { op: op.clone(), key, sign: Sign::Stamp(op.clone()), body: "ab".repeat(32).into(), prior };
+    let intent = Intent { op: op.clone(), key, object: None, sign: Sign::Stamp(op.clone()), body: "ab".repeat(32).into(), prior };
     [
         Fact::Intent { place: "step web".to_owned(), intent: Box::new(intent) },
         Fact::Outcome { op, outcome: Outcome::Made { after: Some(object(number + 1).into()) } },

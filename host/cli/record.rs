@@ -84,10 +84,11 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
         }
         pinned.write(&folder)?;
         let redactor = Rc::new(folder.redactor()?);
-        let begun = taken(setting, &args.target, &errand)?;
         let header = header(setting, source, args, what, of, pinned.hashes(), &redactor)?;
         let journal = Journal::create(Box::new(folder.disk()), Some(redactor.clone()), setting.cluster.clock().now(), header)?;
         let book = Book::new(Box::new(journal), setting.cluster.clock().clone(), Past::default(), drift(on_drift));
+        // Last, so that nothing that fails leaves a lock behind.
+        let begun = taken(setting, &args.target, &errand)?;
         Ok((held, book.with_redactor(redactor), begun))
     })();
     let (held, book, begun) = match made {

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use super::args::{Format, PlanArgs, TargetArgs};
 use super::live::Live;
 use super::{find, host, interrupt, target};
-use crate::base::Result;
+use crate::base::{Result, Value};
 use crate::cluster::machines::quoted;
 use crate::cluster::{Cancel, Cluster};
-use crate::report::{Screen, Transcript};
+use crate::report::{Screen, Transcript, trace};
 use crate::run::params_file::ParamFile;
 use crate::run::runbook::ParamType;
 use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Summary, What};
@@ -49,6 +49,9 @@ impl Setting {
         let mut script = host::script(&source, &args.runbook.modules, &runtime)?;
         let runbook = script.load()?;
         let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?;
+        for decl in runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret) {
+            params.get(&decl.name).and_then(Value::as_text).iter().for_each(|text| trace::hide(text));
+        }
         let cancel = Cancel::new();
         let (cluster, told) = target::cluster(&runtime, &args.target, &source, &cancel)?;
         interrupt::listen(&cancel)?;

@@ -127,10 +127,7 @@ fn an_outage_without_end_stops_the_run() {
         let stopped = fence.pass(&Cancel::new(), |_| ()).await.unwrap_err();
         assert_eq!(clock.now().as_second(), 1_060 + 30 * 60);
         assert_eq!((stopped.kind.exit_code(), stopped.is_stop()), (4, true));
-        assert_eq!(
-            stopped.to_string(),
-            "the lock of the run `R` could not be renewed for 30m, so nothing more is written: no connection"
-        );
+        assert_eq!(stopped.to_string(), "the lock of the run `R` could not be renewed for 30m, so nothing more is written: no connection");
         assert!(stopped.hint.as_deref().unwrap().contains("lockgate resume R"));
     });
 }

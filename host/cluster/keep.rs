@@ -61,6 +61,9 @@ pub struct Intent {
     /// Which it is.
     #[serde(flatten)]
     pub key: Key,
+    /// The object's full name, where it is made up only now; else it is the key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// How one read settles it.
     pub sign: Sign,
     /// SHA-256 of what is sent, without stamp and version; what else its maker needs to know of it again, where that is not an API
@@ -69,6 +72,14 @@ pub struct Intent {
     /// The object as this call read it last; none when it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prior: Option<Prior>,
+}
+
+impl Intent {
+    /// The full name of the object.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        self.object.as_deref().unwrap_or(&self.key.target)
+    }
 }
 
 /// What became of a write.
@@ -248,7 +259,7 @@ impl Cluster {
             Some(Outcome::NotMade { .. }) => return Ok(None),
             Some(Outcome::Unknown { .. }) | None => {}
         }
-        let target = self.target(&ObjectRef::parse(&open.intent.key.target)?, None).await?;
+        let target = self.target(&ObjectRef::parse(open.intent.object())?, None).await?;
         let part = open.intent.key.part.as_deref().filter(|_| matches!(open.intent.sign, Sign::Fields(_)));
         self.looked(&target, part, &open.intent.sign).await
     }
@@ -284,7 +295,9 @@ impl Cluster {
                 keeper.drift(&target.full_name(), differences)?;
             }
         }
-        keeper.intend(&Intent { op: operation.stamp.clone(), key: operation.key.clone(), sign: sign.clone(), body, prior })?;
+        let full = target.full_name();
+        let object = (full != operation.key.target).then_some(full);
+        keeper.intend(&Intent { op: operation.stamp.clone(), key: operation.key.clone(), object, sign: sign.clone(), body, prior })?;
         Ok(None)
     }
 
@@ -345,7 +358,7 @@ impl Elsewhere {
         let Some(keeper) = self.cluster.keeper() else { return Ok(()) };
         let Operation { stamp, key, .. } = &self.operation;
         let sign = Sign::Elsewhere;
-        keeper.intend(&Intent { op: stamp.clone(), key: key.clone(), sign, body: about, prior: None })
+        keeper.intend(&Intent { op: stamp.clone(), key: key.clone(), object: None, sign, body: about, prior: None })
     }
 
     /// What became of it.

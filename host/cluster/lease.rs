@@ -220,9 +220,9 @@ impl Way {
 
 /// The object that says that this claim holds it.
 fn taken(found: Option<Json>, claim: &Claim, epoch: u64, now: Timestamp) -> Json {
-    let mut object = found.unwrap_or_else(|| {
-        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME, "namespace": NAMESPACE}})
-    });
+    let mut object = found.unwrap_or_else(
+        || json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME, "namespace": NAMESPACE}}),
+    );
     let again = Lease::of(&object).run.as_deref() == Some(&*claim.run) || Lease::of(&object).last.as_deref() == Some(&*claim.run);
     object["spec"] = json!({
         "holderIdentity": format!("{}@{}", claim.run, claim.host),
@@ -272,7 +272,9 @@ fn explained(error: Error) -> Error {
     if error.reason != Reason::Forbidden {
         return error;
     }
-    error.hint(format!("a run takes the lock of the cluster: grant `get`, `create`, `update` on `leases.coordination.k8s.io` in `{NAMESPACE}`"))
+    error.hint(format!(
+        "a run takes the lock of the cluster: grant `get`, `create`, `update` on `leases.coordination.k8s.io` in `{NAMESPACE}`"
+    ))
 }
 
 /// The lease of a run while it holds it. Whoever renews it has the same one.

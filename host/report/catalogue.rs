@@ -20,7 +20,7 @@ pub fn list(runbooks: &[Runbook], paint: Paint) -> String {
 #[must_use]
 pub fn show(runbook: &Runbook, file: &str, paint: Paint) -> String {
     let header = &runbook.header;
-    let mut out = format!("{}\n{}\n\n", paint.strong(&header.title), escape::lines(&header.summary));
+    let mut out = format!("{}\n{}\n\n", paint.strong(escape::line(&header.title)), escape::lines(&header.summary));
     let mut facts = vec![("name", runbook.name.clone()), ("file", file.to_owned()), ("impact", header.impact.as_str().to_owned())];
     let optional =
         [("source", &header.source), ("namespace", &header.namespace), ("versions", &header.versions), ("duration", &header.duration)];
@@ -121,7 +121,7 @@ pub fn try_it(runbook: &Runbook) -> String {
         .filter(|decl| decl.required())
         .map(|decl| format!(" {}={}", decl.name, decl.example.as_deref().unwrap_or("…")))
         .collect();
-    format!("lockgate plan {}{} --sandbox", runbook.name, params.concat())
+    escape::line(&format!("lockgate plan {}{} --sandbox", runbook.name, params.concat())).into_owned()
 }
 
 /// `runbooks/README.md`: the catalogue.

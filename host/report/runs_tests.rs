@@ -47,7 +47,7 @@ fn intent(number: u64) -> Fact {
     let key = Key { verb: "patch".to_owned(), target: "deployment/shop/web".to_owned(), part: None };
     Fact::Intent {
         place: "step web".to_owned(),
-        intent: Box::new(Intent { op: op.clone(), key, sign: Sign::Stamp(op), body: String::new().into(), prior: None }),
+        intent: Box::new(Intent { op: op.clone(), key, object: None, sign: Sign::Stamp(op), body: String::new().into(), prior: None }),
     }
 }
 

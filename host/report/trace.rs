@@ -1,8 +1,12 @@
 //! `-v` and `LOCKGATE_LOG`: spans of steps, calls and requests on standard error.
 
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::escape::Safe;
 use crate::base::{Error, Result};
 
 /// The variable that sets the filter, in the form of `tracing_subscriber`: `debug`, `lockgate::request=debug`.
@@ -26,9 +30,41 @@ pub fn begin(verbosity: u8) -> Result<()> {
         (None, 2) => EnvFilter::new("lockgate=trace"),
         (None, _) => EnvFilter::new("trace"),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| super::escape::Safe(std::io::stderr())).without_time().with_ansi(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).without_time().with_ansi(false);
     // A second log in one process is refused; the first goes on.
     log.try_init().map_err(|error| Error::internal("beginning the log").cause(error.to_string()))
+}
+
+/// Texts that the log never shows.
+static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// What stands in their place.
+const HIDDEN: &str = "(secret)";
+/// Shorter ones are in every log.
+const SHORT: usize = 4;
+
+/// From now on the log does not show this text.
+pub fn hide(secret: &str) {
+    if secret.len() >= SHORT {
+        SECRETS.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+    }
+}
+
+/// The log: what is secret, and what does something instead of being seen, does not get through.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        for secret in SECRETS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            text = text.replace(secret.as_str(), HIDDEN);
+        }
+        Safe(io::stderr()).write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A bare level is about lockgate, not about the libraries beneath it; those are named: `tower=debug`.

@@ -132,6 +132,7 @@ impl Transcript {
 
     /// A line of a step, or of a check: verb, text, how it is known; further lines of the text below the first.
     fn fact(&self, out: &mut String, verb: &str, text: &str, known: Option<Known>) {
+        let verb = &*escape::line(verb);
         let margin = " ".repeat(self.head);
         let known = known.map(|known| self.known(known)).unwrap_or_default();
         let text = hanging(&escape::lines(text.trim_end()), self.head + VERB);

@@ -80,8 +80,9 @@ pub fn perform(script: &mut dyn Script, job: Job) -> Summary {
         None => job.cluster.clone(),
     };
     let redactor = hiding::redactor(&job.runbook, &job.params);
-    let job = Job { sink: hiding::before(job.sink, redactor.as_ref()), ..job };
+    let job = Job { sink: hiding::before(job.sink, &redactor), ..job };
     let mut runner = Runner::new(script, cluster, job);
+    runner.session.hide(redactor.clone());
     let (started, what) = (runner.session.now(), runner.what);
     permissions::begin(&runner.cluster, &runner.runbook, what, &runner.session);
     runner.announce();
@@ -90,7 +91,7 @@ pub fn perform(script: &mut dyn Script, job: Job) -> Summary {
     runner.cluster.set_grantor(None);
     let summary = runner.summary(started, outcome);
     runner.session.emit(Event::Finished { what, summary: summary.clone() });
-    hiding::ended(summary, redactor.as_ref())
+    hiding::ended(summary, &redactor)
 }
 
 /// How the machine stopped, when not at its end.

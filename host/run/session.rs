@@ -1,6 +1,7 @@
 //! What a run keeps while it goes: it answers the primitives' questions, hears of every call, and tells the sink.
 
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use futures::future::{FutureExt as _, LocalBoxFuture};
 use super::bounds::Bounds;
 use super::consent::{self, Voice};
 use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
-use super::journal::{Book, Past};
+use super::journal::{Book, Past, Redactor};
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
@@ -55,6 +56,8 @@ pub(super) struct Session {
     book: Option<Rc<Book>>,
     /// What the outermost call wrote so far.
     wrote_now: RefCell<Vec<Wrote>>,
+    /// Who learns of the secrets that are met.
+    secrets: OnceCell<Rc<Redactor>>,
 }
 
 /// What has added up so far.
@@ -117,6 +120,7 @@ impl Session {
             replayed: Cell::new(None),
             book,
             wrote_now: RefCell::default(),
+            secrets: OnceCell::new(),
         })
     }
 
@@ -229,7 +233,9 @@ impl Session {
         if self.what == What::Plan && self.tally.borrow().writes > 0 { Known::Modelled } else { Known::Observed }
     }
 
+    /// The question as it is asked, kept and consented to: without secrets.
     fn question(&self, text: &str) -> Confirmation {
+        let text = &*self.secrets.get().map_or(Cow::Borrowed(text), |secrets| secrets.text(text));
         let mut occurrences = self.occurrences.borrow_mut();
         let count = occurrences.entry(text.to_owned()).or_default();
         *count += 1;
@@ -302,6 +308,22 @@ impl Session {
         }
     }
 
+    /// Lets this learn of every secret that is met, before anything is told of it.
+    pub(super) fn hide(&self, secrets: Rc<Redactor>) {
+        // Only the first counts: there is one for a plan or run.
+        self.secrets.get_or_init(|| secrets);
+    }
+
+    /// The call as a log may show it.
+    fn shown(&self, call: &Call) -> Call {
+        let mut call = call.clone();
+        if let Some(secrets) = self.secrets.get() {
+            secrets.call(&mut call.arguments);
+            secrets.json(&mut call.options);
+        }
+        call
+    }
+
     fn is_writing(&self) -> bool {
         self.open.borrow().iter().any(|open| open.writes)
     }
@@ -325,13 +347,13 @@ impl Calls for Session {
         self.bounds.admit(call, writes(call))?;
         if self.open.borrow().is_empty() {
             if let Some(result) = self.recorded(call)? {
-                tracing::debug!(target: "lockgate::call", call = %call, "given from the first attempt");
+                tracing::debug!(target: "lockgate::call", call = %self.shown(call), "given from the first attempt");
                 return Ok(Some(result));
             }
             if let Some(book) = &self.book
                 && let Some(result) = book.recorded(call)?
             {
-                tracing::debug!(target: "lockgate::call", call = %call, "given from the journal");
+                tracing::debug!(target: "lockgate::call", call = %self.shown(call), "given from the journal");
                 if self.phase.get() == Phase::Run {
                     self.finished.borrow_mut().push((call.clone(), result.clone()));
                 }
@@ -340,13 +362,19 @@ impl Calls for Session {
             self.cluster.begin_call();
             self.wrote_now.borrow_mut().clear();
         }
-        tracing::debug!(target: "lockgate::call", call = %call, "called");
+        if let Some(secrets) = self.secrets.get() {
+            secrets.learn_call(&call.arguments);
+        }
+        tracing::debug!(target: "lockgate::call", call = %self.shown(call), "called");
         self.open.borrow_mut().push(Open { sent: self.cluster.sent(), writes: writes(call) });
         Ok(None)
     }
 
     fn end(&self, call: &Call, result: &Result<Done>) {
         let open = self.open.borrow_mut().pop();
+        if let (Some(secrets), Ok(done)) = (self.secrets.get(), result) {
+            secrets.learn_read(&done.value.clone().into_json());
+        }
         match result {
             Ok(done) => {
                 let told = self.told.take();
@@ -362,7 +390,7 @@ impl Calls for Session {
                 }
             }
             Err(error) => {
-                tracing::debug!(target: "lockgate::call", call = %call, %error, "failed");
+                tracing::debug!(target: "lockgate::call", call = %self.shown(call), %error, "failed");
                 if self.what == What::Plan && error.reason == Reason::Unmodelled {
                     let (text, unknowns) = (error.to_string(), &mut self.tally.borrow_mut().unknowns);
                     // The script may catch it and go on: the plan is as unknown as before.

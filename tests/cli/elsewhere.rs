@@ -67,7 +67,9 @@ fn a_gate_is_answered_once_and_by_its_name() {
 #[test]
 fn a_lock_is_freed_by_the_whole_name_of_a_run_or_of_one_that_is_known_here() {
     let host = two();
-    host.run(&["unlock", "nonsense", "--runs", "state", "--yes"]).exits(2).tells("give the whole id of a run that was begun on another machine");
+    host.run(&["unlock", "nonsense", "--runs", "state", "--yes"])
+        .exits(2)
+        .tells("give the whole id of a run that was begun on another machine");
     // A name that is one needs a cluster next.
     host.run(&["unlock", OLD, "--runs", "state", "--yes"]).exits(2).tells("no cluster to work on");
     host.run(&["unlock", "last", "--runs", "state", "--yes"]).exits(2).tells("no cluster to work on");

@@ -46,7 +46,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
     let intent = |number: u64| {
         let op = format!("{run}/{number}/1");
         let key = Key { verb: "patch".to_owned(), target: "deployment/shop/web".to_owned(), part: None };
-        let intent = Intent { op: op.clone(), key, sign: Sign::Stamp(op), body: "00".into(), prior: None };
+        let intent = Intent { op: op.clone(), key, object: None, sign: Sign::Stamp(op), body: "00".into(), prior: None };
         Fact::Intent { place: "step move".to_owned(), intent: Box::new(intent) }
     };
     let question = || Confirmation { at: "step move".to_owned(), question: "Move it now?".to_owned(), occurrence: 1 };

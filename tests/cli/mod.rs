@@ -13,6 +13,7 @@ mod rbac;
 mod runs;
 mod sandbox;
 mod scenarios;
+mod secrets;
 mod servers;
 mod signals;
 mod skew;

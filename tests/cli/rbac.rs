@@ -117,7 +117,9 @@ fn roles_have_what_each_verb_needs() {
          label(\"node/n1\", {{ a = \"b\" }})\n\
          drain(\"n1\")\nuncordon(\"n1\")\nwait_rollout(\"deployment/web\")\nend }}\n"
     );
-    let two = format!("{CLUSTER}---\napiVersion: v1\nkind: Node\nmetadata: {{ name: n2 }}\n");
+    let two = format!(
+        "{CLUSTER}---\napiVersion: v1\nkind: Node\nmetadata: {{ name: n2 }}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: shop }}\n"
+    );
     let host = Host::with_runbook(&text).file("r/cluster.yaml", &two);
     let said = host.run(&["rbac", "r"]).exits(0);
     let said = said.shows("resources: [\"pods/eviction\"]").shows("resourceNames: [\"n1\"]").shows("# kind: RoleBinding").shows("leases");

@@ -264,7 +264,8 @@ fn t15_the_cluster_is_the_one_that_was_planned_on() {
     let end = start + kubeconfig[start..].find('\n').unwrap();
     fs::write(host.path().join("k.yaml"), format!("{}https://127.0.0.1:1{}", &kubeconfig[..start], &kubeconfig[end..])).unwrap();
     session.send_line("y").unwrap();
-    session.expect("done: 1 write to 1 object").unwrap();
+    session.expect("done").unwrap();
+    session.expect("1 write to 1 object").unwrap();
     session.expect(Eof).unwrap();
 }
 

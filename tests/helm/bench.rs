@@ -11,7 +11,7 @@ use lockgate::base::{Error, Kind, Reason, Result, Span, Value};
 use lockgate::cluster::door::{Child, Ended};
 use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Progress, Talk, Wrote, find};
-use lockgate_sim::{Cluster as Sim, Options as SimOptions};
+use lockgate_sim::Options as SimOptions;
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::json::{Value as Json, json};
 use tempfile::TempDir;
@@ -80,9 +80,11 @@ fn said(error: impl std::fmt::Display) -> String {
 impl Bench {
     /// A simulated cluster.
     pub(super) fn simulated(helm: &'static str) -> Outcome<Bench> {
+        let program = crate::sandbox::helm(helm)?;
         let mut sim = Fixture::parse("cluster.yaml", CLUSTER).and_then(|fixture| fixture.cluster(SimOptions::default())).map_err(said)?;
         sim.furnish();
-        Bench::on(sim, helm)
+        let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
+        Bench::over(Cluster::simulated(sim, options), false, helm, program)
     }
 
     /// A fresh namespace of the real control plane.
@@ -111,13 +113,6 @@ impl Bench {
     fn over(cluster: Cluster, is_real: bool, helm: &'static str, program: PathBuf) -> Outcome<Bench> {
         let home = TempDir::new().map_err(said)?;
         Ok(Bench { cluster, operator: Rc::default(), is_real, helm, program, home, runtime: runtime()? })
-    }
-
-    /// A simulated cluster with what happened on another.
-    pub(super) fn on(sim: Sim, helm: &'static str) -> Outcome<Bench> {
-        let program = crate::sandbox::helm(helm)?;
-        let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
-        Bench::over(Cluster::simulated(sim, options), false, helm, program)
     }
 
     /// The same place as a plan sees it.

@@ -3,7 +3,6 @@
 
 mod bench;
 mod changes;
-mod faults;
 #[path = "../support/kept.rs"]
 mod kept;
 mod locks;
@@ -56,7 +55,6 @@ pub(crate) fn cases() -> Vec<Trial> {
             }));
         }
         cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
-        cases.push(simulated(&format!("helm::{helm}::faults"), helm, faults::matrix));
     }
     cases
 }

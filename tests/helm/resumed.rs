@@ -17,9 +17,12 @@ pub(super) fn ended(bench: &Bench) -> Outcome {
     let first = Rc::new(Kept::default());
     bench.cluster.keep(first.clone());
     let once = upgrade()?;
-    bench.cluster.keep(Rc::new(first.interrupted()));
+    let second = Rc::new(first.interrupted());
+    bench.cluster.keep(second.clone());
     let again = upgrade()?;
     same("the result", &again, &once)?;
+    same("what the record has is come to", second.unmet(), Vec::<String>::new())?;
+    same("it is the same operation", second.operations(), first.operations())?;
     is("it was upgraded once", &bench.release()?["revision"], 2)?;
     is("from the first", &again["previous_revision"], 1)
 }

@@ -40,7 +40,8 @@ fn custom(sim: &mut Sim, kind: &str, plural: &str, group: &str, version: &str, s
         "versions": [{"name": version, "served": true, "storage": true, "schema": schema}],
     });
     let name = format!("{plural}.{group}");
-    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}, "spec": spec});
+    let definition =
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}, "spec": spec});
     post(sim, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
     sim.advance_to(sim.now() + std::time::Duration::from_secs(5));
 }
@@ -60,7 +61,10 @@ fn sees(touch: &Touch, given: impl FnOnce(&mut Sim)) -> Found {
 
 fn refused(found: &Found) -> Vec<String> {
     let error = found.admits("prod").unwrap_err();
-    assert_eq!((error.kind.exit_code(), error.message.as_str()), (5, "another program is changing the nodes of `prod`: nothing was written"));
+    assert_eq!(
+        (error.kind.exit_code(), error.message.as_str()),
+        (5, "another program is changing the nodes of `prod`: nothing was written")
+    );
     assert!(error.hint.is_some());
     error.causes.clone()
 }

@@ -42,6 +42,8 @@ fn anew(rig: &Rig, verb: &str, positional: Json, options: Json) -> (Done, Done) 
     for operation in second.operations() {
         assert!(first.operations().contains(&operation), "{verb}: `{operation}` is a new operation");
     }
+    // With the end of the call its record is closed.
+    rig.cluster.keep(Rc::new(Kept::default()));
     (once, again)
 }
 

@@ -92,7 +92,8 @@ impl Process {
 }
 
 fn holder(simulation: &Simulation) -> Option<String> {
-    simulation.with(|sim| sim.handle(&Request::get(LEASE)).value().and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned)))
+    simulation
+        .with(|sim| sim.handle(&Request::get(LEASE)).value().and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned)))
 }
 
 fn annotations(simulation: &Simulation) -> Json {
@@ -184,7 +185,10 @@ step "one" { title = "One", run = function() annotate("deployment/web", { one = 
     let next = Process::new(&simulation, 2).begins(&Errand::Begin).unwrap();
     assert_eq!(
         next.warnings,
-        [format!("the run `{id}` on `sandbox` was not finished (failed in step `one`): `lockgate resume {id}` goes on with it", id = process.id)]
+        [format!(
+            "the run `{id}` on `sandbox` was not finished (failed in step `one`): `lockgate resume {id}` goes on with it",
+            id = process.id
+        )]
     );
 }
 

@@ -70,7 +70,7 @@ impl Planned {
             match which {
                 Which::All => grant,
                 Which::Name(name) => Grant { names: vec![name], ..grant },
-                Which::MadeUp(start) => Grant { names: vec![format!("{start}*")], exact: false, ..grant },
+                Which::MadeUp(start) => Grant { names: vec![format!("{start}?????")], exact: false, ..grant },
                 Which::Owner(owner) => Grant { owners: vec![owner], ..grant },
             }
         });

@@ -127,7 +127,14 @@ async fn looked(cluster: &Cluster, touch: &Touch) -> Result<Found> {
 }
 
 /// The objects of a kind; `None` where the server does not serve it or does not let this user list it.
-async fn listed(cluster: &Cluster, kind: &str, group: &str, namespace: Option<&str>, select: &Select, found: &mut Found) -> Result<Option<Listed>> {
+async fn listed(
+    cluster: &Cluster,
+    kind: &str,
+    group: &str,
+    namespace: Option<&str>,
+    select: &Select,
+    found: &mut Found,
+) -> Result<Option<Listed>> {
     let resource = match cluster.resolve(kind, Some(group)).await {
         Ok(resource) => resource,
         Err(error) if error.kind == Kind::Input => return Ok(None),

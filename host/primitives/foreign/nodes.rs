@@ -75,8 +75,13 @@ pub(super) fn kured(sets: &[Arc<Json>], now: Timestamp, found: &mut Found) {
                         "it may reboot another node during the run",
                     );
                 } else {
-                    let hint = format!("wait until it is done; a lock that is left over is removed with `kubectl annotate daemonset -n {} {} {key}-`", text(set, "/metadata/namespace"), name(set));
-                    found.refuses(format!("kured (`daemonset/{}`) holds its lock for `{node}`: it drains and reboots it", place(set)), hint);
+                    let hint = format!(
+                        "wait until it is done; a lock that is left over is removed with `kubectl annotate daemonset -n {} {} {key}-`",
+                        text(set, "/metadata/namespace"),
+                        name(set)
+                    );
+                    found
+                        .refuses(format!("kured (`daemonset/{}`) holds its lock for `{node}`: it drains and reboots it", place(set)), hint);
                 }
             }
             None if is_kured => found.warns(

@@ -254,9 +254,8 @@ impl Book {
     fn hidden(&self, call: &Call) -> Call {
         let mut call = call.clone();
         if let Some(redactor) = &self.redactor {
-            call.arguments.iter_mut().chain([&mut call.options]).for_each(|value| {
-                redactor.json(value);
-            });
+            redactor.call(&mut call.arguments);
+            redactor.json(&mut call.options);
         }
         call
     }
@@ -347,7 +346,7 @@ impl Book {
     #[must_use]
     pub(crate) fn written(&self) -> Vec<Written> {
         let past = self.past.borrow();
-        let open: Vec<&str> = past.places.values().flat_map(|place| &place.open).map(|open| open.intent.key.target.as_str()).collect();
+        let open: Vec<&str> = past.places.values().flat_map(|place| &place.open).map(|open| open.intent.object()).collect();
         past.written.iter().filter(|written| !open.contains(&written.target.as_str())).cloned().collect()
     }
 

@@ -31,7 +31,7 @@ pub(super) const BLOBS: &str = "blobs";
 /// What could not be read at the end of a journal.
 pub(super) const TORN: &str = "journal.torn";
 /// Members that say where and which: the run finds itself again by them, so that nothing in them is ever replaced.
-const KEYS: [&str; 12] = ["seq", "at", "k", "n", "place", "phase", "op", "verb", "target", "part", "epoch", "is"];
+const KEYS: [&str; 13] = ["seq", "at", "k", "n", "place", "phase", "op", "verb", "target", "object", "part", "epoch", "is"];
 
 /// The journal of a run that is being written.
 pub struct Journal {

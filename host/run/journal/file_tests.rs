@@ -41,6 +41,7 @@ fn intent(number: u64, prior: Option<Json>) -> Fact {
         intent: Box::new(Intent {
             op: op.clone(),
             key: Key { verb: "patch".to_owned(), target: "deployment/shop/web".to_owned(), part: None },
+            object: None,
             sign: Sign::Stamp(op),
             body: "ab".repeat(32).into(),
             prior: prior.map(|object| Prior::Was(object.into())),

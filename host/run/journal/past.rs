@@ -219,7 +219,7 @@ impl Past {
         if matches!(intent.sign, Sign::Elsewhere) || intent.key.verb == "evict" {
             return;
         }
-        let (target, part) = (intent.key.target, intent.key.part.filter(|_| matches!(intent.sign, Sign::Fields(_))));
+        let (target, part) = (intent.object().to_owned(), intent.key.part.filter(|_| matches!(intent.sign, Sign::Fields(_))));
         let same = |written: &Written| written.target == target && written.part == part;
         let former = self.written.iter().position(same).map(|at| self.written.remove(at));
         let mut paths = former.map(|former| former.paths).unwrap_or_default();

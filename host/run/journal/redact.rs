@@ -86,6 +86,53 @@ impl Redactor {
         }
     }
 
+    /// Looks for what a call gives to a Secret, when that is what it is about: `patch("secret/db", { stringData = … })`.
+    pub fn learn_call(&self, arguments: &[Json]) {
+        if let Some((Json::String(first), rest)) = arguments.split_first()
+            && is_secret_name(first)
+        {
+            rest.iter().for_each(|part| self.learn_part(part));
+        }
+        arguments.iter().for_each(|argument| self.learn_read(argument));
+    }
+
+    /// Looks for what was read: a Secret, or a list of them. What lies deeper is not looked at.
+    pub fn learn_read(&self, value: &Json) {
+        match value {
+            Json::Object(map) if is_secret(map) => self.learn_secret(map),
+            Json::Array(items) => {
+                items.iter().filter_map(Json::as_object).filter(|item| is_secret(item)).for_each(|item| self.learn_secret(item));
+            }
+            _ => {}
+        }
+    }
+
+    /// Replaces what is secret in the arguments of a call.
+    pub fn call(&self, arguments: &mut [Json]) {
+        self.learn_call(arguments);
+        let about = arguments.first().and_then(Json::as_str).is_some_and(is_secret_name);
+        for argument in arguments.iter_mut() {
+            match argument {
+                Json::Object(map) if about => drop(blank(map)),
+                Json::Array(operations) if about => {
+                    for place in 0..operations.len() {
+                        if let Some(value) = operations.get_mut(place).and_then(|operation| operation.get_mut("value")) {
+                            *value = HIDDEN.into();
+                        }
+                    }
+                }
+                _ => {}
+            }
+            self.json(argument);
+        }
+    }
+
+    /// Whether there is nothing to look for.
+    #[must_use]
+    pub fn knows_nothing(&self) -> bool {
+        self.known.borrow().finders.is_empty()
+    }
+
     fn learn_secret(&self, secret: &Map) {
         // Beside the token these hold the name of the namespace, and the certificate that everybody may see.
         let token = secret.get("type").and_then(Json::as_str) == Some("kubernetes.io/service-account-token");
@@ -244,6 +291,11 @@ fn is_secret(map: &Map) -> bool {
     }
 }
 
+/// Whether a reference is one to a Secret.
+fn is_secret_name(reference: &str) -> bool {
+    reference.split_once('/').is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("secret") || kind.eq_ignore_ascii_case("secrets"))
+}
+
 /// Empties a Secret: its keys stay.
 fn blank(secret: &mut Map) -> bool {
     let mut found = false;
@@ -350,6 +402,23 @@ mod tests {
         redactor.learn_part(&json!({ "stringData": { "a": "part-value" } }));
         redactor.learn_part(&json!([{ "op": "add", "path": "/data/a", "value": base64::encode(b"patch-value") }]));
         assert_eq!(redactor.text("item-value part-value patch-value"), "(secret) (secret) (secret)");
+    }
+
+    #[test]
+    fn what_a_call_gives_to_a_secret_is_learned_and_hidden() {
+        let redactor = Redactor::new([7; 32]);
+        let mut patch = [json!("Secrets/shop/db"), json!({ "stringData": { "a": "patched-value", "b": "abc" } })];
+        redactor.call(&mut patch);
+        assert_eq!(patch[1], json!({ "stringData": { "a": HIDDEN, "b": HIDDEN } }));
+        let mut operations = [json!("secret/db"), json!([{ "op": "add", "path": "/data/a", "value": "YWJj" }])];
+        redactor.call(&mut operations);
+        assert_eq!(operations[1], json!([{ "op": "add", "path": "/data/a", "value": HIDDEN }]));
+        let mut other = [json!("configmap/cfg"), json!({ "data": { "a": "abc", "b": "patched-value" } })];
+        redactor.call(&mut other);
+        assert_eq!(other[1], json!({ "data": { "a": "abc", "b": HIDDEN } }));
+        redactor.learn_read(&json!([{ "kind": "Secret", "stringData": { "a": "from-a-list" } }]));
+        assert_eq!(redactor.text("from-a-list"), HIDDEN);
+        assert!(!redactor.knows_nothing() && Redactor::new([7; 32]).knows_nothing());
     }
 
     #[test]

@@ -350,7 +350,7 @@ impl Story {
                     place: place.clone(),
                     op: intent.op.clone(),
                     verb: intent.key.verb.clone(),
-                    target: intent.key.target.clone(),
+                    target: intent.object.clone().unwrap_or_else(|| intent.key.target.clone()),
                     part: intent.key.part.clone(),
                     became: Became::Open,
                     why: None,

@@ -38,7 +38,11 @@ fn a_refusal_says_who_where_when_and_how_it_is_freed() {
     assert_eq!((error.kind.exit_code(), error.message.as_str()), (5, "the lock of `prod` is held by the run `A`"));
     assert_eq!(
         error.causes,
-        ["runbook `cce-cni-v1-patch` by `ops` on `laptop`, in step `ipam`", "it was last heard of 12s ago", "the head of its journal is 3fa9"]
+        [
+            "runbook `cce-cni-v1-patch` by `ops` on `laptop`, in step `ipam`",
+            "it was last heard of 12s ago",
+            "the head of its journal is 3fa9"
+        ]
     );
     let hint = error.hint.as_deref().unwrap();
     assert!(hint.contains("`lockgate unlock A --context prod`") && hint.contains("`lockgate resume A`"), "{hint}");
@@ -52,7 +56,11 @@ fn one_that_has_run_out_is_said_to_be_so_and_not_free() {
     let error = held("prod", &never, &worker("B"), at(0));
     assert_eq!(
         error.causes,
-        ["runbook `cce-cni-v1-patch` on `laptop`, before its first step", "it never said that it is alive", "the head of its journal is 3fa9"]
+        [
+            "runbook `cce-cni-v1-patch` on `laptop`, before its first step",
+            "it never said that it is alive",
+            "the head of its journal is 3fa9"
+        ]
     );
 }
 

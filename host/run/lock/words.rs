@@ -77,7 +77,8 @@ pub fn left_behind(cluster: &str, before: &Lease, worker: &Worker, errand: &Erra
         Errand::Begin => false,
     };
     let step = before.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
-    (!expected).then(|| format!("the run `{last}` on `{cluster}` was not finished ({left}{step}): `lockgate resume {last}` goes on with it"))
+    (!expected)
+        .then(|| format!("the run `{last}` on `{cluster}` was not finished ({left}{step}): `lockgate resume {last}` goes on with it"))
 }
 
 /// The lock that a person is about to free: who has it, where, and since when nothing was heard.

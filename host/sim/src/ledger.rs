@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::api::Call;
 use crate::request::Request;
 
-/// A request that changed the store, or ran a command in a container. One that was refused, lost on its way, or asked for what was there already is not among them;
-/// nor is what controllers write by themselves.
+/// A request that changed the store, or ran a command in a container. One that was refused, lost on its way, or asked for what was there
+/// already is not among them; nor is what controllers write by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     /// When.

@@ -133,17 +133,20 @@ fn check_initial(store: &Store, request: &Request, initial: bool) -> Result<(), 
     // On by default in 1.32, off again in 1.33, on since 1.34 (gate WatchList of k8s.io/apiserver).
     let knows = store.is_at_least(34) || (store.is_at_least(32) && !store.is_at_least(33));
     let matching = request.query("resourceVersionMatch").unwrap_or_default();
-    let wrong = if initial && matching != "NotOlderThan" {
-        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    } else if !matching.is_empty() && request.query("sendInitialEvents").is_none() {
-        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-    } else if request.query("sendInitialEvents").is_some() && !knows {
+    let asks = request.query("sendInitialEvents").is_some();
+    let mut causes = Vec::new();
+    if initial && matching != "NotOlderThan" {
+        causes.push(Cause::forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    if asks && !knows {
         let wrong = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
-        return Err(Status::invalid_options("ListOptions", &Cause::forbidden("sendInitialEvents", wrong)));
-    } else {
-        return Ok(());
-    };
-    Err(Status::invalid_options("ListOptions", &Cause::forbidden("resourceVersionMatch", wrong)))
+        causes.push(Cause::forbidden("sendInitialEvents", wrong));
+    }
+    if !matching.is_empty() && !asks {
+        let wrong = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        causes.push(Cause::forbidden("resourceVersionMatch", wrong));
+    }
+    if causes.is_empty() { Ok(()) } else { Err(Status::invalid_options_all("ListOptions", &causes)) }
 }
 
 impl Watch {

@@ -1,5 +1,4 @@
-//! `helm.*` as far as it needs no helm: what is stored is read natively, and charts are those of a fixture. With the real helms the rows
-//! are those of `tests/helm/faults.rs`.
+//! `helm.*` as far as it needs no helm: what is stored is read natively, and charts are those of a fixture.
 
 use lockgate_sim::Cluster as Sim;
 use lockgate_sim::json::{Value as Json, json};
