@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// A test in a file that no `mod` line names is never run, and nobody notices.
 #[test]
 fn no_test_file_is_forgotten() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").canonicalize().unwrap();
     let mut reached = BTreeSet::new();
     for binary in ["main.rs", "cases.rs"] {
         reach(&folder.join(binary), &folder, &mut reached);
@@ -54,7 +54,7 @@ fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) {
         let declared = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).or(line.strip_prefix("pub ")).unwrap_or(line);
         let Some(name) = declared.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else { continue };
         let candidates = match path_attribute.take() {
-            Some(path) => vec![(file.parent().unwrap().join(path), folder.join(name))],
+            Some(path) => vec![(file.parent().unwrap().join(path).canonicalize().unwrap(), folder.join(name))],
             None => vec![(folder.join(format!("{name}.rs")), folder.join(name)), (folder.join(name).join("mod.rs"), folder.join(name))],
         };
         if let Some((file, folder)) = candidates.into_iter().find(|(file, _)| file.is_file()) {

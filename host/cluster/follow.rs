@@ -132,6 +132,8 @@ impl Following {
         let mut following = Following { cluster, scopes: Vec::with_capacity(follows.len()), changed: false };
         let not_before = following.cluster.clock().now();
         for follow in follows {
+            let (group, plural) = (&follow.resource.group, &follow.resource.plural);
+            following.cluster.permit().follow(group, plural, follow.namespace.as_deref());
             let mut scope = Scope {
                 follow,
                 items: BTreeMap::new(),

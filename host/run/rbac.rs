@@ -72,6 +72,12 @@ impl Roles {
                 grant(request.namespace.as_deref(), what(request), verb, name);
             }
         }
+        // What is waited for may be there in a plan and not yet in the run.
+        for (group, plural, namespace) in &planned.followed {
+            for verb in [Verb::List, Verb::Watch] {
+                grant(namespace.as_deref(), (group.clone(), plural.clone()), verb, None);
+            }
+        }
         if planned.writes() {
             let lease = ("coordination.k8s.io".to_owned(), "leases".to_owned());
             let (namespace, name) = LOCK_LEASE;

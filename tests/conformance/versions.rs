@@ -33,7 +33,7 @@ const SOME: [(&str, &str); 7] = [
     ("1.33", "field-validation"),
     ("1.33", "job-success"),
     ("v1.37.0", "rollout"),
-    ("v1.33.9", "set-image-daemonset"),
+    ("v1.35.9", "set-image-daemonset"),
 ];
 
 /// How many differences are told.

@@ -48,7 +48,8 @@ pub(crate) fn rights(yaml: &str) -> Result<Vec<Right>, String> {
     Ok(found)
 }
 
-/// Rights without which every request would have been allowed all the same.
+/// Rights without which every request would have been allowed all the same. Whoever waits lists first, and watches when it is not there
+/// yet: whether that was so is a matter of time, so that a watch is left over only where nothing was listed.
 pub(crate) fn left_over(rights: &[Right], requests: &[Asked]) -> Vec<Right> {
     let grants = |right: &Right, request: &Asked, verb: &str| {
         let [kind, namespace, group, resource, of, name] = right;
@@ -64,5 +65,10 @@ pub(crate) fn left_over(rights: &[Right], requests: &[Asked]) -> Vec<Right> {
             })
         })
     };
-    (0..rights.len()).filter(|at| !needed(*at)).map(|at| rights[at].clone()).collect()
+    let listed = |right: &Right| {
+        let asked = |request: &Asked| request.verbs.iter().any(|verb| grants(right, request, verb) || verb == "list");
+        requests.iter().any(|request| request.resource == right[3] && request.group == right[2] && asked(request))
+    };
+    let over = (0..rights.len()).filter(|at| !needed(*at) && !(rights[*at][4] == "watch" && listed(&rights[*at])));
+    over.map(|at| rights[at].clone()).collect()
 }

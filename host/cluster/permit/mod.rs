@@ -26,6 +26,7 @@ pub use self::wanted::Wanted;
 use self::grant::{Says, fits};
 use self::planned::Traced;
 use super::request::{Act, Verb};
+use crate::base::clock::Duration;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
 
@@ -66,6 +67,7 @@ struct State {
     trace: BTreeSet<Traced>,
     commands: BTreeSet<(String, Vec<String>)>,
     charts: BTreeSet<String>,
+    followed: BTreeSet<(String, String, Option<String>)>,
     /// The controller of each pod that was read.
     pods: HashMap<(String, String), Option<String>>,
     /// Objects that lockgate made for itself.
@@ -205,6 +207,14 @@ impl Permit {
         }
     }
 
+    /// Notes what is waited for.
+    pub(super) fn follow(&self, group: &str, plural: &str, namespace: Option<&str>) {
+        let mut state = self.state();
+        if state.traces {
+            state.followed.insert((group.to_owned(), plural.to_owned(), namespace.map(str::to_owned)));
+        }
+    }
+
     /// An object that lockgate makes for itself; with `false` it is gone again.
     pub(super) fn own(&self, namespace: &str, name: &str, is: bool) {
         let place = (namespace.to_owned(), name.to_owned());
@@ -250,7 +260,7 @@ impl Permit {
 
     /// When the next write may leave.
     pub(super) fn next_write(&self, now: Timestamp) -> Option<Timestamp> {
-        const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+        const MINUTE: Duration = Duration::from_secs(60);
         let mut state = self.state();
         let most = state.bound.as_ref().and_then(|(permissions, _)| permissions.limits.writes_per_minute)?;
         while state.writes.front().is_some_and(|first| first.checked_add(MINUTE).is_ok_and(|end| end <= now)) {
@@ -266,7 +276,13 @@ impl Permit {
     /// What was asked for so far.
     pub(super) fn asked(&self) -> Planned {
         let state = self.state();
-        Planned { traced: state.trace.clone(), commands: state.commands.clone(), charts: state.charts.clone(), requests: Vec::new() }
+        Planned {
+            traced: state.trace.clone(),
+            commands: state.commands.clone(),
+            charts: state.charts.clone(),
+            followed: state.followed.clone(),
+            requests: Vec::new(),
+        }
     }
 
     /// Keeps what the newest plan asked for.

@@ -44,6 +44,9 @@ pub struct Planned {
     pub(super) traced: BTreeSet<Traced>,
     pub(super) commands: BTreeSet<(String, Vec<String>)>,
     pub(super) charts: BTreeSet<String>,
+    /// Kinds that somebody waited for, by group, plural and namespace: whether a watch is needed is a matter of time.
+    #[serde(default)]
+    pub followed: BTreeSet<(String, String, Option<String>)>,
     /// Every request, those that copied the cluster included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Recorded>,

@@ -137,7 +137,7 @@ fn limits_count_what_is_different() {
 fn writes_per_minute_wait() {
     let permit = permit(vec![], Caps { writes_per_minute: Some(2), ..Caps::default() });
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let at = |seconds: u64| start.checked_add(std::time::Duration::from_secs(seconds)).unwrap();
+    let at = |seconds: u64| start.checked_add(Duration::from_secs(seconds)).unwrap();
     assert_eq!((permit.next_write(at(0)), permit.next_write(at(10))), (None, None));
     assert_eq!(permit.next_write(at(20)), Some(at(60)));
     assert_eq!(permit.next_write(at(60)), None);

@@ -356,13 +356,16 @@ impl Cluster {
                 scopes.push(scope);
             }
         };
-        if matches!(call.verb, Verb::Create | Verb::Update) && call.kind.namespaced {
+        // An apply creates what is not there.
+        let applies = call.verb == Verb::Patch && request.content_type.starts_with("application/apply-patch");
+        let creates = applies || matches!(call.verb, Verb::Create | Verb::Update);
+        if creates && call.kind.namespaced {
             add(kinds::NAMESPACE, None);
         }
         if call.subresource == "eviction" {
             add(kinds::POD_DISRUPTION_BUDGET, call.namespace.clone());
         }
-        if call.kind.is(kinds::SERVICE) && matches!(call.verb, Verb::Create | Verb::Update) {
+        if call.kind.is(kinds::SERVICE) && creates {
             // Addresses and node ports are unique in the whole cluster.
             add(kinds::SERVICE, None);
         }
