@@ -56,6 +56,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
         screen.talk(&format!("run `{run}` is over: nothing is left to do, and nothing was written"));
         return Ok(0);
     }
+    reachable(&found.header)?;
     if found.header.what == "rollback" {
         return super::rollback::go_on(args, found, held, screen);
     }
@@ -65,6 +66,9 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     same_cluster(&setting, &found.header)?;
     let target = target(&found.header)?;
     let Found { folder, read, past, .. } = found;
+    if let Some(grants) = past.grants {
+        setting.cluster.set_planned(grants);
+    }
     let kept = record::go_on(&setting, &target, folder, held, &read, args.drift)?;
     kept.warn(screen);
     if args.script.as_deref().is_some_and(|script| script != "pinned") {
@@ -86,9 +90,24 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     let summary = run::perform(setting.script.as_mut(), job);
     kept.end(&setting, &summary, screen);
     live.borrow_mut().finish()?;
-    running::tell(&summary, &run, screen);
+    running::tell(&summary, &running::Next::Resume(run), screen);
     screen.finish().map_err(|error| error.hint(running::outcome(&summary)))?;
     Ok(summary.exit_code)
+}
+
+/// Refuses a run whose cluster was a part of its process.
+///
+/// # Errors
+/// Says how to begin anew.
+pub(super) fn reachable(header: &Header) -> Result<()> {
+    if !header.target.simulated {
+        return Ok(());
+    }
+    let message = format!("run `{}` was made in a simulated cluster, which ended with its process", header.run);
+    Err(Error::new(Kind::Refused, Reason::Unsupported, message).hint(format!(
+        "begin it again with `{}`; `lockgate sandbox` serves a simulated cluster that outlives a run",
+        header.command
+    )))
 }
 
 /// The source to go on with.

@@ -39,6 +39,7 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{}` is a rollback itself", found.header.run))
             .hint("run the runbook again to have what it does"));
     }
+    resume::reachable(&found.header)?;
     let mut setting = opened(&found, &args.params)?;
     setting.told.iter().for_each(|line| screen.talk(line));
     resume::same_cluster(&setting, &found.header)?;
@@ -63,14 +64,10 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
     }
-    if setting.cluster.simulation().is_some() {
-        record::name(&runs, &setting)?;
-    } else {
-        setting.cluster.set_run(RunId::generate());
-    }
+    setting.cluster.set_run(RunId::generate());
     let (source, modules) = pin::pinned(&found.folder, &found.header)?;
     let plan_args = resume::plan_args(&found, modules)?;
-    let consent = Consent { by: if args.yes { "--yes" } else { "operator" }.to_owned(), plan: None, confirmations: consented.clone(), planned: None };
+    let consent = Consent { by: if args.yes { "--yes" } else { "operator" }.to_owned(), plan: None, confirmations: consented.clone(), planned: None, grants: None };
     let fixture = pin::data(&found.folder, record::FIXTURE)?;
     let errand = Errand::TakeBack { of: found.header.run.clone(), gone: true };
     let of = Some(match &args.to {
@@ -129,9 +126,11 @@ fn undoing(setting: &Setting, of: &str, past: Past, to: Option<&str>) -> Result<
 /// A write of a call that was not over, with the way back to what was there before.
 fn wrote(open: &Open, after: &Json) -> Wrote {
     let key = &open.intent.key;
-    let target = key.target.clone();
+    let target = open.intent.object().to_owned();
     let call = |verb: &str, arguments: Vec<Json>| Inverse::Call { verb: verb.to_owned(), arguments, options: Json::Null };
+    let held = || Inverse::Irreversible("what a Secret holds is not kept in the record".to_owned());
     let (changes, inverse) = match (&open.intent.prior, key.verb.as_str()) {
+        (Some(Prior::Was(_)), _) if target.starts_with("secret/") => (Vec::new(), held()),
         (_, "evict") => (Vec::new(), Inverse::Irreversible("an eviction cannot be taken back".to_owned())),
         (Some(Prior::Was(prior)), "delete") => (Vec::new(), call("create", vec![crate::primitives::plain(prior)])),
         (Some(Prior::Was(prior)), _) => {
@@ -210,7 +209,7 @@ fn done(
     let summary = take_back(setting.script.as_mut(), job, undoing);
     kept.end(setting, &summary, screen);
     live.borrow_mut().finish()?;
-    running::tell(&summary, &run, screen);
+    running::tell(&summary, &running::Next::Resume(run), screen);
     screen.finish().map_err(|error| error.hint(running::outcome(&summary)))?;
     Ok(summary.exit_code)
 }

@@ -8,7 +8,7 @@ use super::args::{DriftBy, RunArgs, TargetArgs};
 use super::live::Live;
 use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
-use super::setting::Setting;
+use super::setting::{Setting, again};
 use super::target;
 use crate::base::{Error, Result};
 use crate::cluster::Cluster;
@@ -74,7 +74,12 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     let summary = run::perform(setting.script.as_mut(), job);
     kept.end(&setting, &summary, screen);
     live.borrow_mut().finish()?;
-    tell(&summary, &setting.cluster.run().to_string(), screen);
+    let run = setting.cluster.run().to_string();
+    let next = match setting.cluster.label().simulated {
+        true => Next::Again(again(&args.plan, &setting.runbook)),
+        false => Next::Resume(run),
+    };
+    tell(&summary, &next, screen);
     screen.finish().map_err(|error| error.hint(outcome(&summary)))?;
     Ok(summary.exit_code)
 }
@@ -116,7 +121,7 @@ fn consent(args: &RunArgs, setting: &Setting, prompter: &Prompter, confirmations
         (false, false) => "operator",
     };
     let plan = planned.as_ref().map(|planned| sha256(planned.text.as_bytes()));
-    Consent { by: by.to_owned(), plan, confirmations, planned }
+    Consent { by: by.to_owned(), plan, confirmations, planned, grants: setting.cluster.planned() }
 }
 
 /// How a run ended whose record could not be written.
@@ -167,17 +172,31 @@ fn question(cluster: &Cluster, consented: &[Confirmation], no_plan: bool) -> Str
     }
 }
 
+/// How one goes on after a run that did not succeed.
+pub(super) enum Next {
+    /// With the run of this name.
+    Resume(String),
+    /// With this command, from the beginning: the simulated cluster is gone with the process.
+    Again(String),
+}
+
 /// Says why a run did not succeed, and what to do now.
-pub(super) fn tell(summary: &Summary, run: &str, screen: &Screen) {
+pub(super) fn tell(summary: &Summary, next: &Next, screen: &Screen) {
     let Some(error) = &summary.error else { return };
     let mut error = error.clone();
     if error.hint.is_none() {
-        match summary.end {
-            End::Parked | End::Interrupted => {
+        match (summary.end, next) {
+            (End::Parked | End::Interrupted, Next::Resume(run)) => {
                 error = error.hint(format!("`lockgate resume {run}` goes on with it"));
             }
-            End::Failed if summary.writes > 0 => {
+            (End::Failed, Next::Resume(run)) if summary.writes > 0 => {
                 error = error.hint(format!("when the cause is gone, `lockgate resume {run}` goes on; `lockgate rollback {run}` takes it back"));
+            }
+            (End::Parked | End::Interrupted, Next::Again(command)) => {
+                error = error.hint(format!("the simulated cluster is gone now; start it again with `{command}`"));
+            }
+            (End::Failed, Next::Again(command)) if summary.writes > 0 => {
+                error = error.hint(format!("when the cause is gone, start it again with `{command}`"));
             }
             _ => {}
         }

@@ -219,7 +219,8 @@ impl Cluster {
     pub(super) async fn read_before(&self, target: &Target, part: Option<&str>) -> Result<Option<Prior>> {
         let Some(keeper) = self.keeper() else { return Ok(None) };
         let Some(open) = keeper.open_on(&target.full_name(), part) else { return Ok(None) };
-        let Some(prior) = open.intent.prior.clone() else { return Ok(None) };
+        // What a Secret held is not in the journal: it is read as it is.
+        let Some(prior) = open.intent.prior.clone().filter(|_| !is_secret(target)) else { return Ok(None) };
         Ok(self.was_made(target, part, &open).await?.is_some().then_some(prior))
     }
 
@@ -231,6 +232,7 @@ impl Cluster {
             Some(Outcome::Made { after }) => after,
         };
         let now = self.find_live(target, part).await?;
+        let after = after.as_ref().filter(|_| !is_secret(target));
         let (Some(after), Some(now)) = (after, &now) else {
             return Ok(Some(now.unwrap_or_else(|| Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })))));
         };
@@ -291,7 +293,7 @@ impl Cluster {
         };
         if let (Some(Open { intent: Intent { prior: Some(then), .. }, .. }), Some(now)) = (&operation.open, &prior) {
             let differences = differences(then, now);
-            if !differences.is_empty() {
+            if !differences.is_empty() && !is_secret(target) {
                 keeper.drift(&target.full_name(), differences)?;
             }
         }
@@ -369,6 +371,10 @@ impl Elsewhere {
         let result = result.as_ref().map(|_| Arc::new(Json::Null)).map_err(Clone::clone);
         self.cluster.became(&self.operation, &result)
     }
+}
+
+fn is_secret(target: &Target) -> bool {
+    target.resource.group.is_empty() && target.resource.kind == "Secret"
 }
 
 fn made(now: &Arc<Json>) -> Outcome {

@@ -128,9 +128,13 @@ fn plain_or(plain: Plain, owner: Owner, phase: Phase, functions: &mut Functions)
 }
 
 fn each(core: &Core, fields: &mut Fields<'_>, owner: Owner, functions: &mut Functions) -> Result<Option<Each>> {
-    if let Some(LuaValue::Function(function)) = fields.raw("each")? {
-        functions.insert(CallbackId { owner, phase: Phase::Each }, function);
-        return Ok(Some(Each::Function));
+    match fields.raw("each")? {
+        Some(LuaValue::Function(function)) => {
+            functions.insert(CallbackId { owner, phase: Phase::Each }, function);
+            return Ok(Some(Each::Function));
+        }
+        Some(LuaValue::Table(_)) | None => {}
+        Some(other) => return Err(fields.wrong("each", &format!("must be a list or a function, got a {}", kind(&other)))),
     }
     let items = match fields.value(core, "each")? {
         None => return Ok(None),
@@ -145,12 +149,16 @@ fn each(core: &Core, fields: &mut Fields<'_>, owner: Owner, functions: &mut Func
 }
 
 fn batch(core: &Core, fields: &mut Fields<'_>, owner: Owner, functions: &mut Functions) -> Result<Option<BatchDecl>> {
-    if let Some(LuaValue::Function(function)) = fields.raw("batch")? {
-        functions.insert(CallbackId { owner, phase: Phase::Batch }, function);
-        return Ok(Some(BatchDecl::Function));
+    match fields.raw("batch")? {
+        Some(LuaValue::Function(function)) => {
+            functions.insert(CallbackId { owner, phase: Phase::Batch }, function);
+            return Ok(Some(BatchDecl::Function));
+        }
+        Some(LuaValue::Table(_)) | None => {}
+        Some(other) => return Err(fields.wrong("batch", &format!("must be a table or a function, got a {}", kind(&other)))),
     }
     let Some(value) = fields.value(core, "batch")? else { return Ok(None) };
-    Batch::of(&value.into_json()).map(|batch| Some(BatchDecl::Plain(batch))).map_err(|why| fields.wrong("batch", &format!(": {why}")))
+    Batch::of(&value.into_json()).map(|batch| Some(BatchDecl::Plain(batch))).map_err(|why| fields.wrong("batch", &format!("is wrong: {why}")))
 }
 
 /// Refuses two steps or groups of one name.

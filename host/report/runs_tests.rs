@@ -65,6 +65,7 @@ fn killed() -> Vec<Fact> {
         Fact::Header(Box::new(header())),
         begun(1),
         Fact::Consent(Consent {
+            grants: None,
             by: "operator".to_owned(),
             plan: Some("cd".repeat(32)),
             confirmations: vec![question()],

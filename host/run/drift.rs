@@ -22,7 +22,8 @@ impl Runner<'_> {
         self.cluster.set_access(Access::ReadOnly);
         for (written, now) in record.runtime.block_on(read(&self.cluster, written)).map_err(Stop::Error)? {
             let differences = differences(&written, now.as_deref());
-            if differences.is_empty() {
+            // What a Secret held is not in the record.
+            if differences.is_empty() || written.target.starts_with("secret/") {
                 continue;
             }
             match record.book.drift(&written.target, differences).map_err(Stop::Error)? {

@@ -59,6 +59,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
     let mut facts = vec![
         Fact::Begun(Begun { pid: 71, host: "laptop".to_owned(), user: "ops".to_owned(), epoch: 1 }),
         Fact::Consent(Consent {
+            grants: None,
             by: "operator".to_owned(),
             plan: Some("cd".repeat(32)),
             confirmations: vec![question()],

@@ -104,7 +104,6 @@ pub(super) struct Scene {
 pub(super) struct Ended {
     /// None when it was killed.
     pub(super) summary: Option<Summary>,
-    pub(super) records: Vec<Record>,
     pub(super) cluster: Cluster,
 }
 
@@ -130,8 +129,7 @@ impl Scene {
         disk.killed.set(false);
         let summary = self.perform(&cluster, disk, on_drift, &records);
         let summary = summary.filter(|_| !disk.killed.get());
-        let records = records.borrow().clone();
-        Ended { summary, records, cluster }
+        Ended { summary, cluster }
     }
 
     fn perform(&self, cluster: &Cluster, disk: &Rc<Disk>, on_drift: OnDrift, records: &Rc<RefCell<Vec<Record>>>) -> Option<Summary> {

@@ -99,7 +99,7 @@ impl Cluster {
         if Permit::is_free(&call.act) || !permit.is_watching() {
             return Ok(());
         }
-        self.gate().allows(&call.act)?;
+        self.gate().opens_for(&call.act)?;
         if permit.wants_owners() && permit.is_unknown(&call.act) {
             self.look_whose(&call.act).await;
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Span, Timestamp, Value};
 use crate::cluster::keep::{Intent, Outcome};
+use crate::cluster::permit;
 use crate::primitives::{Done, Wrote};
 use crate::run::event::{Confirmation, Event, Record, StepEnd, Summary, TargetInfo, Verdict};
 use crate::run::runbook::Phase;
@@ -187,7 +188,7 @@ pub struct Begun {
 }
 
 /// Who let the run begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Consent {
     /// `operator`, `--yes`, `sandbox`, `no plan`.
     pub by: String,
@@ -200,6 +201,9 @@ pub struct Consent {
     /// What the plan said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<Planned>,
+    /// What accepting it granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<permit::Planned>,
 }
 
 /// What a plan said, for comparing it with what came.

@@ -231,7 +231,7 @@ fn every_kind_of_fact_comes_back_as_it_was() {
     let state = Some([("a".to_owned(), Value::Nil)].into());
     let mut facts = vec![
         begun(),
-        Fact::Consent(Consent { by: "--yes".to_owned(), plan: None, confirmations: vec![question()], planned: None }),
+        Fact::Consent(Consent { by: "--yes".to_owned(), plan: None, confirmations: vec![question()], planned: None, grants: None }),
         Fact::Enter { place: place.clone(), phase: Phase::When },
         Fact::Left { place: place.clone(), phase: Phase::When, returned: Some(Returned::default()), error: None },
         Fact::Left { place: place.clone(), phase: Phase::Run, returned: None, error: Some(wrong()) },

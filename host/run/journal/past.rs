@@ -8,6 +8,7 @@ use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Timestamp, Value};
 use crate::cluster::keep::{Intent, Open, Outcome, Prior, Sign};
+use crate::cluster::permit::Planned;
 use crate::primitives::{self, Effect};
 use crate::run::event::{Confirmation, Event, StepEnd, Summary, Verdict};
 use crate::run::runbook::{Phase, State};
@@ -28,6 +29,8 @@ pub struct Past {
     pub told: u64,
     /// The last moment that the journal knows.
     pub last: Option<Timestamp>,
+    /// What the accepted plan granted.
+    pub grants: Option<Planned>,
     /// The confirmations of the accepted plan.
     pub consented: Vec<Confirmation>,
     /// The places of checks and steps in the order in which they were entered first.
@@ -157,7 +160,7 @@ impl Past {
                 self.ended = None;
             }
             Fact::Lock { epoch, .. } => self.epoch = self.epoch.max(epoch),
-            Fact::Consent(consent) => self.consented = consent.confirmations,
+            Fact::Consent(consent) => (self.consented, self.grants) = (consent.confirmations, consent.grants),
             Fact::Told { n, event } => {
                 self.told = self.told.max(n);
                 if let Event::Finished { summary, .. } = *event {
