@@ -159,7 +159,9 @@ impl Kept {
             Ok(true) => recording.book.note(&Fact::Lock { what: "given back".to_owned(), epoch }),
             Ok(false) => recording.book.note(&Fact::Lock { what: "kept for who resumes the run".to_owned(), epoch }),
             Err(error) => {
-                screen.error(&error.context("the lock of the cluster could not be given back").hint(format!("`lockgate unlock {run}` frees it")));
+                screen.error(
+                    &error.context("the lock of the cluster could not be given back").hint(format!("`lockgate unlock {run}` frees it")),
+                );
                 Ok(())
             }
         };

@@ -104,10 +104,8 @@ pub(super) fn reachable(header: &Header) -> Result<()> {
         return Ok(());
     }
     let message = format!("run `{}` was made in a simulated cluster, which ended with its process", header.run);
-    Err(Error::new(Kind::Refused, Reason::Unsupported, message).hint(format!(
-        "begin it again with `{}`; `lockgate sandbox` serves a simulated cluster that outlives a run",
-        header.command
-    )))
+    Err(Error::new(Kind::Refused, Reason::Unsupported, message)
+        .hint(format!("begin it again with `{}`; `lockgate sandbox` serves a simulated cluster that outlives a run", header.command)))
 }
 
 /// The source to go on with.
@@ -148,7 +146,9 @@ fn unchanged(header: &Header) -> Result<()> {
 
 /// The options of the target as they were given.
 pub(super) fn target(header: &Header) -> Result<TargetArgs> {
-    let broken = |error: serde_json::Error| Error::internal("the journal says how the cluster is found in a way that is not known").cause(error.to_string());
+    let broken = |error: serde_json::Error| {
+        Error::internal("the journal says how the cluster is found in a way that is not known").cause(error.to_string())
+    };
     crate::base::json::from_value(header.way.get("target").cloned().unwrap_or_default()).map_err(broken)
 }
 

@@ -67,15 +67,30 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     setting.cluster.set_run(RunId::generate());
     let (source, modules) = pin::pinned(&found.folder, &found.header)?;
     let plan_args = resume::plan_args(&found, modules)?;
-    let consent = Consent { by: if args.yes { "--yes" } else { "operator" }.to_owned(), plan: None, confirmations: consented.clone(), planned: None, grants: None };
+    let consent = Consent {
+        by: if args.yes { "--yes" } else { "operator" }.to_owned(),
+        plan: None,
+        confirmations: consented.clone(),
+        planned: None,
+        grants: None,
+    };
     let fixture = pin::data(&found.folder, record::FIXTURE)?;
     let errand = Errand::TakeBack { of: found.header.run.clone(), gone: true };
     let of = Some(match &args.to {
         Some(to) => format!("{} to {to}", found.header.run),
         None => found.header.run.clone(),
     });
-    let beginning =
-        Beginning { setting: &setting, source: &source, args: &plan_args, what: "rollback", of, consent, errand, on_drift: args.drift, fixture };
+    let beginning = Beginning {
+        setting: &setting,
+        source: &source,
+        args: &plan_args,
+        what: "rollback",
+        of,
+        consent,
+        errand,
+        on_drift: args.drift,
+        fixture,
+    };
     let kept = record::begin(&runs, beginning)?;
     done(&mut setting, kept, &undoing, prompter, consented, format, screen)
 }
@@ -213,4 +228,3 @@ fn done(
     screen.finish().map_err(|error| error.hint(running::outcome(&summary)))?;
     Ok(summary.exit_code)
 }
-

@@ -190,7 +190,8 @@ pub(super) fn tell(summary: &Summary, next: &Next, screen: &Screen) {
                 error = error.hint(format!("`lockgate resume {run}` goes on with it"));
             }
             (End::Failed, Next::Resume(run)) if summary.writes > 0 => {
-                error = error.hint(format!("when the cause is gone, `lockgate resume {run}` goes on; `lockgate rollback {run}` takes it back"));
+                error =
+                    error.hint(format!("when the cause is gone, `lockgate resume {run}` goes on; `lockgate rollback {run}` takes it back"));
             }
             (End::Parked | End::Interrupted, Next::Again(command)) => {
                 error = error.hint(format!("the simulated cluster is gone now; start it again with `{command}`"));

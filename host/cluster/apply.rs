@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::client::{Cluster, Target};
+use super::keep::{Key, Sign};
 use super::op;
 use super::request::{Call, MANAGER, Verb};
-use super::keep::{Key, Sign};
 use super::settle;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Reason, Result};

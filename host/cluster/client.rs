@@ -12,13 +12,13 @@ use super::cancel::Cancel;
 use super::discovery::{self, Resource};
 use super::endpoint::Scratch;
 use super::follow::{Follow, Following};
+use super::keep::{Keeper, Key, Prior, Sign};
 use super::layers::{Access, Gate, Recorded, Recorder};
 use super::op;
 use super::page::{self, meta};
 use super::place::{Label, Place};
 use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
-use super::keep::{Key, Keeper, Prior, Sign};
 use super::settle;
 use super::wire::{Delay, Wire};
 use crate::base::{Clock, Error, ObjectRef, Reason, Result};
@@ -92,6 +92,9 @@ fn found(read: Result<Arc<Json>>) -> Result<Option<Arc<Json>>> {
     }
 }
 
+/// What a call read, by full name and part; `None` where nothing was.
+type Seen = HashMap<(String, Option<String>), Option<Arc<Json>>>;
+
 /// What all clones of a cluster share.
 pub(super) struct Shared {
     pub(super) place: Place,
@@ -104,7 +107,7 @@ pub(super) struct Shared {
     pub(super) keeper: RefCell<Option<Rc<dyn Keeper>>>,
     pub(super) grantor: RefCell<Option<Rc<dyn super::permit::Grantor>>>,
     /// What the present call read, by full name and part: `None` was not there.
-    pub(super) seen: RefCell<HashMap<(String, Option<String>), Option<Arc<Json>>>>,
+    pub(super) seen: RefCell<Seen>,
     pub(super) drawn: Cell<u64>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,

@@ -428,7 +428,13 @@ pub fn no_longer(prior: Option<&Prior>, after: &Json, now: &Json) -> Vec<String>
     let set = match prior {
         Some(Prior::Was(prior)) => changes(prior, after),
         // A whole object was written.
-        Some(Prior::Absent) => return changes(after, now).iter().filter(|change| change.after.is_none() || change.before.is_some()).map(ToString::to_string).collect(),
+        Some(Prior::Absent) => {
+            return changes(after, now)
+                .iter()
+                .filter(|change| change.after.is_none() || change.before.is_some())
+                .map(ToString::to_string)
+                .collect();
+        }
         None => return Vec::new(),
     };
     let touches = |path: &str| set.iter().any(|change| reaches(path, &change.path) || reaches(&change.path, path));

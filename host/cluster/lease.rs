@@ -115,7 +115,7 @@ pub struct Over {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claimed {
     /// The lease was given to us by a request sent at that steady time; it was this before.
-    Ours { before: Option<Lease>, object: Json, sent: Duration },
+    Ours { before: Option<Box<Lease>>, object: Json, sent: Duration },
     /// Somebody else has it.
     Held(Box<Lease>),
 }
@@ -187,7 +187,7 @@ impl Way {
                     _ => return Err(error),
                 },
             };
-            return Ok(Claimed::Ours { before, object, sent });
+            return Ok(Claimed::Ours { before: before.map(Box::new), object, sent });
         }
     }
 

@@ -37,7 +37,7 @@ const PATIENT: Span = Span::from_secs(30);
 #[derive(Debug)]
 pub enum Taken {
     /// It is ours. The lease was this before, when there was one.
-    Ours(Lock, Option<Lease>),
+    Ours(Lock, Option<Box<Lease>>),
     /// Somebody else has it.
     Held(Box<Lease>),
 }

@@ -123,11 +123,19 @@ pub static WORDS: &[Word] = &[
                  `run` again, where calls that are over give their recorded results.",
             ),
             may("when", "(item: any) -> (boolean, string?)", "Whether it is needed at all, and why not. Asked once."),
-            may("each", EACH, "The items for which it is done, one after the other: names, or tables with an `id`. Frozen when first asked."),
+            may(
+                "each",
+                EACH,
+                "The items for which it is done, one after the other: names, or tables with an `id`. Frozen when first asked.",
+            ),
             may("batch", BATCH, "How many items at once: `{ serial = 2 }`, `{ ramp = { 1, \"10%\" }, max_failures = 0 }`. Default: one."),
             may("gate", "string | (item: any) -> string?", "A question that is always asked before it, also with `--yes`."),
             may("irreversible", "string", "Why it cannot be taken back, when it cannot."),
-            may("rollback", "(item: any) -> ...any", "Takes it back, in place of the recorded inverses: only for what the host cannot invert."),
+            may(
+                "rollback",
+                "(item: any) -> ...any",
+                "Takes it back, in place of the recorded inverses: only for what the host cannot invert.",
+            ),
         ],
         free: "",
     },
@@ -158,7 +166,11 @@ pub static WORDS: &[Word] = &[
                 "A line: requests of these verbs for these kinds (`*`: all of them), where namespace, name and every image fit one of the globs \
                  and the replicas are within the least and the greatest. A field left out fits everything.",
             ),
-            may("helm", "{ charts: { string } }", "The charts that helm may install, as globs over what the runbook calls them. What it writes needs lines too; its own records do not."),
+            may(
+                "helm",
+                "{ charts: { string } }",
+                "The charts that helm may install, as globs over what the runbook calls them. What it writes needs lines too; its own records do not.",
+            ),
             may("machine", "{ { string } }", "Commands on machines, each by its first words; files by `{ \"write\", PATH }`."),
             may(
                 "limits",

@@ -158,7 +158,9 @@ fn batch(core: &Core, fields: &mut Fields<'_>, owner: Owner, functions: &mut Fun
         Some(other) => return Err(fields.wrong("batch", &format!("must be a table or a function, got a {}", kind(&other)))),
     }
     let Some(value) = fields.value(core, "batch")? else { return Ok(None) };
-    Batch::of(&value.into_json()).map(|batch| Some(BatchDecl::Plain(batch))).map_err(|why| fields.wrong("batch", &format!("is wrong: {why}")))
+    Batch::of(&value.into_json())
+        .map(|batch| Some(BatchDecl::Plain(batch)))
+        .map_err(|why| fields.wrong("batch", &format!("is wrong: {why}")))
 }
 
 /// Refuses two steps or groups of one name.

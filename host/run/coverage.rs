@@ -136,8 +136,16 @@ mod tests {
     fn runbook(entries: Vec<(u32, u32, CoveredBy)>) -> (Runbook, Coverage) {
         let entries = entries.into_iter().map(|(from, to, by)| CoverageEntry { key: format!("{from}-{to}"), from, to, by }).collect();
         let table = Coverage { document: "002".into(), entries, place: Place::default() };
-        let runbook =
-            Runbook { name: "x".into(), header: Header::default(), params: vec![], checks: vec![], steps: vec![], groups: vec![], coverage: vec![], permissions: None };
+        let runbook = Runbook {
+            name: "x".into(),
+            header: Header::default(),
+            params: vec![],
+            checks: vec![],
+            steps: vec![],
+            groups: vec![],
+            coverage: vec![],
+            permissions: None,
+        };
         (runbook, table)
     }
 

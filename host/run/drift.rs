@@ -49,9 +49,12 @@ fn differences(written: &Written, now: Option<&Json>) -> Vec<String> {
     }
 }
 
+/// What was written, and where it is read.
+type Aimed = (Target, Written);
+
 /// Reads every object that was written, as it is now.
 async fn read(cluster: &Cluster, written: Vec<Written>) -> Result<Vec<(Written, Option<Arc<Json>>)>> {
-    let mut groups: BTreeMap<(String, Option<String>), Vec<(Target, Written)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, Option<String>), Vec<Aimed>> = BTreeMap::new();
     for written in written {
         let target = cluster.target(&ObjectRef::parse(&written.target)?, None).await?;
         groups.entry((target.resource.to_string(), target.namespace.clone())).or_default().push((target, written));
@@ -65,9 +68,11 @@ async fn read(cluster: &Cluster, written: Vec<Written>) -> Result<Vec<(Written, 
         };
         for (target, written) in group {
             let now = match &listed {
-                Some(listed) if written.part.is_none() => {
-                    listed.items.iter().find(|item| item.pointer("/metadata/name").is_some_and(|name| name == target.name.as_str())).cloned()
-                }
+                Some(listed) if written.part.is_none() => listed
+                    .items
+                    .iter()
+                    .find(|item| item.pointer("/metadata/name").is_some_and(|name| name == target.name.as_str()))
+                    .cloned(),
                 _ => match cluster.get_part(&target, written.part.as_deref()).await {
                     Ok(object) => Some(object),
                     Err(error) if error.reason == Reason::NotFound => None,

@@ -261,7 +261,16 @@ mod tests {
     }
 
     fn runbook(params: Vec<ParamDecl>) -> Runbook {
-        Runbook { name: "r".into(), header: Header::default(), params, checks: vec![], steps: vec![], groups: vec![], coverage: vec![], permissions: None }
+        Runbook {
+            name: "r".into(),
+            header: Header::default(),
+            params,
+            checks: vec![],
+            steps: vec![],
+            groups: vec![],
+            coverage: vec![],
+            permissions: None,
+        }
     }
 
     fn resolved(decls: Vec<ParamDecl>, words: &[&str]) -> Result<Params> {

@@ -36,9 +36,7 @@ pub fn rollback(script: &mut dyn Script, job: Job, undoing: &Undoing) -> Summary
     let started = runner.session.now();
     runner.state = undoing.past.state.clone();
     runner.announce_rollback(undoing);
-    let outcome = runner.as_left().and_then(|()| {
-        (0..undoing.steps.len()).try_for_each(|place| runner.take_back(undoing, place))
-    });
+    let outcome = runner.as_left().and_then(|()| (0..undoing.steps.len()).try_for_each(|place| runner.take_back(undoing, place)));
     runner.cluster.set_access(Access::ReadOnly);
     let summary = runner.summary(started, outcome);
     let what = runner.what;
@@ -152,7 +150,8 @@ impl Runner<'_> {
         let mut waited: Vec<&str> = Vec::new();
         for back in backs {
             let is_workload = ObjectRef::parse(&back.target).is_ok_and(|target| {
-                crate::cluster::singular(&target.kind).is_some_and(|kind| ["deployment", "daemonset", "statefulset"].contains(&kind.as_str()))
+                crate::cluster::singular(&target.kind)
+                    .is_some_and(|kind| ["deployment", "daemonset", "statefulset"].contains(&kind.as_str()))
             });
             if is_workload && !waited.contains(&back.target.as_str()) {
                 waited.push(&back.target);
@@ -169,12 +168,14 @@ impl Runner<'_> {
     fn act(&mut self, undoing: &Undoing, verb: &str, arguments: Vec<Json>, options: Json) -> Result<Done> {
         self.cluster.cancel().check()?;
         let definition = primitives::find(verb).and_then(|definition| definition.call);
-        let definition = definition.ok_or_else(|| Error::internal(format!("the record takes something back by `{verb}`, which is no verb")))?;
+        let definition =
+            definition.ok_or_else(|| Error::internal(format!("the record takes something back by `{verb}`, which is no verb")))?;
         let call = Call { verb: verb.to_owned(), arguments: arguments.clone(), options: options.clone(), places: Vec::new() };
         if let Some(recorded) = self.session.begin(&call)? {
             return recorded;
         }
-        let mut given = Arguments { positional: arguments.into_iter().map(|value| Arg::Value(Value::Json(value))).collect(), ..Arguments::default() };
+        let mut given =
+            Arguments { positional: arguments.into_iter().map(|value| Arg::Value(Value::Json(value))).collect(), ..Arguments::default() };
         if let Json::Object(options) = options {
             given.options = options.into_iter().map(|(name, value)| (name.to_string(), Arg::Value(Value::Json(value)))).collect();
         }

@@ -9,10 +9,10 @@ use crate::base::json::{Value as Json, json};
 use super::consent::Voice;
 use super::event::{End, Event, Item, Known, Sink, Summary, TargetInfo, Verdict, What};
 use super::journal::Book;
-use super::{hiding, needs, permissions};
 use super::runbook::{self, At, CallbackId, Owner, Params, Phase, Runbook, State};
 use super::script::{Returned, Scene, Script};
 use super::session::Session;
+use super::{hiding, needs, permissions};
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
 use crate::cluster::{Access, Cluster};
 use crate::primitives::Cx;
@@ -360,5 +360,8 @@ pub fn error_value(error: &Error) -> Value {
 fn tolerated(failures: &[Error]) -> Error {
     let message = format!("{} failed within its `max_failures`", crate::primitives::registry::plural(failures.len(), "item"));
     let error = Error::new(Kind::Runbook, Reason::CheckFailed, message);
-    failures.iter().fold(error, |error, failure| error.cause(failure.to_string())).hint("when the cause is gone, resume the run: it does these again")
+    failures
+        .iter()
+        .fold(error, |error, failure| error.cause(failure.to_string()))
+        .hint("when the cause is gone, resume the run: it does these again")
 }

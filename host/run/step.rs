@@ -136,7 +136,13 @@ impl Runner<'_> {
     }
 
     /// Does the items batch after batch. One that fails ends this, unless its batch allows so many to fail.
-    fn batches(&mut self, id: &str, items: Vec<One>, batch: &Batch, mut go: impl FnMut(&mut Self, One) -> Result<(), Stop>) -> Result<(), Stop> {
+    fn batches(
+        &mut self,
+        id: &str,
+        items: Vec<One>,
+        batch: &Batch,
+        mut go: impl FnMut(&mut Self, One) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         let mut failed = 0;
         let mut items = items.into_iter();
         for size in batch.sizes(items.len()) {
@@ -316,9 +322,10 @@ fn given(doing: &Doing) -> Vec<Value> {
 }
 
 fn text(returned: &Returned, what: &str) -> Result<String> {
-    returned.value(0).as_text().ok_or_else(|| {
-        Error::new(Kind::Runbook, Reason::Usage, format!("{what} must be a text, got {}", returned.value(0).kind_name()))
-    })
+    returned
+        .value(0)
+        .as_text()
+        .ok_or_else(|| Error::new(Kind::Runbook, Reason::Usage, format!("{what} must be a text, got {}", returned.value(0).kind_name())))
 }
 
 /// What `each` gave, as values.
@@ -327,8 +334,10 @@ fn list(place: &str, value: Value) -> Result<Vec<Value>> {
         Value::Json(Json::Array(items)) => Ok(items.into_iter().map(Value::Json).collect()),
         Value::List(items) => Ok(items),
         Value::Json(Json::Object(fields)) if fields.is_empty() => Ok(Vec::new()),
-        other => Err(Error::new(Kind::Runbook, Reason::Usage, format!("the `each` of {place} must give a list, got {}", other.kind_name()))
-            .hint("give names, or tables with an `id`")),
+        other => {
+            Err(Error::new(Kind::Runbook, Reason::Usage, format!("the `each` of {place} must give a list, got {}", other.kind_name()))
+                .hint("give names, or tables with an `id`"))
+        }
     }
 }
 

@@ -90,7 +90,12 @@ const WRONG: &[(&str, &str, &str, u32)] = &[
     ),
     ("step \"x\" { run = function() end }", "`step \"x\"` has no `title`", "", 2),
     ("step \"x\" {\n  titel = \"t\",\n}", "`step \"x\"` has no field `titel`", "did you mean `title`?", 3),
-    ("step \"x\" { title = \"t\", run = print, each = { \"a\" }, batch = { serial = 0 } }", "`step \"x\"`: `batch` is wrong: `serial` must be a whole number from 1, or a share such as \"10%\", got `0`", "", 2),
+    (
+        "step \"x\" { title = \"t\", run = print, each = { \"a\" }, batch = { serial = 0 } }",
+        "`step \"x\"`: `batch` is wrong: `serial` must be a whole number from 1, or a share such as \"10%\", got `0`",
+        "",
+        2,
+    ),
     (
         "check \"x\" { title = \"t\", run = print, at = \"begin\" }",
         "`check \"x\"`: `at` must be one of `start` and `always`, got `begin`",

@@ -17,7 +17,9 @@ fn everywhere(name: &str, scene: &Scene) -> usize {
     let lines = disk.entries.borrow().len();
     let mut killed = 0;
     for line in 1..=lines {
-        for (kill, loses) in [(Kill::Before(line), false), (Kill::After(line), false), (Kill::Before(line), true), (Kill::After(line), true)] {
+        for (kill, loses) in
+            [(Kill::Before(line), false), (Kill::After(line), false), (Kill::Before(line), true), (Kill::After(line), true)]
+        {
             let what = format!("{name}: {kill:?} of {lines}, loses {loses}");
             let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
             let first = scene.process(&simulation, &disk, kill, OnDrift::Stop);

@@ -69,6 +69,6 @@ pub(crate) fn left_over(rights: &[Right], requests: &[Asked]) -> Vec<Right> {
         let asked = |request: &Asked| request.verbs.iter().any(|verb| grants(right, request, verb) || verb == "list");
         requests.iter().any(|request| request.resource == right[3] && request.group == right[2] && asked(request))
     };
-    let over = (0..rights.len()).filter(|at| !needed(*at) && !(rights[*at][4] == "watch" && listed(&rights[*at])));
+    let over = (0..rights.len()).filter(|at| !(needed(*at) || rights[*at][4] == "watch" && listed(&rights[*at])));
     over.map(|at| rights[at].clone()).collect()
 }

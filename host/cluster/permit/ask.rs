@@ -112,7 +112,7 @@ impl Cluster {
             let (Some(grantor), Some(line)) = (grantor, line) else { return Err(error) };
             let causes: String = error.causes.iter().map(|cause| format!("\n  {cause}")).collect();
             let yes = grantor.grants(&format!("{}{causes}\nAllow `{}` for this run?", error.message, line.line())).await?;
-            permit.answered(line, yes);
+            permit.answered(*line, yes);
             if !yes {
                 return Err(error);
             }

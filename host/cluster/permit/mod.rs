@@ -159,14 +159,14 @@ impl Permit {
     }
 
     /// Judges a request without counting it. An error that a person can lift has the line that would.
-    pub(super) fn look(&self, wanted: &Wanted) -> Result<(), (Error, Option<Grant>)> {
+    pub(super) fn look(&self, wanted: &Wanted) -> Result<(), (Error, Option<Box<Grant>>)> {
         let state = self.state();
         if state.is_own(&wanted.act) {
             return Ok(());
         }
         state.judge(wanted, state.owner(&wanted.act).as_deref()).map_err(|refusal| {
             let line = match &refusal {
-                Refusal::Missing(line, _) if !state.refused.contains(&line.line()) => Some((**line).clone()),
+                Refusal::Missing(line, _) if !state.refused.contains(&line.line()) => Some(line.clone()),
                 _ => None,
             };
             (state.error(wanted, refusal), line)

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::Keep;
 use super::entry::{Fact, Finished};
-use super::redact::Redactor;
 use super::past::{Mark, Past, PlacePast, Written};
+use super::redact::Redactor;
 use crate::base::{Clock, Error, Kind, Reason, Result, Value};
 use crate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Sign};
 use crate::primitives::{self, Done, Effect, Wrote};
@@ -225,7 +225,9 @@ impl Book {
         match marks.front() {
             None => return Ok(None),
             Some(Mark::Call(before)) if before.call.same(&call) => {}
-            Some(Mark::Call(before)) => return Err(changed(&format!("`{}` is called", call.verb), &format!("`{}` was called here", before.call))),
+            Some(Mark::Call(before)) => {
+                return Err(changed(&format!("`{}` is called", call.verb), &format!("`{}` was called here", before.call)));
+            }
             Some(Mark::Enter(_) | Mark::Left(..)) => {
                 return Err(changed(&format!("`{}` is called", call.verb), "no call was made here"));
             }
@@ -279,7 +281,11 @@ impl Book {
         if let Some(expected) = self.expected.borrow_mut().take()
             && reread.as_ref() != Some(&expected)
         {
-            let error = Error::new(Kind::Refused, Reason::Replaced, format!("what `{}` reads is not what it was before the run was stopped", call.verb));
+            let error = Error::new(
+                Kind::Refused,
+                Reason::Replaced,
+                format!("what `{}` reads is not what it was before the run was stopped", call.verb),
+            );
             *self.fault.borrow_mut() = Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
             return;
         }
@@ -318,7 +324,11 @@ impl Book {
     #[must_use]
     pub(crate) fn verdict(&self, place: &str) -> Option<Verdict> {
         let past = self.past.borrow();
-        past.places.get(place)?.verdict.clone().filter(|verdict| matches!(verdict, Verdict::Ok { .. } | Verdict::Skipped { .. } | Verdict::NotNeeded { .. }))
+        past.places
+            .get(place)?
+            .verdict
+            .clone()
+            .filter(|verdict| matches!(verdict, Verdict::Ok { .. } | Verdict::Skipped { .. } | Verdict::NotNeeded { .. }))
     }
 
     /// How a step ended, when it needs nothing more.
@@ -417,6 +427,7 @@ fn drifted(object: &str, differences: Vec<String>) -> Error {
 
 /// The error of a script that asks otherwise than the record says.
 fn changed(now: &str, then: &str) -> Error {
-    Error::new(Kind::Refused, Reason::Precondition, format!("the runbook changed under the journal: {now}, but {then}"))
-        .hint("what a step does must depend only on parameters, `state` and what it reads; `--script pinned` goes on with the pinned script")
+    Error::new(Kind::Refused, Reason::Precondition, format!("the runbook changed under the journal: {now}, but {then}")).hint(
+        "what a step does must depend only on parameters, `state` and what it reads; `--script pinned` goes on with the pinned script",
+    )
 }

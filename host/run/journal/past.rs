@@ -115,7 +115,9 @@ impl PlacePast {
                 Mark::Call(call) if inside => calls.push(call),
                 Mark::Call(_) => {}
                 // What `when` said stands.
-                Mark::Left(Phase::When, returned, error) => self.marks.extend([Mark::Enter(Phase::When), Mark::Left(Phase::When, returned, error)]),
+                Mark::Left(Phase::When, returned, error) => {
+                    self.marks.extend([Mark::Enter(Phase::When), Mark::Left(Phase::When, returned, error)])
+                }
                 Mark::Left(..) => {}
             }
         }

@@ -230,7 +230,10 @@ fn an_upgrade_by_kubeadm_begins_with_kubeadm() {
         assert!(report.ok, "{:?}", report.violations);
         assert_eq!((report.warnings[0].rule, report.warnings[0].message.as_str()), (Some("R-S4"), message));
         let first = &report.order[0];
-        assert_eq!((first.component, first.nodes.as_slice(), first.to.as_str()), (Component::Kubeadm, ["m1".to_owned()].as_slice(), "v1.31.2"));
+        assert_eq!(
+            (first.component, first.nodes.as_slice(), first.to.as_str()),
+            (Component::Kubeadm, ["m1".to_owned()].as_slice(), "v1.31.2")
+        );
     }
     let ready = of("v1.31.2", "v1.31.2");
     assert!(ready.warnings.is_empty() && ready.order[0].component == Component::ApiServer, "{:?}", ready.warnings);
