@@ -103,6 +103,8 @@ pub(super) struct Shared {
     pub(super) recorder: Recorder,
     pub(super) label: Label,
     pub(super) run: Cell<RunId>,
+    /// The run that this one takes back.
+    pub(super) takes_back: RefCell<Option<String>>,
     pub(super) writes: Cell<u64>,
     pub(super) keeper: RefCell<Option<Rc<dyn Keeper>>>,
     pub(super) grantor: RefCell<Option<Rc<dyn super::permit::Grantor>>>,
@@ -382,6 +384,17 @@ impl Cluster {
     #[must_use]
     pub fn run(&self) -> RunId {
         self.shared.run.get()
+    }
+
+    /// From now on what that run left counts as this run's own: it takes that one back.
+    pub fn set_takes_back(&self, run: &str) {
+        *self.shared.takes_back.borrow_mut() = Some(run.to_owned());
+    }
+
+    /// Whether something with the name of this run on it is the run's own.
+    #[must_use]
+    pub fn is_own(&self, run: &str) -> bool {
+        run == self.run().to_string() || self.shared.takes_back.borrow().as_deref() == Some(run)
     }
 
     /// From now on it works for this run.

@@ -113,6 +113,7 @@ fn server(turns: Vec<Turn>) -> Server {
         recorder: Recorder::default(),
         label: Label { name: "double".to_owned(), simulated: false, plan: false },
         run: Cell::new(RunId::generate()),
+        takes_back: RefCell::default(),
         writes: Cell::new(0),
         drawn: std::cell::Cell::new(0),
         known: RefCell::new(discovery::built_in()),

@@ -145,6 +145,7 @@ impl Parts {
             recorder: self.recorder,
             label: self.label,
             run: Cell::new(self.run),
+            takes_back: RefCell::default(),
             writes: Cell::new(0),
             keeper: RefCell::default(),
             grantor: RefCell::default(),

@@ -67,7 +67,7 @@ fn wrote(target: &Target, before: &Json) -> Wrote {
 
 fn refuse_foreign(cx: &Cx, target: &Target, node: &Json) -> Result<()> {
     let who = match view::annotation(node, CORDONED_BY) {
-        Some(run) if run == cx.cluster.run().to_string() => return Ok(()),
+        Some(run) if cx.cluster.is_own(run) => return Ok(()),
         Some(run) => format!("run `{run}` cordoned it"),
         None => "this run did not cordon it".to_owned(),
     };

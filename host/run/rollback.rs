@@ -32,6 +32,7 @@ pub fn rollback(script: &mut dyn Script, job: Job, undoing: &Undoing) -> Summary
         Some(namespace) => job.cluster.with_namespace(namespace),
         None => job.cluster.clone(),
     };
+    cluster.set_takes_back(&undoing.of);
     let mut runner = Runner::new(script, cluster, job);
     let started = runner.session.now();
     runner.state = undoing.past.state.clone();

@@ -222,7 +222,10 @@ fn tidy(object: &mut lockgate_sim::json::Value) {
             }
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
                 annotations.remove("lockgate.dev/op");
-                annotations.remove("kubectl.kubernetes.io/restartedAt");
+                annotations.remove("deployment.kubernetes.io/revision");
+            }
+            if metadata.get("annotations").and_then(Json::as_object).is_some_and(|annotations| annotations.is_empty()) {
+                metadata.remove("annotations");
             }
         }
         let template = fields.get_mut("spec").and_then(|spec| spec.get_mut("template")).and_then(|template| template.get_mut("metadata"));

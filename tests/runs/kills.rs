@@ -72,3 +72,60 @@ step "image" {
     let killed = everywhere("scale", &scene);
     assert!(killed > 100, "{killed}");
 }
+
+#[test]
+fn items_groups_and_recoveries_are_killed_everywhere() {
+    let scene = Scene::new(
+        r#"
+runbook { title = "t", summary = "s", impact = "none" }
+check "nodes" { title = "Nodes", at = "always", run = function() ensure(#list("nodes") == 2, "two nodes") end }
+step "label" {
+  title = function(node) return `Label {node}` end,
+  each = function()
+    local names = {}
+    for _, node in ipairs(list("nodes")) do table.insert(names, node.metadata.name) end
+    return names
+  end,
+  batch = { serial = 2 },
+  run = function(node)
+    label("node/" .. node, { upgraded = "yes" })
+    state[node] = get("node/" .. node).metadata.labels.upgraded
+  end,
+  verify = function(node) ensure(get("node/" .. node).metadata.labels.upgraded == "yes", "not labelled") end,
+}
+group "nodes" {
+  title = "Every node",
+  each = { "n1", "n2" },
+  steps = {
+    step "close" { title = "Close", gate = "Close it?", run = function(node) cordon(node) end },
+    step "taint" {
+      title = "Taint",
+      when = function(node) return state[node] == "yes", "not labelled" end,
+      run = function(node)
+        taint(node, { "upgrade=now:NoSchedule" })
+        annotate("node/" .. node, { tainted = "yes" })
+        uncordon(node)
+      end,
+    },
+  },
+}
+step "again" {
+  title = "Fails once",
+  run = function()
+    set_env("deployment/web", { MODE = "slow" })
+    patch("configmap/settings", { data = { mode = "slow" } })
+    get("configmap/made")
+    label("deployment/web", { done = "yes" })
+  end,
+  recover = function(err)
+    if err.reason ~= "not_found" then return false end
+    create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "made" }, data = { why = "recover" } }
+    return "again"
+  end,
+}
+"#,
+        FIXTURE,
+    );
+    let killed = everywhere("items", &scene);
+    assert!(killed > 300, "{killed}");
+}

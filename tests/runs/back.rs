@@ -1,0 +1,77 @@
+//! Runs that are taken back by what their journal recorded.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use lockgate::cluster::{Cluster, Options, RunId};
+use lockgate::lua::LuaHost;
+use lockgate::run::journal::Past;
+use lockgate::run::rollback::{Undoing, rollback};
+use lockgate::run::{End, Job, Params, Record, Script as _, Voice, What, undo};
+
+use super::harness::{Scene, Yes, state};
+
+const RUNBOOK: &str = r#"
+runbook { title = "t", summary = "s", impact = "none" }
+step "first" {
+  title = "Several writes",
+  run = function()
+    set_image("deployment/web", { web = "registry.example/web:v2.0.0" })
+    scale("deployment/web", 0, { wait = "gone" })
+    scale("deployment/web", 3)
+    label("deployment/web", { tier = "front" })
+    label("deployment/web", { tier = "back" })
+  end,
+}
+step "second" {
+  title = "Made and changed",
+  run = function()
+    create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "made" }, data = { a = "b" } }
+    patch("configmap/settings", { data = { mode = "slow", extra = "x" } })
+    cordon("n1")
+  end,
+}
+"#;
+
+#[test]
+fn a_run_is_taken_back_to_where_it_began() {
+    let scene = Scene::new(RUNBOOK, include_str!("cluster.yaml"));
+    let untouched = Cluster::beside(&scene.cluster(), Options::new(RunId::simulated(scene.sim.now(), 7)));
+    let wanted = state(&untouched);
+    let (ended, disk) = scene.whole();
+    assert_eq!(ended.summary.unwrap().end, End::Succeeded);
+    assert_ne!(state(&ended.cluster), wanted);
+
+    let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    let mut script = LuaHost::new(scene.source.clone(), Some(runtime.clone())).unwrap();
+    let runbook = Rc::new(script.load().unwrap());
+    let past = Past::of(disk.entries.borrow().iter().cloned());
+    let steps = undo::of(&runbook, &past, None, &BTreeMap::new()).unwrap();
+    let undone: Vec<&str> = steps.iter().map(|step| step.key.as_str()).collect();
+    assert_eq!(undone, ["second", "first"], "newest first");
+    let only = undo::of(&runbook, &past, Some("first"), &BTreeMap::new()).unwrap();
+    assert_eq!(only.len(), 1);
+    assert!(undo::of(&runbook, &past, Some("frist"), &BTreeMap::new()).unwrap_err().hint.as_deref().unwrap().contains("`first`"));
+
+    let cluster = Cluster::beside(&ended.cluster.simulation().unwrap(), Options::new(RunId::simulated(scene.sim.now(), 2)));
+    let records: Rc<RefCell<Vec<Record>>> = Rc::default();
+    let job = Job {
+        what: What::Run,
+        cluster: cluster.clone(),
+        runbook,
+        params: Rc::new(Params::new()),
+        voice: Voice::Person { operator: Rc::new(Yes), consented: Vec::new() },
+        sink: records.clone(),
+        record: None,
+    };
+    let undoing = Undoing { of: ended.cluster.run().to_string(), past, steps, runtime };
+    let summary = rollback(&mut script, job, &undoing);
+    assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
+    let now = state(&cluster);
+    let differs: Vec<&String> = now.iter().filter(|line| !wanted.contains(line)).collect();
+    assert!(differs.is_empty(), "{differs:#?}");
+    // What went 3 → 0 → 3 is not scaled again, and the label is taken away once.
+    let to_web = format!("{records:?}").matches("deployment/web\", changes").count();
+    assert_eq!(to_web, 2, "{records:#?}");
+}
