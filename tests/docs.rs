@@ -132,7 +132,9 @@ fn the_readme_opens_with_its_own_transcript() {
     let shown = block(&readme, "```console");
     let (prompt, _) = shown.split_once('\n').unwrap();
     let (_, words) = prompt.split_once(" -- ").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(words.split_whitespace()).output().unwrap();
+    let runs = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+    let output = command.args(words.split_whitespace()).env("LOCKGATE_RUNS", runs.path()).output().unwrap();
     assert!(output.status.success(), "{prompt}: {}", String::from_utf8_lossy(&output.stderr));
     let real = format!("{prompt}\n{}", String::from_utf8(output.stdout).unwrap());
     generated(&path, &readme.replacen(shown, &real, 1));

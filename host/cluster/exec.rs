@@ -92,7 +92,8 @@ impl Cluster {
                 continue;
             }
             let wait = if reads { trouble.is_transient() } else { wire.again(&call, &trouble) };
-            let next = wait.map(|asked| later(self.clock().now(), asked.map_or(pause, Duration::from_secs)));
+            let now = self.clock().now();
+            let next = wait.map(|asked| later(now, asked.map_or(pause, Duration::from_secs)));
             let Some(next) = next.filter(|next| *next < deadline) else {
                 let error = trouble.into_error(&call, wire.server());
                 return Err(if reads { error } else { unknown(error) });
@@ -100,7 +101,7 @@ impl Cluster {
             wire.delayed(
                 &call,
                 begun,
-                format!("{}; trying again in {}", trouble.brief(), Span::between(self.clock().now(), next).rounded()),
+                format!("{}; trying again in {}", trouble.brief(), Span::between(now, next).rounded()),
             );
             wire.rest(next).await?;
             pause = (pause * 2).min(PAUSES.1);

@@ -253,11 +253,12 @@ impl Wire {
                 continue;
             }
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
-            let next = wait.map(|wait| later(self.clock.now(), wait)).filter(|next| *next < deadline);
+            let now = self.clock.now();
+            let next = wait.map(|wait| later(now, wait)).filter(|next| *next < deadline);
             let Some(next) = next else { return Err(trouble.into_error(call, &self.server)) };
             let why = trouble.brief();
             tracing::debug!(target: "lockgate::request", act = %call.act, %why, until = %next, "trying again");
-            let pause_left = Span::between(self.clock.now(), next).rounded();
+            let pause_left = Span::between(now, next).rounded();
             self.delayed(call, begun, format!("{why}; trying again in {pause_left}"));
             self.rest(next).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
