@@ -3,13 +3,18 @@
 
 use std::rc::Rc;
 
-use lockgate::run::End;
 use lockgate::run::journal::book::OnDrift;
+use lockgate::run::{End, Source};
 
 use super::harness::{Disk, Kill, Scene, effects, state};
 
 /// Kills everywhere and compares; gives how often.
 fn everywhere(name: &str, scene: &Scene) -> usize {
+    kills(name, scene, &[(true, false), (false, false), (true, true), (false, true)])
+}
+
+/// Kills at every line: before or after it is on the disk, with or without the loss of what was not synced.
+fn kills(name: &str, scene: &Scene, ways: &[(bool, bool)]) -> usize {
     let (whole, disk) = scene.whole();
     let summary = whole.summary.unwrap();
     assert_eq!(summary.end, End::Succeeded, "{name}: {:?}", summary.error);
@@ -128,4 +133,15 @@ step "again" {
     );
     let killed = everywhere("items", &scene);
     assert!(killed > 300, "{killed}");
+}
+
+#[test]
+fn the_bundled_runbook_is_killed_everywhere() {
+    let fixture = include_str!("../../runbooks/cce-cni-v1-patch/cluster.yaml");
+    let source = Source::bundled("cce-cni-v1-patch").unwrap();
+    let given = vec!["image=registry.example/cce-plugin-pro/cce-cni:v1.8.4".to_owned()];
+    let scene = Scene { source, given, ..Scene::new("", fixture) };
+    // Through the port trap: the new pod waits for a port that an old one holds, and `recover` scales down and up.
+    let killed = kills("cce", &scene, &[(true, false), (false, true)]);
+    assert!(killed > 150, "{killed}");
 }
