@@ -98,11 +98,7 @@ impl Cluster {
                 let error = trouble.into_error(&call, wire.server());
                 return Err(if reads { error } else { unknown(error) });
             };
-            wire.delayed(
-                &call,
-                begun,
-                format!("{}; trying again in {}", trouble.brief(), Span::between(now, next).rounded()),
-            );
+            wire.delayed(&call, begun, format!("{}; trying again in {}", trouble.brief(), Span::between(now, next).rounded()));
             wire.rest(next).await?;
             pause = (pause * 2).min(PAUSES.1);
         }
