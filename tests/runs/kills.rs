@@ -22,9 +22,8 @@ fn kills(name: &str, scene: &Scene, ways: &[(bool, bool)]) -> usize {
     let lines = disk.entries.borrow().len();
     let mut killed = 0;
     for line in 1..=lines {
-        for (kill, loses) in
-            [(Kill::Before(line), false), (Kill::After(line), false), (Kill::Before(line), true), (Kill::After(line), true)]
-        {
+        for &(before, loses) in ways {
+            let kill = if before { Kill::Before(line) } else { Kill::After(line) };
             let what = format!("{name}: {kill:?} of {lines}, loses {loses}");
             let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
             let first = scene.process(&simulation, &disk, kill, OnDrift::Stop);
