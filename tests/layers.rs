@@ -36,7 +36,7 @@ const RULES: &[Rule] = &[
         reason: "what is data and what is talk is decided in one place, and a closed output is handled there",
     },
     Rule {
-        names: &["std::time", "tokio::time", "SystemTime", "Instant::now"],
+        names: &["std::time", "tokio::time", "SystemTime", "Instant::now", "thread::sleep"],
         only: &["base/clock.rs"],
         reason: "time is virtual in a plan, so that everybody must ask the run's clock",
     },

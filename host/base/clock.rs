@@ -15,6 +15,11 @@ use std::task::{Context, Poll, Waker};
 pub use jiff::Timestamp;
 pub use std::time::{Duration, Instant};
 
+/// Holds this thread up, in the time of the world: for a lock of a file, which is nobody's event.
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
+}
+
 use super::{Result, Span};
 
 /// The time of the machine's wall clock.

@@ -87,9 +87,11 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
         let header = header(setting, source, args, what, of, pinned.hashes(), &redactor)?;
         let journal = Journal::create(Box::new(folder.disk()), Some(redactor.clone()), setting.cluster.clock().now(), header)?;
         let book = Book::new(Box::new(journal), setting.cluster.clock().clone(), Past::default(), drift(on_drift));
+        let book = book.with_redactor(redactor);
+        book.note(&Fact::Consent(consent))?;
         // Last, so that nothing that fails leaves a lock behind.
         let begun = taken(setting, &args.target, &errand)?;
-        Ok((held, book.with_redactor(redactor), begun))
+        Ok((held, book, begun))
     })();
     let (held, book, begun) = match made {
         Ok(made) => made,
@@ -99,7 +101,6 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
             return Err(error);
         }
     };
-    book.note(&Fact::Consent(consent))?;
     worked(setting, folder, held, book, begun)
 }
 
@@ -176,7 +177,7 @@ impl Kept {
     }
 }
 
-fn drift(by: DriftBy) -> OnDrift {
+pub(super) fn drift(by: DriftBy) -> OnDrift {
     match by {
         DriftBy::Stop => OnDrift::Stop,
         DriftBy::Accept => OnDrift::Accept,

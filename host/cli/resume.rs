@@ -61,7 +61,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
         return super::rollback::go_on(args, found, held, screen);
     }
     let (source, modules) = chosen(args, &found)?;
-    let mut setting = setting(&found, &source, modules, &args.params)?;
+    let mut setting = setting(&found, &source, modules.clone(), &args.params)?;
     setting.told.iter().for_each(|line| screen.talk(line));
     same_cluster(&setting, &found.header)?;
     let target = target(&found.header)?;
@@ -72,7 +72,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     let kept = record::go_on(&setting, &target, folder, held, &read, args.drift)?;
     kept.warn(screen);
     if args.script.as_deref().is_some_and(|script| script != "pinned") {
-        let files = Pinned::gather(&source, &[], &STDLIB)?.hashes();
+        let files = Pinned::gather(&source, &modules, &STDLIB)?.hashes();
         kept.recording.book.note(&Fact::Script { source: source.file.clone(), files })?;
     }
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
@@ -88,11 +88,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
         record: Some(kept.recording.clone()),
     };
     let summary = run::perform(setting.script.as_mut(), job);
-    kept.end(&setting, &summary, screen);
-    live.borrow_mut().finish()?;
-    running::tell(&summary, &running::Next::Resume(run), screen);
-    screen.finish().map_err(|error| error.hint(running::outcome(&summary)))?;
-    Ok(summary.exit_code)
+    running::ended(&setting, kept, &live, &summary, &running::Next::Resume(run), screen)
 }
 
 /// Refuses a run whose cluster was a part of its process.

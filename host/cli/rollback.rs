@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::args::{Format, ResumeArgs, RollbackArgs};
+use super::args::{DriftBy, Format, ResumeArgs, RollbackArgs};
 use super::live::Live;
 use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
@@ -43,7 +43,7 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     let mut setting = opened(&found, &args.params)?;
     setting.told.iter().for_each(|line| screen.talk(line));
     resume::same_cluster(&setting, &found.header)?;
-    let undoing = undoing(&setting, &found.header.run, found.past.clone(), args.to.as_deref())?;
+    let undoing = undoing(&setting, &found.header.run, found.past.clone(), args.to.as_deref(), args.drift)?;
     if undoing.steps.is_empty() {
         screen.talk(&format!("run `{}` wrote nothing that is to be taken back: nothing was written", found.header.run));
         return Ok(0);
@@ -109,7 +109,7 @@ pub(super) fn go_on(args: &ResumeArgs, found: Found, held: Held, screen: &Rc<Scr
     let first = resume::found(&runs, of, false)?;
     let mut setting = opened(&found, &args.params)?;
     resume::same_cluster(&setting, &found.header)?;
-    let undoing = undoing(&setting, of, first.past, to)?;
+    let undoing = undoing(&setting, of, first.past, to, args.drift)?;
     let consented = found.past.consented.clone();
     let target = resume::target(&found.header)?;
     let kept = record::go_on(&setting, &target, found.folder, held, &found.read, args.drift)?;
@@ -123,7 +123,7 @@ fn opened(found: &Found, words: &[String]) -> Result<Setting> {
 }
 
 /// What is to be done, after one read of every write whose outcome the record does not have.
-fn undoing(setting: &Setting, of: &str, past: Past, to: Option<&str>) -> Result<Undoing> {
+fn undoing(setting: &Setting, of: &str, past: Past, to: Option<&str>, on_drift: DriftBy) -> Result<Undoing> {
     let aside = setting.cluster.aside();
     let mut unfinished: BTreeMap<String, Vec<Wrote>> = BTreeMap::new();
     for (place, known) in &past.places {
@@ -135,7 +135,7 @@ fn undoing(setting: &Setting, of: &str, past: Past, to: Option<&str>) -> Result<
         }
     }
     let steps = undo::of(&setting.runbook, &past, to, &unfinished)?;
-    Ok(Undoing { of: of.to_owned(), past, steps, runtime: setting.runtime.clone() })
+    Ok(Undoing { of: of.to_owned(), past, steps, on_drift: record::drift(on_drift), runtime: setting.runtime.clone() })
 }
 
 /// A write of a call that was not over, with the way back to what was there before.
@@ -222,9 +222,5 @@ fn done(
         record: Some(kept.recording.clone()),
     };
     let summary = take_back(setting.script.as_mut(), job, undoing);
-    kept.end(setting, &summary, screen);
-    live.borrow_mut().finish()?;
-    running::tell(&summary, &running::Next::Resume(run), screen);
-    screen.finish().map_err(|error| error.hint(running::outcome(&summary)))?;
-    Ok(summary.exit_code)
+    running::ended(setting, kept, &live, &summary, &running::Next::Resume(run), screen)
 }

@@ -72,15 +72,20 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         record: Some(kept.recording.clone()),
     };
     let summary = run::perform(setting.script.as_mut(), job);
-    kept.end(&setting, &summary, screen);
-    live.borrow_mut().finish()?;
     let run = setting.cluster.run().to_string();
     let next = match setting.cluster.label().simulated {
         true => Next::Again(again(&args.plan, &setting.runbook)),
         false => Next::Resume(run),
     };
-    tell(&summary, &next, screen);
-    screen.finish().map_err(|error| error.hint(outcome(&summary)))?;
+    ended(&setting, kept, &live, &summary, &next, screen)
+}
+
+/// The end of a run, a resumed one or a rollback: the lock, what could not be shown, why it did not succeed, the exit code.
+pub(super) fn ended(setting: &Setting, kept: Kept, live: &RefCell<Live>, summary: &Summary, next: &Next, screen: &Screen) -> Done {
+    kept.end(setting, summary, screen);
+    live.borrow_mut().finish()?;
+    tell(summary, next, screen);
+    screen.finish().map_err(|error| error.hint(outcome(summary)))?;
     Ok(summary.exit_code)
 }
 
@@ -125,7 +130,7 @@ fn consent(args: &RunArgs, setting: &Setting, prompter: &Prompter, confirmations
 }
 
 /// How a run ended whose record could not be written.
-pub(super) fn outcome(summary: &Summary) -> String {
+fn outcome(summary: &Summary) -> String {
     let end = match summary.end {
         End::Succeeded => "succeeded",
         End::NotNeeded => "had nothing to do",
@@ -181,7 +186,7 @@ pub(super) enum Next {
 }
 
 /// Says why a run did not succeed, and what to do now.
-pub(super) fn tell(summary: &Summary, next: &Next, screen: &Screen) {
+fn tell(summary: &Summary, next: &Next, screen: &Screen) {
     let Some(error) = &summary.error else { return };
     let mut error = error.clone();
     if error.hint.is_none() {

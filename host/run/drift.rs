@@ -20,12 +20,7 @@ impl Runner<'_> {
             return Ok(());
         }
         self.cluster.set_access(Access::ReadOnly);
-        for (written, now) in record.runtime.block_on(read(&self.cluster, written)).map_err(Stop::Error)? {
-            let differences = differences(&written, now.as_deref());
-            // What a Secret held is not in the record.
-            if differences.is_empty() || written.target.starts_with("secret/") {
-                continue;
-            }
+        for (written, differences) in record.runtime.block_on(changed(&self.cluster, written)).map_err(Stop::Error)? {
             match record.book.drift(&written.target, differences).map_err(Stop::Error)? {
                 Drift::Accept => {}
                 Drift::Again => record.book.forget(&written.place),
@@ -33,6 +28,16 @@ impl Runner<'_> {
         }
         Ok(())
     }
+}
+
+/// What is no longer as it was written, with the differences. What a Secret held is not in the record.
+pub(super) async fn changed(cluster: &Cluster, written: Vec<Written>) -> Result<Vec<(Written, Vec<String>)>> {
+    let written = written.into_iter().filter(|written| !written.target.starts_with("secret/")).collect();
+    let found = read(cluster, written).await?.into_iter().map(|(written, now)| {
+        let differences = differences(&written, now.as_deref());
+        (written, differences)
+    });
+    Ok(found.filter(|(_, differences)| !differences.is_empty()).collect())
 }
 
 /// Which fields are no longer as they were written.

@@ -3,7 +3,10 @@
 
 use std::rc::Rc;
 
+use super::drift;
 use super::event::{Event, Item, Part, StepEnd, Summary, TargetInfo};
+use super::journal::Book;
+use super::journal::book::{OnDrift, drifted};
 use super::journal::past::Past;
 use super::runbook::{Owner, Phase};
 use super::runner::{Job, Runner, Stop, error_value, within};
@@ -12,6 +15,7 @@ use super::undo::{Back, How, Undo};
 use crate::base::json::Value as Json;
 use crate::base::{Error, ObjectRef, Result, Span, Value};
 use crate::cluster::Access;
+use crate::cluster::keep::Keeper as _;
 use crate::primitives::{self, Arg, Arguments, Cx, Done};
 
 /// What is taken back.
@@ -22,6 +26,8 @@ pub struct Undoing {
     pub past: Past,
     /// The steps, newest first.
     pub steps: Vec<Undo>,
+    /// What is done about an object that is no longer as the run left it.
+    pub on_drift: OnDrift,
     /// The runtime of this thread.
     pub runtime: Rc<tokio::runtime::Runtime>,
 }
@@ -37,7 +43,10 @@ pub fn rollback(script: &mut dyn Script, job: Job, undoing: &Undoing) -> Summary
     let started = runner.session.now();
     runner.state = undoing.past.state.clone();
     runner.announce_rollback(undoing);
-    let outcome = runner.as_left().and_then(|()| (0..undoing.steps.len()).try_for_each(|place| runner.take_back(undoing, place)));
+    let outcome = runner
+        .as_left()
+        .and_then(|()| runner.still_its_own(undoing))
+        .and_then(|()| (0..undoing.steps.len()).try_for_each(|place| runner.take_back(undoing, place)));
     runner.cluster.set_access(Access::ReadOnly);
     let summary = runner.summary(started, outcome);
     let what = runner.what;
@@ -58,8 +67,25 @@ impl Runner<'_> {
             params: super::runbook::shown(&self.runbook, &self.params),
             checks: Vec::new(),
             steps: undoing.steps.len(),
-            resumes: self.book().is_some_and(super::journal::Book::resumes),
+            resumes: self.book().is_some_and(Book::resumes),
         });
+    }
+
+    /// Nothing is taken back that somebody has changed since: what the run wrote last has to be there. What this rollback has written
+    /// already, before it was stopped, is its own matter.
+    fn still_its_own(&mut self, undoing: &Undoing) -> Result<(), Stop> {
+        let done: Vec<String> = self.book().map_or_else(Vec::new, Book::targets);
+        let concerned = |place: &str| place.strip_prefix("step ").is_some_and(|key| undoing.steps.iter().any(|undo| undo.key == key));
+        let written = undoing.past.written.iter().filter(|written| concerned(&written.place) && !done.contains(&written.target));
+        let found = undoing.runtime.block_on(drift::changed(&self.cluster, written.cloned().collect())).map_err(Stop::Error)?;
+        for (written, differences) in found {
+            match self.book() {
+                Some(book) => book.drift(&written.target, differences).map(drop).map_err(Stop::Error)?,
+                None if undoing.on_drift == OnDrift::Stop => return Err(Stop::Error(drifted(&written.target, differences))),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes one step back.

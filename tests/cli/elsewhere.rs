@@ -1,8 +1,8 @@
 //! What is done from another terminal: a run is looked at while it goes, and its question is answered.
 
 use std::rc::Rc;
-use std::time::Duration;
 
+use expectrl::Expect as _;
 use lockgate::base::Timestamp;
 use lockgate::run::approval::{Answers, Elsewhere};
 use lockgate::run::journal::{Journal, Runs, read};
@@ -10,6 +10,7 @@ use lockgate::run::{Confirmation, End, Nobody, Operator as _};
 
 use super::journals::{NEW, OLD, story, two, write};
 use super::support::Host;
+use super::terminal::{ends, start};
 
 #[test]
 fn the_transcript_of_a_run_that_is_over_is_printed_and_its_exit_code_given() {
@@ -25,19 +26,18 @@ fn a_run_that_goes_on_is_followed_to_its_end() {
     let host = Host::new();
     let (_, held) = write(&host, OLD, &story(OLD, false, Some(End::Succeeded))[..3]);
     let state = host.path().join("state");
-    let other = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(700));
-        let folder = Runs::at(&state).open(OLD).unwrap();
-        let read = read(&mut folder.disk(), OLD, false).unwrap();
-        let journal = Journal::go_on(Box::new(folder.disk()), Some(Rc::new(folder.redactor().unwrap())), &read).unwrap();
-        for fact in story(OLD, false, Some(End::Succeeded)).split_off(3) {
-            journal.append(Timestamp::from_second(1_800_000_100).unwrap(), &fact).unwrap();
-        }
-        drop(held);
-    });
-    let said = host.run(&["attach", OLD, "--runs", "state"]).exits(0);
-    said.shows("Move web").shows("done");
-    other.join().unwrap();
+    let mut session = start(&host, &["attach", OLD, "--runs", "state"]);
+    // It has shown what there is, and follows.
+    session.expect("Move web").unwrap();
+    let folder = Runs::at(&state).open(OLD).unwrap();
+    let read = read(&mut folder.disk(), OLD, false).unwrap();
+    let journal = Journal::go_on(Box::new(folder.disk()), Some(Rc::new(folder.redactor().unwrap())), &read).unwrap();
+    for fact in story(OLD, false, Some(End::Succeeded)).split_off(3) {
+        journal.append(Timestamp::from_second(1_800_000_100).unwrap(), &fact).unwrap();
+    }
+    drop(held);
+    let said = ends(session, 0);
+    assert!(said.contains("done"), "{said}");
 }
 
 /// A run that parked at this gate.

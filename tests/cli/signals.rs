@@ -1,14 +1,12 @@
 //! Signals that are no Ctrl-C: a request to terminate, and a terminal that goes away.
 
-use std::time::Duration;
-
-use expectrl::process::unix::WaitStatus;
+use expectrl::Expect as _;
 use expectrl::session::OsSession;
-use expectrl::{Eof, Expect as _};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::support::{HEAD, Host};
+use super::terminal::{ends, start};
 
 /// A step that writes, asks what no plan foresaw, and writes again.
 const ASKS: &str = "step \"one\" { title = \"One\", run = function()\n annotate(\"deployment/web\", { one = \"1\" })\n \
@@ -17,26 +15,13 @@ const ASKS: &str = "step \"one\" { title = \"One\", run = function()\n annotate(
 
 /// The command at its question.
 fn asks(host: &Host) -> OsSession {
-    let mut command = host.command(&["run", "r", "--sandbox", "--no-plan", "--yes"]);
-    command.env("TERM", "xterm").stdin(std::process::Stdio::inherit());
-    let mut session = OsSession::spawn(command).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(30)));
+    let mut session = start(host, &["run", "r", "--sandbox", "--no-plan", "--yes"]);
     session.expect("Go on with web? [y/N] ").unwrap();
     session
 }
 
 fn send(session: &OsSession, signal: Signal) {
     kill(Pid::from_raw(session.get_process().pid().as_raw()), signal).unwrap();
-}
-
-#[track_caller]
-fn ends(mut session: OsSession, code: i32) -> String {
-    let rest = session.expect(Eof).map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()).unwrap_or_default();
-    match session.get_process().wait().unwrap() {
-        WaitStatus::Exited(_, actual) => assert_eq!(actual, code, "{rest}"),
-        other => panic!("{other:?}: {rest}"),
-    }
-    rest
 }
 
 #[test]

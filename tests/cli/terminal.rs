@@ -11,7 +11,7 @@ use super::support::{HEAD, Host, MOVE};
 const RUN: &[&str] = &["run", "r", "image=registry.example/web:v1.2.4", "--sandbox"];
 
 /// The command on a terminal of its own.
-fn start(host: &Host, words: &[&str]) -> OsSession {
+pub(super) fn start(host: &Host, words: &[&str]) -> OsSession {
     let mut command = host.command(words);
     command.env("TERM", "xterm");
     // The terminal takes the place of the streams that `command` has set.
@@ -22,7 +22,7 @@ fn start(host: &Host, words: &[&str]) -> OsSession {
 }
 
 #[track_caller]
-fn ends(mut session: OsSession, code: i32) -> String {
+pub(super) fn ends(mut session: OsSession, code: i32) -> String {
     let rest = session.expect(Eof).map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()).unwrap_or_default();
     match session.get_process().wait().unwrap() {
         WaitStatus::Exited(_, actual) => assert_eq!(actual, code, "{rest}"),

@@ -4,11 +4,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use lockgate::base::Kind;
 use lockgate::cluster::{Cluster, Options, RunId};
 use lockgate::lua::LuaHost;
 use lockgate::run::journal::Past;
+use lockgate::run::journal::book::OnDrift;
 use lockgate::run::rollback::{Undoing, rollback};
 use lockgate::run::{End, Job, Params, Record, Script as _, Voice, What, undo};
+
+use lockgate_sim::json::json;
+use lockgate_sim::request::Request as SimRequest;
 
 use super::harness::{Scene, Yes, state};
 
@@ -65,7 +70,7 @@ fn a_run_is_taken_back_to_where_it_began() {
         sink: records.clone(),
         record: None,
     };
-    let undoing = Undoing { of: ended.cluster.run().to_string(), past, steps, runtime };
+    let undoing = Undoing { of: ended.cluster.run().to_string(), past, steps, on_drift: OnDrift::Stop, runtime };
     let summary = rollback(&mut script, job, &undoing);
     assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
     let now = state(&cluster);
@@ -74,4 +79,42 @@ fn a_run_is_taken_back_to_where_it_began() {
     // What went 3 → 0 → 3 is not scaled again, and the label is taken away once.
     let to_web = format!("{records:?}").matches("deployment/web\", changes").count();
     assert_eq!(to_web, 2, "{records:#?}");
+}
+
+#[test]
+fn what_somebody_changed_since_is_not_taken_back() {
+    for (on_drift, wanted) in [(OnDrift::Stop, End::Failed), (OnDrift::Accept, End::Succeeded)] {
+        let scene = Scene::new(RUNBOOK, include_str!("cluster.yaml"));
+        let (ended, disk) = scene.whole();
+        let simulation = ended.cluster.simulation().unwrap();
+        let change = json!({ "data": { "mode": "theirs" } });
+        let path = "/api/v1/namespaces/default/configmaps/settings";
+        simulation.with(|sim| drop(sim.handle(&SimRequest::patch(path, "application/merge-patch+json", &change))));
+        let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        let mut script = LuaHost::new(scene.source.clone(), Some(runtime.clone())).unwrap();
+        let runbook = Rc::new(script.load().unwrap());
+        let past = Past::of(disk.entries.borrow().iter().cloned());
+        let steps = undo::of(&runbook, &past, None, &BTreeMap::new()).unwrap();
+        let cluster = Cluster::beside(&simulation, Options::new(RunId::simulated(scene.sim.now(), 2)));
+        let before = cluster.simulation().unwrap().with(|sim| sim.ledger().len());
+        let job = Job {
+            what: What::Run,
+            cluster: cluster.clone(),
+            runbook,
+            params: Rc::new(Params::new()),
+            voice: Voice::Person { operator: Rc::new(Yes), consented: Vec::new() },
+            sink: Rc::<RefCell<Vec<Record>>>::default(),
+            record: None,
+        };
+        let undoing = Undoing { of: ended.cluster.run().to_string(), past, steps, on_drift, runtime };
+        let summary = rollback(&mut script, job, &undoing);
+        assert_eq!(summary.end, wanted, "{:?}", summary.error);
+        if on_drift == OnDrift::Stop {
+            let error = summary.error.unwrap();
+            assert_eq!((error.kind, error.object.as_deref()), (Kind::Refused, Some("configmap/default/settings")), "{error:?}");
+            assert!(error.causes.iter().any(|cause| cause.contains("slow -> theirs")), "{error:?}");
+            let after = cluster.simulation().unwrap().with(|sim| sim.ledger().len());
+            assert_eq!(after, before, "nothing was written");
+        }
+    }
 }

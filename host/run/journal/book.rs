@@ -360,6 +360,11 @@ impl Book {
         past.written.iter().filter(|written| !open.contains(&written.target.as_str())).cloned().collect()
     }
 
+    /// The objects that the run wrote before.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        self.past.borrow().written.iter().map(|written| written.target.clone()).collect()
+    }
+
     /// A step is to be done again from its beginning.
     pub(crate) fn forget(&self, place: &str) {
         self.past.borrow_mut().places.remove(place);
@@ -418,7 +423,7 @@ fn effect(call: &Call) -> Effect {
 }
 
 /// The error of a cluster that is not as the record says.
-fn drifted(object: &str, differences: Vec<String>) -> Error {
+pub(crate) fn drifted(object: &str, differences: Vec<String>) -> Error {
     let error = Error::new(Kind::Refused, Reason::Replaced, format!("`{object}` is not as this run left it")).about(object);
     differences.into_iter().fold(error, Error::cause).hint(
         "somebody changed it meanwhile: `--drift accept` goes on from what is there, `--drift again` writes it as this run had written it",

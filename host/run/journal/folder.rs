@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::file::BLOBS;
 use super::io::{JOURNAL, RealDisk, plain};
 use super::redact::Redactor;
-use crate::base::clock::Duration;
+use crate::base::clock::{self, Duration};
 use crate::base::{Error, Kind, Reason, Result, did_you_mean};
 
 /// The variable that names the folder of runs.
@@ -243,7 +243,7 @@ impl RunFolder {
         for left in (0..TRIES).rev() {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(BETWEEN),
+                Err(TryLockError::WouldBlock) if left > 0 => clock::pause(BETWEEN),
                 Err(TryLockError::WouldBlock) => return Err(self.taken(&mut file)),
                 Err(TryLockError::Error(error)) => return Err(broken(&error)),
             }
