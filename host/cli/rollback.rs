@@ -31,6 +31,11 @@ use crate::run::{Confirmation, End, Job, Summary, Voice, What};
 /// What was wrong before anything was contacted, that there is no consent, or that the run cannot be taken back. How the rollback ended is the
 /// exit code.
 pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
+    if args.drift == DriftBy::Again {
+        return Err(
+            Error::usage("a rollback writes nothing again that the run had written").hint("`--drift accept` goes on from what there is")
+        );
+    }
     let runs = Runs::find(args.state.runs.as_deref())?;
     // Nobody may work on the run that is taken back.
     let _held = runs.open(&args.run)?.hold()?;
