@@ -70,7 +70,8 @@ pub(super) struct Bench {
     pub(super) helm: &'static str,
     program: PathBuf,
     home: TempDir,
-    runtime: tokio::runtime::Runtime,
+    /// One for all that share a connection: it is served by the runtime that used it first.
+    runtime: Rc<tokio::runtime::Runtime>,
 }
 
 fn said(error: impl std::fmt::Display) -> String {
@@ -84,7 +85,7 @@ impl Bench {
         let mut sim = Fixture::parse("cluster.yaml", CLUSTER).and_then(|fixture| fixture.cluster(SimOptions::default())).map_err(said)?;
         sim.furnish();
         let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
-        Bench::over(Cluster::simulated(sim, options), false, helm, program)
+        Bench::over(Cluster::simulated(sim, options), false, helm, program, Rc::new(runtime()?))
     }
 
     /// A fresh namespace of the real control plane.
@@ -104,21 +105,21 @@ impl Bench {
         plane.kubectl(&["create", "namespace", &namespace])?;
         let options = Options { helm: Some(program.clone()), namespace: Some(namespace), ..Options::new(RunId::generate()) };
         let live = LiveOptions { kubeconfig: Some(plane.kubeconfig("admin")), context: None };
-        let runtime = runtime()?;
+        let runtime = Rc::new(runtime()?);
         let cluster = runtime.block_on(Cluster::live(live, options)).map_err(said)?;
         cluster.set_access(Access::ReadWrite);
-        Bench::over(cluster, true, helm, program)
+        Bench::over(cluster, true, helm, program, runtime)
     }
 
-    fn over(cluster: Cluster, is_real: bool, helm: &'static str, program: PathBuf) -> Outcome<Bench> {
+    fn over(cluster: Cluster, is_real: bool, helm: &'static str, program: PathBuf, runtime: Rc<tokio::runtime::Runtime>) -> Outcome<Bench> {
         let home = TempDir::new().map_err(said)?;
-        Ok(Bench { cluster, operator: Rc::default(), is_real, helm, program, home, runtime: runtime()? })
+        Ok(Bench { cluster, operator: Rc::default(), is_real, helm, program, home, runtime })
     }
 
     /// The same place as a plan sees it.
     pub(super) fn planning(&self) -> Outcome<Bench> {
         let cluster = self.cluster.planning();
-        Bench::over(cluster, self.is_real, self.helm, self.program.clone())
+        Bench::over(cluster, self.is_real, self.helm, self.program.clone(), Rc::clone(&self.runtime))
     }
 
     pub(super) fn run<F: Future>(&self, future: F) -> F::Output {
