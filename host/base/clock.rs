@@ -91,6 +91,20 @@ impl Clock {
         }
     }
 
+    /// Takes this participant out until the guard is dropped: others, each with a clock that joined, go on in its place, and time moves
+    /// without it. It must not wait meanwhile.
+    #[must_use]
+    pub fn stand_aside(&self) -> Aside {
+        match &self.0 {
+            Inner::Real { .. } => Aside(None),
+            Inner::Virtual(participant) => {
+                participant.core.lock().participants -= 1;
+                participant.core.wake();
+                Aside(Some(participant.core.clone()))
+            }
+        }
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -175,6 +189,13 @@ fn awake_or_not() -> Option<Duration> {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let id = ClockId::CLOCK_MONOTONIC;
     clock_gettime(id).ok().map(Duration::from)
+}
+
+/// How long the processor has worked for this thread, whatever else the machine did meanwhile; zero where that cannot be told.
+#[must_use]
+pub(crate) fn worked() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// `at` plus this long; the end of time when that is too much.
@@ -307,6 +328,24 @@ pub struct Busy(Option<Arc<BusyGuard>>);
 impl fmt::Debug for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Busy({})", self.0.is_some())
+    }
+}
+
+/// A participant does not take part while this lives; see [`Clock::stand_aside`].
+#[must_use]
+pub struct Aside(Option<Arc<Core>>);
+
+impl fmt::Debug for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aside({})", self.0.is_some())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(core) = &self.0 {
+            core.lock().participants += 1;
+        }
     }
 }
 
@@ -506,6 +545,22 @@ mod tests {
             drop(two);
             sleep.await.unwrap();
             assert_eq!(one.now(), at(1));
+        });
+    }
+
+    #[test]
+    fn who_stands_aside_holds_nobody_up_and_takes_part_again() {
+        run(async {
+            let one = Clock::virtual_time(Arc::new(script(&[])));
+            let two = one.join();
+            let aside = one.stand_aside();
+            two.sleep_until(at(3)).await.unwrap();
+            drop(aside);
+            let mut sleep = Box::pin(two.sleep_until(at(5)));
+            for _ in 0..5 {
+                assert!(futures::poll!(&mut sleep).is_pending());
+            }
+            assert_eq!(one.now(), at(3), "it is waited for again");
         });
     }
 

@@ -74,6 +74,26 @@ impl fmt::Display for Change {
     }
 }
 
+/// The merge patch (RFC 7386) that makes `after` of `before`; `None` when they are equal. Nulls inside maps of `after` cannot be
+/// said in a merge patch and read as absent.
+#[must_use]
+pub fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return (before != after).then(|| after.clone());
+    };
+    let mut patch = Map::new();
+    for key in old.keys().filter(|key| new.get(key).is_none_or(Json::is_null) && !old[*key].is_null()) {
+        patch.insert(key.clone(), Json::Null);
+    }
+    for (key, value) in new.iter().filter(|(_, value)| !value.is_null()) {
+        match old.get(key) {
+            Some(former) => drop(merge_patch(former, value).map(|change| patch.insert(key.clone(), change))),
+            None => drop(patch.insert(key.clone(), value.clone())),
+        }
+    }
+    if patch.is_empty() { None } else { Some(Json::Object(patch)) }
+}
+
 /// A value in one line; what is large is cut.
 fn shown(value: &Json) -> String {
     let text = match value {

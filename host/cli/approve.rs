@@ -26,13 +26,13 @@ pub(super) fn approve(args: &ApproveArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not answered");
         return Ok(4);
     }
-    let answered = answers.answer(&args.gate, yes, &folder::user())?;
+    answers.answer(&waiting, yes, &folder::user())?;
     let word = if yes { "yes" } else { "no" };
     let next = match run.holder() {
         Some(_) => "the run takes it now".to_owned(),
         None => format!("nobody works on the run: `lockgate resume {}` takes it", run.id()),
     };
-    screen.data(&format!("`{}` is answered with {word}; {next}", escape::line(answered.gate())));
+    screen.data(&screen.completed(&format!("`{}` is answered with {word}; {next}", escape::line(waiting.gate()))));
     Ok(0)
 }
 

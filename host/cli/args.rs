@@ -145,6 +145,17 @@ pub struct TargetArgs {
     pub inventory: Option<PathBuf>,
 }
 
+/// Where the cluster of an earlier run is found now.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WhereArgs {
+    /// The context, when the cluster is no longer found as the run found it
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub context: Option<String>,
+    /// The kubeconfig, when the cluster is no longer found as the run found it
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// The way to machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum MachinesBy {
@@ -187,6 +198,9 @@ pub struct PlanArgs {
     /// Where.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
+    #[arg(long, conflicts_with = "sandbox")]
+    pub local: bool,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -212,8 +226,10 @@ pub struct RunArgs {
 /// What is done when the cluster is not as a run left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DriftBy {
-    /// Stop with the differences.
+    /// Ask on a terminal; without one, stop.
     #[default]
+    Ask,
+    /// Stop with the differences.
     Stop,
     /// Go on from what there is.
     Accept,
@@ -239,6 +255,9 @@ pub struct ResumeArgs {
     /// Go on although the journal is broken before its end: what comes after the break is not known then
     #[arg(long)]
     pub accept_truncated: bool,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub target: WhereArgs,
     /// Where runs are kept.
     #[command(flatten)]
     pub state: StateArgs,
@@ -262,9 +281,15 @@ pub struct RollbackArgs {
     /// Accept the plan without a question
     #[arg(short, long)]
     pub yes: bool,
+    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
+    #[arg(long)]
+    pub local: bool,
     /// What to do when the cluster is not as the run left it
     #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
     pub drift: DriftBy,
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub target: WhereArgs,
     /// Where runs are kept.
     #[command(flatten)]
     pub state: StateArgs,
@@ -381,6 +406,9 @@ pub struct ReportArgs {
     /// A run: its id, a beginning or an end of it, or `last`
     #[arg(value_name = "RUN")]
     pub run: String,
+    /// Ask the run's cluster too: its lock was told the head of the journal, which no journal that was changed since has
+    #[arg(long)]
+    pub verify: bool,
     /// Where.
     #[command(flatten)]
     pub state: StateArgs,
@@ -395,9 +423,15 @@ pub struct ReplArgs {
     /// Where.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
+    #[arg(long, conflicts_with = "sandbox")]
+    pub local: bool,
     /// Look for modules in this folder too (can be repeated)
     #[arg(long, value_name = "DIR")]
     pub modules: Vec<PathBuf>,
+    /// Where the record of `:live on` is kept.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// `lockgate test`.
@@ -409,6 +443,9 @@ pub struct TestArgs {
     /// Write `plan.txt`, or with `--document` the line hashes, instead of comparing
     #[arg(long)]
     pub bless: bool,
+    /// Do not kill the runs of scenarios at every line of their journals
+    #[arg(long)]
+    pub no_kills: bool,
     /// Compare the line hashes of a source document with the document itself
     #[arg(long = "document", value_name = "NUMBER=FILE")]
     pub documents: Vec<String>,

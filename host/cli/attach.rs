@@ -6,7 +6,7 @@ use super::args::AttachArgs;
 use super::live::Live;
 use super::{Done, host, interrupt};
 use crate::base::{Clock, Error, Result, Span};
-use crate::report::{Screen, Transcript};
+use crate::report::{Screen, Transcript, escape};
 use crate::run::journal::io::JOURNAL;
 use crate::run::journal::view::Standing;
 use crate::run::journal::{self, RunFolder, Runs, Story};
@@ -38,7 +38,8 @@ pub(super) fn attach(args: &AttachArgs, screen: &Rc<Screen>) -> Done {
         return Ok(summary.exit_code);
     }
     let standing = if story.standing == Standing::Killed { "its process was ended in the middle of it" } else { "it has no end" };
-    screen.talk(&format!("nobody works on the run `{}` any more: {standing}; `lockgate resume {}` goes on with it", story.run, story.run));
+    let run = escape::line(&story.run);
+    screen.talk(&format!("nobody works on the run `{run}` any more: {standing}; `lockgate resume {run}` goes on with it"));
     Ok(1)
 }
 

@@ -21,7 +21,27 @@ pub(super) fn faults(word: &str) -> Result<FaultsDocument> {
             .context(format!("no faults `{word}` for `--chaos`"))
             .hint("name a file of `kind: Faults`, or a number to have faults drawn from it")
     })?;
-    FaultsDocument::parse(word, &text).map_err(|error| broken(&format!("the faults `{word}` cannot be used"), &text, &error))
+    parsed(word, &text)
+}
+
+/// The faults that a text describes.
+///
+/// # Errors
+/// A mistake in it with its line.
+pub(super) fn parsed(label: &str, text: &str) -> Result<FaultsDocument> {
+    FaultsDocument::parse(label, text).map_err(|error| broken(&format!("the faults `{label}` cannot be used"), text, &error))
+}
+
+/// The text of a file of faults; none for a seed.
+///
+/// # Errors
+/// When it cannot be read any more.
+pub(super) fn text(word: &str) -> Result<Option<String>> {
+    if word.parse::<u64>().is_ok() {
+        return Ok(None);
+    }
+    let path = std::path::Path::new(word);
+    std::fs::read_to_string(path).map(Some).map_err(|error| unreadable(path, &error))
 }
 
 /// The rules and happenings, a line each: what a seed drew can be put into a file.

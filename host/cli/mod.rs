@@ -4,6 +4,7 @@ mod approve;
 pub mod args;
 mod attach;
 mod chaos;
+mod consent;
 mod find;
 mod host;
 mod interrupt;
@@ -25,8 +26,10 @@ mod show;
 mod skew;
 mod target;
 pub mod test;
+mod told;
 mod unlock;
 mod words;
+mod world;
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -98,6 +101,9 @@ fn unreadable(said: &str) -> Error {
 }
 
 fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
+    if let Some(state) = state(&cli.command) {
+        screen.runs_are_found_by(runs::options(state));
+    }
     let done = process::keep_to_itself().and_then(|()| trace::begin(cli.verbose)).and_then(|()| match &cli.command {
         Command::List(args) => list::list(args, screen),
         Command::Show(args) => show::show(args, screen),
@@ -129,9 +135,28 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
 }
 
 fn tell_as_json(error: &Error, screen: &Screen) {
-    match json::error(error) {
+    let hint = error.hint.as_ref().map(|hint| screen.completed(hint).into_owned());
+    let mut error = error.clone();
+    error.hint = hint;
+    match json::error(&error) {
         Ok(text) => screen.data(&text),
         Err(fault) => screen.error(&fault),
+    }
+}
+
+/// Where the command is told that runs are kept.
+fn state(command: &Command) -> Option<&args::StateArgs> {
+    match command {
+        Command::Run(args) => Some(&args.state),
+        Command::Resume(args) => Some(&args.state),
+        Command::Rollback(args) => Some(&args.state),
+        Command::Runs(args) => Some(&args.state),
+        Command::Status(args) => Some(&args.state),
+        Command::Report(args) => Some(&args.state),
+        Command::Attach(args) => Some(&args.state),
+        Command::Approve(args) => Some(&args.state),
+        Command::Unlock(args) => Some(&args.state),
+        _ => None,
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         runbook: args.runbook.clone(),
         params: args.params.clone(),
         target: args.target.clone(),
+        // Who derives a role need not have it.
+        local: args.target.sandbox.is_none(),
         output: OutputArgs { output: Format::Text },
     };
     if plan.target.context.is_none() && plan.target.kubeconfig.is_none() && plan.target.sandbox.is_none() {

@@ -10,7 +10,8 @@ use super::prompt::Prompter;
 use super::setting::{Setting, again};
 use crate::base::json::{Value as Json, json, to_value};
 use crate::base::{Error, ObjectRef, Result, Value};
-use crate::cluster::RunId;
+use crate::cluster::machines::quoted;
+use crate::cluster::{Cluster, IN_CLUSTER, LiveOptions, RunId};
 use crate::lua::STDLIB;
 use crate::report::{Screen, escape};
 use crate::run::approval::{Answers, Elsewhere};
@@ -18,13 +19,16 @@ use crate::run::event::TargetInfo;
 use crate::run::journal::book::OnDrift;
 use crate::run::journal::entry::{Begun, Consent, Header, VERSION};
 use crate::run::journal::folder::{self, Held, Holder};
+use crate::run::journal::taken;
 use crate::run::journal::{Book, Fact, Journal, Past, Pinned, Read, Redactor, RunFolder, Runs};
 use crate::run::lock::{self, Errand, Lock};
 use crate::run::runbook::{ParamType, shown};
-use crate::run::{Operator, Recording, Source};
+use crate::run::{Operator, Recording, Source, typed};
 
 /// The name of the pinned fixture.
 pub(super) const FIXTURE: &str = "fixture.yaml";
+/// The name of the pinned parameter file.
+pub(super) const PARAMS: &str = "params.yaml";
 
 /// The record of a run that this process works on.
 pub(super) struct Kept {
@@ -38,6 +42,7 @@ pub(super) struct Kept {
 
 /// What is recorded of a run that begins.
 pub(super) struct Beginning<'a> {
+    pub(super) screen: &'a Screen,
     pub(super) setting: &'a Setting,
     /// Its source as it was loaded, and the word that it was found by.
     pub(super) source: &'a Source,
@@ -49,8 +54,10 @@ pub(super) struct Beginning<'a> {
     pub(super) consent: Consent,
     pub(super) errand: Errand,
     pub(super) on_drift: DriftBy,
-    /// The fixture of a simulated cluster.
-    pub(super) fixture: Option<String>,
+    /// What makes a simulated cluster, by the names under which it is pinned.
+    pub(super) world: Vec<(&'static str, String)>,
+    /// The run that it takes back, in whose simulated cluster it goes on, and the step that is left as it is.
+    pub(super) takes_back: Option<(&'a RunFolder, &'a Read, Option<&'a str>)>,
 }
 
 /// An id for a run that is about to begin: in a simulated cluster ids repeat, and the next free one is taken.
@@ -59,7 +66,7 @@ pub(super) struct Beginning<'a> {
 /// When the folder of runs cannot be read.
 pub(super) fn name(runs: &Runs, setting: &Setting) -> Result<()> {
     let Some(simulation) = setting.cluster.simulation().filter(|_| setting.cluster.label().simulated) else { return Ok(()) };
-    let taken = runs.all()?;
+    let taken = runs.every()?;
     let now = simulation.now();
     let free = (1_u64..).map(|seed| RunId::simulated(now, seed)).find(|id| !taken.contains(&id.to_string()));
     if let Some(free) = free {
@@ -73,25 +80,37 @@ pub(super) fn name(runs: &Runs, setting: &Setting) -> Result<()> {
 /// # Errors
 /// When the folder cannot be made or written, or the lock is not to be had: nothing was written to the cluster then but the lock.
 pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
-    let Beginning { setting, source, args, what, of, consent, errand, on_drift, fixture } = beginning;
+    let Beginning { screen, setting, source, args, what, of, consent, errand, on_drift, world, takes_back } = beginning;
     let id = setting.cluster.run().to_string();
-    let folder = runs.create(&id)?;
+    let folder = runs.begin(&id)?;
     let made: Result<(Held, Book, lock::Begun)> = (|| {
         let held = folder.hold()?;
         let mut pinned = Pinned::gather(source, &args.runbook.modules, &STDLIB)?;
-        if let Some(fixture) = &fixture {
-            pinned = pinned.with(FIXTURE, fixture);
+        for (name, text) in &world {
+            pinned = pinned.with(name, text);
         }
         pinned.write(&folder)?;
+        if let Some(requests) = &setting.requests {
+            requests.settle(&folder, takes_back.map(|(before, ..)| before))?;
+        }
         let redactor = Rc::new(folder.redactor()?);
-        let header = header(setting, source, args, what, of, pinned.hashes(), &redactor)?;
+        let mut header = header(setting, source, args, what, of, pinned.hashes(), &redactor)?;
+        header.command = typed(header.command, header.of.as_deref(), consent.plan.is_none());
         let journal = Journal::create(Box::new(folder.disk()), Some(redactor.clone()), setting.cluster.clock().now(), header)?;
         let book = Book::new(Box::new(journal), setting.cluster.clock().clone(), Past::default(), drift(on_drift));
         let book = book.with_redactor(redactor);
         book.note(&Fact::Consent(consent))?;
+        folder.born()?;
         // Last, so that nothing that fails leaves a lock behind.
-        let begun = taken(setting, &args.target, &errand)?;
-        Ok((held, book, begun))
+        let begun = locked(setting, &args.target, &errand, screen)?;
+        let noted = |()| match takes_back {
+            Some((of, read, to)) => taken::note(of, read, setting.cluster.clock().now(), &id, to),
+            None => Ok(()),
+        };
+        match first_lines(&book, begun.lock.epoch()).and_then(noted) {
+            Ok(()) => Ok((held, book, begun)),
+            Err(error) => Err(given_back(setting, begun.lock, error)),
+        }
     })();
     let (held, book, begun) = match made {
         Ok(made) => made,
@@ -101,25 +120,39 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
             return Err(error);
         }
     };
-    worked(setting, folder, held, book, begun)
+    Ok(worked(setting, folder, held, book, begun))
 }
 
 /// Goes on with the record of a run.
 ///
 /// # Errors
 /// When the journal cannot be written, or the lock is not to be had.
-pub(super) fn go_on(setting: &Setting, target: &TargetArgs, folder: RunFolder, held: Held, read: &Read, on_drift: DriftBy) -> Result<Kept> {
+pub(super) fn go_on(
+    setting: &Setting,
+    target: &TargetArgs,
+    folder: RunFolder,
+    held: Held,
+    read: &Read,
+    on_drift: DriftBy,
+    screen: &Screen,
+) -> Result<Kept> {
     let past = Past::of(read.entries.iter().cloned());
-    let begun = taken(setting, target, &Errand::Resume { known_epoch: past.epoch, gone: true })?;
+    if let Some(requests) = &setting.requests {
+        requests.settle(&folder, None)?;
+    }
+    let errand = Errand::Resume { known_epoch: past.epoch, gone: taken::is_left(read) };
+    let begun = locked(setting, target, &errand, screen)?;
     let redactor = Rc::new(folder.redactor()?);
     learn(setting, &redactor);
     let journal = Journal::go_on(Box::new(folder.disk()), Some(redactor.clone()), read)?;
     let book = Book::new(Box::new(journal), setting.cluster.clock().clone(), past, drift(on_drift)).with_redactor(redactor);
-    worked(setting, folder, held, book, begun)
+    // When they cannot be written, the lock stays the run's: it is no further than before.
+    first_lines(&book, begun.lock.epoch())?;
+    Ok(worked(setting, folder, held, book, begun))
 }
 
 /// Takes the lock of the cluster, and looks whether other programs work on it.
-fn taken(setting: &Setting, target: &TargetArgs, errand: &Errand) -> Result<lock::Begun> {
+fn locked(setting: &Setting, target: &TargetArgs, errand: &Errand, screen: &Screen) -> Result<lock::Begun> {
     let worker = lock::Worker {
         run: setting.cluster.run().to_string(),
         host: Holder::this().host,
@@ -127,22 +160,45 @@ fn taken(setting: &Setting, target: &TargetArgs, errand: &Errand) -> Result<lock
         runbook: setting.runbook.name.clone(),
         way: super::run::way(target),
     };
-    setting.runtime.block_on(lock::begin(&setting.cluster, &worker, errand))
+    let cluster = &setting.cluster;
+    // In a simulated one nobody else works, and time is free.
+    if !cluster.label().simulated
+        && let Some(lease) = setting.runtime.block_on(cluster.lease()).ok().flatten()
+        && let Some(waits) = lock::waits(&cluster.label().name, &lease, &worker, errand, cluster.clock().now())
+    {
+        screen.talk(&escape::line(&waits));
+    }
+    setting.runtime.block_on(lock::begin(cluster, &worker, errand))
 }
 
-fn worked(setting: &Setting, folder: RunFolder, held: Held, book: Book, begun: lock::Begun) -> Result<Kept> {
-    let epoch = begun.lock.epoch();
+fn worked(setting: &Setting, folder: RunFolder, held: Held, book: Book, begun: lock::Begun) -> Kept {
+    let recording = Recording { book: Rc::new(book), runtime: setting.runtime.clone() };
+    Kept { folder, recording, warnings: begun.warnings, lock: begun.lock, _held: held }
+}
+
+/// The error of a journal that takes nothing, after the lock was given back: nothing of the run has happened.
+fn given_back(setting: &Setting, lock: crate::cluster::Lock, error: Error) -> Error {
+    let run = setting.cluster.run();
+    match setting.runtime.block_on(lock.release(None)) {
+        Ok(()) => error,
+        Err(kept) => error
+            .cause(format!("and the lock of the cluster could not be given back: {kept}"))
+            .hint(format!("`lockgate unlock {run}` frees it")),
+    }
+}
+
+/// The first lines of a process that works on a run, which has the lock now.
+fn first_lines(book: &Book, epoch: u64) -> Result<()> {
     book.set_epoch(epoch);
     let Holder { pid, host, .. } = Holder::this();
     book.note(&Fact::Begun(Begun { pid, host, user: folder::user(), epoch }))?;
-    book.note(&Fact::Lock { what: "taken".to_owned(), epoch })?;
-    let recording = Recording { book: Rc::new(book), runtime: setting.runtime.clone() };
-    Ok(Kept { folder, recording, warnings: begun.warnings, lock: begun.lock, _held: held })
+    book.note(&Fact::Lock { what: "taken".to_owned(), epoch })
 }
 
 impl Kept {
-    /// Who is asked: the person here, or whoever answers from another terminal.
-    pub(super) fn operator(&self, prompter: Rc<Prompter>) -> Rc<dyn Operator> {
+    /// Who is asked: the person here, or whoever answers from another terminal. `again`: whether its steps can be run again.
+    pub(super) fn operator(&self, prompter: Rc<Prompter>, again: bool) -> Rc<dyn Operator> {
+        self.recording.book.ask(prompter.clone(), again);
         Rc::new(Elsewhere::new(prompter, Answers::of(self.folder.id(), self.folder.path())))
     }
 
@@ -179,6 +235,7 @@ impl Kept {
 
 pub(super) fn drift(by: DriftBy) -> OnDrift {
     match by {
+        DriftBy::Ask => OnDrift::Ask,
         DriftBy::Stop => OnDrift::Stop,
         DriftBy::Accept => OnDrift::Accept,
         DriftBy::Again => OnDrift::Again,
@@ -203,6 +260,17 @@ fn header(
     let broken = |error: serde_json::Error| Error::internal("keeping the options of the target").cause(error.to_string());
     let modules: Vec<Json> = args.runbook.modules.iter().map(|folder| absolute(folder).display().to_string().into()).collect();
     let mut target = args.target.clone();
+    if !label.simulated {
+        // What the environment and the kubeconfig say today may be something else tomorrow.
+        let live = LiveOptions { kubeconfig: target.kubeconfig.clone(), context: None };
+        target.kubeconfig = match live.files().as_slice() {
+            [only] if only.exists() => Some(only.clone()),
+            _ => target.kubeconfig,
+        };
+        if label.name != IN_CLUSTER {
+            target.context = Some(label.name.clone());
+        }
+    }
     target.kubeconfig = target.kubeconfig.as_deref().map(absolute);
     target.inventory = target.inventory.as_deref().map(absolute);
     Ok(Header {
@@ -217,22 +285,35 @@ fn header(
         params,
         typed: typed.map(|(name, value)| (name.clone(), value.clone())).collect(),
         target: TargetInfo { name: label.name, simulated: label.simulated },
-        way: json!({ "runbook": found_by(args), "modules": modules, "target": to_value(&target).map_err(broken)? }),
-        cluster: identity(setting)?,
+        way: json!({ "runbook": found_by(&args.runbook.runbook), "modules": modules, "target": to_value(&target).map_err(broken)?, "server": cluster.server() }),
+        cluster: identity(&setting.runtime, cluster)?,
         namespace: cluster.namespace().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: again(args, &setting.runbook),
+        command: match what {
+            // Nobody starts again what was typed.
+            typed::PROMPT => again(args, &setting.runbook).replacen(" run prompt", " repl", 1),
+            _ => again(args, &setting.runbook),
+        },
     })
 }
 
-/// The word that finds the runbook again from anywhere.
-fn found_by(args: &PlanArgs) -> String {
-    let word = &args.runbook.runbook;
-    let path = PathBuf::from(word);
-    if path.exists() && Source::bundled(word).is_none() { absolute(&path).display().to_string() } else { word.clone() }
+/// The command as it was typed: of a rollback, and of a run `without` a plan, more than what begins the runbook.
+fn typed(begins: String, of: Option<&str>, without: bool) -> String {
+    match of.map(|of| of.split_once(" to ").map_or((of, None), |(run, step)| (run, Some(step)))) {
+        Some((run, None)) => format!("lockgate rollback {run}"),
+        Some((run, Some(step))) => format!("lockgate rollback {run} --to {}", quoted(step)),
+        None if without => format!("{begins} --no-plan"),
+        None => begins,
+    }
 }
 
-fn absolute(path: &std::path::Path) -> PathBuf {
+/// The word that finds the runbook again from anywhere.
+pub(super) fn found_by(word: &str) -> String {
+    let path = PathBuf::from(word);
+    if path.exists() && Source::bundled(word).is_none() { absolute(&path).display().to_string() } else { word.to_owned() }
+}
+
+pub(super) fn absolute(path: &std::path::Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
@@ -253,9 +334,9 @@ fn learn(setting: &Setting, redactor: &Redactor) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub(super) fn identity(setting: &Setting) -> Result<Option<String>> {
-    let aside = setting.cluster.aside();
-    let read = setting.runtime.block_on(async {
+pub(super) fn identity(runtime: &tokio::runtime::Runtime, cluster: &Cluster) -> Result<Option<String>> {
+    let aside = cluster.aside();
+    let read = runtime.block_on(async {
         let target = aside.target(&ObjectRef::parse("namespace/kube-system")?, None).await?;
         aside.find(&target).await
     });

@@ -5,21 +5,22 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Done;
-use super::args::{PlanArgs, ResumeArgs, TargetArgs};
+use super::args::{PlanArgs, ResumeArgs, TargetArgs, WhereArgs};
 use super::live::Live;
 use super::prompt::Prompter;
 use super::setting::Setting;
-use super::{find, record, run as running};
+use super::world::World;
+use super::{consent, find, record, run as running, told};
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, Value};
-use crate::cluster::RunId;
+use crate::cluster::{Cluster, RunId};
 use crate::cluster::machines::quoted;
 use crate::lua::STDLIB;
 use crate::report::{Screen, Transcript};
 use crate::run::journal::entry::Header;
-use crate::run::journal::{self, Fact, Past, Pinned, Read, RunFolder, Runs, pin};
+use crate::run::journal::{self, Fact, Past, Pinned, Read, RunFolder, Runs, TakenBack, pin};
 use crate::run::runbook::ParamType;
-use crate::run::{self, End, Given, Job, Params, Runbook, Source, Voice, What};
+use crate::run::{self, End, Given, Job, Params, Runbook, Source, Voice, What, typed};
 
 /// A run of the past, found and read.
 pub(super) struct Found {
@@ -29,16 +30,39 @@ pub(super) struct Found {
     pub(super) past: Past,
 }
 
-/// Finds and reads a run.
+/// Reads the run in this folder.
 ///
 /// # Errors
-/// When there is no such run, or its journal cannot be read.
-pub(super) fn found(runs: &Runs, word: &str, truncated: bool) -> Result<Found> {
-    let folder = runs.open(word)?;
+/// When its journal cannot be read.
+pub(super) fn found(folder: RunFolder, truncated: bool) -> Result<Found> {
     let read = journal::read(&mut folder.disk(), folder.id(), truncated)?;
-    let header = read.header().cloned().ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))?;
+    let mut header = read.header().cloned().ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))?;
     let past = Past::of(read.entries.iter().cloned());
+    if let Some(script) = &past.script {
+        // What it went on with is its source from then on.
+        (header.source, header.files) = (script.source.clone(), script.files.clone());
+        if let (Some(word), Some(way)) = (&script.word, header.way.as_object_mut()) {
+            way.insert("runbook", word.as_str().into());
+        }
+    }
     Ok(Found { folder, read, header, past })
+}
+
+impl Found {
+    /// The same run, whose cluster is found this way now: that it is the same cluster is checked as ever.
+    pub(super) fn found_at(mut self, place: &WhereArgs) -> Found {
+        let Some(target) = self.header.way.get_mut("target").and_then(Json::as_object_mut) else { return self };
+        if let Some(context) = &place.context {
+            target.insert("context", context.as_str().into());
+        }
+        if let Some(kubeconfig) = &place.kubeconfig {
+            target.insert("kubeconfig", record::absolute(kubeconfig).display().to_string().into());
+            if place.context.is_none() {
+                target.insert("context", Json::Null);
+            }
+        }
+        self
+    }
 }
 
 /// Does it.
@@ -47,36 +71,55 @@ pub(super) fn found(runs: &Runs, word: &str, truncated: bool) -> Result<Found> {
 /// What was wrong before anything was contacted. How the run ended is the exit code.
 pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     let runs = Runs::find(args.state.runs.as_deref())?;
-    let held = runs.open(&args.run)?.hold()?;
-    let found = found(&runs, &args.run, args.accept_truncated)?;
+    let folder = runs.open(&args.run)?;
+    let held = folder.hold()?;
+    let found = found(folder, args.accept_truncated)?.found_at(&args.target);
     let run = found.header.run.clone();
+    if let Some(taken) = TakenBack::of(&runs, &found.read) {
+        return Err(taken.refuses(&run));
+    }
     if let Some(summary) = &found.past.ended
         && matches!(summary.end, End::Succeeded | End::NotNeeded)
     {
         screen.talk(&format!("run `{run}` is over: nothing is left to do, and nothing was written"));
         return Ok(0);
     }
-    reachable(&found.header)?;
+    if found.header.what == typed::PROMPT {
+        return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{run}` was typed at the prompt: nobody types it again"))
+            .hint(format!("`lockgate rollback {run}` takes back what was written; `lockgate unlock {run}` frees the lock, where it is still its")));
+    }
     if found.header.what == "rollback" {
         return super::rollback::go_on(args, found, held, screen);
     }
     let (source, modules) = chosen(args, &found)?;
     let mut setting = setting(&found, &source, modules.clone(), &args.params)?;
+    if args.script.as_deref().is_some_and(|script| script != "pinned") {
+        run::prefix::begins_as(&setting.runbook, &found.past, &run)?;
+    }
     setting.told.iter().for_each(|line| screen.talk(line));
     same_cluster(&setting, &found.header)?;
+    told::checked(&setting, &found, args.accept_truncated)?;
     let target = target(&found.header)?;
+    let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
+    let consent = consent::missing(&setting, &found, &prompter)?;
     let Found { folder, read, past, .. } = found;
-    if let Some(grants) = past.grants {
-        setting.cluster.set_planned(grants);
+    match past.grants {
+        Some(grants) => setting.cluster.set_planned(grants),
+        // It began without a plan, and goes on with no more than it had.
+        None => run::permissions::unplanned(&setting.cluster, &setting.runbook),
     }
-    let kept = record::go_on(&setting, &target, folder, held, &read, args.drift)?;
+    let kept = record::go_on(&setting, &target, folder, held, &read, args.drift, screen)?;
     kept.warn(screen);
     if args.script.as_deref().is_some_and(|script| script != "pinned") {
-        let files = Pinned::gather(&source, &modules, &STDLIB)?.hashes();
-        kept.recording.book.note(&Fact::Script { source: source.file.clone(), files })?;
+        let number = past.script.as_ref().map_or(1, |script| script.number) + 1;
+        let files = Pinned::gather(&source, &modules, &STDLIB)?.write_as(&kept.folder, number)?;
+        let word = args.script.as_deref().map(record::found_by);
+        kept.recording.book.note(&Fact::Script { source: source.file.clone(), word, files })?;
     }
-    let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
-    let voice = Voice::Person { operator: kept.operator(prompter), consented: past.consented };
+    if let Some(consent) = consent {
+        kept.recording.book.note(&Fact::Consent(consent))?;
+    }
+    let voice = Voice::Person { operator: kept.operator(prompter, true), consented: past.consented };
     let live = Rc::new(RefCell::new(Live::new(screen.clone(), args.output.output, What::Run, Transcript::new(screen.paint))));
     let job = Job {
         what: What::Run,
@@ -88,20 +131,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
         record: Some(kept.recording.clone()),
     };
     let summary = run::perform(setting.script.as_mut(), job);
-    running::ended(&setting, kept, &live, &summary, &running::Next::Resume(run), screen)
-}
-
-/// Refuses a run whose cluster was a part of its process.
-///
-/// # Errors
-/// Says how to begin anew.
-pub(super) fn reachable(header: &Header) -> Result<()> {
-    if !header.target.simulated {
-        return Ok(());
-    }
-    let message = format!("run `{}` was made in a simulated cluster, which ended with its process", header.run);
-    Err(Error::new(Kind::Refused, Reason::Unsupported, message)
-        .hint(format!("begin it again with `{}`; `lockgate sandbox` serves a simulated cluster that outlives a run", header.command)))
+    running::ended(&setting, kept, &live, &summary, &run, screen)
 }
 
 /// The source to go on with.
@@ -154,7 +184,6 @@ pub(super) fn target(header: &Header) -> Result<TargetArgs> {
 /// What is wrong, before anything is contacted.
 pub(super) fn setting(found: &Found, source: &Source, modules: Vec<PathBuf>, words: &[String]) -> Result<Setting> {
     let header = &found.header;
-    let fixture = pin::data(&found.folder, record::FIXTURE)?;
     let redactor = found.folder.redactor()?;
     let secrets = |runbook: &Runbook| -> Result<Params> {
         let given = Given::words(words)?;
@@ -179,7 +208,7 @@ pub(super) fn setting(found: &Found, source: &Source, modules: Vec<PathBuf>, wor
         }
         Ok(params)
     };
-    let setting = Setting::again(source, modules, &target(header)?, fixture.as_deref(), secrets)?;
+    let setting = Setting::again(source, modules, &target(header)?, World::of(found)?, secrets)?;
     let id: RunId = header.run.parse()?;
     setting.cluster.set_run(id);
     Ok(setting)
@@ -190,15 +219,36 @@ pub(super) fn setting(found: &Found, source: &Source, modules: Vec<PathBuf>, wor
 /// # Errors
 /// Names both.
 pub(super) fn same_cluster(setting: &Setting, header: &Header) -> Result<()> {
-    let now = record::identity(setting)?;
-    match (&header.cluster, &now) {
-        (Some(then), Some(now)) if then != now => {
-            let message = format!("`{}` is not the cluster of run `{}`", setting.cluster.label().name, header.run);
-            Err(Error::new(Kind::Refused, Reason::Replaced, message)
-                .cause(format!("its namespace `kube-system` has the uid {now}, and that of the run's cluster has {then}"))
-                .hint("point the context at the cluster that the run began on"))
+    is_cluster_of(&setting.runtime, &setting.cluster, header)
+}
+
+/// The same for a cluster that nothing is run on.
+///
+/// # Errors
+/// As [`same_cluster`].
+pub(super) fn is_cluster_of(runtime: &tokio::runtime::Runtime, cluster: &Cluster, header: &Header) -> Result<()> {
+    let now = record::identity(runtime, cluster)?;
+    let here = cluster.label().name;
+    let (then_at, now_at) = (header.way.get("server").and_then(Json::as_str), cluster.server());
+    let other = |message: String, why: String| Error::new(Kind::Refused, Reason::Replaced, message).cause(why).hint(format!(
+        "the run began on context `{}`; `--context` and `--kubeconfig` say where that cluster is found now",
+        header.target.name
+    ));
+    let not_it = || format!("`{here}` is not the cluster of run `{}`", header.run);
+    match (&header.cluster, &now, then_at, &now_at) {
+        (Some(then), Some(now), ..) if then != now => Err(other(
+            not_it(),
+            format!("its namespace `kube-system` has the uid {now}, and that of the run's cluster has {then}"),
+        )),
+        (Some(_), Some(_), ..) => Ok(()),
+        (Some(then), None, ..) => Err(other(
+            format!("nobody can tell whether `{here}` is the cluster of run `{}`", header.run),
+            format!("its namespace `kube-system` may not be read (`get namespaces`), and that of the run's cluster has the uid {then}"),
+        )),
+        (None, _, Some(then), Some(now)) if then != now => {
+            Err(other(not_it(), format!("it is at {now}, and the run's cluster was at {then}")))
         }
-        _ => Ok(()),
+        (None, ..) => Ok(()),
     }
 }
 
@@ -209,6 +259,7 @@ pub(super) fn plan_args(found: &Found, modules: Vec<PathBuf>) -> Result<PlanArgs
         runbook: super::args::RunbookArgs { runbook: word.to_owned(), modules },
         params: super::args::ParamArgs { params: Vec::new(), params_file: None },
         target: target(&found.header)?,
+        local: false,
         output: super::args::OutputArgs { output: super::args::Format::Text },
     })
 }

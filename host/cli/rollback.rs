@@ -10,20 +10,22 @@ use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
 use super::resume::{self, Found};
 use super::setting::Setting;
-use super::{Done, run as running};
+use super::{Done, consent, run as running, told, world};
 use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result};
-use crate::cluster::RunId;
-use crate::cluster::keep::{Open, Prior};
+use crate::cluster::{Cluster, RunId};
+use crate::cluster::keep::{Open, Outcome, Prior, Settled};
+use crate::primitives::helm::interrupted;
 use crate::primitives::{Inverse, Wrote};
 use crate::report::{Screen, Transcript, escape};
+use crate::run::journal::book::OnDrift;
 use crate::run::journal::entry::Consent;
-use crate::run::journal::{Held, Past, Runs, pin};
+use crate::run::journal::{Fact, Held, Past, Runs, TakenBack, pin, taken};
 use crate::run::lock::Errand;
 use crate::run::rollback::{Undoing, rollback as take_back};
 use crate::run::undo::{self, How};
-use crate::run::{Confirmation, End, Job, Summary, Voice, What};
+use crate::run::{Confirmation, End, Job, Runbook, Summary, Voice, What, permissions};
 
 /// Does it.
 ///
@@ -38,24 +40,40 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     }
     let runs = Runs::find(args.state.runs.as_deref())?;
     // Nobody may work on the run that is taken back.
-    let _held = runs.open(&args.run)?.hold()?;
-    let found = resume::found(&runs, &args.run, false)?;
+    let folder = runs.open(&args.run)?;
+    let _held = folder.hold()?;
+    let found = resume::found(folder, false).map_err(whole)?.found_at(&args.target);
     if found.header.what == "rollback" {
         return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{}` is a rollback itself", found.header.run))
             .hint("run the runbook again to have what it does"));
     }
-    resume::reachable(&found.header)?;
+    if let Some(taken) = TakenBack::of(&runs, &found.read) {
+        if !taken.is_whole() {
+            return Err(taken.refuses(&found.header.run));
+        }
+        screen.talk(&format!("run `{}` was taken back {}: nothing is left to take back, and nothing was written", found.header.run, taken.told()));
+        return Ok(0);
+    }
     let mut setting = opened(&found, &args.params)?;
+    if args.local {
+        setting.cluster.plan_locally();
+    }
     setting.told.iter().for_each(|line| screen.talk(line));
     resume::same_cluster(&setting, &found.header)?;
-    let undoing = undoing(&setting, &found.header.run, found.past.clone(), args.to.as_deref(), args.drift)?;
+    told::checked(&setting, &found, false).map_err(whole)?;
+    let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
+    let by = match args.drift {
+        // Before anything is begun.
+        DriftBy::Ask if !prompter.is_there() => DriftBy::Stop,
+        by => by,
+    };
+    let undoing = undoing(&On::of(&setting), &found.header.run, found.past.clone(), args.to.as_deref(), record::drift(by))?;
     if undoing.steps.is_empty() {
         screen.talk(&format!("run `{}` wrote nothing that is to be taken back: nothing was written", found.header.run));
         return Ok(0);
     }
     said_beforehand(&undoing, screen);
     let format = args.output.output;
-    let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let (plan, consented) = planned(&mut setting, &undoing, screen, format)?;
     if !matches!(plan.end, End::Succeeded | End::Unknown) {
         if let Some(error) = &plan.error {
@@ -69,7 +87,11 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
     }
-    setting.cluster.set_run(RunId::generate());
+    if setting.cluster.label().simulated {
+        record::name(&runs, &setting)?;
+    } else {
+        setting.cluster.set_run(RunId::generate());
+    }
     let (source, modules) = pin::pinned(&found.folder, &found.header)?;
     let plan_args = resume::plan_args(&found, modules)?;
     let consent = Consent {
@@ -77,15 +99,17 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         plan: None,
         confirmations: consented.clone(),
         planned: None,
-        grants: None,
+        grants: setting.cluster.planned(),
     };
-    let fixture = pin::data(&found.folder, record::FIXTURE)?;
-    let errand = Errand::TakeBack { of: found.header.run.clone(), gone: true };
+    let world = [record::FIXTURE, world::FAULTS].into_iter().map(|name| Ok(pin::data(&found.folder, name)?.map(|text| (name, text))));
+    let world = world.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let errand = Errand::TakeBack { of: found.header.run.clone(), gone: taken::is_left(&found.read) };
     let of = Some(match &args.to {
         Some(to) => format!("{} to {to}", found.header.run),
         None => found.header.run.clone(),
     });
     let beginning = Beginning {
+        screen,
         setting: &setting,
         source: &source,
         args: &plan_args,
@@ -93,8 +117,9 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         of,
         consent,
         errand,
-        on_drift: args.drift,
-        fixture,
+        on_drift: by,
+        world,
+        takes_back: Some((&found.folder, &found.read, args.to.as_deref())),
     };
     let kept = record::begin(&runs, beginning)?;
     done(&mut setting, kept, &undoing, prompter, consented, format, screen)
@@ -111,15 +136,33 @@ pub(super) fn go_on(args: &ResumeArgs, found: Found, held: Held, screen: &Rc<Scr
         Some((of, to)) => (of, Some(to)),
         None => (word.as_str(), None),
     };
-    let first = resume::found(&runs, of, false)?;
+    let first = resume::found(runs.open(of)?, false).map_err(whole)?;
     let mut setting = opened(&found, &args.params)?;
     resume::same_cluster(&setting, &found.header)?;
-    let undoing = undoing(&setting, of, first.past, to, args.drift)?;
+    told::checked(&setting, &found, args.accept_truncated)?;
+    let undoing = undoing(&On::of(&setting), of, first.past, to, record::drift(args.drift))?;
     let consented = found.past.consented.clone();
-    let target = resume::target(&found.header)?;
-    let kept = record::go_on(&setting, &target, found.folder, held, &found.read, args.drift)?;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
+    let consent = consent::missing(&setting, &found, &prompter)?;
+    match found.past.grants.clone() {
+        Some(grants) => setting.cluster.set_planned(grants),
+        None => permissions::unplanned(&setting.cluster, &setting.runbook),
+    }
+    let target = resume::target(&found.header)?;
+    let kept = record::go_on(&setting, &target, found.folder, held, &found.read, args.drift, screen)?;
+    if let Some(consent) = consent {
+        kept.recording.book.note(&Fact::Consent(consent))?;
+    }
     done(&mut setting, kept, &undoing, prompter, consented, args.output.output, screen)
+}
+
+/// A rollback is made from the whole record: from what is left of one, something would stay that nobody knows of.
+fn whole(error: Error) -> Error {
+    let offers = error.hint.as_ref().is_some_and(|hint| hint.contains("--accept-truncated"));
+    if !offers {
+        return error;
+    }
+    error.hint("a rollback needs the whole record: go on with the folder as it was (`--runs DIR`), or look at the cluster and take back by hand what is there")
 }
 
 fn opened(found: &Found, words: &[String]) -> Result<Setting> {
@@ -127,20 +170,40 @@ fn opened(found: &Found, words: &[String]) -> Result<Setting> {
     resume::setting(found, &source, modules, words)
 }
 
+/// Where a run is taken back.
+pub(super) struct On<'a> {
+    pub(super) runtime: &'a Rc<tokio::runtime::Runtime>,
+    pub(super) cluster: &'a Cluster,
+    pub(super) runbook: &'a Runbook,
+}
+
+impl<'a> On<'a> {
+    fn of(setting: &'a Setting) -> On<'a> {
+        On { runtime: &setting.runtime, cluster: &setting.cluster, runbook: &setting.runbook }
+    }
+}
+
 /// What is to be done, after one read of every write whose outcome the record does not have.
-fn undoing(setting: &Setting, of: &str, past: Past, to: Option<&str>, on_drift: DriftBy) -> Result<Undoing> {
-    let aside = setting.cluster.aside();
+pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, to: Option<&str>, on_drift: OnDrift) -> Result<Undoing> {
+    let aside = on.cluster.aside();
     let mut unfinished: BTreeMap<String, Vec<Wrote>> = BTreeMap::new();
     for (place, known) in &past.places {
         let Some(key) = place.strip_prefix("step ") else { continue };
-        for open in &known.open {
-            if let Some(after) = setting.runtime.block_on(aside.settle(open))? {
-                unfinished.entry(key.to_owned()).or_default().push(wrote(open, &after));
-            }
+        for pending in &known.open {
+            let open = &pending.open;
+            let settled = on.runtime.block_on(aside.settle(open))?;
+            unfinished.entry(key.to_owned()).or_default().extend(match settled {
+                Settled::NotMade => Vec::new(),
+                Settled::Made(Some(after)) => vec![wrote(open, &after)],
+                Settled::Made(None) | Settled::Untold if open.intent.key.verb == "helm" => {
+                    on.runtime.block_on(interrupted::way_back(&aside, open))?
+                }
+                Settled::Made(None) | Settled::Untold => elsewhere(open),
+            });
         }
     }
-    let steps = undo::of(&setting.runbook, &past, to, &unfinished)?;
-    Ok(Undoing { of: of.to_owned(), past, steps, on_drift: record::drift(on_drift), runtime: setting.runtime.clone() })
+    let steps = undo::of(on.runbook, &past, to, &unfinished)?;
+    Ok(Undoing { of: of.to_owned(), past, steps, on_drift, runtime: on.runtime.clone() })
 }
 
 /// A write of a call that was not over, with the way back to what was there before.
@@ -163,6 +226,23 @@ fn wrote(open: &Open, after: &Json) -> Wrote {
     Wrote { verb: key.verb.clone(), target, changes, inverse }
 }
 
+/// What is no object of the API, or left none: with the way back where its record tells one.
+fn elsewhere(open: &Open) -> Vec<Wrote> {
+    let key = &open.intent.key;
+    let what = key.part.as_ref().map_or_else(|| key.verb.clone(), |part| format!("{} {part}", key.verb));
+    let wrote = |inverse: Inverse| Wrote { verb: what.clone(), target: open.intent.object().to_owned(), changes: Vec::new(), inverse };
+    let stays = |why: &str| vec![wrote(Inverse::Irreversible(why.to_owned()))];
+    match (&open.intent.prior, key.verb.as_str()) {
+        (Some(Prior::Was(prior)), "delete") => {
+            let arguments = vec![crate::primitives::plain(prior)];
+            vec![wrote(Inverse::Call { verb: "create".to_owned(), arguments, options: Json::Null })]
+        }
+        (_, "evict") => stays("an eviction cannot be taken back"),
+        _ if matches!(open.outcome, Some(Outcome::Made { .. })) => stays("it was done when the run was stopped; look at what it did"),
+        _ => stays("it was being done when the run was stopped, and may have been done: look there"),
+    }
+}
+
 /// Says before anything is done what stays.
 fn said_beforehand(undoing: &Undoing, screen: &Screen) {
     for undo in &undoing.steps {
@@ -178,9 +258,10 @@ fn said_beforehand(undoing: &Undoing, screen: &Screen) {
 /// The rollback on a copy of the cluster.
 fn planned(setting: &mut Setting, undoing: &Undoing, screen: &Rc<Screen>, format: Format) -> Result<(Summary, Vec<Confirmation>)> {
     let live = Rc::new(RefCell::new(Live::new(screen.clone(), format, What::Plan, Transcript::new(screen.paint))));
+    let twin = setting.cluster.planning();
     let job = Job {
         what: What::Plan,
-        cluster: setting.cluster.planning(),
+        cluster: twin.clone(),
         runbook: setting.runbook.clone(),
         params: setting.params.clone(),
         voice: Voice::Plan,
@@ -188,6 +269,7 @@ fn planned(setting: &mut Setting, undoing: &Undoing, screen: &Rc<Screen>, format
         record: None,
     };
     let plan = take_back(setting.script.as_mut(), job, undoing);
+    setting.cluster.remember_plan(&twin);
     live.borrow_mut().finish()?;
     let confirmations = plan.confirmations.clone();
     Ok((plan, confirmations))
@@ -222,10 +304,10 @@ fn done(
         cluster: setting.cluster.clone(),
         runbook: setting.runbook.clone(),
         params: setting.params.clone(),
-        voice: Voice::Person { operator: kept.operator(prompter), consented },
+        voice: Voice::Person { operator: kept.operator(prompter, false), consented },
         sink: live.clone(),
         record: Some(kept.recording.clone()),
     };
     let summary = take_back(setting.script.as_mut(), job, undoing);
-    running::ended(setting, kept, &live, &summary, &running::Next::Resume(run), screen)
+    running::ended(setting, kept, &live, &summary, &run, screen)
 }

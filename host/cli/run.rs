@@ -8,8 +8,8 @@ use super::args::{DriftBy, RunArgs, TargetArgs};
 use super::live::Live;
 use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
-use super::setting::{Setting, again};
-use super::target;
+use super::setting::Setting;
+use super::{chaos, target, world};
 use crate::base::{Error, Result};
 use crate::cluster::Cluster;
 use crate::cluster::machines::quoted;
@@ -19,6 +19,7 @@ use crate::run::journal::Runs;
 use crate::run::journal::chain::sha256;
 use crate::run::journal::entry::{Consent, Planned};
 use crate::run::lock::Errand;
+use crate::run::runbook::{ParamDecl, ParamType};
 use crate::run::{self, Confirmation, End, Job, Summary, Voice, What};
 
 /// Does it.
@@ -56,7 +57,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         return Ok(4);
     }
     let consent = consent(args, &setting, &prompter, consented.clone(), planned);
-    let kept = recorded(args, &runs, &setting, consent)?;
+    let kept = recorded(args, &runs, &setting, consent, screen)?;
     kept.warn(screen);
     if format == super::args::Format::Text && !args.no_plan {
         screen.data("\n");
@@ -67,24 +68,20 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         cluster: setting.cluster.clone(),
         runbook: setting.runbook.clone(),
         params: setting.params.clone(),
-        voice: Voice::Person { operator: kept.operator(prompter), consented },
+        voice: Voice::Person { operator: kept.operator(prompter, true), consented },
         sink: live.clone(),
         record: Some(kept.recording.clone()),
     };
     let summary = run::perform(setting.script.as_mut(), job);
     let run = setting.cluster.run().to_string();
-    let next = match setting.cluster.label().simulated {
-        true => Next::Again(again(&args.plan, &setting.runbook)),
-        false => Next::Resume(run),
-    };
-    ended(&setting, kept, &live, &summary, &next, screen)
+    ended(&setting, kept, &live, &summary, &run, screen)
 }
 
 /// The end of a run, a resumed one or a rollback: the lock, what could not be shown, why it did not succeed, the exit code.
-pub(super) fn ended(setting: &Setting, kept: Kept, live: &RefCell<Live>, summary: &Summary, next: &Next, screen: &Screen) -> Done {
+pub(super) fn ended(setting: &Setting, kept: Kept, live: &RefCell<Live>, summary: &Summary, run: &str, screen: &Screen) -> Done {
     kept.end(setting, summary, screen);
     live.borrow_mut().finish()?;
-    tell(summary, next, screen);
+    tell(summary, run, screen);
     screen.finish().map_err(|error| error.hint(outcome(summary)))?;
     Ok(summary.exit_code)
 }
@@ -98,12 +95,24 @@ pub(super) fn way(target: &TargetArgs) -> String {
 }
 
 /// Begins the record of the run.
-fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent) -> Result<Kept> {
-    let fixture = match &args.plan.target.sandbox {
-        Some(word) => Some(target::text(&setting.source, word)?.text),
-        None => None,
-    };
+fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent, screen: &Screen) -> Result<Kept> {
+    let mut world = Vec::new();
+    if let Some(word) = &args.plan.target.sandbox {
+        world.push((record::FIXTURE, target::text(&setting.source, word)?.text));
+    }
+    if let Some(text) = args.plan.target.chaos.as_deref().map(chaos::text).transpose()?.flatten() {
+        world.push((world::FAULTS, text));
+    }
+    if let Some(file) = &setting.file {
+        let given = file.read(&setting.runbook.params)?;
+        let secret = |decl: &ParamDecl| decl.ty == ParamType::Secret && given.contains_key(&decl.name);
+        // What holds a secret is not kept; the other parameters are in the header all the same.
+        if !setting.runbook.params.iter().any(secret) {
+            world.push((record::PARAMS, file.text.clone()));
+        }
+    }
     let beginning = Beginning {
+        screen,
         setting,
         source: &setting.source,
         args: &args.plan,
@@ -112,21 +121,22 @@ fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent) ->
         consent,
         errand: Errand::Begin,
         on_drift: DriftBy::Stop,
-        fixture,
+        world,
+        takes_back: None,
     };
     record::begin(runs, beginning)
 }
 
 /// Who let the run begin.
 fn consent(args: &RunArgs, setting: &Setting, prompter: &Prompter, confirmations: Vec<Confirmation>, planned: Option<Planned>) -> Consent {
-    let by = match (args.no_plan, args.yes) {
-        (_, true) => "--yes",
-        (true, false) => "no plan",
-        (false, false) if setting.cluster.label().simulated && !prompter.is_there() => "sandbox",
-        (false, false) => "operator",
+    let by = match args.yes {
+        true => "--yes",
+        false if setting.cluster.label().simulated && !prompter.is_there() => "sandbox",
+        false => "operator",
     };
+    let by = super::consent::word(by, args.no_plan);
     let plan = planned.as_ref().map(|planned| sha256(planned.text.as_bytes()));
-    Consent { by: by.to_owned(), plan, confirmations, planned, grants: setting.cluster.planned() }
+    Consent { by, plan, confirmations, planned, grants: setting.cluster.planned() }
 }
 
 /// How a run ended whose record could not be written.
@@ -177,35 +187,24 @@ fn question(cluster: &Cluster, consented: &[Confirmation], no_plan: bool) -> Str
     }
 }
 
-/// How one goes on after a run that did not succeed.
-pub(super) enum Next {
-    /// With the run of this name.
-    Resume(String),
-    /// With this command, from the beginning: the simulated cluster is gone with the process.
-    Again(String),
-}
-
 /// Says why a run did not succeed, and what to do now.
-fn tell(summary: &Summary, next: &Next, screen: &Screen) {
-    let Some(error) = &summary.error else { return };
-    let mut error = error.clone();
-    if error.hint.is_none() {
-        match (summary.end, next) {
-            (End::Parked | End::Interrupted, Next::Resume(run)) => {
-                error = error.hint(format!("`lockgate resume {run}` goes on with it"));
-            }
-            (End::Failed, Next::Resume(run)) if summary.writes > 0 => {
-                error =
-                    error.hint(format!("when the cause is gone, `lockgate resume {run}` goes on; `lockgate rollback {run}` takes it back"));
-            }
-            (End::Parked | End::Interrupted, Next::Again(command)) => {
-                error = error.hint(format!("the simulated cluster is gone now; start it again with `{command}`"));
-            }
-            (End::Failed, Next::Again(command)) if summary.writes > 0 => {
-                error = error.hint(format!("when the cause is gone, start it again with `{command}`"));
-            }
-            _ => {}
+fn tell(summary: &Summary, run: &str, screen: &Screen) {
+    let Some(error) = summary.error.clone() else { return };
+    let resume = format!("`lockgate resume {run}`");
+    let next = match summary.end {
+        End::Parked | End::Interrupted => Some(format!("{resume} goes on with it")),
+        End::Failed if summary.writes > 0 || !summary.unsure.is_empty() => {
+            Some(format!("when the cause is gone, {resume} goes on; `lockgate rollback {run}` takes it back"))
         }
+        _ => None,
+    };
+    match (next, &error.hint) {
+        (Some(next), None) => screen.error(&error.hint(next)),
+        // What would be right in the first place is said first.
+        (Some(next), Some(hint)) if !hint.contains(&resume) => {
+            screen.error(&error);
+            screen.talk(&next);
+        }
+        _ => screen.error(&error),
     }
-    screen.error(&error);
 }

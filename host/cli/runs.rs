@@ -1,12 +1,13 @@
-//! `lockgate runs`, `status` and `report`: what the journals say. No cluster is asked, and nothing is written.
+//! `lockgate runs`, `status` and `report`: what the journals say. Nothing is written, and no cluster is asked but by `report --verify`.
 
-use super::Done;
 use super::args::{Format, ReportArgs, ReportFormat, RunsArgs, SkewFormat, StateArgs, StatusArgs};
+use super::{Done, host, told};
 use crate::base::{Error, Result};
 use crate::cluster::machines::quoted;
-use crate::report::{Screen, html, json, runs as told};
+use crate::report::{Screen, escape, html, json, runs as shown};
 use crate::run::journal::view::{Line, Listed};
-use crate::run::journal::{self, RunFolder, Runs, Story};
+use crate::run::journal::{self, Read, RunFolder, Runs, Story};
+use crate::run::lock;
 
 /// Lists the runs, the newest first. One that cannot be read is listed as such.
 ///
@@ -24,8 +25,8 @@ pub(super) fn runs(args: &RunsArgs, screen: &Screen) -> Done {
     match args.output {
         SkewFormat::Json => screen.data(&json::runs(&listed)?),
         SkewFormat::Text if listed.is_empty() => screen.talk(&format!("there are no runs in `{}`", runs.path().display())),
-        SkewFormat::Text => screen.data(&told::list(&listed, screen.paint)),
-        SkewFormat::Markdown => screen.data(&told::list_markdown(&listed)),
+        SkewFormat::Text => screen.data(&shown::list(&listed, screen.paint)),
+        SkewFormat::Markdown => screen.data(&shown::list_markdown(&listed)),
     }
     Ok(0)
 }
@@ -39,7 +40,7 @@ pub(super) fn status(args: &StatusArgs, screen: &Screen) -> Done {
     let story = story(&runs.open(args.run.as_deref().unwrap_or("last"))?)?;
     let options = options(&args.state);
     match args.output.output {
-        Format::Text => screen.data(&told::status(&story, &options, screen.paint)),
+        Format::Text => screen.data(&shown::status(&story, &options, screen.paint)),
         Format::Json => screen.data(&json::status(&story, &options)?),
     }
     Ok(0)
@@ -51,11 +52,19 @@ pub(super) fn status(args: &StatusArgs, screen: &Screen) -> Done {
 /// As [`status`].
 pub(super) fn report(args: &ReportArgs, screen: &Screen) -> Done {
     let runs = Runs::find(args.state.runs.as_deref())?;
-    let story = story(&runs.open(&args.run)?)?;
+    let folder = runs.open(&args.run)?;
+    let (read, story) = both(&folder)?;
+    if args.verify {
+        let header = read.header().ok_or_else(|| headless(&folder))?;
+        let runtime = host::runtime()?;
+        let cluster = told::cluster(&runtime, header)?;
+        let compared = told::compared(&runtime, &cluster, &read)?;
+        screen.talk(&escape::line(&lock::told(&compared, &cluster.label().name)));
+    }
     match args.output {
-        ReportFormat::Text => screen.data(&told::report(&story, screen.paint)),
+        ReportFormat::Text => screen.data(&shown::report(&story, screen.paint)),
         ReportFormat::Json => screen.data(&json::report(&story)?),
-        ReportFormat::Markdown => screen.data(&told::markdown(&story)),
+        ReportFormat::Markdown => screen.data(&shown::markdown(&story)),
         ReportFormat::Html => screen.data(&html::page(&story)),
     }
     Ok(0)
@@ -63,11 +72,20 @@ pub(super) fn report(args: &ReportArgs, screen: &Screen) -> Done {
 
 /// What the journal in this folder says.
 fn story(folder: &RunFolder) -> Result<Story> {
+    both(folder).map(|(_, story)| story)
+}
+
+fn both(folder: &RunFolder) -> Result<(Read, Story)> {
     let read = journal::read(&mut folder.disk(), folder.id(), false)?;
-    Story::of(&read, folder).ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))
+    let story = Story::of(&read, folder).ok_or_else(|| headless(folder))?;
+    Ok((read, story))
+}
+
+fn headless(folder: &RunFolder) -> Error {
+    Error::internal(format!("the journal of run `{}` has no header", folder.id()))
 }
 
 /// The options that a command needs to find the same runs again.
-fn options(state: &StateArgs) -> String {
+pub(super) fn options(state: &StateArgs) -> String {
     state.runs.as_ref().map_or_else(String::new, |folder| format!(" --runs {}", quoted(&folder.display().to_string())))
 }

@@ -6,12 +6,14 @@ use std::rc::Rc;
 
 use super::args::{Format, PlanArgs, TargetArgs};
 use super::live::Live;
+use super::world::{self, World};
 use super::{find, host, interrupt, target};
 use crate::base::{Result, Value};
 use crate::cluster::machines::quoted;
 use crate::cluster::{Cancel, Cluster};
 use crate::report::{Screen, Transcript, trace};
 use crate::run::params_file::ParamFile;
+use crate::run::journal::requests::Requests;
 use crate::run::runbook::ParamType;
 use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Summary, What};
 
@@ -25,8 +27,12 @@ pub(super) struct Setting {
     pub(super) runbook: Rc<Runbook>,
     /// Its parameters, typed.
     pub(super) params: Rc<Params>,
+    /// The parameter file, when there is one.
+    pub(super) file: Option<ParamFile>,
     /// The cluster.
     pub(super) cluster: Cluster,
+    /// What a simulated cluster is asked, to make it again.
+    pub(super) requests: Option<Requests>,
     /// Lines about the cluster for the operator.
     pub(super) told: Vec<String>,
     /// The switch that Ctrl-C presses.
@@ -49,17 +55,20 @@ impl Setting {
         let mut script = host::script(&source, &args.runbook.modules, &runtime)?;
         let runbook = script.load()?;
         let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?;
-        for decl in runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret) {
-            params.get(&decl.name).and_then(Value::as_text).iter().for_each(|text| trace::hide(text));
-        }
+        hide(&runbook, &params);
         let cancel = Cancel::new();
         let (cluster, told) = target::cluster(&runtime, &args.target, &source, &cancel)?;
+        if args.local {
+            cluster.plan_locally();
+        }
         interrupt::listen(&cancel)?;
-        Ok(Setting { source: source.clone(), script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
+        let requests = world::kept(&cluster, &runbook, &params);
+        let (runbook, params) = (Rc::new(runbook), Rc::new(params));
+        Ok(Setting { source: source.clone(), script, runbook, params, file: given.file, cluster, requests, told, cancel, runtime })
     }
 
     /// The same from what a journal says: the parameters are those that `params` gives for what the source declares, and a simulated cluster
-    /// is made from this text.
+    /// is made again.
     ///
     /// # Errors
     /// What is wrong; nothing was contacted.
@@ -67,20 +76,23 @@ impl Setting {
         source: &Source,
         modules: Vec<PathBuf>,
         args: &TargetArgs,
-        fixture: Option<&str>,
+        world: Option<World>,
         params: impl FnOnce(&Runbook) -> Result<Params>,
     ) -> Result<Setting> {
         let runtime = host::runtime()?;
         let mut script = host::script(source, &modules, &runtime)?;
         let runbook = script.load()?;
         let params = params(&runbook)?;
+        hide(&runbook, &params);
         let cancel = Cancel::new();
-        let (cluster, told) = match fixture {
-            Some(text) => (target::sandbox(&target::name(args), "the pinned fixture", text, &cancel)?, Vec::new()),
+        let (cluster, told) = match world {
+            Some(world) => world.cluster(args, &cancel)?,
             None => target::cluster(&runtime, args, source, &cancel)?,
         };
         interrupt::listen(&cancel)?;
-        Ok(Setting { source: source.clone(), script, runbook: Rc::new(runbook), params: Rc::new(params), cluster, told, cancel, runtime })
+        let requests = world::kept(&cluster, &runbook, &params);
+        let (runbook, params) = (Rc::new(runbook), Rc::new(params));
+        Ok(Setting { source: source.clone(), script, runbook, params, file: None, cluster, requests, told, cancel, runtime })
     }
 
     /// Makes the plan; it is shown as it grows, and kept.
@@ -101,6 +113,13 @@ impl Setting {
             live.finish()?;
         }
         Ok((summary, std::mem::take(&mut view.kept)))
+    }
+}
+
+/// The log shows no secret parameter.
+fn hide(runbook: &Runbook, params: &Params) {
+    for decl in runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret) {
+        params.get(&decl.name).and_then(Value::as_text).iter().for_each(|text| trace::hide(text));
     }
 }
 
@@ -143,6 +162,9 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
         if let Some(value) = value {
             words.extend([flag.to_owned(), value]);
         }
+    }
+    if args.local {
+        words.push("--local".to_owned());
     }
     words.extend(args.runbook.modules.iter().flat_map(|folder| ["--modules".to_owned(), path(folder)]));
     match sandbox.as_deref() {

@@ -105,18 +105,20 @@ pub(super) struct Shared {
     pub(super) run: Cell<RunId>,
     /// The run that this one takes back.
     pub(super) takes_back: RefCell<Option<String>>,
-    pub(super) writes: Cell<u64>,
+    pub(super) writes: Rc<Cell<u64>>,
     pub(super) keeper: RefCell<Option<Rc<dyn Keeper>>>,
     pub(super) grantor: RefCell<Option<Rc<dyn super::permit::Grantor>>>,
     /// What the present call read, by full name and part: `None` was not there.
     pub(super) seen: RefCell<Seen>,
-    pub(super) drawn: Cell<u64>,
+    pub(super) drawn: Rc<Cell<u64>>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,
     pub(super) scratch: Scratch,
     pub(super) helm: Option<std::path::PathBuf>,
     pub(super) ways: Option<super::machines::Ways>,
-    pub(super) on_machines: RefCell<Vec<super::machines::OnMachine>>,
+    /// Whether plans leave the server out.
+    pub(super) local: Cell<bool>,
+    pub(super) on_machines: Rc<RefCell<Vec<super::machines::OnMachine>>>,
 }
 
 /// A way to one cluster: live, simulated, or the copy that a plan works on. Cheap to clone.
@@ -239,8 +241,12 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`].
     pub async fn list(&self, resource: &Rc<Resource>, namespace: Option<&str>, select: &Select) -> Result<Listed> {
-        let call = self.collection(Verb::List, resource, namespace, select);
-        let pages = page::read(self.wire(), &call, &resource.api_version(), &resource.kind).await?;
+        self.listed(resource, &self.collection(Verb::List, resource, namespace, select)).await
+    }
+
+    /// The same by this call.
+    pub(super) async fn listed(&self, resource: &Rc<Resource>, call: &Call) -> Result<Listed> {
+        let pages = page::read(self.wire(), call, &resource.api_version(), &resource.kind).await?;
         let mut items: Vec<Arc<Json>> = pages.items.into_iter().map(Arc::new).collect();
         self.learn(&resource.group, &resource.plural, items.iter().map(|item| &**item));
         items.sort_by(|a, b| (meta(a, "namespace"), meta(a, "name")).cmp(&(meta(b, "namespace"), meta(b, "name"))));
@@ -378,6 +384,12 @@ impl Cluster {
     #[must_use]
     pub fn label(&self) -> Label {
         self.shared.label.clone()
+    }
+
+    /// The address of the API server, and a fingerprint of the authorities that it is trusted by; none of a simulated cluster.
+    #[must_use]
+    pub fn server(&self) -> Option<String> {
+        self.shared.place.server()
     }
 
     /// The run whose id the writes carry.

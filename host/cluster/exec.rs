@@ -71,10 +71,11 @@ impl Cluster {
 
     async fn executed(&self, pod: &Target, command: &Command, limit: Span, reads: bool) -> Result<Executed> {
         self.cancel().check()?;
-        if !reads {
-            self.pass_fence().await?;
-        }
         let call = told(self.call(Verb::Create, pod, Some("exec")), command);
+        if !reads {
+            let begun = self.clock().now();
+            self.gate().fence().pass(self.cancel(), |state| self.wire().delayed(&call, begun, state)).await?;
+        }
         self.permitted(&call).await?;
         let wire = self.wire();
         let begun = self.clock().now();

@@ -4,6 +4,9 @@
 //! in the middle of a run finds its fence closed. A closed fence is no error: who wants to write waits until the lock was renewed. Only
 //! when somebody else has the lock, or has resumed the run, it is over ([`Fence::lose`]).
 //!
+//! An API server that is away is no error of a run either: a read that got no answer waits here until the lock can be renewed again
+//! ([`Fence::outlast`]), which tells a server that is away from a request that fails.
+//!
 //! There are two who look at it. A request to write waits in [`super::wire`] and what starts commands waits beside it
 //! ([`Fence::pass`]); the guard beneath every client refuses at once what came around them ([`Fence::check`]).
 
@@ -59,6 +62,8 @@ struct Held {
     clock: Clock,
     /// When the last renewal that was answered had been sent.
     renewed: Duration,
+    /// How often it was.
+    renewals: u64,
     /// Whether it is to be renewed although it is not old.
     due: bool,
     /// Why the last try failed.
@@ -94,7 +99,7 @@ impl Fence {
 
     /// From here on writes need the lock, which was taken by a request that was sent at `taken`.
     pub(super) fn arm(&self, run: String, epoch: u64, clock: Clock, taken: Duration, renew: Arc<dyn Renew>) {
-        let held = Held { run, epoch, clock, renewed: taken, due: false, trouble: None, lost: None, renew };
+        let held = Held { run, epoch, clock, renewed: taken, renewals: 0, due: false, trouble: None, lost: None, renew };
         *self.lock() = Some(held);
     }
 
@@ -107,6 +112,7 @@ impl Fence {
     pub(super) fn renewed(&self, sent: Duration) {
         if let Some(held) = &mut *self.lock() {
             held.renewed = held.renewed.max(sent);
+            held.renewals += 1;
             (held.due, held.trouble) = (false, None);
         }
     }
@@ -162,6 +168,51 @@ impl Fence {
             Some(Held { lost: Some(why), .. }) => Err(why.clone()),
             Some(held) if held.is_open() => Ok(()),
             Some(held) => Err(closed(held, span(held.age()))),
+        }
+    }
+
+    /// Whether writes need a lock, which somebody has taken from this server.
+    pub(super) fn is_armed(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// For who got no answer of use: waits until the lock is renewed by a request that is sent from now on. Gives whether that took more
+    /// than one try, so that the whole server was away; `None` at once where there is no lock.
+    ///
+    /// # Errors
+    /// As [`Fence::pass`].
+    pub(super) async fn outlast(&self, cancel: &Cancel, tell: impl Fn(String)) -> Result<Option<bool>> {
+        let mut begun = None;
+        let mut was_away = false;
+        loop {
+            let (renew, clock, renewals) = match &*self.lock() {
+                None => return Ok(None),
+                Some(Held { lost: Some(why), .. }) => return Err(why.clone()),
+                Some(held) => (held.renew.clone(), held.clock.clone(), held.renewals),
+            };
+            let since = *begun.get_or_insert_with(|| clock.steady());
+            cancel.check()?;
+            tokio::select! {
+                biased;
+                () = renew.renewed() => {}
+                () = cancel.reached(Stage::Stopping) => return Err(Cancel::error()),
+            }
+            let said = match &*self.lock() {
+                None => return Ok(None),
+                Some(Held { lost: Some(why), .. }) => return Err(why.clone()),
+                Some(held) if held.renewals > renewals && held.renewed >= since => return Ok(Some(was_away)),
+                // A try that was on its way when this began went well.
+                Some(Held { trouble: None, .. }) => continue,
+                Some(held) if clock.steady().saturating_sub(since) >= WAITS_FOR.as_duration() => return Err(closed(held, WAITS_FOR)),
+                Some(held) => format!("the cluster does not answer{}; the run waits for it", because(held)),
+            };
+            was_away = true;
+            tell(said);
+            tokio::select! {
+                biased;
+                () = cancel.reached(Stage::Stopping) => return Err(Cancel::error()),
+                parked = clock.park(Some(later(clock.now(), PAUSE))) => parked.map(drop)?,
+            }
         }
     }
 
@@ -227,7 +278,7 @@ fn parts(stamp: &str) -> Option<(&str, u64)> {
 /// The error of a run that has its lock no more. A script cannot catch it.
 pub(super) fn lost(run: &str, why: String) -> Error {
     Error::new(Kind::Cancelled, Reason::Interrupted, format!("the run `{run}` has lost its lock: {why}"))
-        .hint("nothing was written since; `lockgate runs` shows who works on this cluster")
+        .hint(format!("this process writes nothing more; `lockgate status {run}` says how far it came"))
 }
 
 fn closed(held: &Held, span: Span) -> Error {

@@ -173,3 +173,36 @@ fn a_later_epoch_of_this_run_on_an_object_is_somebody_else() {
     let error = fence.check().unwrap_err();
     assert_eq!(error.message, "the run `R` has lost its lock: `web` carries a write of its process 3, and this is process 2");
 }
+
+#[test]
+fn a_server_that_is_away_is_told_from_a_request_that_fails() {
+    run(async {
+        assert_eq!(Fence::default().outlast(&Cancel::new(), |_| ()).await.unwrap(), None, "nobody waits without a lock");
+        let (fence, clock, told) = armed(0, false);
+        rest(&clock, 5).await;
+        assert_eq!(fence.outlast(&Cancel::new(), |_| panic!("it is there")).await.unwrap(), Some(false));
+        told.failing.store(30, Ordering::SeqCst);
+        let said = RefCell::new(Vec::new());
+        let waited = fence.outlast(&Cancel::new(), |text| said.borrow_mut().push(text)).await.unwrap();
+        assert_eq!((waited, clock.now().as_second()), (Some(true), 1_000 + 5 + 60));
+        assert_eq!(said.borrow()[0], "the cluster does not answer: no connection; the run waits for it");
+        assert_eq!(said.borrow().len(), 30);
+    });
+}
+
+#[test]
+fn a_server_that_stays_away_stops_the_run_and_so_does_ctrl_c() {
+    run(async {
+        let (fence, clock, _) = armed(usize::MAX, false);
+        let stopped = fence.outlast(&Cancel::new(), |_| ()).await.unwrap_err();
+        assert_eq!((clock.now().as_second(), stopped.kind.exit_code(), stopped.is_stop()), (1_000 + 30 * 60, 4, true));
+        let (fence, clock, _) = armed(usize::MAX, false);
+        let cancel = Cancel::new();
+        let pressed = cancel.clone();
+        let stopped = fence.outlast(&cancel, |_| assert!(pressed.press() > Stage::Running)).await.unwrap_err();
+        assert_eq!((stopped.message.as_str(), clock.now().as_second()), ("interrupted", 1_000));
+        let (fence, _, _) = armed(0, false);
+        fence.lose(lost("R", "somebody has freed it".to_owned()));
+        assert!(fence.outlast(&Cancel::new(), |_| ()).await.unwrap_err().message.contains("lost its lock"));
+    });
+}

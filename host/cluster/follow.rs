@@ -142,7 +142,7 @@ impl Following {
                 failures: 0,
                 trouble: None,
             };
-            scope.relist(&following.cluster).await?;
+            scope.relist(&following.cluster, false).await?;
             following.scopes.push(scope);
         }
         Ok(following)
@@ -321,9 +321,10 @@ impl Scope {
         cluster.collection(verb, &self.follow.resource, self.follow.namespace.as_deref(), &self.follow.select)
     }
 
-    /// Reads everything anew. True when something is different.
-    async fn relist(&mut self, cluster: &Cluster) -> Result<bool> {
-        let listed = cluster.list(&self.follow.resource, self.follow.namespace.as_deref(), &self.follow.select).await?;
+    /// Reads everything anew. True when something is different. `at_once`: who waits already tries again by itself, within its own time.
+    async fn relist(&mut self, cluster: &Cluster, at_once: bool) -> Result<bool> {
+        let call = Call { at_once, ..self.call(cluster, Verb::List) };
+        let listed = cluster.listed(&self.follow.resource, &call).await?;
         let items: BTreeMap<_, _> = listed.items.into_iter().map(|object| (place(&object), object)).collect();
         let changed = items != self.items;
         self.items = items;
@@ -333,7 +334,7 @@ impl Scope {
     }
 
     async fn relist_or_wait(&mut self, cluster: &Cluster) -> Result<bool> {
-        match self.relist(cluster).await {
+        match self.relist(cluster, true).await {
             Ok(changed) => {
                 self.trouble = None;
                 Ok(changed)

@@ -4,15 +4,18 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::client::{Cluster, Target};
 use super::op::OP_ANNOTATION;
 use super::request::Call;
+use super::written::as_written;
 use crate::base::diff::{changes, reaches};
 use crate::base::json::{Value as Json, json};
-use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+use crate::base::clock::{Duration, later};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result, Timestamp};
 
 /// Which write of a call it is: calls are made anew in the same way, so that verb, object and part find it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +116,17 @@ pub struct Open {
     pub outcome: Option<Outcome>,
 }
 
+/// What became of a write, as far as can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// It was made: the object after it; none where it is gone, or is no object.
+    Made(Option<Arc<Json>>),
+    /// It was not.
+    NotMade,
+    /// It is nothing that the API could tell about.
+    Untold,
+}
+
 /// What to do about an object that is not as the record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -133,17 +147,27 @@ pub trait Keeper {
     /// what the call read then, when the write was made.
     fn open_on(&self, target: &str, part: Option<&str>) -> Option<Open>;
 
+    /// The writes of the interrupted call that were not met yet, in order.
+    fn unmet(&self) -> Vec<Open> {
+        Vec::new()
+    }
+
+    /// When the record of the processes before this one ends.
+    fn ended(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// A write that `open` gave was looked at, and was made: it is not sent again.
     ///
     /// # Errors
     /// When that cannot be kept.
     fn met(&self, op: &str, outcome: &Outcome) -> Result<()>;
 
-    /// The object is not as the record says: what to do.
+    /// The object is not as the record says: what to do. A person may be asked.
     ///
     /// # Errors
     /// To stop, with the differences.
-    fn drift(&self, object: &str, differences: Vec<String>) -> Result<Drift>;
+    fn drift<'a>(&'a self, object: &'a str, differences: Vec<String>) -> LocalBoxFuture<'a, Result<Drift>>;
 
     /// The epoch of writes that are new.
     fn epoch(&self) -> u64;
@@ -190,6 +214,7 @@ impl Cluster {
     /// A call of a verb begins: what was read before does not count as what it saw.
     pub fn begin_call(&self) {
         self.shared.seen.borrow_mut().clear();
+        self.forget_admitted();
     }
 
     /// Numbers after this one are new: a run that goes on does not use one twice.
@@ -232,38 +257,90 @@ impl Cluster {
             Some(Outcome::Made { after }) => after,
         };
         let now = self.find_live(target, part).await?;
+        if now.is_none() && after.is_some() && open.intent.key.verb != "delete" && open.intent.key.verb != "evict" {
+            return self.drifted(target, vec!["it is gone".to_owned()], now).await;
+        }
         let after = after.as_ref().filter(|_| !is_secret(target));
         let (Some(after), Some(now)) = (after, &now) else {
-            return Ok(Some(now.unwrap_or_else(|| Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })))));
+            return Ok(Some(now.unwrap_or_else(nothing)));
         };
         let differences = no_longer(open.intent.prior.as_ref(), after, now);
         if differences.is_empty() {
             return Ok(Some(now.clone()));
         }
+        self.drifted(target, differences, Some(now.clone())).await
+    }
+
+    /// Whether a write of the interrupted call was made. One that was not may still be on its way, at a proxy or in the server: unless it can
+    /// have no second effect, it is waited for until it cannot come any more (`reference/safety.md` §2.4, the straggler rule).
+    async fn was_made_by_now(&self, call: &Call, target: &Target, open: &Open, keeper: &dyn Keeper) -> Result<Option<Arc<Json>>> {
+        let part = call.act.subresource.as_deref();
+        let made = self.was_made(target, part, open).await?;
+        let is_known = matches!(open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
+        let Some(ended) = keeper.ended().filter(|_| made.is_none() && !is_known && !is_bound(call)) else { return Ok(made) };
+        let over = later(later(ended, self.wire().limits().write.as_duration()), SERVER);
+        if over <= self.clock().now() {
+            return Ok(None);
+        }
+        self.wire().delayed(call, self.clock().now(), format!("not made when the run was stopped, and it may still come until {over:.0}"));
+        self.wire().rest(over).await?;
+        self.was_made(target, part, open).await
+    }
+
+    async fn settle_unmet(&self, open: &Open, keeper: &dyn Keeper) -> Result<()> {
+        match self.settle(open).await? {
+            Settled::Made(after) => keeper.met(&open.intent.op, &after.map_or(Outcome::Made { after: None }, |after| made(&after))),
+            Settled::NotMade => keeper.met(&open.intent.op, &Outcome::NotMade { why: "it was looked for and is not there".to_owned() }),
+            Settled::Untold => Ok(()),
+        }
+    }
+
+    /// What the call did before it was interrupted, as far as it has not come to it again: for who chooses by what there is, and has changed
+    /// that already.
+    #[must_use]
+    pub fn interrupted(&self) -> Vec<Open> {
+        self.keeper().map(|keeper| keeper.unmet()).unwrap_or_default()
+    }
+
+    /// When the call that was interrupted is over: it may have found what it did before, and not have asked for it again. What became of such
+    /// writes is found out and noted, so that nothing is half-done in the record that is not so in the cluster.
+    ///
+    /// # Errors
+    /// Those of a read; when it cannot be kept.
+    pub async fn settle_rest(&self) -> Result<()> {
+        let Some(keeper) = self.keeper() else { return Ok(()) };
+        for open in keeper.unmet() {
+            self.settle_unmet(&open, &*keeper).await?;
+        }
+        Ok(())
+    }
+
+    /// What is done about an object that is not as a write of the record left it: `None` when it is written again.
+    async fn drifted(&self, target: &Target, differences: Vec<String>, now: Option<Arc<Json>>) -> Result<Option<Arc<Json>>> {
         let keeper = self.keeper().ok_or_else(|| Error::internal("a record without a keeper"))?;
-        Ok(match keeper.drift(&target.full_name(), differences)? {
-            Drift::Accept => Some(now.clone()),
+        Ok(match keeper.drift(&target.full_name(), differences).await? {
+            Drift::Accept => Some(now.unwrap_or_else(nothing)),
             Drift::Again => None,
         })
     }
 
-    /// What became of a write of a record that nobody goes on with: the object after it, when it was made and is an object of the API that
-    /// one read tells about.
+    /// What became of a write of a record that nobody goes on with, by one read.
     ///
     /// # Errors
     /// Of that read.
-    pub async fn settle(&self, open: &Open) -> Result<Option<Arc<Json>>> {
-        if matches!(open.intent.sign, Sign::Elsewhere) {
-            return Ok(None);
-        }
+    pub async fn settle(&self, open: &Open) -> Result<Settled> {
         match &open.outcome {
-            Some(Outcome::Made { after }) => return Ok(after.clone()),
-            Some(Outcome::NotMade { .. }) => return Ok(None),
+            Some(Outcome::Made { after }) => return Ok(Settled::Made(after.clone())),
+            Some(Outcome::NotMade { .. }) => return Ok(Settled::NotMade),
             Some(Outcome::Unknown { .. }) | None => {}
+        }
+        if matches!(open.intent.sign, Sign::Elsewhere) {
+            return Ok(Settled::Untold);
         }
         let target = self.target(&ObjectRef::parse(open.intent.object())?, None).await?;
         let part = open.intent.key.part.as_deref().filter(|_| matches!(open.intent.sign, Sign::Fields(_)));
-        self.looked(&target, part, &open.intent.sign).await
+        let looked = self.looked(&target, part, &open.intent.sign).await?;
+        Ok(looked.map_or(Settled::NotMade, |after| Settled::Made(Some(after))))
     }
 
     /// Before a write is sent: it is on the disk when this comes back. `Some` is the answer to one that was made before.
@@ -276,31 +353,53 @@ impl Cluster {
         self.cancel().check()?;
         let body = Json::from(call.body.as_ref().map_or_else(String::new, digest));
         if let Some(open) = &operation.open
-            && let Some(now) = self.was_made(target, call.act.subresource.as_deref(), open).await?
+            && let Some(now) = self.was_made_by_now(call, target, open, &*keeper).await?
         {
             if open.intent.body != body {
                 return Err(other(call));
             }
-            keeper.met(&operation.stamp, &made(&now))?;
+            let left = as_written(open.intent.prior.as_ref(), call, &now);
+            keeper.met(&operation.stamp, &made(&left))?;
             return Ok(Some(now));
         }
-        let place = (operation.key.target.clone(), call.act.subresource.clone());
-        let prior = match self.shared.seen.borrow().get(&place) {
-            Some(Some(object)) => Some(Prior::Was(object.clone())),
-            Some(None) => Some(Prior::Absent),
-            None if call.act.verb == super::request::Verb::Create => Some(Prior::Absent),
-            None => None,
-        };
+        if operation.open.is_none() {
+            // Made anew the call does something else with this object: what it did before is over.
+            let full = target.full_name();
+            for open in keeper.unmet().into_iter().filter(|open| open.intent.object() == full) {
+                self.settle_unmet(&open, &*keeper).await?;
+            }
+        }
+        let prior = self.seen_before(call, operation);
         if let (Some(Open { intent: Intent { prior: Some(then), .. }, .. }), Some(now)) = (&operation.open, &prior) {
             let differences = differences(then, now);
             if !differences.is_empty() && !is_secret(target) {
-                keeper.drift(&target.full_name(), differences)?;
+                keeper.drift(&target.full_name(), differences).await?;
             }
         }
         let full = target.full_name();
         let object = (full != operation.key.target).then_some(full);
         keeper.intend(&Intent { op: operation.stamp.clone(), key: operation.key.clone(), object, sign: sign.clone(), body, prior })?;
         Ok(None)
+    }
+
+    /// The object of a write as this call read it last.
+    fn seen_before(&self, call: &Call, operation: &Operation) -> Option<Prior> {
+        let place = (operation.key.target.clone(), call.act.subresource.clone());
+        match self.shared.seen.borrow().get(&place) {
+            Some(Some(object)) => Some(Prior::Was(object.clone())),
+            Some(None) => Some(Prior::Absent),
+            None if call.act.verb == super::request::Verb::Create => Some(Prior::Absent),
+            None => None,
+        }
+    }
+
+    /// After a write whose answer was lost, and which was seen to be made.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(super) fn was_seen(&self, operation: &Operation, call: &Call, now: &Arc<Json>) -> Result<()> {
+        let left = as_written(self.seen_before(call, operation).as_ref(), call, now);
+        self.became(operation, &Ok(left))
     }
 
     /// After a write was sent.
@@ -377,8 +476,30 @@ fn is_secret(target: &Target) -> bool {
     target.resource.group.is_empty() && target.resource.kind == "Secret"
 }
 
+/// What a server answers where there is no object.
+fn nothing() -> Arc<Json> {
+    Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
+}
+
 fn made(now: &Arc<Json>) -> Outcome {
     Outcome::Made { after: now.pointer("/metadata/name").is_some().then(|| now.clone()) }
+}
+
+/// Why a workload was changed, in words (`kubectl rollout history`).
+const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+/// What makes a workload restart (`kubectl rollout restart`).
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+/// So long an API server works on a request at most (its `--request-timeout`), whoever still waits for it.
+const SERVER: Duration = Duration::from_secs(60);
+
+/// Whether a write is refused when the object is another one, or of another version, than when it was asked for.
+fn is_bound(call: &Call) -> bool {
+    let Some(body) = &call.body else { return false };
+    let tests = |operation: &Json| operation["op"] == "test" && operation["path"] == "/metadata/resourceVersion";
+    let conditions = body.get("preconditions").or_else(|| body.pointer("/deleteOptions/preconditions"));
+    body.as_array().is_some_and(|operations| operations.iter().any(tests))
+        || body.pointer("/metadata/resourceVersion").is_some_and(|version| version.is_string())
+        || conditions.is_some_and(|conditions| conditions.get("uid").is_some() || conditions.get("resourceVersion").is_some())
 }
 
 /// SHA-256 of a body without what says which try it is.
@@ -388,13 +509,25 @@ fn digest(body: &Json) -> String {
         metadata.remove("resourceVersion");
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
             annotations.remove(OP_ANNOTATION);
+            // Says the number of a revision, which the write itself moves.
+            annotations.remove(CHANGE_CAUSE);
         }
+    }
+    // The time of the first try: of a restart that was made nothing else can be asked for now.
+    let restarted = body.pointer_mut("/spec/template/metadata/annotations").and_then(Json::as_object_mut);
+    if let Some(restarted) = restarted {
+        restarted.remove(RESTARTED_AT);
     }
     if let Some(preconditions) = body.get_mut("preconditions").and_then(Json::as_object_mut) {
         preconditions.remove("resourceVersion");
     }
     if let Some(operations) = body.as_array_mut() {
-        let own = ["/metadata/resourceVersion", "/metadata/annotations/lockgate.dev~1op", "/metadata/annotations"];
+        let own = [
+            "/metadata/resourceVersion",
+            "/metadata/annotations/lockgate.dev~1op",
+            "/metadata/annotations/kubernetes.io~1change-cause",
+            "/metadata/annotations",
+        ];
         operations.retain(|operation| !operation["path"].as_str().is_some_and(|path| own.contains(&path)));
     }
     hex(&Sha256::digest(body.to_string()))

@@ -3,11 +3,13 @@
 //! They are tower layers around the service that answers (live, simulated, overlay), beneath `kube::Client`: no primitive can
 //! go around them. The deadline of a request is kept in [`super::wire`], because a write must not be dropped by a layer.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, Either, FutureExt as _, Ready, ready};
+use http::request::Parts;
 use http::{Request, Response, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::fence::Fence;
 use super::permit::{Permit, Wanted};
+use super::question::only_asks;
 use super::request::{Act, Verb};
 use crate::base::{Clock, Error, Kind, Reason, Timestamp};
 
@@ -56,6 +59,8 @@ pub(crate) struct Gate {
     fence: Fence,
     /// What the run may do.
     permit: Permit,
+    /// Whether writes may be sent that the server shall do all but store.
+    asks: bool,
 }
 
 /// Lets one command through that only reads, until it is dropped.
@@ -76,9 +81,27 @@ impl Drop for Reading {
 
 impl Gate {
     pub(crate) fn new(access: Access) -> Gate {
-        let gate = Gate { access: Arc::new(AtomicU8::new(0)), reading: Arc::default(), fence: Fence::default(), permit: Permit::default() };
+        let gate = Gate {
+            access: Arc::new(AtomicU8::new(0)),
+            reading: Arc::default(),
+            fence: Fence::default(),
+            permit: Permit::default(),
+            asks: false,
+        };
         gate.set(access);
         gate
+    }
+
+    /// The guard of a branch: what is allowed at present is its own; lock and permissions are the same.
+    pub(crate) fn branch(&self) -> Gate {
+        let gate = Gate { fence: self.fence.clone(), permit: self.permit.clone(), ..Gate::new(Access::Load) };
+        gate.set(Access::ReadOnly);
+        gate
+    }
+
+    /// One for reading, that lets dry runs (`dryRun=All`) of writes through: for the way of a plan to the live server.
+    pub(super) fn asking() -> Gate {
+        Gate { asks: true, ..Gate::new(Access::ReadOnly) }
     }
 
     pub(crate) fn set(&self, access: Access) {
@@ -154,30 +177,45 @@ pub struct Recorded {
     pub dry_run: bool,
 }
 
-/// The list of requests, shared by all clones of a cluster.
+/// The list of requests, shared by all clones of a cluster and by its branches.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<Recorded>>>);
+pub(crate) struct Recorder {
+    list: Arc<Mutex<Vec<(usize, Recorded)>>>,
+    /// How many branches were made.
+    branches: Arc<AtomicUsize>,
+    /// Which of them this is; 0 is none.
+    branch: usize,
+}
 
 impl Recorder {
+    fn lock(&self) -> MutexGuard<'_, Vec<(usize, Recorded)>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same list for somebody who works at the same time.
+    pub(crate) fn branch(&self) -> Recorder {
+        Recorder { branch: self.branches.fetch_add(1, Ordering::SeqCst) + 1, ..self.clone() }
+    }
+
     pub(crate) fn all(&self) -> Vec<Recorded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().iter().map(|(_, entry)| entry.clone()).collect()
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().len()
     }
 
-    /// Those after the first `count`.
+    /// Those of this branch after the first `count` of all.
     pub(crate) fn after(&self, count: usize) -> Vec<Recorded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(count).cloned().collect()
+        self.lock().iter().skip(count).filter(|(branch, _)| *branch == self.branch).map(|(_, entry)| entry.clone()).collect()
     }
 
     fn sent(&self, act: &Act, at: Timestamp, dry: bool, dry_run: bool) -> usize {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.lock();
         let index = list.len();
         let resource = if act.group.is_empty() { act.resource.clone() } else { format!("{}.{}", act.resource, act.group) };
-        list.push(Recorded {
+        let entry = Recorded {
             seq: index as u64 + 1,
             verb: act.verb,
             resource,
@@ -188,12 +226,13 @@ impl Recorder {
             at,
             dry,
             dry_run,
-        });
+        };
+        list.push((self.branch, entry));
         index
     }
 
     fn answered(&self, index: usize, status: u16) {
-        if let Some(entry) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+        if let Some((_, entry)) = self.lock().get_mut(index) {
             entry.status = Some(status);
         }
     }
@@ -246,7 +285,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let act = act_of(&request);
-        match self.gate.allows(&act).and_then(|()| self.gate.permitted(&act, request)) {
+        match self.gate.let_through(&act, request) {
             Ok(request) => Either::Right(self.inner.call(request)),
             Err(error) => Either::Left(ready(Err(error.into()))),
         }
@@ -254,20 +293,39 @@ where
 }
 
 impl Gate {
+    /// Gives a request back that may be sent now.
+    fn let_through(&self, act: &Act, request: Request<Body>) -> Result<Request<Body>, Error> {
+        match self.allows(act) {
+            Ok(()) => self.permitted(act, request),
+            Err(refusal) if self.asks => {
+                let (parts, body) = opened(act, request)?;
+                let asks = only_asks(act, parts.uri.query().unwrap_or_default(), &body);
+                if asks { Ok(Request::from_parts(parts, Body::from(body.to_vec()))) } else { Err(refusal) }
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Judges a request by the permissions, body included, and gives it back.
     fn permitted(&self, act: &Act, request: Request<Body>) -> Result<Request<Body>, Error> {
         if Permit::is_free(act) || !self.permit.is_watching() {
             return Ok(request);
         }
-        let (parts, body) = request.into_parts();
-        // Every request here was made whole before it is sent; a stream cannot be judged.
-        let body = body.collect_bytes().now_or_never().and_then(Result::ok);
-        let body = body.ok_or_else(|| Error::internal(format!("`{act}` has no body that could be judged")))?;
+        let (parts, body) = opened(act, request)?;
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         self.permit.admit(&Wanted::of(&parts.method, path, query, content_type, &body))?;
         Ok(Request::from_parts(parts, Body::from(body.to_vec())))
     }
+}
+
+/// A request with the whole of its body.
+fn opened(act: &Act, request: Request<Body>) -> Result<(Parts, Bytes), Error> {
+    let (parts, body) = request.into_parts();
+    // Every request here was made whole before it is sent; a stream cannot be judged.
+    let body = body.collect_bytes().now_or_never().and_then(Result::ok);
+    let body = body.ok_or_else(|| Error::internal(format!("`{act}` has no body that could be judged")))?;
+    Ok((parts, body))
 }
 
 /// Writes down what is sent and what came back.
@@ -317,9 +375,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use bytes::Bytes;
     use http::Method;
     use http_body_util::Empty;
     use tower::service_fn;

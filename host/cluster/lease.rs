@@ -28,6 +28,16 @@ const STEP: &str = "lockgate.dev/step";
 const HEAD: &str = "lockgate.dev/head";
 const LAST: &str = "lockgate.dev/last-run";
 const LEFT: &str = "lockgate.dev/left";
+const FREED: &str = "lockgate.dev/freed";
+const TAKES_BACK: &str = "lockgate.dev/takes-back";
+/// What is left of a run that failed: no other one begins before somebody has gone on with it, taken it back or given it up.
+pub const FAILED: &str = "failed";
+/// What is left of a run that a person has given up.
+const GIVEN_UP: &str = "given up";
+/// What is left of a run whose lock a person has freed.
+const TAKEN: &str = "its lock was taken from it";
+/// A process that was not heard of for so long is not waited for. Far more than the clocks of two machines differ.
+const COLD: Span = Span::from_secs(600);
 
 /// What the lease says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +64,10 @@ pub struct Lease {
     pub last: Option<String>,
     /// What that run left half-done, in a few words.
     pub left: Option<String>,
+    /// Whether a person has freed it from a process that may be at work still.
+    pub freed: bool,
+    /// The run that the holder, or the last one, takes back.
+    pub takes_back: Option<String>,
 }
 
 impl Lease {
@@ -81,7 +95,21 @@ impl Lease {
             renewed: time("renewTime"),
             last: note(LAST),
             left: note(LEFT),
+            freed: note(FREED).is_some(),
+            takes_back: note(TAKES_BACK),
         }
+    }
+
+    /// The run that failed and was neither gone on with nor taken back nor given up.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<&str> {
+        self.last.as_deref().filter(|_| self.run.is_none() && self.left.as_deref() == Some(FAILED))
+    }
+
+    /// Whether whoever takes it waits first: it was freed from a process that may write until its fence closes.
+    #[must_use]
+    pub fn is_warm(&self, now: Timestamp) -> bool {
+        self.run.is_none() && self.freed && self.renewed.is_none_or(|renewed| Span::between(renewed, now) < COLD)
     }
 }
 
@@ -102,6 +130,13 @@ pub struct Claim {
     pub over: Option<Over>,
 }
 
+impl Claim {
+    /// Whether it may begin although this run is not finished: it is that run, or takes it back.
+    fn follows(&self, run: &str) -> bool {
+        self.run == run || self.over.as_ref().is_some_and(|over| over.run == run)
+    }
+}
+
 /// A run whose lock may be taken over: the run itself when it is resumed, or the one that it takes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Over {
@@ -118,6 +153,8 @@ pub(super) enum Claimed {
     Ours { before: Option<Box<Lease>>, object: Json, sent: Duration },
     /// Somebody else has it.
     Held(Box<Lease>),
+    /// It is free, and another run is not finished.
+    Left(Box<Lease>),
 }
 
 /// The way to the lease: a wire of its own, past the guard, the fence and the record of the run.
@@ -173,6 +210,12 @@ impl Way {
             {
                 return Ok(Claimed::Held(Box::new(lease.clone())));
             }
+            if let Some(lease) = before.as_ref().filter(|lease| lease.unfinished().is_some_and(|run| !claim.follows(run))) {
+                return Ok(Claimed::Left(Box::new(lease.clone())));
+            }
+            if before.as_ref().is_some_and(|lease| lease.is_warm(self.clock().now())) && !self.stands(found.as_ref()).await? {
+                continue;
+            }
             let theirs = before.as_ref().filter(|lease| lease.run.as_deref() == Some(&*claim.run)).map_or(0, |lease| lease.epoch);
             let epoch = claim.known_epoch.max(theirs) + 1;
             let sent = self.clock().steady();
@@ -197,6 +240,11 @@ impl Way {
         if over.gone && lease.host == claim.host {
             return Ok(true);
         }
+        self.stands(found).await
+    }
+
+    /// Watches it for as long as it lasts; whether nobody wrote to it.
+    async fn stands(&self, found: Option<&Json>) -> Result<bool> {
         let until = later(self.clock().now(), LASTS.as_duration());
         while self.clock().now() < until {
             self.clock().sleep_until(later(self.clock().now(), RENEWED_EVERY.as_duration()).min(until)).await?;
@@ -209,13 +257,18 @@ impl Way {
 
     /// Gives it back: nobody holds it any more. Says what the run left half-done, if anything.
     pub(super) async fn free(&self, object: &Json, left: Option<&str>) -> Result<Json> {
-        let holder = Lease::of(object).run;
-        let mut free = object.clone();
-        set(&mut free, "spec", "holderIdentity", Json::Null);
-        annotate(&mut free, LAST, holder.as_deref());
-        annotate(&mut free, LEFT, left);
-        self.write(Verb::Update, free).await
+        self.write(Verb::Update, freed(object, left)).await
     }
+}
+
+/// The object that says that nobody holds it.
+fn freed(object: &Json, left: Option<&str>) -> Json {
+    let lease = Lease::of(object);
+    let mut free = object.clone();
+    set(&mut free, "spec", "holderIdentity", Json::Null);
+    annotate(&mut free, LAST, lease.run.or(lease.last).as_deref());
+    annotate(&mut free, LEFT, left);
+    free
 }
 
 /// The object that says that this claim holds it.
@@ -235,6 +288,11 @@ fn taken(found: Option<Json>, claim: &Claim, epoch: u64, now: Timestamp) -> Json
     annotate(&mut object, RUNBOOK, Some(&claim.runbook));
     annotate(&mut object, LAST, None);
     annotate(&mut object, LEFT, None);
+    annotate(&mut object, FREED, None);
+    let takes_back = claim.over.as_ref().map(|over| &over.run).filter(|run| **run != claim.run);
+    if takes_back.is_some() || !again {
+        annotate(&mut object, TAKES_BACK, takes_back.map(String::as_str));
+    }
     if !again {
         annotate(&mut object, STEP, None);
         annotate(&mut object, HEAD, None);
@@ -399,28 +457,33 @@ impl Cluster {
         Ok(self.lease_way()?.read().await?.as_ref().map(Lease::of))
     }
 
-    /// Frees the lock of this run, whatever has become of it. Gives the lease as it was.
+    /// Frees the lock of this run, whatever has become of it; one that failed and gave it back is given up. Gives the lease as it was.
+    /// `gone`: whether no process works on the run for sure; else whoever takes the lock next waits until none can.
     ///
     /// # Errors
     /// `not_found` when nobody holds it, `precondition` when another run does; those of a write.
-    pub async fn unlock(&self, run: &str) -> Result<Lease> {
+    pub async fn unlock(&self, run: &str, gone: bool) -> Result<Lease> {
         let way = self.lease_way()?;
         loop {
             let found = way.read().await?;
             let lease = found.as_ref().map(Lease::of).unwrap_or_default();
-            let (Some(object), Some(holder)) = (&found, &lease.run) else {
+            let (Some(object), Some(holder)) = (&found, lease.run.as_deref().or(lease.unfinished().filter(|last| *last == run))) else {
                 return Err(Error::not_found(format!("nobody holds the lock of `{}`", self.label().name)));
             };
             if holder != run {
                 let message = format!("the lock of `{}` is held by the run `{holder}`, not by `{run}`", self.label().name);
                 return Err(Error::new(crate::base::Kind::Refused, Reason::Precondition, message));
             }
-            match way.free(object, Some("its lock was taken from it")).await {
+            let mut wanted = freed(object, Some(if lease.run.is_some() { TAKEN } else { GIVEN_UP }));
+            if lease.run.is_some() && !gone {
+                annotate(&mut wanted, FREED, Some(run));
+            }
+            match way.write(Verb::Update, wanted).await {
                 Ok(_) => return Ok(lease),
                 Err(error) if error.reason == Reason::Conflict => {}
                 // The answer may have been lost.
                 Err(error) => match way.read().await?.as_ref().map(Lease::of) {
-                    Some(now) if now.run.is_none() => return Ok(lease),
+                    Some(now) if now.run.is_none() && now.unfinished().is_none() => return Ok(lease),
                     _ => return Err(error),
                 },
             }

@@ -41,14 +41,14 @@ fn again(run: &str, host: &str, gone: bool, known_epoch: u64) -> Claim {
 async fn ours(cluster: &Cluster, claim: &Claim) -> Lock {
     match cluster.take_lock(claim).await.unwrap() {
         Taken::Ours(lock, _) => lock,
-        Taken::Held(lease) => panic!("{lease:?}"),
+        Taken::Held(lease) | Taken::Left(lease) => panic!("{lease:?}"),
     }
 }
 
 async fn theirs(cluster: &Cluster, claim: &Claim) -> Lease {
     match cluster.take_lock(claim).await.unwrap() {
         Taken::Ours(lock, _) => panic!("{lock:?}"),
-        Taken::Held(lease) => *lease,
+        Taken::Held(lease) | Taken::Left(lease) => *lease,
     }
 }
 
@@ -245,13 +245,13 @@ fn what_others_note_on_it_is_no_loss() {
 fn a_person_frees_it_by_the_name_of_the_run_and_nobody_elses() {
     run(async {
         let cluster = cluster();
-        let error = cluster.unlock("A").await.unwrap_err();
+        let error = cluster.unlock("A", true).await.unwrap_err();
         assert_eq!(error.reason, Reason::NotFound);
         drop(ours(&cluster, &claim("A")).await);
         let other = another(&cluster);
-        let error = other.unlock("B").await.unwrap_err();
+        let error = other.unlock("B", true).await.unwrap_err();
         assert_eq!(error.message, "the lock of `sandbox` is held by the run `A`, not by `B`");
-        assert_eq!(other.unlock("A").await.unwrap().run.as_deref(), Some("A"));
+        assert_eq!(other.unlock("A", true).await.unwrap().run.as_deref(), Some("A"));
         let lease = other.lease().await.unwrap().unwrap();
         assert_eq!((lease.run, lease.last.as_deref()), (None, Some("A")));
         assert_eq!(ours(&other, &claim("B")).await.epoch(), 1);
@@ -278,5 +278,67 @@ fn in_a_plan_there_is_none() {
     run(async {
         let copy = Cluster::stand_in(Sim::new(SimOptions::default()), Options::new(RunId::simulated(Timestamp::UNIX_EPOCH, 1))).planning();
         assert_eq!(copy.take_lock(&claim("A")).await.unwrap_err().kind, Kind::Internal);
+    });
+}
+
+#[test]
+fn who_takes_a_lock_that_was_freed_from_a_live_process_waits_until_that_one_writes_no_more() {
+    run(async {
+        let cluster = cluster();
+        let lock = ours(&cluster, &claim("A")).await;
+        write(&cluster, "1").await.unwrap();
+        let other = another(&cluster);
+        other.unlock("A", false).await.unwrap();
+        assert!(other.lease().await.unwrap().unwrap().is_warm(other.clock().now()));
+        // It has not noticed, and its fence is open.
+        write(&cluster, "2").await.unwrap();
+        let before = other.clock().now();
+        let next = ours(&other, &claim("B")).await;
+        assert_eq!((next.epoch(), Span::between(before, other.clock().now())), (1, LASTS));
+        assert!(!other.lease().await.unwrap().unwrap().freed, "the next one may be taken from it at once");
+        let error = write(&cluster, "3").await.unwrap_err();
+        assert!(error.message.contains("the run `B`, on `bastion` by ops, has it now"), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("this process writes nothing more; `lockgate status A` says how far it came"));
+        drop(lock);
+    });
+}
+
+#[test]
+fn a_process_that_was_not_heard_of_for_long_is_not_waited_for() {
+    run(async {
+        let cluster = cluster();
+        drop(ours(&cluster, &claim("A")).await);
+        wait(&cluster, 3600).await;
+        let other = another(&cluster);
+        other.unlock("A", false).await.unwrap();
+        let before = other.clock().now();
+        ours(&other, &claim("B")).await;
+        assert_eq!(other.clock().now(), before);
+    });
+}
+
+#[test]
+fn no_other_run_begins_over_one_that_failed() {
+    run(async {
+        let cluster = cluster();
+        ours(&cluster, &claim("A")).await.release(Some(FAILED)).await.unwrap();
+        let left = theirs(&cluster, &claim("B")).await;
+        assert_eq!((left.unfinished(), left.run.as_deref()), (Some("A"), None));
+        assert_eq!(theirs(&cluster, &again("B", "bastion", true, 1)).await.unfinished(), Some("A"), "nor does one go on");
+        // The run itself does, and who takes it back; that one is as unfinished when it fails.
+        ours(&cluster, &again("A", "bastion", true, 1)).await.release(Some(FAILED)).await.unwrap();
+        let back = Claim { over: Some(Over { run: "A".to_owned(), gone: true }), ..claim("C") };
+        ours(&cluster, &back).await.release(Some(FAILED)).await.unwrap();
+        let left = theirs(&cluster, &claim("B")).await;
+        assert_eq!((left.unfinished(), left.takes_back.as_deref()), (Some("C"), Some("A")));
+        ours(&cluster, &again("C", "bastion", true, 1)).await.release(Some(FAILED)).await.unwrap();
+        assert_eq!(theirs(&cluster, &claim("B")).await.takes_back.as_deref(), Some("A"), "a resumed rollback is one still");
+        // A person gives it up by its name, and nobody elses.
+        assert_eq!(cluster.unlock("A", true).await.unwrap_err().reason, Reason::NotFound);
+        assert_eq!(cluster.unlock("C", true).await.unwrap().unfinished(), Some("C"));
+        let lock = ours(&cluster, &claim("B")).await;
+        let lease = cluster.lease().await.unwrap().unwrap();
+        assert_eq!((lease.takes_back, lease.left, lease.last), (None, None, None));
+        drop(lock);
     });
 }

@@ -14,11 +14,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use sha2::{Digest as _, Sha256};
 use tower::util::{BoxCloneService, option_layer};
 use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::cancel::Cancel;
 use super::error::chain;
+use super::keep::hex;
 use super::layers::{Access, Gate, Layers};
 use super::wire::{Limits, Neighbour, Wire};
 use crate::base::clock::Duration;
@@ -53,6 +55,9 @@ impl LiveOptions {
         listed.map_or_else(|| home().into_iter().collect(), |listed| std::env::split_paths(&listed).collect())
     }
 }
+
+/// The name of the cluster whose pod this runs in.
+pub const IN_CLUSTER: &str = "in-cluster";
 
 /// A live cluster that was found and not yet contacted.
 pub(super) struct Live {
@@ -94,6 +99,18 @@ impl Live {
     /// The address, for messages.
     pub(super) fn server(&self) -> String {
         self.config.cluster_url.to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// The address, and a fingerprint of the authorities by which its certificate is checked.
+    pub(super) fn identity(&self) -> String {
+        let mut trusted = Sha256::new();
+        self.config.root_cert.iter().flatten().for_each(|certificate| trusted.update(certificate));
+        if let Some(file) = &self.config.root_cert_file {
+            // Who cannot read it connects to nothing either, and says so.
+            trusted.update(std::fs::read(file).unwrap_or_default());
+        }
+        let fingerprint: String = hex(&trusted.finalize()).chars().take(16).collect();
+        format!("{} (authorities {fingerprint})", self.server())
     }
 
     /// The namespace of the context.
@@ -327,7 +344,7 @@ fn in_cluster(context: Option<&str>) -> Result<Live> {
     }
     let config = kube::Config::incluster()
         .map_err(|error| none().cause(format!("and the service account of this pod cannot be used: {}", texts(&error))))?;
-    Ok(Live { config: ours(config), name: "in-cluster".to_owned(), plugin: None, unpooled: false, stack: Mutex::default() })
+    Ok(Live { config: ours(config), name: IN_CLUSTER.to_owned(), plugin: None, unpooled: false, stack: Mutex::default() })
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub enum Taken {
     Ours(Lock, Option<Box<Lease>>),
     /// Somebody else has it.
     Held(Box<Lease>),
+    /// It is free, but the run that had it is not finished, and this is another one.
+    Left(Box<Lease>),
 }
 
 /// The lock of a cluster that this process holds. Dropping it without [`Lock::release`] leaves the lease to the run: it is not renewed
@@ -222,6 +224,7 @@ impl Cluster {
         };
         let (before, object, sent) = match claimed {
             Claimed::Held(lease) => return Ok(Taken::Held(lease)),
+            Claimed::Left(lease) => return Ok(Taken::Left(lease)),
             Claimed::Ours { before, object, sent } => (before, object, sent),
         };
         let epoch = Lease::of(&object).epoch;

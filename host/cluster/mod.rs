@@ -5,6 +5,7 @@
 //! API server, a simulated cluster, or the copy that a plan on a live cluster works on. The clock of each belongs to it: real
 //! time for a live cluster, virtual time for the others. A dry run is no feature of a primitive: it is the service behind it.
 
+mod admission;
 mod apply;
 mod at_hand;
 mod cancel;
@@ -32,6 +33,7 @@ mod overlay;
 mod page;
 pub mod permit;
 mod place;
+mod question;
 pub mod request;
 mod run_id;
 pub mod serve;
@@ -42,6 +44,7 @@ mod testing;
 mod tls;
 mod upgrade;
 mod wire;
+mod written;
 
 pub use apply::Applying;
 pub use cancel::{Cancel, Stage};
@@ -51,7 +54,7 @@ pub use exec::{Command, Executed};
 pub use follow::{Follow, Following, Woke};
 pub use layers::{Access, Recorded};
 pub use lease::{Claim, Lease, Over};
-pub use live::LiveOptions;
+pub use live::{IN_CLUSTER, LiveOptions};
 pub use lock::{Lock, Taken};
 pub use logs::LogPart;
 pub use op::OP_ANNOTATION;
@@ -59,6 +62,7 @@ pub use place::{Label, Options};
 pub use request::{Act, PatchType, Verb};
 pub use run_id::RunId;
 pub use sim::Simulation;
+pub use sim::tape::{Input, Tape};
 pub use wire::{Delay, Limits, may_recover};
 
 /// Namespace and name of the Lease that is the lock of a cluster.

@@ -14,13 +14,16 @@ use crate::base::json::{Value as Json, json};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
-use lockgate_sim::request::Response as SimResponse;
+use lockgate_sim::faults::{Action, Match, Rule};
+use lockgate_sim::request::{Request as SimRequest, Response as SimResponse};
 use lockgate_sim::status::Status;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions, Scope, kinds};
 use tower::{BoxError, Layer, Service};
 
+use super::admission::{Admission, Judged};
 use super::layers::Layers;
 use super::page;
+use super::question::Original;
 use super::request::{Act, Call, Verb};
 use super::serve::Still;
 use super::sim::{Reply, Simulation, to_sim};
@@ -37,6 +40,8 @@ pub(super) struct Overlay {
     unknowns: Mutex<BTreeSet<String>>,
     /// When the copy began: pods that are younger are the copy's own.
     began: Timestamp,
+    /// What the server says about writes.
+    admission: Admission,
 }
 
 impl fmt::Debug for Overlay {
@@ -46,8 +51,8 @@ impl fmt::Debug for Overlay {
 }
 
 impl Overlay {
-    /// An empty copy of what `base` leads to. Its virtual time begins now.
-    pub(super) fn new(base: Wire) -> Overlay {
+    /// An empty copy of what `base` leads to. Its virtual time begins now. Unless it `asks`, the server hears of no write.
+    pub(super) fn new(base: Wire, asks: bool) -> Overlay {
         let start = base.clock().now();
         let sim = Sim::new(SimOptions { start, partial: true, ..SimOptions::default() });
         Overlay {
@@ -56,6 +61,7 @@ impl Overlay {
             turn: tokio::sync::Mutex::default(),
             unknowns: Mutex::default(),
             began: start,
+            admission: Admission::new(asks),
         }
     }
 
@@ -72,6 +78,7 @@ impl Overlay {
             turn: tokio::sync::Mutex::default(),
             unknowns: Mutex::new(self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             began: self.began,
+            admission: self.admission.fork(),
         }
     }
 
@@ -82,6 +89,11 @@ impl Overlay {
     /// What could not be read, one text each.
     pub(super) fn unknowns(&self) -> Vec<String> {
         self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// What the server says about writes.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Reply>, BoxError> {
@@ -95,6 +107,7 @@ impl Overlay {
         if said || kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
             return self.pass(request, act).await;
         }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let request = match to_sim(request).await {
             Ok(request) => request,
             Err(refusal) => return self.simulation.respond(*refusal),
@@ -109,9 +122,32 @@ impl Overlay {
             self.load(scope).await?;
         }
         self.settle().await?;
-        let response = self.simulation.answer(&request)?;
+        let response = if self.admission.asks() && act.verb.is_write() && !request.query.iter().any(|(name, _)| name == "dryRun") {
+            let uri = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+            let original = Original { method, uri, content_type: request.content_type.clone(), body: request.body.clone() };
+            self.write(&act, &original, &request).await?
+        } else {
+            self.simulation.answer(&request)?
+        };
         self.settle().await?;
         Ok(response)
+    }
+
+    /// Carries a write out that the server would carry out, as it would.
+    async fn write(&self, act: &Act, original: &Original, request: &SimRequest) -> Result<Response<Reply>, BoxError> {
+        let (admitted, warnings) = match self.admission.judge(&self.base, &self.simulation, act, original, request).await? {
+            Judged::Refused(refusal) => return self.simulation.respond(refusal),
+            Judged::Goes { admitted, warnings } => (admitted, warnings),
+        };
+        let mut answer = self.simulation.with(|sim| {
+            let Some(patch) = admitted else { return sim.handle(request) };
+            sim.add_fault(Rule { when: Match::default(), action: Action::Admit(patch) });
+            let answer = sim.handle(request);
+            sim.clear_faults();
+            answer
+        });
+        answer.headers.extend(warnings.into_iter().map(|text| ("Warning".to_owned(), text)));
+        self.simulation.respond(answer)
     }
 
     /// Whether it is about a pod that is younger than the copy: no live one, whatever its name.
@@ -167,6 +203,7 @@ impl Overlay {
         };
         match page::read(&self.base, &Call::new(act, about.as_str()), &kind.api_version(), kind.kind).await {
             Ok(pages) => {
+                self.admission.copied(kind, pages.items.iter());
                 self.simulation.with(|sim| {
                     let objects = pages.items.into_iter().filter(|object| !is_pinned(sim, &scope, object));
                     let objects = match UNOWNED.contains(&kind.kind) {

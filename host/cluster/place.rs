@@ -38,13 +38,16 @@ pub struct Options {
     pub helm: Option<PathBuf>,
     /// How the machines behind the nodes of a live cluster are reached; when left out they are not.
     pub machines: Option<Ways>,
+    /// Whether a plan on a live cluster leaves its server out: then nothing but reads is sent, and what the server would say about a
+    /// write (admission, authorization, defaults) is not known. Default no.
+    pub local: bool,
 }
 
 impl Options {
     /// The usual options for this run.
     #[must_use]
     pub fn new(run: RunId) -> Options {
-        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None, helm: None, machines: None }
+        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None, helm: None, machines: None, local: false }
     }
 }
 
@@ -68,6 +71,16 @@ pub(super) enum Place {
     Server(Server),
     /// In a plan's copy of a server.
     Copy(Arc<Overlay>),
+}
+
+impl Place {
+    /// The address of a live API server, and a fingerprint of its authorities.
+    pub(super) fn server(&self) -> Option<String> {
+        match self {
+            Place::Server(Server::Live(live)) => Some(live.identity()),
+            Place::Server(Server::StandIn(_)) | Place::Simulated(_) | Place::Copy(_) => None,
+        }
+    }
 }
 
 /// What a plan copies from.
@@ -116,6 +129,7 @@ struct Parts {
     scratch: Scratch,
     helm: Option<PathBuf>,
     ways: Option<Ways>,
+    local: bool,
 }
 
 impl Parts {
@@ -124,6 +138,11 @@ impl Parts {
         if self.label.plan {
             gate.permit().trace();
         }
+        let namespace = self.namespace.as_str().into();
+        Cluster { shared: Rc::new(self.through(gate)), namespace }
+    }
+
+    fn through(self, gate: Gate) -> Shared {
         let layers = Layers { gate: gate.clone(), recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.label.plan };
         let name = "the simulated cluster".to_owned();
         let wire = match self.place.clone() {
@@ -138,7 +157,7 @@ impl Parts {
             }
         };
         let wire = wire.with_fence(gate.fence().clone());
-        let shared = Shared {
+        Shared {
             place: self.place,
             wire,
             gate,
@@ -146,19 +165,19 @@ impl Parts {
             label: self.label,
             run: Cell::new(self.run),
             takes_back: RefCell::default(),
-            writes: Cell::new(0),
+            writes: Rc::default(),
             keeper: RefCell::default(),
             grantor: RefCell::default(),
             seen: RefCell::default(),
-            drawn: Cell::new(0),
+            drawn: Rc::default(),
             known: RefCell::new(discovery::built_in()),
             discovered: Cell::new(false),
             scratch: self.scratch,
             helm: self.helm,
             ways: self.ways,
-            on_machines: RefCell::default(),
-        };
-        Cluster { shared: Rc::new(shared), namespace: self.namespace.into() }
+            local: Cell::new(self.local),
+            on_machines: Rc::default(),
+        }
     }
 }
 
@@ -223,6 +242,7 @@ impl Cluster {
             scratch: Scratch::default(),
             helm: options.helm,
             ways: options.machines,
+            local: options.local,
         }
         .cluster()
     }
@@ -236,6 +256,7 @@ impl Cluster {
             cancel: self.cancel().clone(),
             limits: self.wire().limits(),
             helm: self.shared.helm.clone(),
+            local: self.shared.local.get(),
             ..Options::new(self.run())
         };
         let (place, clock) = (Place::Server(Server::StandIn(simulation.clone())), simulation.clock());
@@ -263,10 +284,12 @@ impl Cluster {
                 (Place::Copy(copy), clock)
             }
             Place::Server(server) => {
-                // Whatever the plan is allowed, this way is for reading only.
-                let layers = Layers { gate: Gate::new(Access::ReadOnly), recorder: recorder.clone(), clock: server.clock(), dry: false };
+                // Whatever the plan is allowed, this way is for reading, and for asking what the server would say.
+                let asks = !self.shared.local.get();
+                let gate = if asks { Gate::asking() } else { Gate::new(Access::ReadOnly) };
+                let layers = Layers { gate, recorder: recorder.clone(), clock: server.clock(), dry: false };
                 let base = server.wire(layers, self.cancel().clone(), self.wire().limits());
-                let copy = Arc::new(Overlay::new(base));
+                let copy = Arc::new(Overlay::new(base, asks));
                 let clock = overlay::clock(&copy);
                 (Place::Copy(copy), clock)
             }
@@ -285,6 +308,7 @@ impl Cluster {
             scratch: self.shared.scratch.clone(),
             helm: self.shared.helm.clone(),
             ways: self.shared.ways.clone(),
+            local: self.shared.local.get(),
         }
         .cluster()
     }
@@ -305,8 +329,41 @@ impl Cluster {
             scratch: self.shared.scratch.clone(),
             helm: self.shared.helm.clone(),
             ways: self.shared.ways.clone(),
+            local: self.shared.local.get(),
         }
         .cluster()
+    }
+
+    /// The same cluster for a part of a run that works at the same time as others: what it may do at present, whom it asks, who keeps its
+    /// record and its place in time are its own; numbers of writes, permissions, lock and the list of requests are the run's.
+    #[must_use]
+    pub fn branch(&self) -> Cluster {
+        let shared = &self.shared;
+        let parts = Parts {
+            place: shared.place.clone(),
+            label: self.label(),
+            clock: self.clock().join(),
+            namespace: self.namespace().to_owned(),
+            access: Access::ReadOnly,
+            recorder: shared.recorder.branch(),
+            run: self.run(),
+            cancel: self.cancel().clone(),
+            limits: self.wire().limits(),
+            scratch: shared.scratch.clone(),
+            helm: shared.helm.clone(),
+            ways: shared.ways.clone(),
+            local: shared.local.get(),
+        };
+        let shared = Shared {
+            takes_back: shared.takes_back.clone(),
+            writes: shared.writes.clone(),
+            drawn: shared.drawn.clone(),
+            known: shared.known.clone(),
+            discovered: shared.discovered.clone(),
+            on_machines: shared.on_machines.clone(),
+            ..parts.through(self.gate().branch())
+        };
+        Cluster { shared: Rc::new(shared), namespace: self.namespace.clone() }
     }
 
     /// The simulated cluster behind this one; `None` for a live cluster.
@@ -325,6 +382,28 @@ impl Cluster {
         match &self.shared.place {
             Place::Server(Server::Live(live)) => live.plugin().map(str::to_owned),
             Place::Server(Server::StandIn(_)) | Place::Simulated(_) | Place::Copy(_) => None,
+        }
+    }
+
+    /// From now on a plan on this cluster leaves the server out ([`Options::local`]).
+    pub fn plan_locally(&self) {
+        self.shared.local.set(true);
+    }
+
+    /// Whether the server was asked about every write of the present call so far, and would do all of them. Only in a plan on a live
+    /// cluster.
+    #[must_use]
+    pub fn admitted(&self) -> bool {
+        match &self.shared.place {
+            Place::Copy(overlay) => overlay.admission().all_admitted(),
+            Place::Simulated(_) | Place::Server(_) => false,
+        }
+    }
+
+    /// A call begins: what was admitted before is not its own.
+    pub(super) fn forget_admitted(&self) {
+        if let Place::Copy(overlay) = &self.shared.place {
+            overlay.admission().begin();
         }
     }
 

@@ -213,6 +213,8 @@ pub(crate) struct Call {
     pub(crate) doing: Option<&'static str>,
     /// Whether the answer is a text and no document.
     pub(crate) plain: bool,
+    /// Whether its deadline stands even when the server is away: whoever asks tries again by itself.
+    pub(crate) at_once: bool,
 }
 
 impl Call {
@@ -229,6 +231,7 @@ impl Call {
             idempotent: false,
             doing: None,
             plain: false,
+            at_once: false,
         }
     }
 

@@ -30,6 +30,14 @@ enum Seen {
     NotMade(Option<Arc<Json>>),
 }
 
+/// A write that was made: the object after it.
+enum Sent {
+    /// As the server answered.
+    Answered(Arc<Json>),
+    /// As a read found it later.
+    Seen(Arc<Json>),
+}
+
 impl Cluster {
     /// Sends a write and settles it.
     ///
@@ -41,19 +49,24 @@ impl Cluster {
         if let Some(answer) = self.intend(&call, target, sign, operation).await? {
             return Ok(answer);
         }
-        let result = self.sent_and_settled(call, target, sign).await;
-        self.became(operation, &result)?;
-        result
+        let result = self.sent_and_settled(call.clone(), target, sign).await;
+        match &result {
+            Ok(Sent::Seen(now)) => self.was_seen(operation, &call, now)?,
+            Ok(Sent::Answered(answer)) => self.became(operation, &Ok(answer.clone()))?,
+            Err(error) => self.became(operation, &Err(error.clone()))?,
+        }
+        result.map(|(Sent::Answered(object) | Sent::Seen(object))| object)
     }
 
-    async fn sent_and_settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Arc<Json>> {
+    async fn sent_and_settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Sent> {
         let begun = self.clock().now();
-        let deadline = later(begun, self.wire().limits().write.as_duration());
+        let limit = self.wire().limits().write.as_duration();
+        let mut deadline = later(begun, limit);
         let mut pause = PAUSE;
         let mut unsure = false;
         for made in 1.. {
             let error = match self.wire().json(&call).await {
-                Ok(answer) if !matches!(sign, Sign::Stamp(_)) || is_it(target, &answer) => return Ok(answer),
+                Ok(answer) if !matches!(sign, Sign::Stamp(_)) || is_it(target, &answer) => return Ok(Sent::Answered(answer)),
                 Ok(answer) => strange(&call, &answer, "the object"),
                 Err(error) => error,
             };
@@ -62,15 +75,20 @@ impl Cluster {
                 return Err(error);
             }
             self.wire().delayed(&call, begun, format!("{}; looking whether it was made", brief(&error)));
+            let outlasted = self.wire().outlasted();
             let seen = match self.look(target, call.act.subresource.as_deref(), sign).await {
                 Ok(seen) => seen,
                 Err(stop) if stop.is_stop() => return Err(outcome(stop, "unknown")),
                 Err(read) => return Err(outcome(error, "unknown").cause(format!("looking whether it was made failed too: {read}"))),
             };
             let now = match seen {
-                Seen::Made(object) => return Ok(object),
+                Seen::Made(object) => return Ok(Sent::Seen(object)),
                 Seen::NotMade(now) => now,
             };
+            // A server that was away has had no time to answer.
+            if self.wire().outlasted() != outlasted {
+                deadline = later(self.clock().now(), limit);
+            }
             let next = later(self.clock().now(), pause);
             if in_the_way || made >= TRIES || next >= deadline {
                 return Err(outcome(error, "not_made"));

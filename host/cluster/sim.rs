@@ -1,6 +1,7 @@
 //! The simulated cluster as a service: what is asked of `kube::Client` lands in [`lockgate_sim::Cluster`].
 
 pub(super) mod deliver;
+pub(super) mod tape;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +37,7 @@ use crate::base::{Clock, Error, Result, Timestamp};
 pub struct Simulation(Arc<Shared>);
 
 struct Shared {
-    sim: Mutex<Sim>,
+    world: Mutex<World>,
     /// Watches that wait for something to happen.
     waiting: Mutex<Vec<Waker>>,
     /// Times that somebody waits for beside what happens in the cluster.
@@ -45,6 +46,14 @@ struct Shared {
     more_expected: Notify,
     /// How often a stream told a client something.
     told: AtomicU64,
+    /// Who hears of a request that stands still.
+    on_hold: Mutex<Option<deliver::OnHold>>,
+}
+
+/// The cluster, and what keeps all that it is asked.
+struct World {
+    sim: Sim,
+    tape: tape::Recorder,
 }
 
 #[derive(Default)]
@@ -64,22 +73,24 @@ impl Simulation {
     #[must_use]
     pub fn new(sim: Sim) -> Simulation {
         let shared = Shared {
-            sim: Mutex::new(sim),
+            world: Mutex::new(World { sim, tape: tape::Recorder::default() }),
             waiting: Mutex::default(),
             expected: Mutex::default(),
             more_expected: Notify::new(),
             told: AtomicU64::new(0),
+            on_hold: Mutex::default(),
         };
         Simulation(Arc::new(shared))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sim> {
-        self.0.sim.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the simulated cluster, past the way to it: fixtures, faults, assertions. Watches are told.
+    /// Does something with the simulated cluster, past the way to it: fixtures, faults, assertions. Watches
+    /// are told, and no tape keeps it.
     pub fn with<T>(&self, work: impl FnOnce(&mut Sim) -> T) -> T {
-        let result = work(&mut self.lock());
+        let result = work(&mut self.lock().sim);
         self.wake();
         result
     }
@@ -87,13 +98,13 @@ impl Simulation {
     /// An independent copy of the cluster as it is now.
     #[must_use]
     pub fn fork(&self) -> Sim {
-        self.lock().fork()
+        self.lock().sim.fork()
     }
 
     /// The virtual time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.lock().now()
+        self.lock().sim.now()
     }
 
     /// Tells every waiting watch to look again.
@@ -151,21 +162,19 @@ impl Simulation {
     /// # Errors
     /// When the cluster stops on the way, which only a copy of a live one may.
     pub(super) fn advance(&self, to: Timestamp) -> Result<()> {
-        let whole = self.lock().advance_to(to);
+        let whole = self.lock().sim.advance_to(to);
         self.wake();
         if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
     }
 
     /// When the next open watch reaches the end that its client asked for.
     pub(super) fn next_watch_end(&self) -> Option<Timestamp> {
-        self.lock().next_watch_end()
+        self.lock().sim.next_watch_end()
     }
 
     /// Answers one request and tells the watches.
     pub(super) fn answer(&self, request: &SimRequest) -> Result<Response<Reply>, BoxError> {
-        let answer = self.lock().handle(request);
-        self.wake();
-        self.respond(answer)
+        self.respond(self.handle(request))
     }
 
     /// The clock of a run against this cluster alone.
@@ -203,20 +212,20 @@ impl Simulation {
 /// The time as its clients have it: their clock may be another one than the cluster's.
 impl TimeSource for Simulation {
     fn now(&self) -> Timestamp {
-        let sim = self.lock();
+        let sim = &self.lock().sim;
         sim.now().saturating_sub(sim.faults().skew()).unwrap_or_else(|_| sim.now())
     }
 
     fn next_event_at(&self) -> Option<Timestamp> {
         let expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.values().copied().min();
-        let sim = self.lock();
+        let sim = &self.lock().sim;
         let next = [sim.next_event_at(), expected.filter(|at| *at > sim.now())].into_iter().flatten().min()?;
         Some(next.saturating_sub(sim.faults().skew()).unwrap_or(next))
     }
 
     fn advance_to(&self, to: Timestamp) -> Advance {
         let this = self.clone();
-        let to = to.saturating_add(self.lock().faults().skew()).unwrap_or(to);
+        let to = to.saturating_add(self.lock().sim.faults().skew()).unwrap_or(to);
         Box::pin(async move { this.advance(to) })
     }
 }
@@ -356,7 +365,7 @@ impl WatchBody {
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // First in the list, then a look: what happens in between wakes.
         self.simulation.wait(cx);
-        let polled = self.simulation.lock().poll_watch(self.id);
+        let polled = self.simulation.lock().sim.poll_watch(self.id);
         match polled {
             WatchPoll::Pending => Poll::Pending,
             WatchPoll::Closed => Poll::Ready(None),
@@ -386,7 +395,7 @@ pub(super) struct LogBody {
 impl LogBody {
     fn poll_lines(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.simulation.wait(cx);
-        let polled = self.simulation.lock().poll_log(&mut self.follow);
+        let polled = self.simulation.lock().sim.poll_log(&mut self.follow);
         match polled {
             LogPoll::Text(text) => {
                 self.simulation.tell();
@@ -403,7 +412,7 @@ impl LogBody {
 
 impl Drop for WatchBody {
     fn drop(&mut self) {
-        self.simulation.lock().close_watch(self.id);
+        self.simulation.lock().sim.close_watch(self.id);
     }
 }
 

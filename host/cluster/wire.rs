@@ -1,12 +1,13 @@
 //! Sending one request: deadlines, retries and cancellation, the same for every target.
 //!
 //! Rules (`reference/safety.md` §1.1, §5.7): `kube`'s own silent retry is off. Reads are sent again after 429, 5xx and lost
-//! connections until their deadline. Writes are sent again here only when the server did not begin: no connection, 429, or 503 with
+//! connections until their deadline; in a run, which holds the lock of its cluster, a server that is away is then waited for
+//! ([`Fence::outlast`]). Writes are sent again here only when the server did not begin: no connection, 429, or 503 with
 //! `Retry-After` where sending twice equals sending once; what else may be done about them is in `settle.rs`. A write that was sent is waited for until its deadline; only the
 //! second Ctrl-C gives it up, and then its outcome is unknown and said to be so.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::json::Value as Json;
@@ -78,6 +79,7 @@ pub(crate) struct Wire {
     cancel: Cancel,
     limits: Limits,
     contacted: AtomicBool,
+    outlasted: AtomicU64,
     delays: Mutex<Vec<Delay>>,
     warnings: Mutex<Vec<String>>,
 }
@@ -109,6 +111,7 @@ impl Wire {
             cancel,
             limits,
             contacted: AtomicBool::new(false),
+            outlasted: AtomicU64::new(0),
             delays: Mutex::default(),
             warnings: Mutex::default(),
         }
@@ -235,12 +238,13 @@ impl Wire {
         let mut begun = self.clock.now();
         let mut deadline = later(begun, limit.as_duration());
         let mut pause = FIRST_PAUSE;
-        let mut renewed = false;
+        let (mut renewed, mut last) = (false, false);
         loop {
             // Time at the fence is none of the request's.
             if write && self.fence.pass(&self.cancel, |state| self.delayed(call, begun, state)).await? {
                 begun = self.clock.now();
                 deadline = later(begun, limit.as_duration());
+                self.outlasted.fetch_add(1, Ordering::Relaxed);
             }
             let trouble = match self.once(call, limit, begun, deadline).await {
                 Ok(got) => return Ok(got),
@@ -254,8 +258,18 @@ impl Wire {
             }
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
             let now = self.clock.now();
-            let next = wait.map(|wait| later(now, wait)).filter(|next| *next < deadline);
-            let Some(next) = next else { return Err(trouble.into_error(call, &self.server)) };
+            let next = wait.map(|wait| later(now, wait)).filter(|next| *next < deadline && !last);
+            let Some(next) = next else {
+                last = match self.outlast(call, &trouble, begun).await? {
+                    Some(true) => false,
+                    // It may have come back at this moment.
+                    Some(false) if !last => true,
+                    Some(false) | None => return Err(trouble.into_error(call, &self.server)),
+                };
+                (begun, pause) = (self.clock.now(), FIRST_PAUSE);
+                deadline = later(begun, limit.as_duration());
+                continue;
+            };
             let why = trouble.brief();
             tracing::debug!(target: "lockgate::request", act = %call.act, %why, until = %next, "trying again");
             let pause_left = Span::between(now, next).rounded();
@@ -263,6 +277,24 @@ impl Wire {
             self.rest(next).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Waits, in a run, for a server that is away to come back: gives whether it was away; `None` for what is not waited for here. A write
+    /// waits at the fence before it is sent, and one whose answer did not come is looked at by a read.
+    async fn outlast(&self, call: &Call, trouble: &Trouble, begun: Timestamp) -> Result<Option<bool>> {
+        if call.at_once || call.writes() || call.act.verb == Verb::Watch || trouble.is_transient().is_none() {
+            return Ok(None);
+        }
+        let was_away = self.fence.outlast(&self.cancel, |state| self.delayed(call, begun, state)).await?;
+        if was_away == Some(true) {
+            self.outlasted.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(was_away)
+    }
+
+    /// How often a request waited for the server to come back: time that is none of the request's.
+    pub(super) fn outlasted(&self) -> u64 {
+        self.outlasted.load(Ordering::Relaxed)
     }
 
     /// Asks for the credentials anew before the next request.
@@ -286,7 +318,7 @@ impl Wire {
     pub(super) fn again(&self, call: &Call, trouble: &Trouble) -> Option<Option<u64>> {
         let asked = trouble.is_transient()?;
         // A server that never answered is more likely a wrong address than a restart: say so at once.
-        let known = self.contacted.load(Ordering::Relaxed);
+        let known = self.contacted.load(Ordering::Relaxed) || self.fence.is_armed();
         match trouble {
             // Whoever follows objects tries again by itself, and tells people what it waits for.
             _ if call.act.verb == Verb::Watch => None,

@@ -51,7 +51,6 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> 
 fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: MultiValue) -> Result<MultiValue> {
     let session = core.session().ok_or_else(|| while_loading(definition.name))?;
     session.allow(definition, says_read(definition, &arguments))?;
-    let scene = session.scene().ok_or_else(|| while_loading(definition.name))?;
     let questions = Rc::new(Questions::default());
     let arguments = split(core, lua, definition, arguments, &questions)?;
     let made = Call {
@@ -63,7 +62,13 @@ fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: 
         },
         places: stack::places(core, lua, Some(definition.name)),
     };
-    let result = perform(core, &session, scene, definition, arguments, &made, &questions);
+    let result = match session.port() {
+        Some(port) => port.verb(core, definition, arguments, &made, &questions),
+        None => {
+            let scene = session.scene().ok_or_else(|| while_loading(definition.name))?;
+            perform(core, &session, scene, definition, arguments, &made, &questions)
+        }
+    };
     // Telling is not working: a loop that only tells is a loop without end.
     if definition.effect == Effect::Tell {
         let told: usize = made.arguments.iter().map(|told| told.as_str().map_or(0, str::len)).sum();
@@ -108,8 +113,7 @@ fn perform(
     }
     let runtime = session.runtime().ok_or_else(|| Error::internal(format!("`{}` without a runtime", definition.name)))?;
     let result = if tokio::runtime::Handle::try_current().is_ok() {
-        Err(broken(format!("`{}` is called inside a function that a verb calls in the middle of its work", definition.name))
-            .hint("use what the function is given"))
+        Err(called_inside(definition.name))
     } else {
         let cx = scene.cx.clone();
         let show = move || {
@@ -117,7 +121,7 @@ fn perform(
                 cx.talk.progress(Progress::Delayed(delay));
             }
         };
-        let result = drive(core, runtime, questions, &show, verb(scene.cx.clone(), arguments));
+        let result = drive(core, runtime, questions, &show, scene.cx.whole(verb(scene.cx.clone(), arguments)));
         for warning in scene.cx.cluster.take_warnings() {
             scene.cx.talk.progress(Progress::Warned(warning));
         }
@@ -125,6 +129,11 @@ fn perform(
     };
     scene.calls.end(made, &result);
     result
+}
+
+/// The error of a verb in a function that a verb calls without waiting for it.
+pub(super) fn called_inside(verb: &str) -> Error {
+    broken(format!("`{verb}` is called inside a function that a verb calls in the middle of its work")).hint("use what the function is given")
 }
 
 /// Runs a verb to its end. What it asks of the script's functions meanwhile is answered outside of the runtime, so that those
@@ -146,7 +155,7 @@ fn drive(
                 return Poll::Ready(Step::Done(Box::new(result)));
             }
             show();
-            match questions.0.borrow_mut().pop() {
+            match questions.asked.borrow_mut().pop() {
                 Some(question) => Poll::Ready(Step::Asked(question)),
                 None => Poll::Pending,
             }
@@ -164,7 +173,7 @@ fn drive(
 }
 
 /// Polls a verb. A fault in it ends the call, not the process: the record has to say that nobody knows what became of it.
-fn polled(verb: &mut LocalBoxFuture<'static, Result<Done>>, context: &mut Context<'_>) -> Poll<Result<Done>> {
+pub(super) fn polled(verb: &mut LocalBoxFuture<'static, Result<Done>>, context: &mut Context<'_>) -> Poll<Result<Done>> {
     match catch_unwind(AssertUnwindSafe(|| verb.as_mut().poll(context))) {
         Ok(polled) => polled,
         Err(thrown) if thrown.is::<&str>() || thrown.is::<String>() => Poll::Ready(Err(panicked())),
@@ -182,7 +191,19 @@ fn panicked() -> Error {
 
 /// Functions of the script that a verb wants called.
 #[derive(Default)]
-struct Questions(RefCell<Vec<Question>>);
+pub(super) struct Questions {
+    asked: RefCell<Vec<Question>>,
+    /// The functions among the arguments, by the address of what stands for each.
+    given: RefCell<Vec<(*const (), Function)>>,
+}
+
+impl Questions {
+    /// The function of an argument.
+    pub(super) fn function(&self, callback: &Rc<dyn Callback>) -> Option<Function> {
+        let address = Rc::as_ptr(callback).cast::<()>();
+        self.given.borrow().iter().find(|(given, _)| *given == address).map(|(_, function)| function.clone())
+    }
+}
 
 struct Question {
     function: Function,
@@ -205,7 +226,7 @@ impl Callback for LuaCallback {
     fn invoke(&self, arguments: Vec<Value>) -> LocalBoxFuture<'_, Result<Vec<Value>>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.questions.0.borrow_mut().push(Question { function: self.function.clone(), arguments, reply });
+            self.questions.asked.borrow_mut().push(Question { function: self.function.clone(), arguments, reply });
             answer.await.map_err(|_| Error::internal("a function of the script was not called"))?
         })
     }
@@ -241,11 +262,10 @@ fn split(core: &Rc<Core>, lua: &Lua, definition: &Definition, arguments: MultiVa
     let name = definition.name;
     let convert = |value: &LuaValue, what: String| -> Result<Arg> {
         if let LuaValue::Function(function) = value {
-            return Ok(Arg::Function(Rc::new(LuaCallback {
-                core: core.clone(),
-                function: function.clone(),
-                questions: questions.clone(),
-            })));
+            let callback: Rc<dyn Callback> =
+                Rc::new(LuaCallback { core: core.clone(), function: function.clone(), questions: questions.clone() });
+            questions.given.borrow_mut().push((Rc::as_ptr(&callback).cast::<()>(), function.clone()));
+            return Ok(Arg::Function(callback));
         }
         core.convert.read(lua, value).map(Arg::Value).map_err(|mut error| {
             error.message = format!("`{name}`: {what} {}", error.message);

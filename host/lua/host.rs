@@ -10,11 +10,13 @@ use mlua::{Function, MultiValue, Table, Value as LuaValue};
 use super::engine::{Compiled, Engine};
 use super::error::{broken, fault, kind};
 use super::fields::field_place;
+use super::lane::{LuaLane, Port};
 use super::require::{Cache, Modules, Shelves};
 use super::session::{Mode, Session, read_while_loading};
 use super::{declare, requires, sandbox, stack};
 use crate::base::{Error, Place, Result, Value, did_you_mean};
 use crate::cluster::Access;
+use crate::run::script::Lane;
 use crate::run::{CallbackId, Owner, Params, Phase, Returned, Runbook, Scene, Script, Source, State};
 
 /// A runbook file, ready to be loaded and called.
@@ -81,6 +83,18 @@ impl LuaHost {
     pub fn with_modules(mut self, folders: Vec<PathBuf>) -> LuaHost {
         self.shelves.folders = folders;
         self
+    }
+
+    /// Enters the file in the thread of an item: its verbs go through this port.
+    ///
+    /// # Errors
+    /// As `enter`.
+    pub(super) fn enter_lane(&mut self, params: &Params, state: &State, port: Rc<Port>) -> Result<()> {
+        let (_, loaded) = self.run_file()?;
+        loaded.open(&self.engine, params, state).map_err(fault)?;
+        loaded.session.set_port(Some(port));
+        self.entered = Some(loaded);
+        Ok(())
     }
 
     fn compiled(&mut self) -> Result<Compiled> {
@@ -300,8 +314,21 @@ impl Script for LuaHost {
         let loaded = self.entered.take().ok_or_else(|| Error::internal("a file is left before it was entered"))?;
         let state = loaded.state(&self.engine);
         loaded.session.set_scene(None);
+        loaded.session.set_port(None);
         loaded.modules.clear();
         state
+    }
+
+    fn lane(&mut self) -> Result<Option<Box<dyn Lane>>> {
+        if self.runtime.is_none() {
+            return Ok(None);
+        }
+        let limits = self.engine.core().brake.limits().clone();
+        Ok(Some(Box::new(LuaLane::begin(&self.source, &self.shelves.folders, limits)?)))
+    }
+
+    fn runtime(&self) -> Option<Rc<tokio::runtime::Runtime>> {
+        self.runtime.clone()
     }
 
     fn matches(&mut self, pattern: &str, text: &str) -> Result<bool> {

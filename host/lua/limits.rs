@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use mlua::VmState;
 
+use crate::base::clock::{Duration, worked};
 use crate::base::number::grouped;
-use crate::base::{Error, Kind, Reason};
+use crate::base::{Error, Kind, Reason, Span};
 use crate::cluster::Cancel;
 
 /// What a script may use.
@@ -17,24 +18,37 @@ pub struct Limits {
     /// Loop turns and calls between two calls of verbs. A count, not a time, so that a script that passes once always passes.
     /// Default 100 million.
     pub turns: u64,
+    /// Time of the processor between two calls of verbs, for scripts whose turns are long: a loop that makes large texts. Far above what
+    /// `turns` take otherwise, so that a script which passes once passes on a slower machine too. Default one minute.
+    pub work: Duration,
     /// Bytes of one source file; the compiler's memory is not under `memory`. Default 1 MiB.
     pub source: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { memory: 256 << 20, turns: 100_000_000, source: 1 << 20 }
+        Limits { memory: 256 << 20, turns: 100_000_000, work: Duration::from_secs(60), source: 1 << 20 }
     }
 }
 
 /// How often the stop switch is looked at, in turns.
 const LOOK_EVERY: u64 = 1024;
+/// How often the time is looked at, in turns; where turns are long, at each.
+const TIME_EVERY: u64 = 64;
+/// From here on, so many turns are long.
+const LONG: Duration = Duration::from_millis(10);
 
 /// The brake of one Lua state. Once [`Brake::halt`] was called, every loop turn and every call raises again, until the host
 /// starts the next piece of work with [`Brake::release`].
 pub(crate) struct Brake {
     limits: Limits,
     left: Cell<u64>,
+    /// The time of the processor when the allowance was full.
+    since: Cell<Duration>,
+    /// The same when it was looked at last.
+    looked: Cell<Duration>,
+    /// Whether turns are long at present.
+    long: Cell<bool>,
     halted: Cell<bool>,
     why: RefCell<Option<Error>>,
     cancel: RefCell<Option<Cancel>>,
@@ -45,6 +59,9 @@ impl Brake {
         Rc::new(Brake {
             left: Cell::new(limits.turns),
             limits,
+            since: Cell::new(worked()),
+            looked: Cell::default(),
+            long: Cell::new(false),
             halted: Cell::new(false),
             why: RefCell::new(None),
             cancel: RefCell::new(None),
@@ -66,7 +83,15 @@ impl Brake {
             return Err(mlua::Error::external(Halt));
         }
         self.left.set(left - 1);
-        if left.is_multiple_of(LOOK_EVERY) && self.cancel.borrow().as_ref().is_some_and(Cancel::is_pressed) {
+        if self.long.get() || left.is_multiple_of(TIME_EVERY) {
+            let now = worked();
+            self.long.set(now.saturating_sub(self.looked.replace(now)) > LONG);
+            if now.saturating_sub(self.since.get()) > self.limits.work {
+                self.halt(self.too_slow());
+                return Err(mlua::Error::external(Halt));
+            }
+        }
+        if (self.long.get() || left.is_multiple_of(LOOK_EVERY)) && self.cancel.borrow().as_ref().is_some_and(Cancel::is_pressed) {
             self.halt(Cancel::error());
             return Err(mlua::Error::external(Halt));
         }
@@ -92,6 +117,9 @@ impl Brake {
     /// The full allowance again: a verb was called.
     pub(crate) fn refill(&self) {
         self.left.set(self.limits.turns);
+        let now = worked();
+        self.since.set(now);
+        self.looked.set(now);
     }
 
     /// Uses up some of the allowance at once.
@@ -111,6 +139,12 @@ impl Brake {
         let turns = grouped(self.limits.turns);
         stop(format!("the script used up its {turns} loop turns and calls without a verb that reads, writes, waits or asks"))
             .hint("a loop that waits is a verb: `wait_for`, `wait_rollout`; a loop that only notes or does not end is a mistake")
+    }
+
+    fn too_slow(&self) -> Error {
+        let work = Span::from_secs_f64(self.limits.work.as_secs_f64());
+        stop(format!("the script has computed for {work} without a verb that reads, writes, waits or asks"))
+            .hint("a loop that does not end, or that makes large texts again and again, is a mistake")
     }
 
     /// Out of memory.

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod fields;
 mod host;
+mod lane;
 mod limits;
 mod objects;
 mod permissions;

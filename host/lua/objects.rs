@@ -14,11 +14,20 @@ use crate::primitives::registry::list;
 /// A method: gets the arguments after the object, and where it is called, innermost first.
 pub type Method = Rc<dyn Fn(Vec<Value>, &[Place]) -> Result<Value>>;
 
+/// The same of a method that gives another object.
+type Maker = Rc<dyn Fn(Vec<Value>, &[Place]) -> Result<Methods>>;
+
+#[derive(Clone)]
+enum Does {
+    Value(Method),
+    Object(Maker),
+}
+
 /// An object for scripts: methods called with a colon, and plain fields.
 #[derive(Clone, Default)]
 pub struct Methods {
     name: String,
-    methods: BTreeMap<String, Method>,
+    methods: BTreeMap<String, Does>,
     fields: BTreeMap<String, Value>,
 }
 
@@ -38,7 +47,14 @@ impl Methods {
     /// The same with one more method.
     #[must_use]
     pub fn method(mut self, name: impl Into<String>, method: impl Fn(Vec<Value>, &[Place]) -> Result<Value> + 'static) -> Methods {
-        self.methods.insert(name.into(), Rc::new(method));
+        self.methods.insert(name.into(), Does::Value(Rc::new(method)));
+        self
+    }
+
+    /// The same with one more method, which gives another object.
+    #[must_use]
+    pub fn maker(mut self, name: impl Into<String>, maker: impl Fn(Vec<Value>, &[Place]) -> Result<Methods> + 'static) -> Methods {
+        self.methods.insert(name.into(), Does::Object(Rc::new(maker)));
         self
     }
 
@@ -90,7 +106,7 @@ impl Objects {
     }
 }
 
-fn call(core: &Rc<Core>, lua: &Lua, own: &Table, path: &str, method: &Method, mut arguments: MultiValue) -> Result<MultiValue> {
+fn call(core: &Rc<Core>, lua: &Lua, own: &Table, path: &str, method: &Does, mut arguments: MultiValue) -> Result<MultiValue> {
     if !matches!(arguments.pop_front(), Some(LuaValue::Table(this)) if this == *own) {
         return Err(broken(format!("`{path}` is called without its object")).hint(format!("write `{path}(…)` with a colon")));
     }
@@ -102,9 +118,20 @@ fn call(core: &Rc<Core>, lua: &Lua, own: &Table, path: &str, method: &Method, mu
         })?);
     }
     let name = path.rsplit(':').next().unwrap_or_default();
-    let value = method(values, &stack::places(core, lua, Some(name)))?;
-    core.brake.refill();
-    Ok(MultiValue::from_vec(vec![core.convert.write(lua, &value, true).map_err(fault)?]))
+    let places = stack::places(core, lua, Some(name));
+    let given = match method {
+        Does::Value(method) => {
+            let value = method(values, &places)?;
+            core.brake.refill();
+            core.convert.write(lua, &value, true)
+        }
+        Does::Object(maker) => {
+            let object = maker(values, &places)?;
+            core.brake.refill();
+            core.objects.table(core, lua, &object).map(LuaValue::Table)
+        }
+    };
+    Ok(MultiValue::from_vec(vec![given.map_err(fault)?]))
 }
 
 fn unknown(core: &Core, lua: &Lua, owner: &str, names: &[String], arguments: &MultiValue) -> Error {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::error::broken;
+use super::lane::Port;
 use crate::base::{Error, Kind, Reason, Result};
 use crate::cluster::Cancel;
 use crate::primitives::{Definition, Effect};
@@ -26,6 +27,8 @@ pub(crate) enum Mode {
 pub(crate) struct Session {
     mode: Cell<Mode>,
     scene: RefCell<Option<Scene>>,
+    /// The way to the main thread, in the thread of an item.
+    port: RefCell<Option<Rc<Port>>>,
     runtime: Option<Rc<tokio::runtime::Runtime>>,
     /// The reason given to `not_needed`.
     pub(crate) not_needed: RefCell<Option<String>>,
@@ -33,7 +36,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(mode: Mode, runtime: Option<Rc<tokio::runtime::Runtime>>) -> Rc<Session> {
-        Rc::new(Session { mode: Cell::new(mode), scene: RefCell::new(None), runtime, not_needed: RefCell::new(None) })
+        Rc::new(Session { mode: Cell::new(mode), scene: RefCell::default(), port: RefCell::default(), runtime, not_needed: RefCell::default() })
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -52,13 +55,22 @@ impl Session {
         self.scene.borrow().clone()
     }
 
+    pub(super) fn set_port(&self, port: Option<Rc<Port>>) {
+        *self.port.borrow_mut() = port;
+    }
+
+    pub(super) fn port(&self) -> Option<Rc<Port>> {
+        self.port.borrow().clone()
+    }
+
     pub(crate) fn runtime(&self) -> Option<&Rc<tokio::runtime::Runtime>> {
         self.runtime.as_ref()
     }
 
     /// The switch of its cluster.
     pub(crate) fn cancel(&self) -> Option<Cancel> {
-        self.scene.borrow().as_ref().map(|scene| scene.cx.cluster.cancel().clone())
+        let here = self.scene.borrow().as_ref().map(|scene| scene.cx.cluster.cancel().clone());
+        here.or_else(|| self.port().map(|port| port.cancel()))
     }
 
     /// Whether this verb may be called now; `reads` says that the call has the option `read = true`.

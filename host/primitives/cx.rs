@@ -6,6 +6,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Clock, Error, Result, Span, Timestamp};
+use super::done::Done;
 use crate::cluster::{Cluster, Delay};
 
 /// The surroundings of one call. Cheap to clone.
@@ -18,6 +19,17 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// A call, and then a look at what it did before it was interrupted and did not come to again.
+    #[must_use]
+    pub fn whole(&self, call: LocalBoxFuture<'static, Result<Done>>) -> LocalBoxFuture<'static, Result<Done>> {
+        let cluster = self.cluster.clone();
+        Box::pin(async move {
+            let done = call.await?;
+            cluster.settle_rest().await?;
+            Ok(done)
+        })
+    }
+
     /// The clock of this run.
     #[must_use]
     pub fn clock(&self) -> &Clock {

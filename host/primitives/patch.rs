@@ -83,12 +83,25 @@ impl Patch {
     }
 }
 
-/// The request's body. A JSON patch was judged on what was read, and is for that only: its places mean nothing elsewhere. The other
-/// types say absolute values.
+/// The request's body, bound to the object as it was read: a request that was given up for lost and arrives late changes nothing that was
+/// written since, and the places of a JSON patch mean nothing elsewhere. A change that names a version itself keeps that.
 fn bound(kind: PatchType, change: &Json, before: &Json) -> Json {
     let mut body = change.clone();
-    if let (PatchType::Json, Some(operations)) = (kind, body.as_array_mut()) {
-        operations.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version(before) }));
+    match (kind, &mut body) {
+        (PatchType::Json, Json::Array(operations)) => {
+            operations.insert(0, json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version(before) }));
+        }
+        (_, Json::Object(fields)) => {
+            if !fields.get("metadata").is_some_and(Json::is_object) {
+                fields.insert("metadata".to_owned(), json!({}));
+            }
+            if let Some(metadata) = fields.get_mut("metadata").and_then(Json::as_object_mut)
+                && !metadata.contains_key("resourceVersion")
+            {
+                metadata.insert("resourceVersion".to_owned(), version(before).into());
+            }
+        }
+        _ => {}
     }
     body
 }

@@ -64,8 +64,13 @@ impl ReplacePod {
         let object = cx.read(&target).await?;
         let mut watched = Watched::begin(&cx, &target, &object, DOING).await?;
         let rollout = observed(&cx, &target, &mut watched).await?;
-        let old = the_pod(&target, &rollout, &node)?;
-        let known: Vec<String> = rollout.pods.iter().map(|pod| view::uid(pod).to_owned()).collect();
+        let (old, known) = match interrupted(&cx, &target, &rollout, &node) {
+            Some(former) => former,
+            None => {
+                let known = rollout.pods.iter().map(|pod| view::uid(pod).to_owned()).collect();
+                (the_pod(&target, &rollout, &node)?, known)
+            }
+        };
         let wrote = delete(&cx, &target, &old).await?;
         cx.talk.wrote(&wrote);
         let there = Some(node.as_str()).filter(|_| rollout.shape == Shape::DaemonSet);
@@ -151,6 +156,33 @@ async fn observed(cx: &Cx, target: &Target, watched: &mut Watched) -> Result<Rol
         pace.show(cx, "has not seen the latest change yet");
         watched.changed(pace.until(None)).await?;
     }
+}
+
+/// The pod that this call chose before it was interrupted, and those that were there then, which are not its successor: all but the
+/// youngest of those that may be.
+fn interrupted(cx: &Cx, target: &Target, rollout: &Rollout, node: &str) -> Option<(Arc<Json>, Vec<String>)> {
+    let pods = format!("pod/{}/", target.namespace.as_deref().unwrap_or_default());
+    let former = cx.cluster.interrupted().into_iter().find(|open| open.intent.key.verb == "delete" && open.intent.object().starts_with(&pods))?;
+    let (name, uid) = (former.intent.object().strip_prefix(&pods)?.to_owned(), former.intent.key.part.clone()?);
+    let old = rollout.pods.iter().find(|pod| view::uid(pod) == uid).cloned();
+    let old = old.unwrap_or_else(|| {
+        let metadata = json!({ "name": name, "namespace": target.namespace, "uid": uid });
+        Arc::new(json!({ "metadata": metadata, "spec": { "nodeName": node } }))
+    });
+    let on_node = |pod: &Arc<Json>| view::text(pod, "/spec/nodeName") == node || intended(pod) == Some(node);
+    let may_be = |pod: &&Arc<Json>| {
+        let fits = match rollout.shape {
+            Shape::DaemonSet => on_node(pod),
+            Shape::StatefulSet => view::name(pod) == name,
+            _ => true,
+        };
+        fits && view::uid(pod) != uid && !view::is_terminating(pod)
+    };
+    let newest = rollout.pods.iter().filter(may_be).max_by_key(|pod| view::time(pod, "/metadata/creationTimestamp"));
+    let gone = !rollout.pods.iter().any(|pod| view::uid(pod) == uid && !view::is_terminating(pod));
+    let newest = newest.filter(|_| gone).map(|pod| view::uid(pod).to_owned());
+    let known = rollout.pods.iter().map(|pod| view::uid(pod).to_owned()).filter(|uid| Some(uid) != newest.as_ref()).collect();
+    Some((old, known))
 }
 
 /// The one pod of the workload on this node.

@@ -7,6 +7,7 @@ use crate::primitives::{self, Definition};
 /// The commands, with what each does.
 pub(super) const NAMES: &[(&str, &str)] = &[
     (":help", "this overview"),
+    (":live", "on|off: calls act on the cluster itself, with a journal and its lock; or on a copy"),
     (":ns", "NAME: the namespace of references that name none"),
     (":quit", "end the session; Ctrl-D does the same"),
 ];
@@ -16,6 +17,8 @@ pub(super) const NAMES: &[(&str, &str)] = &[
 pub(super) enum Command {
     /// `:help`.
     Help,
+    /// `:live on` and `:live off`.
+    Live(bool),
     /// `:ns NAME`.
     Namespace(String),
     /// `:quit`.
@@ -37,6 +40,9 @@ pub(super) fn parse(line: &str) -> Result<Command> {
             ObjectRef::parse(&format!("namespace/{name}"))?;
             Ok(Command::Namespace((*name).to_owned()))
         }
+        (":live", ["on"]) => Ok(Command::Live(true)),
+        (":live", ["off"]) => Ok(Command::Live(false)),
+        (":live", _) => Err(Error::usage("`:live` is `on` or `off`").hint("`:live on` lets calls act on the cluster itself")),
         (":ns", _) => Err(Error::usage("`:ns` takes one namespace").hint("write `:ns kube-system`")),
         (known, _) if NAMES.iter().any(|(name, _)| *name == known) => Err(Error::usage(format!("`{known}` takes nothing behind it"))),
         (unknown, _) => {
@@ -56,7 +62,7 @@ pub(super) fn words() -> Vec<&'static Definition> {
 
 /// What is said when a session begins.
 pub(super) fn banner(cluster: &str) -> String {
-    format!("dry: calls act on a copy of `{cluster}`, nothing is written there; `:help` says more, Ctrl-D ends")
+    format!("dry: calls act on a copy of `{cluster}`, nothing is written there; `:live on` ends that, `:help` says more, Ctrl-D leaves")
 }
 
 /// `:help`, and `?` alone.
@@ -98,6 +104,8 @@ mod tests {
     fn commands_are_read_and_mistakes_are_told() {
         assert_eq!(parse(":ns kube-system").unwrap(), Command::Namespace("kube-system".into()));
         assert_eq!(parse(":quit").unwrap(), Command::Quit);
+        assert_eq!((parse(":live on").unwrap(), parse(":live off").unwrap()), (Command::Live(true), Command::Live(false)));
+        assert!(parse(":live").is_err() && parse(":live yes").is_err());
         assert_eq!(parse(":hlep").unwrap_err().hint.as_deref(), Some("did you mean `:help`?"));
         assert!(parse(":ns").is_err());
         assert!(parse(":help me").is_err());

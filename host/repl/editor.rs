@@ -39,10 +39,13 @@ pub(super) enum Message {
 }
 
 /// The prompt for the next line; dropping the sender ends the editor.
-pub(super) type Prompt = String;
+struct Prompt {
+    text: String,
+    /// Whether it is a question: its answer is no line to be remembered.
+    question: bool,
+}
 
 /// A running editor.
-#[derive(Debug)]
 pub(super) struct Terminal {
     prompts: Option<Sender<Prompt>>,
     messages: Receiver<Message>,
@@ -66,7 +69,16 @@ impl Terminal {
 
     /// Shows a prompt. Messages about this line follow until [`Message::Line`] or an end.
     pub(super) fn prompt(&self, prompt: &str) -> bool {
-        self.prompts.as_ref().is_some_and(|prompts| prompts.send(prompt.to_owned()).is_ok())
+        self.send(prompt, false)
+    }
+
+    /// The same for a question, whose answer goes into no history.
+    pub(super) fn ask(&self, question: &str) -> bool {
+        self.send(question, true)
+    }
+
+    fn send(&self, text: &str, question: bool) -> bool {
+        self.prompts.as_ref().is_some_and(|prompts| prompts.send(Prompt { text: text.to_owned(), question }).is_ok())
     }
 
     /// The next message; [`Message::End`] when the editor is gone.
@@ -178,7 +190,8 @@ fn edit(history: Option<PathBuf>, prompts: &Receiver<Prompt>, messages: &Sender<
         tracing::debug!(path = %path.display(), %error, "no history read");
     }
     while let Ok(prompt) = prompts.recv() {
-        let message = match editor.readline(&prompt) {
+        let message = match editor.readline(&prompt.text) {
+            Ok(line) if prompt.question => Message::Line(line),
             Ok(line) => {
                 remember(&mut editor, &line, history.as_ref());
                 Message::Line(line)

@@ -3,8 +3,10 @@
 mod commands;
 mod complete;
 mod editor;
+mod live;
 mod reporter;
 mod session;
 mod show;
 
+pub use live::Recorder;
 pub use session::{Setting, run};

@@ -41,7 +41,7 @@ impl Reporter {
 
     fn tell(&self, event: Event) {
         self.seq.set(self.seq.get() + 1);
-        let record = Record { seq: self.seq.get(), at: self.cluster.clock().now(), event };
+        let record = Record { seq: self.seq.get(), at: self.cluster.clock().now(), item: None, event };
         let lines = self.transcript.borrow_mut().lines(&record);
         if !lines.is_empty() {
             self.screen.talk(&lines);

@@ -1,4 +1,4 @@
-//! The session behind the prompt: one line after the other, always on a copy of the cluster.
+//! The session behind the prompt: one line after the other, on a copy of the cluster, or after `:live on` on the cluster itself.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -9,18 +9,21 @@ use tokio::runtime::Runtime;
 use super::commands::{self, Command};
 use super::complete::{self, Source};
 use super::editor::{Message, Terminal};
+use super::live::{Person, Recorder, Shown};
 use super::reporter::Reporter;
 use super::show;
 use crate::base::{Error, Result};
 use crate::cluster::{Access, Cancel, Cluster, Select};
 use crate::lua::{Engine, Evaluated, Prompt};
+use crate::primitives::registry::plural;
 use crate::primitives::{self, Cx, Definition};
-use crate::report::{Screen, escape, reference};
+use crate::report::{Screen, Transcript, escape, reference};
+use crate::run::typed::Typed;
 use crate::run::{Params, Scene, State};
 
 /// What a session needs.
 pub struct Setting {
-    /// The cluster; the session works on its planning twin.
+    /// The cluster; the session works on its planning twin until `:live on`.
     pub cluster: Cluster,
     /// The switch that Ctrl-C presses during a call.
     pub cancel: Cancel,
@@ -32,14 +35,22 @@ pub struct Setting {
     pub modules: Vec<PathBuf>,
     /// The history file; `None` keeps none.
     pub history: Option<PathBuf>,
+    /// Who keeps the record of what is typed on the cluster itself.
+    pub recorder: Box<dyn Recorder>,
     /// Whether a person types the lines. Else a line that failed makes the exit code 1.
     pub watched: bool,
 }
 
 /// A session.
 struct Session {
-    /// The copy that calls act on.
+    /// The cluster itself.
+    real: Cluster,
+    /// What calls act on: a copy, or the cluster itself.
     cluster: RefCell<Cluster>,
+    /// The run that what is typed belongs to, on the cluster itself.
+    live: RefCell<Option<Typed>>,
+    recorder: RefCell<Box<dyn Recorder>>,
+    person: Rc<Person>,
     cancel: Cancel,
     runtime: Rc<Runtime>,
     screen: Rc<Screen>,
@@ -58,17 +69,26 @@ pub fn run(setting: Setting) -> Result<u8> {
     cluster.set_access(Access::ReadWrite);
     let engine = Engine::of_thread()?;
     let scene = scene(&cluster, &setting.screen);
+    let terminal = Rc::new(Terminal::start(setting.history)?);
+    let (screen, cancel) = (setting.screen.clone(), setting.cancel.clone());
+    let person = Rc::new(Person { terminal: terminal.clone(), screen, cancel, there: setting.watched });
     let session = Session {
         prompt: Prompt::new(&engine, setting.runtime.clone(), scene, setting.modules)?,
+        real: setting.cluster,
         cluster: RefCell::new(cluster),
+        live: RefCell::default(),
+        recorder: RefCell::new(setting.recorder),
+        person,
         cancel: setting.cancel,
         runtime: setting.runtime,
         screen: setting.screen,
         failed: Cell::new(false),
     };
-    let ended = |session: &Session| Ok(u8::from(!setting.watched && session.failed.get()));
+    let ended = |session: &Session| {
+        session.dry();
+        Ok(u8::from(!setting.watched && session.failed.get()))
+    };
     session.screen.talk(&commands::banner(&session.cluster.borrow().label().name));
-    let terminal = Terminal::start(setting.history)?;
     loop {
         if !terminal.prompt(&session.prompt_text()) {
             return ended(&session);
@@ -83,7 +103,10 @@ pub fn run(setting: Setting) -> Result<u8> {
                 }
                 Message::Interrupted => break,
                 Message::End => return ended(&session),
-                Message::Failed(why) => return Err(Error::internal("reading from the terminal").cause(why)),
+                Message::Failed(why) => {
+                    session.dry();
+                    return Err(Error::internal("reading from the terminal").cause(why));
+                }
                 question => session.answer(question),
             }
         }
@@ -104,9 +127,10 @@ impl Session {
     fn prompt_text(&self) -> String {
         let cluster = self.cluster.borrow();
         let name = cluster.label().name;
+        let mode = if self.live.borrow().is_some() { "LIVE" } else { "dry" };
         match cluster.namespace() {
-            "default" => format!("{} (dry) > ", escape::line(&name)),
-            namespace => format!("{}/{} (dry) > ", escape::line(&name), escape::line(namespace)),
+            "default" => format!("{} ({mode}) > ", escape::line(&name)),
+            namespace => format!("{}/{} ({mode}) > ", escape::line(&name), escape::line(namespace)),
         }
     }
 
@@ -124,6 +148,14 @@ impl Session {
             match commands::parse(text) {
                 Ok(Command::Quit) => return true,
                 Ok(Command::Help) => self.screen.data(&commands::overview()),
+                Ok(Command::Live(true)) => {
+                    if let Err(error) = self.go_live() {
+                        self.failed(&error);
+                    }
+                    self.cancel.reset();
+                }
+                Ok(Command::Live(false)) if self.dry() => {}
+                Ok(Command::Live(false)) => self.screen.talk("calls act on a copy already"),
                 Ok(Command::Namespace(name)) => self.change_namespace(&name),
                 Err(error) => self.failed(&error),
             }
@@ -148,12 +180,77 @@ impl Session {
 
     fn change_namespace(&self, name: &str) {
         let changed = self.cluster.borrow().with_namespace(name);
-        self.prompt.set_scene(scene(&changed, &self.screen));
-        *self.cluster.borrow_mut() = changed;
+        self.act_on(changed);
+    }
+
+    /// Calls act on this from now on.
+    fn act_on(&self, cluster: Cluster) {
+        let scene = match &*self.live.borrow() {
+            None => scene(&cluster, &self.screen),
+            Some(typed) => Scene {
+                params: Rc::new(Params::new()),
+                state: State::new(),
+                cx: Cx { cluster: cluster.clone(), talk: typed.talk() },
+                calls: typed.calls(),
+            },
+        };
+        self.prompt.set_scene(scene);
+        *self.cluster.borrow_mut() = cluster;
+    }
+
+    /// Lets calls act on the cluster itself, after a person's yes.
+    fn go_live(&self) -> Result<()> {
+        if self.live.borrow().is_some() {
+            self.screen.talk("calls act on the cluster itself already; `:live off` ends that");
+            return Ok(());
+        }
+        let label = self.real.label();
+        let question = format!("Let calls act on `{}` itself, as soon as they are typed?", escape::line(&label.name));
+        match self.person.yes_or_no(&question)? {
+            Some(true) => {}
+            // As with a run on the sandbox that nobody watches.
+            None if label.simulated => {}
+            Some(false) => {
+                self.screen.talk("not accepted: calls act on a copy");
+                return Ok(());
+            }
+            None => return Err(Error::usage("there is no terminal to ask for consent: calls act on a copy").hint("write a runbook, and run it")),
+        }
+        let shown = Shown { screen: self.screen.clone(), transcript: Transcript::new(self.screen.talk_paint) };
+        let job = self.recorder.borrow_mut().begin(self.person.clone(), Rc::new(RefCell::new(shown)))?;
+        let namespace = self.cluster.borrow().namespace().to_owned();
+        let cluster = job.cluster.with_namespace(&namespace);
+        *self.live.borrow_mut() = Some(Typed::begin(job));
+        self.act_on(cluster);
+        let run = self.real.run();
+        self.screen.talk(&format!(
+            "live: run {run}; every write is recorded, and nobody else may run on this cluster until `:live off`; `lockgate rollback {run}` then takes back what was written"
+        ));
+        Ok(())
+    }
+
+    /// Lets calls act on a copy again, as the cluster is now; the lock is given back. False when they do already.
+    fn dry(&self) -> bool {
+        let Some(typed) = self.live.borrow_mut().take() else { return false };
+        let run = self.real.run();
+        let summary = typed.end();
+        self.recorder.borrow_mut().end(&summary);
+        let written = match summary.writes {
+            0 => "nothing was written".to_owned(),
+            writes => format!("{} to {}", plural(writes, "write"), plural(summary.objects.len(), "object")),
+        };
+        self.screen.talk(&format!("dry: run {run} is over, {written}; calls act on a new copy"));
+        let copy = self.real.planning().with_namespace(self.cluster.borrow().namespace());
+        copy.set_access(Access::ReadWrite);
+        self.act_on(copy);
+        true
     }
 
     fn evaluate(&self, text: &str) {
-        let outcome = self.prompt.eval(text);
+        let outcome = match &*self.live.borrow() {
+            None => self.prompt.eval(text),
+            Some(typed) => typed.line(text, || self.prompt.eval(text)),
+        };
         self.screen.rest();
         match outcome {
             Ok(Evaluated::Values(values)) => {

@@ -85,8 +85,9 @@ fn events(text: &str) -> Vec<Event> {
         Event::Warned { text: t() },
         Event::Waited { what: t(), state: t(), took: Span::from_secs(1), known },
         Event::Note { text: t() },
-        Event::Asked { confirmation: question(), answer: Some(t()), by: AnsweredBy::Operator, known },
+        Event::Asked { confirmation: question(), answer: Some(t()), by: AnsweredBy::Operator, who: Some(t()), known },
         Event::Recovering { step: t(), phase: Phase::Run, error: error(text) },
+        Event::NoReturn { step: t(), why: t() },
         Event::Again { step: t() },
         Event::StepFinished { step: item(), end: StepEnd::Failed { error: error(text) }, took: Span::ZERO },
         Event::StepFinished { step: item(), end: StepEnd::Skipped { why: t() }, took: Span::ZERO },
@@ -100,6 +101,7 @@ fn events(text: &str) -> Vec<Event> {
                 objects: vec![t()],
                 unsure: vec![t()],
                 invertible: 0,
+                no_return: vec![t()],
                 took: Span::ZERO,
                 unknowns: vec![t()],
                 assumptions: vec![t()],
@@ -139,7 +141,7 @@ fn runbook(text: &str) -> Runbook {
 
 /// Everything that is made of a text, by the name of where it goes.
 fn sinks(text: &str) -> Vec<(&'static str, String)> {
-    let numbered = |(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, event };
+    let numbered = |(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, item: None, event };
     let records: Vec<Record> = events(text).into_iter().enumerate().map(numbered).collect();
     let book = runbook(text);
     let mut log = escape::Safe(Vec::new());

@@ -2,6 +2,7 @@
 //! the only place that prints.
 
 pub mod catalogue;
+pub mod commands;
 pub mod escape;
 #[cfg(test)]
 mod escape_tests;

@@ -7,7 +7,7 @@ use super::transcript::Transcript;
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
-use crate::run::journal::view::{Became, Listed, Standing, Stepped, Story, Write};
+use crate::run::journal::view::{Answered, Became, Listed, Standing, Stepped, Story, Write};
 
 /// Width of the first column.
 const HEAD: usize = 11;
@@ -47,7 +47,11 @@ fn cells(listed: &Listed) -> Vec<String> {
                 line.run.clone(),
                 format!("{}{rollback}", line.runbook),
                 cluster(&line.target.name, line.target.simulated),
-                line.standing.as_str().to_owned(),
+                match &line.taken_back {
+                    Some(taken) if taken.is_whole() => "taken back".to_owned(),
+                    Some(_) => "taken back in part".to_owned(),
+                    None => line.standing.as_str().to_owned(),
+                },
                 clock(line.started),
                 line.took.rounded().to_string(),
                 writes,
@@ -66,6 +70,9 @@ pub fn status(story: &Story, options: &str, paint: Paint) -> String {
     }
     out.row("cluster", &cluster(&story.target.name, story.target.simulated));
     out.painted("state", &painted(story, paint));
+    if let Some(taken) = &story.taken_back {
+        out.row("taken back", &taken.told());
+    }
     if let Some(error) = story.error() {
         out.error(error);
     }
@@ -75,9 +82,10 @@ pub fn status(story: &Story, options: &str, paint: Paint) -> String {
         out.row("inside", inside);
     }
     if let Some(asked) = story.asked.last() {
-        out.row("asked", &format!("{}: {}", asked.confirmation.question, answer(asked.answer.as_deref(), asked.by)));
+        out.row("asked", &format!("{}: {}", asked.confirmation.question, answer(asked)));
     }
     out.row("writes", &plural(story.made(), "write"));
+    no_return(story, |head, text| out.row(head, &text));
     half_done(story, &mut out);
     for (command, does) in story.ways_on(options) {
         out.row("next", &format!("`{command}` {does}"));
@@ -172,7 +180,7 @@ pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
         }
     }
     for asked in &story.asked {
-        let said = answer(asked.answer.as_deref(), asked.by);
+        let said = answer(asked);
         tell("asked", format!("{} {}: {}: {said}", clock(asked.at), asked.confirmation.at, asked.confirmation.question));
     }
     for worked in &story.processes {
@@ -182,8 +190,18 @@ pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
         tell("incident", format!("{} {}", clock(incident.at), incident.what));
     }
     tell("began", format!("{}, last entry {}, {}", clock(story.started), clock(story.last), story.took.rounded()));
+    if let Some(taken) = &story.taken_back {
+        tell("taken back", taken.told());
+    }
     tell("steps", progress(story));
     tell("writes", plural(story.made(), "write"));
+    no_return(story, tell);
+}
+
+fn no_return(story: &Story, mut tell: impl FnMut(&str, String)) {
+    for (step, why) in story.no_return() {
+        tell("no return", format!("step `{step}` cannot be taken back: {why}"));
+    }
 }
 
 /// Lines with what they are about in the first column.
@@ -292,14 +310,15 @@ pub(super) fn write_cells(write: &Write) -> Vec<String> {
     vec![clock(write.at), format!("{}{part}", write.verb), write.target.clone(), write.place.clone(), outcome]
 }
 
-pub(super) fn answer(answer: Option<&str>, by: AnsweredBy) -> String {
-    let who = match by {
-        AnsweredBy::Operator => "the operator",
-        AnsweredBy::Plan => "the accepted plan",
-        AnsweredBy::Assumption => "nobody; assumed",
-        AnsweredBy::Nobody => "nobody",
+fn answer(asked: &Answered) -> String {
+    let who = match (asked.by, &asked.who) {
+        (AnsweredBy::Operator, Some(who)) => format!("{who}, from another terminal"),
+        (AnsweredBy::Operator, None) => "the operator".to_owned(),
+        (AnsweredBy::Plan, _) => "the accepted plan".to_owned(),
+        (AnsweredBy::Assumption, _) => "nobody; assumed".to_owned(),
+        (AnsweredBy::Nobody, _) => "nobody".to_owned(),
     };
-    answer.map_or_else(|| "no answer".to_owned(), |answer| format!("{answer} ({who})"))
+    asked.answer.as_deref().map_or_else(|| "no answer".to_owned(), |answer| format!("{answer} ({who})"))
 }
 
 /// The transcript with the time before each line that begins something.

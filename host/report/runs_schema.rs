@@ -45,7 +45,7 @@ pub(super) fn report() -> Json {
         "took": text(), "processes": list_of(process), "consent": or_null(consent), "checks": list_of(check), "steps_of": count(),
         "steps": list_of(step()), "inside": maybe("string"), "asked": list_of(asked()), "writes": list_of(write()),
         "incidents": list_of(incident), "summary": or_null(object(required, optional)), "events": list_of(any_event(&json!({}))),
-        "lines": count(), "head": text(), "torn": { "type": "boolean" },
+        "lines": count(), "head": text(), "torn": { "type": "boolean" }, "taken_back": or_null(taken_back()),
     });
     let names: Vec<String> = properties.as_object().map(|map| map.keys().map(ToString::to_string).collect()).unwrap_or_default();
     document(REPORT, "What `lockgate report -o json` prints", &names.iter().map(String::as_str).collect::<Vec<_>>(), properties)
@@ -55,10 +55,14 @@ fn line() -> Json {
     object(
         json!({
             "run": text(), "what": words(["run", "rollback"]), "runbook": text(), "target": target(), "standing": words(Standing::WORDS),
-            "started": text(), "took": text(), "writes": count(), "half_done": count(),
+            "started": text(), "took": text(), "writes": count(), "half_done": count(), "taken_back": or_null(taken_back()),
         }),
         json!({}),
     )
+}
+
+fn taken_back() -> Json {
+    object(json!({ "run": text(), "to": maybe("string"), "standing": or_null(words(Standing::WORDS)) }), json!({}))
 }
 
 fn target() -> Json {
@@ -89,7 +93,7 @@ fn asked() -> Json {
     object(
         json!({
             "at": text(), "confirmation": object(confirmation(), json!({})), "answer": maybe("string"),
-            "by": words(["operator", "plan", "assumption", "nobody"]),
+            "by": words(["operator", "plan", "assumption", "nobody"]), "who": maybe("string"),
         }),
         json!({}),
     )

@@ -59,7 +59,7 @@ fn outcome(number: u64, outcome: Outcome) -> Fact {
 fn killed() -> Vec<Fact> {
     let step = item("web", EVIL);
     let question = || Confirmation { at: "step web".to_owned(), question: "Restart web?".to_owned(), occurrence: 1 };
-    let told = |event: Event| Fact::Told { n: 0, event: Box::new(event) };
+    let told = |event: Event| Fact::Told { n: 0, item: None, event: Box::new(event) };
     let steps = [("web".to_owned(), Span::from_secs(40))].into();
     vec![
         Fact::Header(Box::new(header())),
@@ -91,7 +91,7 @@ fn killed() -> Vec<Fact> {
             took: Span::from_secs(1),
         }),
         told(Event::StepStarted { step: step.clone() }),
-        told(Event::Asked { confirmation: question(), answer: Some("yes".to_owned()), by: AnsweredBy::Plan, known: Known::Observed }),
+        told(Event::Asked { confirmation: question(), answer: Some("yes".to_owned()), by: AnsweredBy::Plan, who: None, known: Known::Observed }),
         intent(1),
         outcome(1, Outcome::Made { after: None }),
         told(Event::Note { text: EVIL.to_owned() }),
@@ -101,7 +101,7 @@ fn killed() -> Vec<Fact> {
 
 /// The same, resumed and ended.
 fn ended() -> Vec<Fact> {
-    let told = |event: Event| Fact::Told { n: 0, event: Box::new(event) };
+    let told = |event: Event| Fact::Told { n: 0, item: None, event: Box::new(event) };
     let summary = Summary {
         end: End::Succeeded,
         exit_code: 0,
@@ -109,6 +109,7 @@ fn ended() -> Vec<Fact> {
         objects: vec!["deployment/web".to_owned()],
         unsure: Vec::new(),
         invertible: 2,
+        no_return: Vec::new(),
         took: Span::from_secs(60),
         unknowns: Vec::new(),
         assumptions: Vec::new(),
@@ -130,7 +131,7 @@ fn ended() -> Vec<Fact> {
 fn story(facts: Vec<Fact>, holder: Option<Holder>) -> Story {
     let at = |second: usize| Timestamp::from_second(1_800_000_000 + 5 * second as i64).unwrap();
     let entries = facts.into_iter().enumerate().map(|(place, fact)| Entry { seq: place as u64 + 1, at: at(place), fact }).collect();
-    Story::told(&Read { run: RUN.to_owned(), entries, head: "ef".repeat(32), end: 0, torn: None }, holder).unwrap()
+    Story::told(&Read { run: RUN.to_owned(), entries, hashes: Vec::new(), head: "ef".repeat(32), end: 0, torn: None }, holder).unwrap()
 }
 
 #[test]

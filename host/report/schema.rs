@@ -83,7 +83,7 @@ fn list_of(items: Json) -> Json {
 }
 
 fn known() -> Json {
-    words(["observed", "modelled", "assumed", "unknown"])
+    words(["observed", "admitted", "modelled", "assumed", "unknown"])
 }
 
 fn what() -> Json {
@@ -172,6 +172,7 @@ fn summary_fields() -> (Json, Json) {
         }),
         json!({
             "unsure": texts(),
+            "no_return": texts(),
             "unknowns": texts(),
             "assumptions": texts(),
             "confirmations": list_of(object(confirmation(), json!({}))),
@@ -199,6 +200,7 @@ fn events() -> Vec<(&'static str, Json, Json)> {
         ("check_finished", json!({ "check": item(), "verdict": verdict(), "known": known(), "took": text() }), none()),
         ("step_started", json!({ "step": item() }), none()),
         ("recovering", json!({ "step": text(), "phase": words(["run", "verify"]), "error": error() }), none()),
+        ("no_return", json!({ "step": text(), "why": text() }), none()),
         ("again", json!({ "step": text() }), none()),
         (
             "wrote",
@@ -211,7 +213,7 @@ fn events() -> Vec<(&'static str, Json, Json)> {
         ("warned", json!({ "text": text() }), none()),
         ("waited", json!({ "what": text(), "state": text(), "took": text(), "known": known() }), none()),
         ("note", json!({ "text": text() }), none()),
-        ("asked", asked, json!({ "answer": text() })),
+        ("asked", asked, json!({ "answer": text(), "who": text() })),
         ("step_finished", json!({ "step": item(), "end": step_end(), "took": text() }), none()),
         ("finished", finished, finished_may),
     ]
@@ -352,7 +354,7 @@ fn skew() -> Json {
 }
 
 fn test() -> Json {
-    let result = object(json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }), json!({ "error": error() }));
-    let properties = json!({ "tests": list_of(result), "passed": count(), "failed": count() });
-    document(TEST, "What `lockgate test -o json` prints", &["tests", "passed", "failed"], properties)
+    let result = object(json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }), json!({ "error": error(), "killed": count() }));
+    let properties = json!({ "tests": list_of(result), "passed": count(), "failed": count(), "killed": count() });
+    document(TEST, "What `lockgate test -o json` prints", &["tests", "passed", "failed", "killed"], properties)
 }

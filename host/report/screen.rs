@@ -3,11 +3,13 @@
 //! A reader that went away (`lockgate list | head -1`) ends the output quietly and changes nothing else; any other fault of the
 //! output (a full disk) is remembered and told at the end, because a run must not stop half-way for it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::commands;
 use super::excerpt;
 use super::paint::Paint;
 use crate::base::clock::Duration;
@@ -18,6 +20,8 @@ pub struct Screen {
     data: RefCell<Stream>,
     talk: RefCell<Stream>,
     progress: RefCell<Option<ProgressBar>>,
+    /// What stands behind commands that look for a run.
+    options: RefCell<String>,
     live: bool,
     /// Colour of the data.
     pub paint: Paint,
@@ -78,6 +82,7 @@ impl Screen {
             data: Stream::new(data),
             talk: Stream::new(talk),
             progress: RefCell::new(None),
+            options: RefCell::default(),
             live: false,
             paint: Paint::plain(),
             talk_paint: Paint::plain(),
@@ -91,7 +96,19 @@ impl Screen {
 
     /// Writes to the operator; a line end is added where there is none.
     pub fn talk(&self, text: &str) {
-        self.above(|| write(&self.talk, text));
+        let text = self.completed(text);
+        self.above(|| write(&self.talk, &text));
+    }
+
+    /// From now on commands that look for a run are told with these options: ` --runs DIR`.
+    pub fn runs_are_found_by(&self, options: String) {
+        *self.options.borrow_mut() = options;
+    }
+
+    /// The text with its commands as they have to be typed here.
+    #[must_use]
+    pub fn completed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        commands::with_options(text, &self.options.borrow())
     }
 
     /// Writes a question, without a line end.

@@ -29,6 +29,8 @@ pub struct Transcript {
     /// The check that is being asked, until it says something before its verdict: then its title stands above that.
     of_check: Option<Item>,
     error_shown: Option<Error>,
+    /// Which item the lines are about, where several are done at the same time.
+    speaker: Option<String>,
     /// What the plan before this run said it would take.
     predicted: Option<Span>,
 }
@@ -37,7 +39,17 @@ impl Transcript {
     /// An empty one.
     #[must_use]
     pub fn new(paint: Paint) -> Transcript {
-        Transcript { paint, what: What::Run, head: 10, title: 0, in_steps: false, of_check: None, error_shown: None, predicted: None }
+        Transcript {
+            paint,
+            what: What::Run,
+            head: 10,
+            title: 0,
+            in_steps: false,
+            of_check: None,
+            error_shown: None,
+            speaker: None,
+            predicted: None,
+        }
     }
 
     /// The same, which compares how long the run took with what the plan said.
@@ -62,6 +74,7 @@ impl Transcript {
             Event::CheckFinished { .. } => self.of_check = None,
             _ => {}
         }
+        self.speaker = record.item.as_deref().and_then(|key| key.split('/').nth(1)).map(str::to_owned);
         self.write(&record.event, &mut out);
         if let Some(check) = self.of_check.take_if(|_| !out.is_empty()) {
             let (head, width) = (format!("check {}/{}", check.number, check.of), self.head);
@@ -81,6 +94,7 @@ impl Transcript {
                 self.failure("failed", error, out);
                 self.fact(out, "recover", "", None);
             }
+            Event::NoReturn { why, .. } => self.fact(out, "warning", &format!("what this step does cannot be taken back: {why}"), None),
             Event::Again { .. } => self.fact(out, "again", "from the call that failed", None),
             Event::Wrote { verb, target, changes, known, .. } => self.wrote(verb, target, changes, *known, out),
             Event::Unchanged { verb, target, known } => {
@@ -91,8 +105,9 @@ impl Transcript {
             }
             Event::Warned { text } => self.fact(out, "warning", text, None),
             Event::Note { text } => self.fact(out, "note", text, None),
-            Event::Asked { confirmation, answer, by, known } => {
-                self.asked(confirmation, answer.as_deref(), *by, *known, out);
+            Event::Asked { confirmation, answer, by, who, known } => {
+                let answer = answer.as_deref().map(|answer| (answer, who.as_deref()));
+                self.asked(confirmation, answer, *by, *known, out);
             }
             Event::Finished { summary, .. } => self.finished(summary, out),
             Event::CheckStarted { .. } | Event::Waiting { .. } | Event::Delayed { .. } => {}
@@ -135,7 +150,8 @@ impl Transcript {
         let verb = &*escape::line(verb);
         let margin = " ".repeat(self.head);
         let known = known.map(|known| self.known(known)).unwrap_or_default();
-        let text = hanging(&escape::lines(text.trim_end()), self.head + VERB);
+        let speaker = self.speaker.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        let text = hanging(&escape::lines(format!("{speaker}{text}").trim_end()), self.head + VERB);
         let line = format!("{margin}{}{text}{known}", self.paint.strong(format!("{verb:<VERB$}")));
         out.push_str(line.trim_end());
         out.push('\n');
@@ -151,7 +167,7 @@ impl Transcript {
     fn known(&self, known: Known) -> String {
         match (self.what, known) {
             (What::Run, _) => String::new(),
-            (What::Plan, Known::Observed | Known::Modelled) => format!("  {}", self.paint.dim(format!("[{}]", known.as_str()))),
+            (What::Plan, Known::Observed | Known::Admitted | Known::Modelled) => format!("  {}", self.paint.dim(format!("[{}]", known.as_str()))),
             (What::Plan, _) => format!("  {}", self.paint.warn(format!("[{}]", known.as_str()))),
         }
     }
@@ -213,6 +229,8 @@ impl Transcript {
 
     fn step_end(&mut self, end: &StepEnd, out: &mut String) {
         match end {
+            // Where several are done at the same time, the end is where no other line tells it.
+            StepEnd::Done { .. } if self.speaker.is_some() => self.fact(out, "done", "it is over", None),
             StepEnd::Done { .. } => {}
             StepEnd::Skipped { why } => self.fact(out, "skipped", why, None),
             StepEnd::Failed { error } if error.kind == Kind::Cancelled => self.failure("stopped", error, out),
@@ -251,13 +269,15 @@ impl Transcript {
         }
     }
 
-    fn asked(&self, confirmation: &Confirmation, answer: Option<&str>, by: AnsweredBy, known: Known, out: &mut String) {
+    /// `answer` with the name of who gave it from another terminal.
+    fn asked(&self, confirmation: &Confirmation, answer: Option<(&str, Option<&str>)>, by: AnsweredBy, known: Known, out: &mut String) {
         self.fact(out, "asks", &confirmation.question, None);
         let text = match (by, answer) {
-            (AnsweredBy::Operator, Some(answer)) => format!("{answer} (the operator)"),
-            (AnsweredBy::Plan, Some(answer)) => format!("{answer} (the accepted plan)"),
-            (AnsweredBy::Assumption, Some(answer)) if known == Known::Assumed => format!("{answer} (its default; a run asks)"),
-            (AnsweredBy::Assumption, Some(answer)) => format!("{answer} (accepting the plan answers this)"),
+            (AnsweredBy::Operator, Some((answer, Some(who)))) => format!("{answer} ({who}, from another terminal)"),
+            (AnsweredBy::Operator, Some((answer, None))) => format!("{answer} (the operator)"),
+            (AnsweredBy::Plan, Some((answer, _))) => format!("{answer} (the accepted plan)"),
+            (AnsweredBy::Assumption, Some((answer, _))) if known == Known::Assumed => format!("{answer} (its default; a run asks)"),
+            (AnsweredBy::Assumption, Some((answer, _))) => format!("{answer} (accepting the plan answers this)"),
             _ => "nobody has answered".to_owned(),
         };
         let known = if self.what == What::Plan { self.known(known) } else { String::new() };
@@ -271,6 +291,7 @@ impl Transcript {
         for target in &summary.unsure {
             self.row(out, "unknown", &format!("whether `{target}` was written: the server did not answer; look at it before you go on"));
         }
+        summary.no_return.iter().for_each(|text| self.row(out, "no return", text));
         for (head, texts) in [("unknown", &summary.unknowns), ("assumed", &summary.assumptions)] {
             for text in texts {
                 self.row(out, head, text);

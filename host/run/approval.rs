@@ -4,6 +4,7 @@
 //! answer is a file of its own, named by what it answers (place, text, occurrence): one to another text, or to the same text asked
 //! another time, answers nothing. Who may write into the folder may answer; the folder is its owner's alone, and the file must be too.
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -100,19 +101,29 @@ impl Answers {
         Ok(waiting)
     }
 
-    /// Answers what the run waits for. `gate` is the step or check that asks.
+    /// Answers a question as it was shown.
     ///
     /// # Errors
-    /// As [`Answers::waits_at`]; refused when it has been answered.
-    pub fn answer(&self, gate: &str, yes: bool, by: &str) -> Result<Waiting> {
-        let waiting = self.waits_at(gate)?;
-        let given = Given { hash: waiting.hash.clone(), yes, by: by.to_owned() };
-        match self.write(&name(&waiting.hash), &given, true) {
-            Ok(()) => Ok(waiting),
+    /// Refused when the run does not ask it any more, or when it has been answered.
+    pub fn answer(&self, shown: &Waiting, yes: bool, by: &str) -> Result<()> {
+        let now = self.waiting()?;
+        if now.as_ref().is_none_or(|now| now.hash != shown.hash) {
+            let cause = match &now {
+                Some(now) => format!("it asks `{}` at `{}` now", now.confirmation.question, now.gate()),
+                None => "it was answered meanwhile, or the run has ended".to_owned(),
+            };
+            let message = format!("the run `{}` does not ask that any more: nothing was answered", self.run);
+            return Err(Error::new(Kind::Refused, Reason::Refused, message)
+                .cause(cause)
+                .hint(format!("`lockgate status {}` says where it stands", self.run)));
+        }
+        let given = Given { hash: shown.hash.clone(), yes, by: by.to_owned() };
+        match self.write(&name(&shown.hash), &given, true) {
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
                 Kind::Refused,
                 Reason::Refused,
-                format!("`{}` of the run `{}` has been answered, and the run has not taken the answer yet", waiting.gate(), self.run),
+                format!("`{}` of the run `{}` has been answered, and the run has not taken the answer yet", shown.gate(), self.run),
             )
             .hint(format!("`lockgate resume {}` goes on with it", self.run))),
             Err(error) => Err(self.broken("write", &error)),
@@ -130,8 +141,8 @@ impl Answers {
         fs::remove_file(self.folder.join(WAITING)).ok();
     }
 
-    /// The answer to this, when there is one. It is taken: it counts once.
-    fn take(&self, confirmation: &Confirmation) -> Result<Option<bool>> {
+    /// The answer to this and who gave it, when there is one. It is taken: it counts once.
+    fn take(&self, confirmation: &Confirmation) -> Result<Option<(bool, String)>> {
         let hash = Waiting::of(confirmation).hash;
         let Some(given) = self.read::<Given>(&name(&hash))? else { return Ok(None) };
         if given.hash != hash {
@@ -139,7 +150,7 @@ impl Answers {
         }
         let path = self.folder.join(name(&hash));
         fs::rename(&path, path.with_extension("taken")).map_err(|error| self.broken("take", &error))?;
-        Ok(Some(given.yes))
+        Ok(Some((given.yes, given.by)))
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
@@ -195,30 +206,39 @@ pub struct Elsewhere {
     here: Rc<dyn Operator>,
     answers: Answers,
     world: Clock,
+    /// Who gave the last answer from elsewhere.
+    by: RefCell<Option<String>>,
 }
 
 impl Elsewhere {
     /// Questions go to `here`, and may be answered by `lockgate approve` too.
     #[must_use]
     pub fn new(here: Rc<dyn Operator>, answers: Answers) -> Elsewhere {
-        Elsewhere { here, answers, world: Clock::real() }
+        Elsewhere { here, answers, world: Clock::real(), by: RefCell::default() }
     }
 
     /// Comes when there is an answer.
     async fn answered(&self, question: &Confirmation) -> Result<bool> {
         loop {
-            if let Some(yes) = self.answers.take(question)? {
+            if let Some(yes) = self.taken(question)? {
                 return Ok(yes);
             }
             self.world.sleep(LOOK).await?;
         }
+    }
+
+    fn taken(&self, question: &Confirmation) -> Result<Option<bool>> {
+        let Some((yes, by)) = self.answers.take(question)? else { return Ok(None) };
+        *self.by.borrow_mut() = Some(by);
+        Ok(Some(yes))
     }
 }
 
 impl Operator for Elsewhere {
     fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
         Box::pin(async move {
-            if let Some(yes) = self.answers.take(question)? {
+            *self.by.borrow_mut() = None;
+            if let Some(yes) = self.taken(question)? {
                 self.answers.over();
                 return Ok(Some(yes));
             }
@@ -238,6 +258,15 @@ impl Operator for Elsewhere {
 
     fn ask<'a>(&'a self, question: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
         self.here.ask(question, options)
+    }
+
+    /// What a run may do is not answered from elsewhere: without a terminal it is refused and not waited for.
+    fn grant<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        self.here.grant(question)
+    }
+
+    fn answered_by(&self) -> Option<String> {
+        self.by.borrow().clone()
     }
 }
 
@@ -276,10 +305,14 @@ mod tests {
         let gate = question("Go on with the rest?");
         assert_eq!(run(operator.confirm(&gate)).unwrap(), None, "nobody is there: it parks");
         assert_eq!(answers.waiting().unwrap().unwrap().gate(), "canary");
-        assert_eq!(answers.answer("canary", true, "kim").unwrap().confirmation, gate);
+        let shown = answers.waits_at("canary").unwrap();
+        assert_eq!(shown.confirmation, gate);
+        answers.answer(&shown, true, "kim").unwrap();
         assert_eq!(run(operator.confirm(&gate)).unwrap(), Some(true));
+        assert_eq!(operator.answered_by().as_deref(), Some("kim"));
         assert_eq!(answers.waiting().unwrap(), None);
         assert_eq!(run(operator.confirm(&gate)).unwrap(), None, "an answer counts once");
+        assert_eq!(operator.answered_by(), None);
     }
 
     #[test]
@@ -293,7 +326,7 @@ mod tests {
             while answers.waiting().unwrap().is_none() {
                 std::thread::yield_now();
             }
-            answers.answer("step canary", false, "kim").unwrap();
+            answers.answer(&answers.waits_at("step canary").unwrap(), false, "kim").unwrap();
         });
         assert_eq!(run(operator.confirm(&gate)).unwrap(), Some(false));
         other.join().unwrap();
@@ -304,25 +337,60 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::of("R", folder.path());
         answers.wait(&question("Remove 2 nodes?")).unwrap();
-        answers.answer("canary", true, "kim").unwrap();
+        answers.answer(&answers.waits_at("canary").unwrap(), true, "kim").unwrap();
         for other in [question("Remove 9 nodes?"), Confirmation { occurrence: 2, ..question("Remove 2 nodes?") }] {
             assert_eq!(answers.take(&other).unwrap(), None, "{other:?}");
         }
-        assert_eq!(answers.take(&question("Remove 2 nodes?")).unwrap(), Some(true));
+        assert_eq!(answers.take(&question("Remove 2 nodes?")).unwrap(), Some((true, "kim".to_owned())));
+    }
+
+    #[test]
+    fn what_is_asked_after_what_was_shown_is_not_answered_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        answers.wait(&question("Look at 2 nodes?")).unwrap();
+        let shown = answers.waits_at("canary").unwrap();
+        // It was answered elsewhere, and the run has gone on to its next question at the same place.
+        answers.wait(&question("Remove 2 nodes?")).unwrap();
+        let error = answers.answer(&shown, true, "kim").unwrap_err();
+        assert_eq!((error.kind, &*error.message), (Kind::Refused, "the run `R` does not ask that any more: nothing was answered"));
+        assert_eq!(error.causes, ["it asks `Remove 2 nodes?` at `canary` now"]);
+        for asked in ["Look at 2 nodes?", "Remove 2 nodes?"] {
+            assert_eq!(answers.take(&question(asked)).unwrap(), None, "{asked}");
+        }
+        answers.over();
+        let error = answers.answer(&shown, true, "kim").unwrap_err();
+        assert_eq!(error.causes, ["it was answered meanwhile, or the run has ended"]);
+    }
+
+    #[test]
+    fn nobody_elsewhere_says_what_a_run_may_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let answers = Answers::of("R", folder.path());
+        let operator = Elsewhere::new(Rc::new(Nobody), answers.clone());
+        let text = question("Allow it?");
+        assert_eq!(run(operator.grant(&text)).unwrap(), None);
+        assert_eq!(answers.waiting().unwrap(), None, "there is nothing that could be answered");
+        // An answer to a script's question of the same words counts there only.
+        answers.wait(&text).unwrap();
+        answers.answer(&answers.waits_at("canary").unwrap(), true, "kim").unwrap();
+        assert_eq!(run(operator.grant(&text)).unwrap(), None);
+        assert_eq!(run(operator.confirm(&text)).unwrap(), Some(true));
     }
 
     #[test]
     fn what_cannot_be_answered_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::of("R", folder.path());
-        let error = answers.answer("canary", true, "kim").unwrap_err();
+        let error = answers.waits_at("canary").unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (Kind::Input, "the run `R` waits for no answer"));
         answers.wait(&question("Go on?")).unwrap();
-        let error = answers.answer("canari", true, "kim").unwrap_err();
+        let error = answers.waits_at("canari").unwrap_err();
         assert_eq!(error.message, "the run `R` does not wait at `canari` but at `canary`");
         assert_eq!(error.hint.as_deref(), Some("did you mean `canary`?"));
-        answers.answer("canary", true, "kim").unwrap();
-        let error = answers.answer("canary", false, "kim").unwrap_err();
+        let shown = answers.waits_at("canary").unwrap();
+        answers.answer(&shown, true, "kim").unwrap();
+        let error = answers.answer(&shown, false, "kim").unwrap_err();
         assert_eq!(error.message, "`canary` of the run `R` has been answered, and the run has not taken the answer yet");
     }
 
@@ -332,7 +400,8 @@ mod tests {
         let answers = Answers::of("R", folder.path());
         let gate = question("Go on?");
         answers.wait(&gate).unwrap();
-        let waiting = answers.answer("canary", true, "kim").unwrap();
+        let waiting = answers.waits_at("canary").unwrap();
+        answers.answer(&waiting, true, "kim").unwrap();
         let path = folder.path().join(FOLDER).join(name(&waiting.hash));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();

@@ -22,6 +22,20 @@ pub trait Operator {
     /// # Errors
     /// When asking failed or was interrupted.
     fn ask<'a>(&'a self, question: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>>;
+
+    /// Asks whether something may be done that nothing grants; `None` when there is nobody to ask. Only a person who is here now can say
+    /// so: an answer from another terminal, which may come hours later, is none.
+    ///
+    /// # Errors
+    /// When asking failed or was interrupted.
+    fn grant<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        self.confirm(question)
+    }
+
+    /// Who gave the last answer to a confirmation, where it was somebody else than the person here.
+    fn answered_by(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Nobody is there.
@@ -59,6 +73,8 @@ pub(super) struct Answer<T> {
     pub(super) value: Option<T>,
     /// Who gave it.
     pub(super) by: AnsweredBy,
+    /// Their name, where they gave it from another terminal.
+    pub(super) who: Option<String>,
     /// How it is known.
     pub(super) known: Known,
 }
@@ -67,47 +83,68 @@ impl Voice {
     /// Answers a confirmation.
     pub(super) async fn confirm(&self, question: &Confirmation) -> Result<Answer<bool>> {
         let (operator, consented) = match self {
-            Voice::Plan => return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Modelled }),
+            Voice::Plan => return Ok(assumed(Known::Modelled)),
             Voice::Person { operator, consented } => (operator, consented),
         };
         if consented.contains(question) {
-            return Ok(Answer { value: Some(true), by: AnsweredBy::Plan, known: Known::Observed });
+            return Ok(Answer { value: Some(true), by: AnsweredBy::Plan, who: None, known: Known::Observed });
         }
         let value = operator.confirm(question).await?;
-        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+        Ok(answered(&**operator, value, Known::Observed))
+    }
+
+    /// Whether something may be done that nothing grants: that is asked, whatever the accepted plan showed. A script can ask the same
+    /// words with `confirm`, and accepting its plan must not grant anything.
+    pub(super) async fn grant(&self, question: &Confirmation) -> Result<Answer<bool>> {
+        let Voice::Person { operator, .. } = self else {
+            return Ok(Answer { value: None, by: AnsweredBy::Nobody, who: None, known: Known::Modelled });
+        };
+        let value = operator.grant(question).await?;
+        Ok(Answer { by: by_whom(value.is_some()), value, who: None, known: Known::Observed })
     }
 
     /// Answers a gate: no plan's acceptance does that.
     pub(super) async fn gate(&self, question: &Confirmation) -> Result<Answer<bool>> {
         let Voice::Person { operator, .. } = self else {
-            return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Modelled });
+            return Ok(assumed(Known::Modelled));
         };
         let value = operator.confirm(question).await?;
-        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+        Ok(answered(&**operator, value, Known::Observed))
     }
 
     /// Takes a word that something was done by hand. No plan can give it: it was not done then.
     pub(super) async fn word(&self, what: &Confirmation) -> Result<Answer<bool>> {
         let Voice::Person { operator, .. } = self else {
-            return Ok(Answer { value: Some(true), by: AnsweredBy::Assumption, known: Known::Assumed });
+            return Ok(assumed(Known::Assumed));
         };
         let value = operator.confirm(what).await?;
-        Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Assumed })
+        Ok(answered(&**operator, value, Known::Assumed))
     }
 
     /// Answers a question.
     pub(super) async fn ask(&self, question: &Confirmation, options: &AskOptions) -> Result<Answer<String>> {
         match self {
             Voice::Plan => Ok(match options.default.clone() {
-                Some(default) => Answer { value: Some(default), by: AnsweredBy::Assumption, known: Known::Assumed },
-                None => Answer { value: None, by: AnsweredBy::Nobody, known: Known::Unknown },
+                Some(default) => Answer { value: Some(default), by: AnsweredBy::Assumption, who: None, known: Known::Assumed },
+                None => Answer { value: None, by: AnsweredBy::Nobody, who: None, known: Known::Unknown },
             }),
             Voice::Person { operator, .. } => {
                 let value = operator.ask(question, options).await?;
-                Ok(Answer { by: by_whom(value.is_some()), value, known: Known::Observed })
+                Ok(Answer { by: by_whom(value.is_some()), value, who: None, known: Known::Observed })
             }
         }
     }
+}
+
+/// The answer of a plan, where nobody is asked.
+fn assumed(known: Known) -> Answer<bool> {
+    Answer { value: Some(true), by: AnsweredBy::Assumption, who: None, known }
+}
+
+/// What this operator answered to a confirmation.
+fn answered(operator: &dyn Operator, value: Option<bool>, known: Known) -> Answer<bool> {
+    let who = value.and_then(|_| operator.answered_by());
+    Answer { by: by_whom(value.is_some()), value, who, known }
 }
 
 fn by_whom(answered: bool) -> AnsweredBy {

@@ -111,7 +111,8 @@ fn complete(table: &Coverage, lines: &Lines, runbook: &Runbook) -> Result<()> {
         .hint("cover each with a part of the runbook, or waive it with a reason"))
 }
 
-/// Whether `check ID`, `step ID`, `step ID run|verify|recover`, or `param NAME` is a part of the runbook.
+/// Whether `check ID`, `step ID`, `step ID run|verify|recover|rollback`, or `param NAME` is a part of the runbook. Every step can be rolled
+/// back, by its recorded inverses or its own function, unless it is declared `irreversible`.
 fn exists(part: &str, runbook: &Runbook) -> Result<()> {
     let words: Vec<&str> = part.split_whitespace().collect();
     let step = |id: &str| runbook.steps.iter().find(|step| step.id == id);
@@ -122,6 +123,7 @@ fn exists(part: &str, runbook: &Runbook) -> Result<()> {
         ["step", id] | ["step", id, "run"] => step(id).is_some(),
         ["step", id, "verify"] => step(id).is_some_and(|step| step.has_verify),
         ["step", id, "recover"] => step(id).is_some_and(|step| step.has_recover),
+        ["step", id, "rollback"] => step(id).is_some_and(|step| step.irreversible.is_none()),
         _ => false,
     };
     if known { Ok(()) } else { Err(wrong(format!("`{part}` is none of its checks, steps and parameters"))) }

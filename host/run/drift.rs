@@ -1,9 +1,11 @@
 //! When a run goes on: is what it wrote still as it left it? Each object that it wrote is read once, several of a kind by one list.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::journal::past::Written;
+use super::journal::redact::HIDDEN;
 use super::runner::{Runner, Stop};
 use crate::base::diff::{changes, reaches};
 use crate::base::json::Value as Json;
@@ -21,7 +23,7 @@ impl Runner<'_> {
         }
         self.cluster.set_access(Access::ReadOnly);
         for (written, differences) in record.runtime.block_on(changed(&self.cluster, written)).map_err(Stop::Error)? {
-            match record.book.drift(&written.target, differences).map_err(Stop::Error)? {
+            match record.runtime.block_on(record.book.drift(&written.target, differences)).map_err(Stop::Error)? {
                 Drift::Accept => {}
                 Drift::Again => record.book.forget(&written.place),
             }
@@ -48,10 +50,55 @@ fn differences(written: &Written, now: Option<&Json>) -> Vec<String> {
         // What was deleted may have been made anew by whoever it belongs to.
         (None, Some(_)) => Vec::new(),
         (Some(after), Some(now)) => {
+            let mut now = Cow::Borrowed(now);
+            if holds_hidden(after) {
+                as_kept(after, now.to_mut());
+            }
             let touched = |path: &str| written.paths.iter().any(|own| reaches(path, own) || reaches(own, path));
-            changes(after, now).iter().filter(|change| touched(&change.path)).map(ToString::to_string).collect()
+            changes(after, &now).iter().filter(|change| touched(&change.path)).map(ToString::to_string).collect()
         }
     }
+}
+
+/// Whether something in it was kept without a secret.
+fn holds_hidden(kept: &Json) -> bool {
+    match kept {
+        Json::String(text) => text.contains(HIDDEN),
+        Json::Array(items) => items.iter().any(holds_hidden),
+        Json::Object(map) => map.values().any(holds_hidden),
+        _ => false,
+    }
+}
+
+/// Puts the words of the record, which holds no secret, in the place of texts that are the same but for a secret.
+fn as_kept(kept: &Json, now: &mut Json) {
+    match (kept, now) {
+        (Json::String(kept), Json::String(now)) if fits(kept, now) => *now = kept.clone(),
+        (Json::Object(kept), Json::Object(now)) => {
+            for (name, kept) in kept.iter() {
+                now.get_mut(name).into_iter().for_each(|now| as_kept(kept, now));
+            }
+        }
+        (Json::Array(kept), Json::Array(now)) => {
+            for (place, kept) in kept.iter().enumerate() {
+                now.get_mut(place).into_iter().for_each(|now| as_kept(kept, now));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a text can be the one that was kept: any text may stand where a secret was.
+fn fits(kept: &str, now: &str) -> bool {
+    let parts: Vec<&str> = kept.split(HIDDEN).collect();
+    let Some((first, parts)) = parts.split_first() else { return false };
+    let Some(mut rest) = now.strip_prefix(first) else { return false };
+    let Some((last, between)) = parts.split_last() else { return rest.is_empty() };
+    for part in between {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
 }
 
 /// What was written, and where it is read.
@@ -88,4 +135,36 @@ async fn read(cluster: &Cluster, written: Vec<Written>) -> Result<Vec<(Written, 
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json::json;
+
+    #[test]
+    fn a_text_that_was_kept_without_its_secret_is_the_same_when_all_else_is() {
+        for (kept, now, same) in [
+            ("(secret)", "hunter2", true),
+            ("key=(secret);user=(secret)", "key=hunter2;user=kim", true),
+            ("key=(secret);user=(secret)", "key=hunter2", false),
+            ("key=(secret)", "kez=hunter2", false),
+            ("(secret)!", "hunter2", false),
+            ("plain", "plain", true),
+            ("plain", "plainer", false),
+        ] {
+            assert_eq!(fits(kept, now), same, "{kept} {now}");
+        }
+        let after = json!({ "data": { "a": "(secret)", "b": ["x(secret)"] } });
+        let written = Written {
+            place: "step s".to_owned(),
+            target: "configmap/shop/c".to_owned(),
+            part: None,
+            after: Some(after.into()),
+            paths: ["data".to_owned()].into(),
+        };
+        assert_eq!(differences(&written, Some(&json!({ "data": { "a": "hunter2", "b": ["xhunter2"] } }))), Vec::<String>::new());
+        let other = differences(&written, Some(&json!({ "data": { "a": "hunter2", "b": ["y"] } })));
+        assert_eq!(other.len(), 1, "{other:?}");
+    }
 }

@@ -16,6 +16,8 @@ use crate::primitives::{Inverse, Wrote};
 pub enum Known {
     /// Read from the cluster as it is.
     Observed,
+    /// A write of which the live server says that it would do it.
+    Admitted,
     /// What the simulated cluster made of a write.
     Modelled,
     /// Rests on a default or on a word that nobody has given yet.
@@ -30,6 +32,7 @@ impl Known {
     pub fn as_str(self) -> &'static str {
         match self {
             Known::Observed => "observed",
+            Known::Admitted => "admitted",
             Known::Modelled => "modelled",
             Known::Assumed => "assumed",
             Known::Unknown => "unknown",
@@ -211,6 +214,9 @@ pub struct Summary {
     pub unsure: Vec<String>,
     /// How many of the writes can be taken back.
     pub invertible: usize,
+    /// The steps that wrote and say that they cannot be taken back, with the reason: a rollback of the whole run is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_return: Vec<String>,
     /// How long it took, in the cluster's time.
     pub took: Span,
     /// What the plan could not know.
@@ -285,6 +291,13 @@ pub enum Event {
     StepStarted {
         /// Which.
         step: Item,
+    },
+    /// What the step that begins does cannot be taken back.
+    NoReturn {
+        /// The step's key.
+        step: String,
+        /// Why not.
+        why: String,
     },
     /// Something failed inside a step, and its `recover` is asked.
     Recovering {
@@ -372,6 +385,9 @@ pub enum Event {
         answer: Option<String>,
         /// Who answered.
         by: AnsweredBy,
+        /// The name of the person who answered, where that was from another terminal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<String>,
         /// How the answer is known.
         known: Known,
     },
@@ -410,6 +426,9 @@ pub struct Record {
     pub seq: u64,
     /// The cluster's time.
     pub at: Timestamp,
+    /// The item that it is about, where several are done at the same time: `ID/ITEM`, `GROUP/ITEM/ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,

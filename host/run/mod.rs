@@ -1,6 +1,7 @@
 //! L3: one run of one runbook. What a file declared, parameters, the step machine, consent, events. No Lua here, no printing.
 
 pub mod approval;
+mod batch;
 mod bounds;
 pub mod consent;
 pub mod coverage;
@@ -13,6 +14,7 @@ pub mod needs;
 pub mod params;
 pub mod params_file;
 pub mod permissions;
+pub mod prefix;
 pub mod rbac;
 pub mod rollback;
 pub mod runbook;
@@ -21,6 +23,7 @@ pub mod script;
 mod session;
 pub mod source;
 mod step;
+pub mod typed;
 pub mod undo;
 
 pub use consent::{Nobody, Operator, Voice};

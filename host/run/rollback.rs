@@ -3,11 +3,12 @@
 
 use std::rc::Rc;
 
-use super::drift;
+use super::{drift, hiding};
 use super::event::{Event, Item, Part, StepEnd, Summary, TargetInfo};
 use super::journal::Book;
 use super::journal::book::{OnDrift, drifted};
 use super::journal::past::Past;
+use super::permissions;
 use super::runbook::{Owner, Phase};
 use super::runner::{Job, Runner, Stop, error_value, within};
 use super::script::{Call, Calls as _, Script};
@@ -39,19 +40,24 @@ pub fn rollback(script: &mut dyn Script, job: Job, undoing: &Undoing) -> Summary
         None => job.cluster.clone(),
     };
     cluster.set_takes_back(&undoing.of);
+    let redactor = hiding::redactor(&job.runbook, &job.params);
+    let job = Job { sink: hiding::before(job.sink, &redactor), ..job };
     let mut runner = Runner::new(script, cluster, job);
+    runner.session.hide(redactor.clone());
     let started = runner.session.now();
     runner.state = undoing.past.state.clone();
+    permissions::begin_rollback(&runner.cluster, &runner.runbook, runner.what, &runner.session);
     runner.announce_rollback(undoing);
     let outcome = runner
         .as_left()
         .and_then(|()| runner.still_its_own(undoing))
         .and_then(|()| (0..undoing.steps.len()).try_for_each(|place| runner.take_back(undoing, place)));
     runner.cluster.set_access(Access::ReadOnly);
+    runner.cluster.set_grantor(None);
     let summary = runner.summary(started, outcome);
     let what = runner.what;
     runner.session.emit(Event::Finished { what, summary: summary.clone() });
-    summary
+    hiding::ended(summary, &redactor)
 }
 
 impl Runner<'_> {
@@ -80,9 +86,12 @@ impl Runner<'_> {
         let found = undoing.runtime.block_on(drift::changed(&self.cluster, written.cloned().collect())).map_err(Stop::Error)?;
         for (written, differences) in found {
             match self.book() {
-                Some(book) => book.drift(&written.target, differences).map(drop).map_err(Stop::Error)?,
-                None if undoing.on_drift == OnDrift::Stop => return Err(Stop::Error(drifted(&written.target, differences))),
-                None => {}
+                Some(book) => undoing.runtime.block_on(book.drift(&written.target, differences)).map(drop).map_err(Stop::Error)?,
+                None if undoing.on_drift == OnDrift::Stop => return Err(Stop::Error(drifted(&written.target, differences, false))),
+                None => {
+                    let text = format!("{} is not as the run left it: {}", written.target, differences.join("; "));
+                    self.session.emit(Event::Note { text });
+                }
             }
         }
         Ok(())
@@ -208,7 +217,10 @@ impl Runner<'_> {
         }
         self.cluster.set_access(Access::ReadWrite);
         let cx = Cx { cluster: self.cluster.clone(), talk: self.session.clone() };
+        let lifts = permissions::lets_inverses_through(&self.cluster, self.what);
+        self.cluster.lift_permissions(lifts);
         let result = undoing.runtime.block_on(definition(cx, given));
+        self.cluster.lift_permissions(false);
         self.cluster.set_access(Access::ReadOnly);
         self.session.end(&call, &result);
         result

@@ -4,13 +4,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures::FutureExt as _;
+
 use crate::base::json::{Value as Json, json};
 
 use super::consent::Voice;
 use super::event::{End, Event, Item, Known, Sink, Summary, TargetInfo, Verdict, What};
 use super::journal::Book;
+use super::journal::past::changed_state;
 use super::runbook::{self, At, CallbackId, Owner, Params, Phase, Runbook, State};
-use super::script::{Returned, Scene, Script};
+use super::script::{Lane, Returned, Scene, Script};
 use super::session::Session;
 use super::{hiding, needs, permissions};
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
@@ -95,6 +98,7 @@ pub fn perform(script: &mut dyn Script, job: Job) -> Summary {
 }
 
 /// How the machine stopped, when not at its end.
+#[derive(Clone)]
 pub(super) enum Stop {
     /// The checks say that there is nothing to do.
     NotNeeded,
@@ -105,7 +109,7 @@ pub(super) enum Stop {
 }
 
 pub(super) struct Runner<'a> {
-    pub(super) script: &'a mut dyn Script,
+    pub(super) hand: Hand<'a>,
     pub(super) cluster: Cluster,
     pub(super) session: Rc<Session>,
     pub(super) runbook: Rc<Runbook>,
@@ -115,6 +119,21 @@ pub(super) struct Runner<'a> {
     pub(super) record: Option<Recording>,
     /// Items that failed and whose batch allows that.
     pub(super) failures: Vec<Error>,
+    /// `state` of the run, where this is one of several items that are done at the same time.
+    pub(super) common: Option<Rc<RefCell<State>>>,
+}
+
+/// Who calls the functions of the file.
+pub(super) enum Hand<'a> {
+    /// This thread.
+    Here(&'a mut dyn Script),
+    /// The lane of an item that is done at the same time as others.
+    Lane(Box<dyn Lane>),
+}
+
+/// The end of what does not wait: everything but a question that is asked beside others, outside of a batch.
+pub(super) fn at_once<T>(work: impl Future<Output = T>) -> Result<T> {
+    work.now_or_never().ok_or_else(|| Error::internal("a step waits where nobody can wait"))
 }
 
 impl<'a> Runner<'a> {
@@ -123,11 +142,15 @@ impl<'a> Runner<'a> {
         if let Some(book) = &book {
             cluster.keep(book.clone());
             cluster.continue_after(book.past(|past| past.operations));
+            if book.resumes() {
+                cluster.set_spent(book.past(permissions::spent));
+            }
         }
         let state = book.as_ref().map_or_else(State::new, |book| book.past(|past| past.state.clone()));
         let session = Session::new(job.what, cluster.clone(), job.voice, job.sink, book);
         let (runbook, params, what) = (job.runbook, job.params, job.what);
-        Runner { script, cluster, session, runbook, params, what, state, record: job.record, failures: Vec::new() }
+        let hand = Hand::Here(script);
+        Runner { hand, cluster, session, runbook, params, what, state, record: job.record, failures: Vec::new(), common: None }
     }
 }
 
@@ -163,15 +186,24 @@ impl Runner<'_> {
         }
     }
 
-    /// Calls a function of a declaration, with the access that its phase allows. What it gave before the run was stopped may stand.
+    /// [`Runner::called`] where nothing else goes on.
     pub(super) fn call(&mut self, owner: Owner, phase: Phase, arguments: Vec<Value>) -> Result<Returned> {
+        at_once(self.called(owner, phase, arguments))?
+    }
+
+    /// Calls a function of a declaration, with the access that its phase allows. What it gave before the run was stopped may stand.
+    pub(super) async fn called(&mut self, owner: Owner, phase: Phase, arguments: Vec<Value>) -> Result<Returned> {
         self.cluster.cancel().check()?;
         self.cluster.set_access(if phase.writes() { Access::ReadWrite } else { Access::ReadOnly });
         if let Some(recorded) = self.session.begin_phase(phase)? {
             self.cluster.set_access(Access::ReadOnly);
             return recorded;
         }
-        let result = self.script.call(CallbackId { owner, phase }, arguments);
+        let callback = CallbackId { owner, phase };
+        let result = match &mut self.hand {
+            Hand::Here(script) => script.call(callback, arguments),
+            Hand::Lane(lane) => lane.call(callback, arguments).await,
+        };
         self.cluster.set_access(Access::ReadOnly);
         // A script may have caught the interruption of a call; it is one all the same.
         let result = if result.is_ok() { self.cluster.cancel().check().and(result) } else { result };
@@ -183,13 +215,27 @@ impl Runner<'_> {
         self.cluster.set_access(Access::Load);
         let cx = Cx { cluster: self.cluster.clone(), talk: self.session.clone() };
         let scene = Scene { params: self.params.clone(), state: self.state.clone(), cx, calls: self.session.clone() };
-        self.script.enter(scene)
+        match &mut self.hand {
+            Hand::Here(script) => script.enter(scene),
+            Hand::Lane(lane) => lane.enter(scene),
+        }
+    }
+
+    /// Ends a scene, whatever it has made of `state`.
+    pub(super) fn left(&mut self) -> Result<State> {
+        match &mut self.hand {
+            Hand::Here(script) => script.leave(),
+            Hand::Lane(lane) => lane.leave(),
+        }
     }
 
     /// Ends a scene; `state` counts only when all went well.
     pub(super) fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
-        match (result, self.script.leave()) {
+        match (result, self.left()) {
             (Ok(value), Ok(state)) => {
+                if let Some(common) = &self.common {
+                    set(&mut common.borrow_mut(), changed_state(&self.state, &state));
+                }
                 self.state = state;
                 Ok(value)
             }
@@ -277,45 +323,64 @@ impl Runner<'_> {
     }
 
     pub(super) fn summary(&self, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
+        let mut summary = summary(&self.session, &self.cluster, self.what, started, outcome);
         let tally = self.session.tally();
-        let mut unknowns = self.cluster.unknowns();
-        for unknown in &tally.unknowns {
-            if !unknowns.contains(unknown) {
-                unknowns.push(unknown.clone());
-            }
+        (summary.invertible, summary.no_return) = super::undo::invertible(&self.runbook, &tally.by_place);
+        summary
+    }
+}
+
+/// How it ended, with all that has added up.
+pub(super) fn summary(session: &Session, cluster: &Cluster, what: What, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
+    let tally = session.tally();
+    let mut unknowns = cluster.unknowns();
+    for unknown in &tally.unknowns {
+        if !unknowns.contains(unknown) {
+            unknowns.push(unknown.clone());
         }
-        let (end, error) = match outcome {
-            Ok(()) => (End::Succeeded, None),
-            Err(Stop::NotNeeded) => (End::NotNeeded, None),
-            Err(Stop::Unknown(error)) => {
-                let text = error.to_string();
-                if !unknowns.contains(&text) {
-                    unknowns.push(text);
-                }
-                (End::Unknown, Some(error))
+    }
+    let (end, error) = match outcome {
+        Ok(()) => (End::Succeeded, None),
+        Err(Stop::NotNeeded) => (End::NotNeeded, None),
+        Err(Stop::Unknown(error)) => {
+            let text = error.to_string();
+            if !unknowns.contains(&text) {
+                unknowns.push(text);
             }
-            Err(Stop::Error(error)) => (end_of(&error), Some(error)),
-        };
-        let exit_code = match (end, &error) {
-            (End::Unknown, _) => 3,
-            (_, Some(error)) if error.kind == Kind::Input && tally.writes > 0 => 1,
-            (_, Some(error)) => error.kind.exit_code(),
-            (_, None) if self.what == What::Plan && !(unknowns.is_empty() && tally.assumptions.is_empty()) => 3,
-            (_, None) => 0,
-        };
-        Summary {
-            end,
-            exit_code,
-            writes: tally.writes,
-            objects: tally.objects,
-            unsure: tally.unsure,
-            invertible: tally.invertible,
-            took: Span::between(started, self.session.now()),
-            unknowns,
-            assumptions: tally.assumptions,
-            confirmations: tally.confirmations,
-            requests: needs::of(&self.cluster),
-            error,
+            (End::Unknown, Some(error))
+        }
+        Err(Stop::Error(error)) => (end_of(&error), Some(error)),
+    };
+    let exit_code = match (end, &error) {
+        (End::Unknown, _) => 3,
+        (_, Some(error)) if error.kind == Kind::Input && tally.writes > 0 => 1,
+        (_, Some(error)) => error.kind.exit_code(),
+        (_, None) if what == What::Plan && !(unknowns.is_empty() && tally.assumptions.is_empty()) => 3,
+        (_, None) => 0,
+    };
+    Summary {
+        end,
+        exit_code,
+        writes: tally.writes,
+        objects: tally.objects,
+        unsure: tally.unsure,
+        invertible: tally.by_place.values().map(|(_, invertible)| invertible).sum(),
+        no_return: Vec::new(),
+        took: Span::between(started, session.now()),
+        unknowns,
+        assumptions: tally.assumptions,
+        confirmations: tally.confirmations,
+        requests: needs::of(cluster),
+        error,
+    }
+}
+
+/// Takes changes over into `state`.
+pub(super) fn set(state: &mut State, changes: Vec<(String, Option<Value>)>) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(state.insert(name, value)),
+            None => drop(state.remove(&name)),
         }
     }
 }

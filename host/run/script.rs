@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::base::json::Value as Json;
+use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::runbook::{CallbackId, Owner, Params, Runbook, State};
@@ -46,6 +47,41 @@ pub trait Script {
     /// # Errors
     /// When it is no pattern.
     fn matches(&mut self, pattern: &str, text: &str) -> Result<bool>;
+
+    /// Another hand on the same file, for an item that is done at the same time as others; none where there is only one, and items are
+    /// done one after the other.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn lane(&mut self) -> Result<Option<Box<dyn Lane>>> {
+        Ok(None)
+    }
+
+    /// The runtime on which its lanes work.
+    fn runtime(&self) -> Option<Rc<tokio::runtime::Runtime>> {
+        None
+    }
+}
+
+/// A hand on a runbook file for one item of a batch. As [`Script`], but others go on while a verb that it calls waits.
+pub trait Lane {
+    /// Loads the file afresh for one step.
+    ///
+    /// # Errors
+    /// As [`Script::enter`].
+    fn enter(&mut self, scene: Scene) -> Result<()>;
+
+    /// Calls a function of a declaration.
+    ///
+    /// # Errors
+    /// As [`Script::call`].
+    fn call(&mut self, callback: CallbackId, arguments: Vec<Value>) -> LocalBoxFuture<'_, Result<Returned>>;
+
+    /// Ends what `enter` began.
+    ///
+    /// # Errors
+    /// As [`Script::leave`].
+    fn leave(&mut self) -> Result<State>;
 }
 
 /// What one check or step runs in.

@@ -5,11 +5,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::future::LocalBoxFuture;
+use futures::lock::Mutex;
 
 use super::bounds::Bounds;
-use super::consent::{self, Voice};
-use super::event::{AnsweredBy, Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
+use super::consent::{self, Answer, Voice};
+use super::event::{Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
 use super::journal::{Book, Past, Redactor};
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
@@ -35,19 +36,23 @@ pub(super) struct Session {
     cluster: Cluster,
     voice: Voice,
     sink: Rc<RefCell<dyn Sink>>,
-    seq: Cell<u64>,
+    seq: Rc<Cell<u64>>,
+    /// Whether it is that of an item which is done at the same time as others.
+    branch: bool,
+    /// Held while somebody is asked: one question at a time.
+    asking: Rc<Mutex<()>>,
     place: RefCell<String>,
     phase: Cell<Phase>,
     /// How often each text was asked at the present place.
     occurrences: RefCell<BTreeMap<String, usize>>,
-    tally: RefCell<Tally>,
+    tally: Rc<RefCell<Tally>>,
     /// The calls that are being made, outermost first: a function that a verb calls may make calls inside one.
     open: RefCell<Vec<Open>>,
     /// Waits that ended inside a call that writes: they are told after the write.
     held: RefCell<Vec<Event>>,
     /// Writes of the innermost call that it told when it made them.
     told: RefCell<Vec<Wrote>>,
-    bounds: Bounds,
+    bounds: Rc<Bounds>,
     /// The calls of `run` of the present step that are over.
     finished: RefCell<Vec<Finished>>,
     /// Where in `finished` a second attempt is; `None` in a first one.
@@ -67,7 +72,8 @@ pub(super) struct Tally {
     pub(super) objects: Vec<String>,
     /// Objects with a write whose outcome is unknown.
     pub(super) unsure: Vec<String>,
-    pub(super) invertible: usize,
+    /// By check or step: how many writes were made, and how many of them have an inverse.
+    pub(super) by_place: BTreeMap<String, (usize, usize)>,
     /// What a plan could not know, also when the script went on.
     pub(super) unknowns: Vec<String>,
     pub(super) assumptions: Vec<String>,
@@ -82,24 +88,25 @@ impl Tally {
         let mut tally = Tally::default();
         for call in past.places.values().flat_map(|place| &place.calls) {
             for wrote in call.done.iter().flat_map(|done| &done.wrote).chain(&call.wrote) {
-                tally.add(wrote);
+                tally.add(wrote, &call.place);
             }
         }
         tally
     }
 
-    fn add(&mut self, wrote: &Wrote) {
+    fn add(&mut self, wrote: &Wrote, place: &str) {
         self.writes += 1;
         if !self.objects.contains(&wrote.target) {
             self.objects.push(wrote.target.clone());
         }
-        self.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. }));
+        let of_place = self.by_place.entry(place.to_owned()).or_default();
+        *of_place = (of_place.0 + 1, of_place.1 + usize::from(matches!(wrote.inverse, Inverse::Call { .. })));
     }
 }
 
 impl Session {
     pub(super) fn new(what: What, cluster: Cluster, voice: Voice, sink: Rc<RefCell<dyn Sink>>, book: Option<Rc<Book>>) -> Rc<Session> {
-        let bounds = Bounds::new(cluster.clock().clone());
+        let bounds = Rc::new(Bounds::new(cluster.clock().clone()));
         let told = book.as_ref().map_or(0, |book| book.past(|past| past.told));
         let tally = book.as_ref().map_or_else(Tally::default, |book| book.past(Tally::of));
         Rc::new(Session {
@@ -108,11 +115,13 @@ impl Session {
             cluster,
             voice,
             sink,
-            seq: Cell::new(told),
+            seq: Rc::new(Cell::new(told)),
+            branch: false,
+            asking: Rc::default(),
             place: RefCell::default(),
             phase: Cell::new(Phase::Title),
             occurrences: RefCell::default(),
-            tally: RefCell::new(tally),
+            tally: Rc::new(RefCell::new(tally)),
             open: RefCell::default(),
             held: RefCell::default(),
             told: RefCell::default(),
@@ -121,6 +130,32 @@ impl Session {
             book,
             wrote_now: RefCell::default(),
             secrets: OnceCell::new(),
+        })
+    }
+
+    /// The session of an item that is done at the same time as others, on branches of its cluster and journal. What adds up, adds up here.
+    pub(super) fn branch(&self, cluster: Cluster, book: Option<Rc<Book>>) -> Rc<Session> {
+        Rc::new(Session {
+            what: self.what,
+            bounds: self.bounds.clone(),
+            cluster,
+            voice: self.voice.clone(),
+            sink: self.sink.clone(),
+            seq: self.seq.clone(),
+            branch: true,
+            asking: self.asking.clone(),
+            place: RefCell::default(),
+            phase: Cell::new(Phase::Title),
+            occurrences: RefCell::default(),
+            tally: self.tally.clone(),
+            open: RefCell::default(),
+            held: RefCell::default(),
+            told: RefCell::default(),
+            finished: RefCell::default(),
+            replayed: Cell::new(None),
+            book,
+            wrote_now: RefCell::default(),
+            secrets: self.secrets.clone(),
         })
     }
 
@@ -135,7 +170,8 @@ impl Session {
     /// Tells the sink.
     pub(super) fn emit(&self, event: Event) {
         self.seq.set(self.seq.get() + 1);
-        let record = Record { seq: self.seq.get(), at: self.now(), event };
+        let item = if self.branch { self.place.borrow().strip_prefix("step ").map(str::to_owned) } else { None };
+        let record = Record { seq: self.seq.get(), at: self.now(), item, event };
         if let Some(book) = &self.book {
             book.told(&record);
         }
@@ -145,7 +181,8 @@ impl Session {
     /// A check or step begins: `check ID`, `step ID`.
     pub(super) fn begin_item(&self, place: String) {
         if let Some(simulation) = self.cluster.simulation() {
-            simulation.with(|sim| sim.enter_step(place.strip_prefix("step ")));
+            // A tape that takes nothing more refuses what the step asks for, too.
+            simulation.enter_step(place.strip_prefix("step ")).ok();
         }
         if let Some(book) = &self.book {
             book.begin_place(&place);
@@ -181,16 +218,14 @@ impl Session {
     ///
     /// # Errors
     /// `declined` when the answer is no, or nobody is there: the run parks.
-    pub(super) fn gate(&self, question: &str, runtime: Option<&tokio::runtime::Runtime>) -> Result<()> {
+    pub(super) async fn gate(&self, question: &str) -> Result<()> {
         let confirmation = self.question(question);
         self.tally.borrow_mut().gates.push(confirmation.clone());
-        let asking = self.voice.gate(&confirmation);
-        let answer = match runtime {
-            Some(runtime) => runtime.block_on(asking)?,
-            None => asking.now_or_never().ok_or_else(|| Error::internal("a gate is asked where nobody can wait for the answer"))??,
-        };
+        let one_at_a_time = self.asking.lock().await;
+        let answer = self.voice.gate(&confirmation).await?;
+        drop(one_at_a_time);
         let word = answer.value.map(|yes| if yes { "yes" } else { "no" }.to_owned());
-        self.emit(Event::Asked { confirmation, answer: word, by: answer.by, known: answer.known });
+        self.emit(Event::Asked { confirmation, answer: word, by: answer.by, who: answer.who, known: answer.known });
         match answer.value {
             Some(true) => Ok(()),
             Some(false) => Err(consent::declined(question)),
@@ -242,12 +277,14 @@ impl Session {
         Confirmation { at: self.place.borrow().clone(), question: text.to_owned(), occurrence: *count }
     }
 
-    fn asked(&self, confirmation: &Confirmation, answer: Option<String>, by: AnsweredBy, known: Known) {
-        if known == Known::Assumed {
-            let text = format!("the answer to `{}`: {}", confirmation.question, answer.as_deref().unwrap_or_default());
+    /// Tells what became of a question; `word` is the answer as it is told.
+    fn asked<T>(&self, confirmation: &Confirmation, word: Option<String>, answer: &Answer<T>) {
+        if answer.known == Known::Assumed {
+            let text = format!("the answer to `{}`: {}", confirmation.question, word.as_deref().unwrap_or_default());
             self.tally.borrow_mut().assumptions.push(text);
         }
-        self.emit(Event::Asked { confirmation: confirmation.clone(), answer, by, known });
+        let Answer { by, known, .. } = *answer;
+        self.emit(Event::Asked { confirmation: confirmation.clone(), answer: word, by, who: answer.who.clone(), known });
     }
 
     /// The recorded result of this call, in a second attempt.
@@ -272,7 +309,8 @@ impl Session {
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
     /// Only with `unsure` may one without an answer have been made: the others never left, or were looked at.
-    fn half_written(&self, sent: usize, told: &[Wrote], unsure: bool) {
+    /// `about` is what the call says it is about: the request that makes an object does not name it.
+    fn half_written(&self, sent: usize, told: &[Wrote], about: &str, unsure: bool) {
         // What helm did to its objects is in what was told of the release, with the way back.
         if told.iter().any(|told| told.target.starts_with("release/")) {
             return;
@@ -283,7 +321,11 @@ impl Session {
             let (plural, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
             let known = kinds.iter().find(|kind| kind.plural == plural && kind.group == group);
             let kind = known.map_or(plural, |kind| &kind.singular);
-            let target = format!("{kind}/{}", request.name.as_deref().unwrap_or_default());
+            let target = match &request.name {
+                Some(name) => format!("{kind}/{name}"),
+                None if about.split_once('/').is_some_and(|(of, name)| of == kind && !name.is_empty()) => about.to_owned(),
+                None => format!("a new {kind}"),
+            };
             if told.iter().any(|told| same_object(&told.target, &target)) {
                 continue;
             }
@@ -334,9 +376,10 @@ impl Session {
     }
 
     fn wrote(&self, wrote: &Wrote) {
-        self.tally.borrow_mut().add(wrote);
+        self.tally.borrow_mut().add(wrote, &self.place.borrow());
         self.wrote_now.borrow_mut().push(wrote.clone());
-        self.emit(Event::wrote(wrote, self.known()));
+        let known = if self.what == What::Plan && self.cluster.admitted() { Known::Admitted } else { self.known() };
+        self.emit(Event::wrote(wrote, known));
     }
 }
 
@@ -399,7 +442,9 @@ impl Calls for Session {
                     }
                 }
                 if let Some(Open { sent, writes: true }) = open {
-                    self.half_written(sent, &self.told.take(), error.details.get("outcome").is_some_and(|outcome| outcome == "unknown"));
+                    let about = call.target(self.cluster.namespace());
+                    let unsure = error.details.get("outcome").is_some_and(|outcome| outcome == "unknown");
+                    self.half_written(sent, &self.told.take(), &about, unsure);
                 }
             }
         }
@@ -428,12 +473,16 @@ fn writes(call: &Call) -> bool {
 }
 
 impl Session {
-    /// Asks the operator whether something may be done that nothing grants; nobody there is no.
+    /// Asks the operator whether something may be done that nothing grants; nobody there is no. It is no question of the script: those
+    /// are counted without it.
     pub(super) async fn granted(&self, question: &str) -> Result<bool> {
-        let confirmation = self.question(question);
-        let answer = self.voice.confirm(&confirmation).await?;
+        let question = self.secrets.get().map_or(Cow::Borrowed(question), |secrets| secrets.text(question)).into_owned();
+        let confirmation = Confirmation { at: self.place.borrow().clone(), question, occurrence: 1 };
+        let one_at_a_time = self.asking.lock().await;
+        let answer = self.voice.grant(&confirmation).await?;
+        drop(one_at_a_time);
         if let Some(yes) = answer.value {
-            self.asked(&confirmation, Some(if yes { "yes" } else { "no" }.to_owned()), answer.by, answer.known);
+            self.asked(&confirmation, Some(if yes { "yes" } else { "no" }.to_owned()), &answer);
         }
         Ok(answer.value == Some(true))
     }
@@ -444,9 +493,11 @@ impl Talk for Session {
         Box::pin(async move {
             let confirmation = self.question(question);
             self.tally.borrow_mut().confirmations.push(confirmation.clone());
+            let one_at_a_time = self.asking.lock().await;
             let answer = self.voice.confirm(&confirmation).await?;
+            drop(one_at_a_time);
             let word = answer.value.map(|yes| if yes { "yes" } else { "no" }.to_owned());
-            self.asked(&confirmation, word, answer.by, answer.known);
+            self.asked(&confirmation, word, &answer);
             match answer.value {
                 Some(true) => Ok(()),
                 Some(false) => Err(consent::declined(question)),
@@ -458,8 +509,10 @@ impl Talk for Session {
     fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
         Box::pin(async move {
             let confirmation = self.question(question);
+            let one_at_a_time = self.asking.lock().await;
             let answer = self.voice.ask(&confirmation, options).await?;
-            self.asked(&confirmation, answer.value.clone(), answer.by, answer.known);
+            drop(one_at_a_time);
+            self.asked(&confirmation, answer.value.clone(), &answer);
             answer.value.ok_or_else(|| match self.what {
                 What::Plan => consent::unforeseeable(question),
                 What::Run => consent::unanswered(question),
@@ -475,12 +528,14 @@ impl Talk for Session {
     fn manual<'a>(&'a self, text: &'a str) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let confirmation = self.question(text);
+            let one_at_a_time = self.asking.lock().await;
             let answer = self.voice.word(&confirmation).await?;
+            drop(one_at_a_time);
             if answer.value == Some(true) {
                 self.tally.borrow_mut().assumptions.push(format!("done by hand: {text}"));
             }
             let word = answer.value.map(|done| if done { "done" } else { "no" }.to_owned());
-            self.emit(Event::Asked { confirmation, answer: word, by: answer.by, known: answer.known });
+            self.emit(Event::Asked { confirmation, answer: word, by: answer.by, who: answer.who, known: answer.known });
             match answer.value {
                 Some(true) => Ok(()),
                 Some(false) => Err(consent::declined(text)),

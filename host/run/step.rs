@@ -3,8 +3,10 @@
 
 use super::event::{Event, Item, Part, StepEnd};
 use super::runbook::{Batch, BatchDecl, Each, Owner, Phase, Title};
-use super::runner::{Runner, Stop, error_value, skipped, within};
+use super::runner::{Runner, Stop, at_once, error_value, set, skipped, within};
 use super::script::Returned;
+use tracing::Instrument as _;
+
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 
@@ -13,20 +15,43 @@ type Failure = (Phase, Error);
 
 /// One item of a step or group.
 #[derive(Clone, Debug)]
-struct One {
+pub(super) struct One {
     /// Its name, in keys and titles.
     name: String,
     /// What functions get.
     value: Value,
-    part: Part,
+    pub(super) part: Part,
+}
+
+/// What is done for each item: a step, or the steps of a group.
+pub(super) struct Work {
+    /// `step` or `group`.
+    pub(super) noun: &'static str,
+    pub(super) id: String,
+    /// The place of the step, or of the group's first, in the file.
+    first: usize,
+    /// The ids of a group's steps.
+    steps: Vec<String>,
+}
+
+impl Work {
+    /// What is done for this item, in order.
+    pub(super) fn of(&self, one: &One) -> Vec<Doing> {
+        let doing = |place, key| Doing { place, key, one: Some(one.clone()) };
+        if self.noun == "step" {
+            return vec![doing(self.first, format!("{}/{}", self.id, one.name))];
+        }
+        let steps = self.steps.iter().enumerate();
+        steps.map(|(at, step)| doing(self.first + at, format!("{}/{}/{step}", self.id, one.name))).collect()
+    }
 }
 
 /// A step for one item, or for none.
-struct Doing {
+pub(super) struct Doing {
     /// Its place in the file.
     place: usize,
     /// `ID`, `ID/ITEM`, `GROUP/ITEM/ID`.
-    key: String,
+    pub(super) key: String,
     one: Option<One>,
 }
 
@@ -58,13 +83,11 @@ impl Runner<'_> {
         let decl = &self.runbook.steps[place];
         let (id, each, batch) = (decl.id.clone(), decl.each.clone(), decl.batch.clone());
         let Some(each) = each else {
-            return self.step(&Doing { place, key: id, one: None });
+            return self.alone(&Doing { place, key: id, one: None });
         };
         let (items, batch) = self.items(Owner::Step(place), "step", &id, &each, batch.as_ref())?;
-        self.batches(&id, items, &batch, |runner, one| {
-            let key = format!("{id}/{}", one.name);
-            runner.step(&Doing { place, key, one: Some(one) })
-        })
+        let work = Work { noun: "step", id, first: place, steps: Vec::new() };
+        self.batches(&work, items, &batch)
     }
 
     /// All steps of a group for each of its items.
@@ -80,12 +103,8 @@ impl Runner<'_> {
             return Ok(());
         }
         let (items, batch) = self.items(Owner::Group(group), "group", &decl.id, &decl.each, decl.batch.as_ref())?;
-        self.batches(&decl.id, items, &batch, |runner, one| {
-            (first..first + count).try_for_each(|place| {
-                let key = format!("{}/{}/{}", decl.id, one.name, runbook.steps[place].id);
-                runner.step(&Doing { place, key, one: Some(one.clone()) })
-            })
-        })
+        let steps = runbook.steps.iter().skip(first).take(count).map(|step| step.id.clone()).collect();
+        self.batches(&Work { noun: "group", id: decl.id.clone(), first, steps }, items, &batch)
     }
 
     /// What the `when` of a group says: why not.
@@ -135,31 +154,36 @@ impl Runner<'_> {
         self.leave(asked).map(|returned| returned.value(0).clone())
     }
 
-    /// Does the items batch after batch. One that fails ends this, unless its batch allows so many to fail.
-    fn batches(
-        &mut self,
-        id: &str,
-        items: Vec<One>,
-        batch: &Batch,
-        mut go: impl FnMut(&mut Self, One) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    /// Does the items batch after batch, those of a batch at the same time. After one that failed no further batch begins, unless so many
+    /// may fail; what has begun is done to its end.
+    fn batches(&mut self, work: &Work, items: Vec<One>, batch: &Batch) -> Result<(), Stop> {
         let mut failed = 0;
         let mut items = items.into_iter();
-        for size in batch.sizes(items.len()) {
-            for one in items.by_ref().take(size) {
-                match go(self, one) {
+        let sizes = if self.has_lanes() { batch.sizes(items.len()) } else { vec![1; items.len()] };
+        for size in sizes {
+            let these: Vec<One> = items.by_ref().take(size).collect();
+            let mut stop: Option<Stop> = None;
+            for ended in self.batch(work, &these)? {
+                match ended {
+                    Ok(()) => {}
                     Err(Stop::Error(error)) if !error.is_stop() && error.kind != Kind::Cancelled && failed < batch.max_failures => {
                         failed += 1;
                         self.session.emit(Event::Warned {
-                            text: format!("`{id}` goes on: {failed} of {} that may fail have failed", batch.max_failures),
+                            text: format!("`{}` goes on: {failed} of {} that may fail have failed", work.id, batch.max_failures),
                         });
                         self.failures.push(error);
                     }
-                    other => other?,
+                    Err(next) => stop = Some(stop.map_or_else(|| next.clone(), |first| first.and(&next))),
                 }
             }
+            stop.map_or(Ok(()), Err)?;
         }
         Ok(())
+    }
+
+    /// A step where nothing else goes on.
+    pub(super) fn alone(&mut self, doing: &Doing) -> Result<(), Stop> {
+        at_once(self.step(doing)).map_err(Stop::Error)?
     }
 
     fn item(&self, doing: &Doing, title: String) -> Item {
@@ -167,34 +191,31 @@ impl Runner<'_> {
         Item { id: doing.key.clone(), title, number: doing.place + 1, of: self.runbook.steps.len(), part }
     }
 
-    fn step(&mut self, doing: &Doing) -> Result<(), Stop> {
+    pub(super) async fn step(&mut self, doing: &Doing) -> Result<(), Stop> {
+        let span = tracing::info_span!(target: "lockgate::step", "step", id = %doing.key);
+        self.stepped(doing).instrument(span).await
+    }
+
+    async fn stepped(&mut self, doing: &Doing) -> Result<(), Stop> {
         let runbook = self.runbook.clone();
         let decl = &runbook.steps[doing.place];
         let place = format!("step {}", doing.key);
         let mut item = self.item(doing, decl.title_or_id().to_owned());
         if self.book().is_some_and(|book| book.over(&place).is_some()) {
+            if let (Some(_), Some(book)) = (&self.common, &self.record) {
+                let changed = book.book.changed_state(&place);
+                set(&mut self.state, changed);
+            }
             self.session.emit(Event::Earlier { of: "step".to_owned(), item });
             return Ok(());
         }
         let started = self.session.now();
         self.session.begin_item(place);
-        let span = tracing::info_span!(target: "lockgate::step", "step", id = %doing.key);
-        let _inside = span.enter();
-        let mut begun = false;
-        let done = self.enter().and_then(|()| {
-            item = self.begun(doing)?;
-            begun = true;
-            let why = if decl.has_when { skipped(&self.call(Owner::Step(doing.place), Phase::When, given(doing))?) } else { None };
-            match why {
-                Some(why) => Ok(StepEnd::Skipped { why }),
-                None => {
-                    self.gate(doing)?;
-                    self.attempts(doing)
-                }
-            }
-        });
-        if !begun {
-            self.session.emit(Event::StepStarted { step: item.clone() });
+        let mut begun = None;
+        let done = self.inside(doing, &mut begun).await;
+        match begun {
+            Some(begun) => item = begun,
+            None => self.session.emit(Event::StepStarted { step: item.clone() }),
         }
         let (end, stop) = match self.leave(done) {
             Ok(end) => (end, None),
@@ -204,31 +225,47 @@ impl Runner<'_> {
         // A run that was stopped in the middle goes on in the middle.
         let in_the_middle = matches!(&stop, Some(Stop::Error(error)) if error.is_stop());
         if !in_the_middle {
-            let state = if stop.is_none() { Some(&self.state) } else { None };
-            self.session.ended(&end, state).map_err(Stop::Error)?;
+            let state = self.common.as_ref().map_or_else(|| self.state.clone(), |common| common.borrow().clone());
+            self.session.ended(&end, Some(&state).filter(|_| stop.is_none())).map_err(Stop::Error)?;
         }
         let took = Span::between(started, self.session.now());
         self.session.emit(Event::StepFinished { step: item, end, took });
         stop.map_or(Ok(()), Err)
     }
 
+    /// From its title to its end.
+    async fn inside(&mut self, doing: &Doing, begun: &mut Option<Item>) -> Result<StepEnd> {
+        self.enter()?;
+        *begun = Some(self.begun(doing).await?);
+        if self.runbook.steps[doing.place].has_when
+            && let Some(why) = skipped(&self.called(Owner::Step(doing.place), Phase::When, given(doing)).await?)
+        {
+            return Ok(StepEnd::Skipped { why });
+        }
+        self.gate(doing).await?;
+        self.attempts(doing).await
+    }
+
     /// Finds the title and says that the step begins.
-    fn begun(&mut self, doing: &Doing) -> Result<Item> {
+    async fn begun(&mut self, doing: &Doing) -> Result<Item> {
         let runbook = self.runbook.clone();
         let title = match &runbook.steps[doing.place].title {
             Title::Text(text) => text.clone(),
             Title::Function => {
-                let returned = self.call(Owner::Step(doing.place), Phase::Title, given(doing))?;
+                let returned = self.called(Owner::Step(doing.place), Phase::Title, given(doing)).await?;
                 text(&returned, &format!("the title of step `{}`", doing.key))?
             }
         };
         let item = self.item(doing, title);
         self.session.emit(Event::StepStarted { step: item.clone() });
+        if let Some(why) = &runbook.steps[doing.place].irreversible {
+            self.session.emit(Event::NoReturn { step: doing.key.clone(), why: why.clone() });
+        }
         Ok(item)
     }
 
     /// Asks what is always asked, unless `run` was entered before the run was stopped.
-    fn gate(&mut self, doing: &Doing) -> Result<()> {
+    async fn gate(&mut self, doing: &Doing) -> Result<()> {
         let runbook = self.runbook.clone();
         let Some(gate) = &runbook.steps[doing.place].gate else { return Ok(()) };
         if self.book().is_some_and(|book| book.is_inside(Phase::Run)) {
@@ -237,20 +274,23 @@ impl Runner<'_> {
         let question = match gate {
             Title::Text(text) => text.clone(),
             Title::Function => {
-                let returned = self.call(Owner::Step(doing.place), Phase::Gate, given(doing))?;
+                let returned = self.called(Owner::Step(doing.place), Phase::Gate, given(doing)).await?;
                 if *returned.value(0) == Value::Nil {
                     return Ok(());
                 }
                 text(&returned, &format!("the gate of step `{}`", doing.key))?
             }
         };
-        let runtime = self.record.as_ref().map(|record| record.runtime.clone());
-        self.session.gate(&question, runtime.as_deref())
+        match &self.record {
+            // Alone, it is waited for here.
+            Some(record) if self.common.is_none() => record.runtime.block_on(self.session.gate(&question)),
+            _ => self.session.gate(&question).await,
+        }
     }
 
     /// `run`, `verify`, and once `recover`.
-    fn attempts(&mut self, doing: &Doing) -> Result<StepEnd> {
-        let Err(failure) = self.attempt(doing, Phase::Run) else { return Ok(StepEnd::Done { recovered: false }) };
+    async fn attempts(&mut self, doing: &Doing) -> Result<StepEnd> {
+        let Err(failure) = self.attempt(doing, Phase::Run).await else { return Ok(StepEnd::Done { recovered: false }) };
         let (phase, error) = failure;
         if !self.runbook.steps[doing.place].has_recover || !self.recoverable(&error) {
             return Err(error);
@@ -259,7 +299,7 @@ impl Runner<'_> {
         self.session.emit(Event::Recovering { step: step.clone(), phase, error: error.clone() });
         let mut arguments = vec![error_value(&error)];
         arguments.extend(given(doing));
-        let answer = self.call(Owner::Step(doing.place), Phase::Recover, arguments);
+        let answer = self.called(Owner::Step(doing.place), Phase::Recover, arguments).await;
         let answer = answer.map_err(|raised| {
             // The error itself, raised again, needs no second telling.
             if raised.message == error.message { raised } else { raised.cause(format!("while recovering from: {}", error.message)) }
@@ -269,27 +309,27 @@ impl Runner<'_> {
             Value::Json(Json::Bool(false)) => Err(error),
             Value::Json(Json::String(_)) => {
                 self.session.emit(Event::Again { step });
-                self.script.leave()?;
+                self.left()?;
                 self.session.begin_again();
                 self.enter()?;
-                self.attempt(doing, Phase::Run).map_err(|(_, error)| error)?;
+                self.attempt(doing, Phase::Run).await.map_err(|(_, error)| error)?;
                 Ok(StepEnd::Done { recovered: true })
             }
             _ => {
-                self.attempt(doing, Phase::Verify).map_err(|(_, error)| error)?;
+                self.attempt(doing, Phase::Verify).await.map_err(|(_, error)| error)?;
                 Ok(StepEnd::Done { recovered: true })
             }
         }
     }
 
     /// `run` and `verify`, or only `verify`.
-    fn attempt(&mut self, doing: &Doing, from: Phase) -> Result<(), Failure> {
+    async fn attempt(&mut self, doing: &Doing, from: Phase) -> Result<(), Failure> {
         let owner = Owner::Step(doing.place);
         if from == Phase::Run {
-            self.call(owner, Phase::Run, given(doing)).map_err(|error| (Phase::Run, error))?;
+            self.called(owner, Phase::Run, given(doing)).await.map_err(|error| (Phase::Run, error))?;
         }
         if self.runbook.steps[doing.place].has_verify {
-            let verified = self.call(owner, Phase::Verify, given(doing));
+            let verified = self.called(owner, Phase::Verify, given(doing)).await;
             verified.and_then(|returned| returned.holds(owner)).map_err(|error| (Phase::Verify, error))?;
         }
         Ok(())

@@ -67,7 +67,9 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
             break;
         }
         let Some((place, decl)) = declared(runbook, key) else {
-            return Err(Error::internal(format!("the run did a step `{key}` that its runbook does not declare")));
+            let message = format!("the run did a step `{key}` that its source does not declare");
+            return Err(Error::new(Kind::Refused, Reason::Replaced, message)
+                .hint("it went on with another source; take back by hand what `lockgate report` says of that step"));
         };
         let Some(past) = past.places.get(&format!("step {key}")) else { continue };
         let wrote = wrote(past, unfinished.get(key).map_or(&[], Vec::as_slice));
@@ -84,6 +86,21 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
         undos.push(Undo { key: key.to_owned(), place, item, how, stays });
     }
     Ok(undos)
+}
+
+/// How many of these writes, made and invertible by check or step, can be taken back, and why the run as a whole cannot: a step that has a
+/// `rollback` of its own takes everything back, one that is `irreversible` nothing.
+pub(super) fn invertible(runbook: &Runbook, by_place: &BTreeMap<String, (usize, usize)>) -> (usize, Vec<String>) {
+    let (mut count, mut no_return) = (0, Vec::new());
+    for (place, (made, invertible)) in by_place {
+        let key = place.strip_prefix("step ").unwrap_or(place);
+        match declared(runbook, key).map(|(_, decl)| decl) {
+            Some(StepDecl { irreversible: Some(why), .. }) => no_return.push(format!("step `{key}` cannot be taken back: {why}")),
+            Some(StepDecl { has_rollback: true, .. }) => count += made,
+            Some(_) | None => count += invertible,
+        }
+    }
+    (count, no_return)
 }
 
 /// The declaration of a step by its key.

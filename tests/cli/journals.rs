@@ -42,7 +42,7 @@ fn header(run: &str) -> Header {
 /// One step with a write, and perhaps one that is not known; and how it ended.
 pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
     let step = || Item { id: "move".to_owned(), title: "Move web".to_owned(), number: 1, of: 1, part: None };
-    let told = |n: u64, event: Event| Fact::Told { n, event: Box::new(event) };
+    let told = |n: u64, event: Event| Fact::Told { n, item: None, event: Box::new(event) };
     let intent = |number: u64| {
         let op = format!("{run}/{number}/1");
         let key = Key { verb: "patch".to_owned(), target: "deployment/shop/web".to_owned(), part: None };
@@ -66,7 +66,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
             planned: Some(planned),
         }),
         told(1, Event::StepStarted { step: step() }),
-        told(2, Event::Asked { confirmation: question(), answer: Some("yes".to_owned()), by: AnsweredBy::Plan, known: Known::Observed }),
+        told(2, Event::Asked { confirmation: question(), answer: Some("yes".to_owned()), by: AnsweredBy::Plan, who: None, known: Known::Observed }),
         intent(1),
         Fact::Outcome { op: format!("{run}/1/1"), outcome: Outcome::Made { after: None } },
     ];
@@ -81,6 +81,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
             objects: vec!["deployment/web".to_owned()],
             unsure: Vec::new(),
             invertible: 1,
+            no_return: Vec::new(),
             took: Span::from_secs(12),
             unknowns: Vec::new(),
             assumptions: Vec::new(),
@@ -96,9 +97,13 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
 
 /// Writes a run as a process does; gives its folder, and the lock as long as it is wanted.
 pub(super) fn write(host: &Host, run: &str, facts: &[Fact]) -> (PathBuf, Held) {
+    write_at(host, run, facts, |second| Timestamp::from_second(1_800_000_000 + 2 * i64::try_from(second).unwrap()).unwrap())
+}
+
+/// The same with a clock.
+pub(super) fn write_at(host: &Host, run: &str, facts: &[Fact], at: impl Fn(usize) -> Timestamp) -> (PathBuf, Held) {
     let folder = Runs::at(host.path().join("state")).create(run).unwrap();
     let held = folder.hold().unwrap();
-    let at = |second: usize| Timestamp::from_second(1_800_000_000 + 2 * i64::try_from(second).unwrap()).unwrap();
     let redactor = std::rc::Rc::new(folder.redactor().unwrap());
     let journal = Journal::create(Box::new(folder.disk()), Some(redactor), at(0), header(run)).unwrap();
     for (place, fact) in facts.iter().enumerate() {

@@ -1,14 +1,19 @@
 //! The command as a person meets it: argument lines in, exit codes and words out.
 
 mod bad_input;
+mod comeback;
 mod commands;
+mod consent;
+mod doubt;
 mod elsewhere;
 mod excerpts;
 mod faults;
 mod journals;
 mod json_schema;
+mod outage;
 mod output;
 mod permissions;
+mod processes;
 mod rbac;
 mod runs;
 mod sandbox;
@@ -21,4 +26,6 @@ mod support;
 mod terminal;
 mod threats;
 mod tls;
+mod unfinished;
 mod verbs;
+mod worlds;

@@ -98,8 +98,11 @@ fn a_run_on_it_is_recorded() {
     assert!(matches!(session.get_process().wait().unwrap(), WaitStatus::Exited(_, 0)));
     let text = fs::read_to_string(host.path().join("requests.jsonl")).unwrap();
     let requests: Vec<_> = text.lines().map(|line| fits("request.v1.json", line)).collect();
-    let writes: Vec<_> = requests.iter().filter(|one| one["method"] != "GET" && one["act"]["resource"] != "leases").collect();
+    let writes = requests.iter().filter(|one| one["method"] != "GET" && one["act"]["resource"] != "leases");
+    // The plan asks first what the server would say.
+    let (asked, writes): (Vec<_>, Vec<_>) = writes.partition(|one| one["uri"].as_str().unwrap().contains("dryRun=All"));
     let [write] = writes.as_slice() else { panic!("one write is one request: {writes:?}") };
+    assert_eq!(asked.iter().map(|one| one["act"].clone()).collect::<Vec<_>>(), [write["act"].clone()]);
     assert_eq!((write["method"].as_str(), write["status"].as_u64()), (Some("PATCH"), Some(200)));
     assert_eq!(write["act"]["resource"], "deployments");
     assert!(write["length"].as_u64().unwrap() > 0 && write["user_agent"].as_str().unwrap().starts_with("lockgate/"), "{write}");

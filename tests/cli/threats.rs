@@ -32,7 +32,7 @@ fn harmless(said: &Said) {
 }
 
 /// A sandbox that is served, and ended with this value.
-struct Served(Child);
+pub(super) struct Served(Child);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -42,8 +42,13 @@ impl Drop for Served {
 }
 
 /// Serves a fixture; gives its kubeconfig.
-fn serve(host: &Host, fixture: &str, record: &str) -> (Served, String) {
-    let mut command = host.command(&["sandbox", fixture, "--record", record, "--print-kubeconfig"]);
+pub(super) fn serve(host: &Host, fixture: &str, record: &str) -> (Served, String) {
+    serve_seed(host, fixture, record, "1")
+}
+
+/// The same with names and uids that this seed gives.
+fn serve_seed(host: &Host, fixture: &str, record: &str, seed: &str) -> (Served, String) {
+    let mut command = host.command(&["sandbox", fixture, "--record", record, "--print-kubeconfig", "--seed", seed]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -129,6 +134,78 @@ fn t04_text_from_the_cluster_moves_nothing_on_the_terminal() {
     let titled = MOVE.replace("Moves web to another image.", "Moves \\27[2J\\226\\128\\174web.");
     for words in [&["show", "r"][..], &["show", "r", "-o", "json"], &["plan", "r", IMAGE, "--sandbox"]] {
         harmless(&Host::with_runbook(&titled).run(words).exits(0));
+    }
+}
+
+/// A lease of the lock whose every text is hostile.
+fn hostile_lock(run: &str, hostile: &str) -> String {
+    let names = ["user", "runbook", "step", "head", "last-run", "left"];
+    let texts: String = names.iter().map(|name| format!("    lockgate.dev/{name}: \"{hostile}\"\n")).collect();
+    format!(
+        "---\napiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: lockgate\n  namespace: kube-system\n  annotations:\n{texts}\
+         spec: {{ holderIdentity: \"{run}@{hostile}\", leaseDurationSeconds: 60, leaseTransitions: 1 }}\n"
+    )
+}
+
+#[test]
+fn t04_text_in_the_lock_is_shown_and_does_nothing() {
+    let hostile = "\\u001b]0;owned\\u0007\\u001b[2J\\r\\u202eevil\\u200b\\u009b31m\\nerror: forged\\n  hint: run `evil`";
+    let run = "01KAM4B7X00000000000000AAA";
+    let served = |lease: &str| {
+        let host = Host::with_runbook(MOVE).file("r/cluster.yaml", &format!("{CLUSTER}{lease}"));
+        let (served, kubeconfig) = serve(&host, "r", "record");
+        (host.file("k.yaml", &kubeconfig), served)
+    };
+    let plain = |said: Said| {
+        harmless(&said);
+        for text in [&said.stdout, &said.stderr] {
+            let forged = text.lines().find(|line| line.trim_start().starts_with("error: forged") || line.contains("  hint: run `evil`") && !line.contains("owned"));
+            assert_eq!(forged, None, "{text}");
+        }
+        assert!(said.stderr.contains("owned") || said.stdout.contains("owned"), "{}", said.transcript());
+    };
+    let (host, _served) = served(&hostile_lock(run, hostile));
+    plain(host.run(&["run", "r", IMAGE, "--yes", "--kubeconfig", "k.yaml"]).exits(5).tells("is held by the run"));
+    plain(host.run(&["unlock", run, "--kubeconfig", "k.yaml"]).exits(2));
+    plain(host.run(&["unlock", run, "--yes", "--kubeconfig", "k.yaml"]).exits(0));
+    // What the run before left behind is a warning, and a name that is none is no command to be copied.
+    let left = hostile_lock(run, hostile).replace(&format!("holderIdentity: \"{run}@{hostile}\", "), "");
+    let (host, _served) = served(&left);
+    plain(host.run(&["run", "r", IMAGE, "--yes", "--kubeconfig", "k.yaml"]));
+}
+
+#[test]
+fn t04_text_that_a_run_was_asked_with_does_nothing_on_another_terminal() {
+    let hostile = "\\u001b]0;owned\\u0007\\u001b[2J\\r\\u202eevil\\u200b\\u009b31m";
+    let fixture = CLUSTER.replace(
+        "metadata: { name: web, namespace: shop }",
+        &format!("metadata: {{ name: web, namespace: shop, annotations: {{ x: \"{hostile}\" }} }}"),
+    );
+    let body = "local x = get(\"deployment/web\").metadata.annotations.x\nnote(x)\nannotate(\"deployment/web\", { y = x })\nmanual(x)";
+    let block = "permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }";
+    let host = step(block, body).file("r/cluster.yaml", &fixture).env("USER", "kim\u{1b}[2J\u{202e}");
+    host.run(&["run", "r", "--sandbox", "--yes"]).exits(4);
+    for (words, code) in [
+        (&["status", "last"][..], 0),
+        (&["status", "last", "-o", "json"], 0),
+        (&["attach", "last"], 4),
+        (&["report", "last"], 0),
+        (&["report", "last", "-o", "markdown"], 0),
+        (&["report", "last", "-o", "html"], 0),
+        (&["report", "last", "-o", "json"], 0),
+        (&["approve", "last", "s"], 2),
+        (&["approve", "last", "x"], 2),
+        (&["approve", "last", "s", "--yes"], 0),
+        (&["resume", "last"], 0),
+        (&["report", "last"], 0),
+    ] {
+        let said = host.run(words).exits(code);
+        harmless(&said);
+        assert!(words[0] == "approve" || said.stdout.contains("owned"), "{}", said.transcript());
+    }
+    host.run(&["report", "last"]).shows("done (kim\\u{1b}[2J\\u{202e}, from another terminal)");
+    for words in [&["rollback", "last", "--yes"][..], &["runs"]] {
+        harmless(&host.run(words).exits(0));
     }
 }
 
@@ -270,6 +347,32 @@ fn t15_the_cluster_is_the_one_that_was_planned_on() {
 }
 
 #[test]
+fn t15_a_run_goes_on_in_its_own_cluster_only() {
+    let gated = format!(
+        "{HEAD}step \"scale\" {{ title = \"Scale\", run = function() scale(\"deployment/web\", 3) end }}\n\
+         step \"rest\" {{ title = \"Rest\", gate = \"Go on?\", run = function() scale(\"deployment/web\", 4) end }}\n"
+    );
+    let host = Host::with_runbook(&gated);
+    let (_own, own) = serve(&host, "r", "record");
+    let (_other, other) = serve_seed(&host, "r", "other", "2");
+    let host = host.file("k.yaml", &own);
+    host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(4);
+    // The same name of the same file leads to another cluster now, whose `web` looks as the run has left it.
+    fs::write(host.path().join("k.yaml"), &other).unwrap();
+    host.run(&["approve", "last", "rest", "--yes"]).exits(0);
+    let before = fs::read_to_string(host.path().join("other")).unwrap();
+    for words in [&["resume", "last"][..], &["rollback", "last", "--yes"], &["unlock", "last", "--yes"], &["report", "last", "--verify"]] {
+        host.run(words).exits(5).tells("is not the cluster of run");
+    }
+    let writes = |text: &str| text.lines().filter(|line| !line.contains("\"verb\":\"get\"") && !line.contains("\"verb\":\"list\"")).count();
+    let after = fs::read_to_string(host.path().join("other")).unwrap();
+    assert_eq!(writes(&after), writes(&before), "{after}");
+    assert!(after.len() > before.len(), "it was looked at");
+    fs::write(host.path().join("k.yaml"), &own).unwrap();
+    host.run(&["resume", "last"]).exits(0);
+}
+
+#[test]
 fn t16_the_server_is_watched_and_not_asked_again_and_again() {
     let image = "image=registry.example/cce-plugin-pro/cce-cni:v1.8.4";
     let host = Host::new();
@@ -291,4 +394,85 @@ fn t16_the_server_is_watched_and_not_asked_again_and_again() {
     let most = lists.iter().max_by_key(|(_, count)| **count).unwrap();
     assert!(*most.1 <= 40 && lines.len() <= 250, "{} requests, most: {most:?}", lines.len());
     assert!(lines.iter().any(|line| line["act"]["verb"] == "watch"));
+}
+
+#[test]
+fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// What is done to the folder, and what is told of it.
+    type Row = (&'static str, fn(&std::path::Path), &'static str);
+    fn edit(path: &std::path::Path, from: &str, to: &str) {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+    fn mode(path: &std::path::Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fn script(folder: &std::path::Path) -> std::path::PathBuf {
+        let mut folders = vec![folder.join("script")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                match entry.file_name().unwrap().to_str() {
+                    Some("runbook.luau") => return entry,
+                    _ if entry.is_dir() => folders.push(entry),
+                    _ => {}
+                }
+            }
+        }
+        panic!("no runbook is pinned")
+    }
+    let rows: [Row; 8] = [
+        ("a parameter of the record", |folder| edit(&folder.join("journal.jsonl"), "web:v1.2.4", "web:v6.6.6"), "is broken: it was changed"),
+        ("a line of the record", |folder| edit(&folder.join("journal.jsonl"), "\"k\":\"consent\"", "\"k\":\"consemt\""), "is broken: it was changed"),
+        ("its end", |folder| {
+            let path = folder.join("journal.jsonl");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        }, "is not the one that the lock of `sandbox` was told of"),
+        ("the pinned script", |folder| edit(&script(folder), "wait_rollout", "wait_for"), "is not whole"),
+        ("the mode of the record", |folder| mode(&folder.join("journal.jsonl"), 0o666), "others can write to it"),
+        ("the mode of the folder", |folder| mode(folder, 0o777), "others can write to it"),
+        ("a link in place of the record", |folder| {
+            fs::rename(folder.join("journal.jsonl"), folder.join("other")).unwrap();
+            std::os::unix::fs::symlink("other", folder.join("journal.jsonl")).unwrap();
+        }, "it is a symbolic link"),
+        ("an answer that others could have given", |folder| {
+            for entry in fs::read_dir(folder.join("answers")).unwrap() {
+                mode(&entry.unwrap().path(), 0o666);
+            }
+        }, "others than its owner can read or write it"),
+    ];
+    let host = Host::with_runbook(&format!("{MOVE}step \"rest\" {{ title = \"Rest\", gate = \"Go on?\", run = function() note(\"went on\") end }}\n"));
+    let (_served, kubeconfig) = serve(&host, "r", "record");
+    let host = host.file("k.yaml", &kubeconfig);
+    host.run(&["run", "r", IMAGE, "--yes", "--kubeconfig", "k.yaml"]).exits(4);
+    host.run(&["approve", "last", "rest", "--yes"]).exits(0);
+    let runs = host.path().join(".local/state/lockgate/runs");
+    let run = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+        assert!(done.success());
+    };
+    let writes = || {
+        let text = fs::read_to_string(host.path().join("record")).unwrap();
+        text.lines().filter(|line| ["\"patch\"", "\"create\"", "\"delete\""].iter().any(|verb| line.contains(verb))).filter(|line| !line.contains("leases")).count()
+    };
+    let before = writes();
+    for (what, spoil, told) in rows {
+        let spoiled = host.path().join("spoiled");
+        fs::remove_dir_all(&spoiled).ok();
+        copy(&runs, &spoiled);
+        spoil(&spoiled.join(&run));
+        let said = host.run(&["resume", &run, "--script", "pinned", "--runs", "spoiled"]);
+        assert!(matches!(said.code, Some(5)), "{what}: {}", said.transcript());
+        said.tells(told).hides("went on");
+        assert_eq!(writes(), before, "{what}");
+    }
+    // With an answer that only its owner could have given it is gone on from.
+    for entry in fs::read_dir(host.path().join("spoiled").join(&run).join("answers")).unwrap() {
+        mode(&entry.unwrap().path(), 0o600);
+    }
+    host.run(&["resume", &run, "--runs", "spoiled"]).exits(0).shows("went on");
 }

@@ -1,5 +1,6 @@
 //! The way to the cluster, from the outside.
 
+mod asked;
 mod controller;
 mod exec;
 mod faults;

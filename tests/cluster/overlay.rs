@@ -1,5 +1,5 @@
 //! A plan on a live cluster. The live cluster is a second simulated one behind the same client, and its record is what would
-//! have been on the wire.
+//! have been on the wire. Its server is not asked about writes: `asked.rs`.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn live() -> Cluster {
     }
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"p": "cw=="}});
     sim.handle(&Request::post("/api/v1/namespaces/default/secrets", &secret));
-    Cluster::stand_in(sim, Options::new(RunId::generate()))
+    Cluster::stand_in(sim, Options { local: true, ..Options::new(RunId::generate()) })
 }
 
 async fn target(cluster: &Cluster, text: &str) -> Target {
@@ -180,7 +180,7 @@ spec:
 /// A live cluster on which a Deployment runs two pods.
 fn running() -> Cluster {
     let sim = Fixture::parse("web.yaml", WEB).unwrap().cluster(lockgate_sim::Options::default()).unwrap();
-    Cluster::stand_in(sim, Options::new(RunId::generate()))
+    Cluster::stand_in(sim, Options { local: true, ..Options::new(RunId::generate()) })
 }
 
 #[test]

@@ -29,9 +29,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether it can change nothing.
+    /// Whether it can change nothing: it reads, or asks what would be.
     pub(crate) fn is_read(&self) -> bool {
-        matches!(self.verb.as_str(), "get" | "list" | "watch")
+        matches!(self.verb.as_str(), "get" | "list" | "watch") || self.is_question()
+    }
+
+    /// Whether it asks what the server would say about a write, or what somebody may do.
+    pub(crate) fn is_question(&self) -> bool {
+        self.uri.contains("dryRun=All") || self.uri.ends_with("/selfsubjectaccessreviews")
     }
 }
 

@@ -4,6 +4,7 @@
 //! `LOCKGATE_REQUIRE=controlplane` makes that a failure.
 
 mod answers;
+mod asked;
 mod audit;
 mod binaries;
 mod command;
@@ -12,6 +13,7 @@ mod drain;
 mod drain_speed;
 mod fixture;
 mod identity;
+mod kills;
 mod lock;
 mod messages;
 
@@ -46,7 +48,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 21] = [
+    let real: [(&str, Real); 23] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -54,8 +56,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("trap_with_consent", trials::trap_with_consent),
         ("trap_declined", trials::trap_declined),
         ("plan_writes_nothing", trials::plan_writes_nothing),
+        ("plans_ask_the_server", asked::plans),
         ("forbidden", trials::forbidden),
         ("roles_are_exact", rbac::exact),
+        ("kills", kills::random_moments),
         ("server_restarts", trials::server_restarts),
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),

@@ -11,7 +11,7 @@ use lockgate::base::{Error, Kind, Reason, Result, Span, Value};
 use lockgate::cluster::door::{Child, Ended};
 use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Progress, Talk, Wrote, find};
-use lockgate_sim::Options as SimOptions;
+use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::json::{Value as Json, json};
 use tempfile::TempDir;
@@ -81,9 +81,14 @@ fn said(error: impl std::fmt::Display) -> String {
 impl Bench {
     /// A simulated cluster.
     pub(super) fn simulated(helm: &'static str) -> Outcome<Bench> {
-        let program = crate::sandbox::helm(helm)?;
         let mut sim = Fixture::parse("cluster.yaml", CLUSTER).and_then(|fixture| fixture.cluster(SimOptions::default())).map_err(said)?;
         sim.furnish();
+        Bench::on(sim, helm)
+    }
+
+    /// This simulated cluster.
+    pub(super) fn on(sim: Sim, helm: &'static str) -> Outcome<Bench> {
+        let program = crate::sandbox::helm(helm)?;
         let options = Options { helm: Some(program.clone()), ..Options::new(RunId::simulated(sim.now(), 1)) };
         Bench::over(Cluster::simulated(sim, options), false, helm, program, Rc::new(runtime()?))
     }
@@ -114,6 +119,12 @@ impl Bench {
     fn over(cluster: Cluster, is_real: bool, helm: &'static str, program: PathBuf, runtime: Rc<tokio::runtime::Runtime>) -> Outcome<Bench> {
         let home = TempDir::new().map_err(said)?;
         Ok(Bench { cluster, operator: Rc::default(), is_real, helm, program, home, runtime })
+    }
+
+    /// The same place as a plan sees it: of a server, whichever it is.
+    pub(super) fn planning_beside(&self) -> Outcome<Bench> {
+        let cluster = self.cluster.as_server().unwrap_or_else(|| self.cluster.clone()).planning();
+        Bench::over(cluster, self.is_real, self.helm, self.program.clone(), Rc::clone(&self.runtime))
     }
 
     /// The same place as a plan sees it.

@@ -2,6 +2,7 @@
 
 use lockgate::base::Reason;
 use lockgate::primitives::Inverse;
+use lockgate_sim::faults::{Action, Failure, Match, Rule};
 use lockgate_sim::json::{Value as Json, json};
 
 use super::bench::{Bench, Outcome, ensure, is, same};
@@ -219,4 +220,65 @@ pub(super) fn template(bench: &Bench) -> Outcome {
     same("the server", map["data"]["server"].as_str(), Some(server.as_str()))?;
     same("lookup", map["data"]["here"].as_str(), Some(bench.cluster.namespace()))?;
     same("nothing is written", bench.writes(), writes)
+}
+
+/// A no of admission is the answer of our plan. helm's own dry run asks the server nothing about the objects.
+pub(super) fn denied(bench: &Bench) -> Outcome {
+    let chart = bench.plain_chart("0.1.0", &[])?;
+    bench.value("helm.install", json!(["shop", chart]), json!({ "values": { "colour": "blue" } }))?;
+    let next = bench.plain_chart("0.2.0", &[("tag: v1.0.0", "tag: v2.0.0")])?;
+    let said = refusing(bench)?;
+    let plan = bench.planning_beside()?;
+    let writes = plan.writes();
+    let error = plan.call("helm.upgrade", json!(["shop", next]), kept()).map_or_else(Ok, |done| Err(format!("{:?}", done.value)))?;
+    let text = format!("{error} {:?}", error.causes);
+    ensure(text.contains(said), || format!("it does not say so: {text}"))?;
+    ensure(plan.writes() > writes, || "helm wrote nothing in the plan".to_owned())?;
+    is("as before", &bench.release()?["revision"], 1)?;
+    let told = bench.helm(&["upgrade", "shop", &next, "--dry-run=server"])?;
+    ensure(told.contains("REVISION: 2"), || format!("helm: {told}"))?;
+    // And the run meets it.
+    let error = bench.call("helm.upgrade", json!(["shop", next]), kept()).map_or_else(Ok, |done| Err(format!("{:?}", done.value)))?;
+    let text = format!("{error} {:?}", error.causes);
+    ensure(text.contains(said), || format!("the run does not say so: {text}"))
+}
+
+/// From now on the server takes no Deployment with an image of this tag in this namespace; with these words.
+fn refusing(bench: &Bench) -> Outcome<&'static str> {
+    const SAID: &str = "this version is not for here";
+    let namespace = bench.cluster.namespace().to_owned();
+    if let Some(simulation) = bench.cluster.simulation() {
+        let when = Match { verb: Some("patch".into()), kind: Some("Deployment".into()), ..Match::default() };
+        let failure = Failure { code: 422, reason: Some("Invalid".into()), message: Some(SAID.into()), retry_after: None, causes: Vec::new() };
+        simulation.with(|sim| sim.add_fault(Rule { when, action: Action::Fail(failure) }));
+        return Ok(SAID);
+    }
+    let rules = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"] });
+    let here = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } }, "resourceRules": [rules] });
+    let expression = "object.spec.template.spec.containers.all(c, !c.image.endsWith(':v2.0.0'))";
+    let api = "admissionregistration.k8s.io/v1";
+    for object in [
+        json!({
+            "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": namespace },
+            "spec": { "failurePolicy": "Fail", "matchConstraints": here, "validations": [{ "expression": expression, "message": SAID }] },
+        }),
+        json!({
+            "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": namespace },
+            "spec": { "policyName": namespace, "validationActions": ["Deny"] },
+        }),
+    ] {
+        bench.value("create", json!([object]), json!({}))?;
+    }
+    // It acts when the server has noticed it; what it lets through until then stays as it is.
+    let image = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "shop", "image": "registry.example/shop:v2.0.0" }] } } } });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        let tried = bench.planning_beside()?.call("patch", json!(["deployment/shop", image]), json!({ "type": "strategic" }));
+        match tried {
+            Err(error) if error.causes.iter().any(|cause| cause.contains(SAID)) => return Ok(SAID),
+            Err(error) => return Err(format!("{error} {:?}", error.causes)),
+            Ok(_) if std::time::Instant::now() > deadline => return Err("the policy does not act".to_owned()),
+            Ok(_) => bench.run(async { tokio::time::sleep(std::time::Duration::from_millis(100)).await }),
+        }
+    }
 }

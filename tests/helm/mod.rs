@@ -3,6 +3,7 @@
 
 mod bench;
 mod changes;
+mod faults;
 #[path = "../support/kept.rs"]
 mod kept;
 mod locks;
@@ -20,7 +21,7 @@ use crate::controlplane;
 type Case = fn(&Bench) -> Outcome;
 
 /// The cases, by name.
-const CASES: [(&str, Case); 21] = [
+const CASES: [(&str, Case); 22] = [
     ("reads_equal_those_of_helm", reads::equal),
     ("uncompressed_releases_are_read", reads::uncompressed),
     ("previous_values_are_those_of_reset_then_reuse", changes::previous_values),
@@ -41,6 +42,7 @@ const CASES: [(&str, Case); 21] = [
     ("a_release_lives_and_goes", changes::life),
     ("what_is_as_asked_is_left_alone", changes::unchanged),
     ("a_plan_does_it_on_the_copy", changes::planned),
+    ("a_webhooks_no_is_in_the_plan_and_not_in_that_of_helm", changes::denied),
     ("a_chart_is_rendered_for_this_cluster", changes::template),
 ];
 
@@ -55,6 +57,7 @@ pub(crate) fn cases() -> Vec<Trial> {
             }));
         }
         cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
+        cases.push(simulated(&format!("helm::{helm}::faults_in_the_middle_of_an_upgrade"), helm, faults::in_the_middle));
     }
     cases
 }

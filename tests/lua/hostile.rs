@@ -1,12 +1,20 @@
 //! Scripts that try to run for ever, eat all memory, or break what the next script uses. Each is stopped or contained, and the
 //! next script in the same state runs as if nothing had been.
 
+use std::time::Duration;
+
 use lockgate::base::{Error, Result, Value};
-use lockgate::lua::Engine;
+use lockgate::lua::{Engine, Limits};
 use lockgate::run::Script;
 use lockgate_sim::json::json;
 
 use super::support::{Book, HEADER, engine, run_on};
+
+/// How long the processor has worked for this thread.
+fn computed() -> Duration {
+    let worked = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    Duration::from(worked)
+}
 
 /// How a script must end.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,6 +163,26 @@ fn every_hostile_script_is_stopped_or_contained_and_the_next_one_runs() {
         assert!(engine.memory() < 40 << 20, "{name}: {} bytes", engine.memory());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_loop_of_long_turns_is_stopped_by_its_time() {
+    let work = Duration::from_millis(300);
+    let engine = Engine::new(Limits { work, ..Limits::default() }).unwrap();
+    for script in [
+        "while true do local s = (\"x\"):rep(4e7) end",
+        "local s = (\"x\"):rep(4e7) while true do local t = s .. \"y\" end",
+        "local t = {} for i = 1, 1e5 do t[i] = \"abc\" end while true do table.concat(t) end",
+        "while true do pcall(function() while true do local s = (\"x\"):rep(4e7):upper() end end) end",
+    ] {
+        let began = computed();
+        let error = run_on(&engine, script).unwrap_err();
+        let took = computed() - began;
+        assert!(error.is_stop() && error.message.starts_with("the script has computed for 300ms"), "{script}: {error:?}");
+        // At its next turn: each of these takes less than a tenth of a second where the machine is not busy.
+        assert!(took < work + Duration::from_millis(700), "{script}: {took:?}");
+        assert!(next_runs(&engine), "{script}");
+    }
 }
 
 #[test]

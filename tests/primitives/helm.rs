@@ -154,7 +154,7 @@ spec:
     spec: { containers: [{ name: shop, image: registry.example/shop:v1 }] }
 ";
 
-pub(super) fn chart(version: &str, manifest: &str) -> ChartModel {
+pub(crate) fn chart(version: &str, manifest: &str) -> ChartModel {
     ChartModel {
         name: "shop".to_owned(),
         version: version.to_owned(),

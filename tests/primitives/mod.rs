@@ -12,11 +12,11 @@ mod edits;
 mod exec;
 mod faults;
 mod foreign;
-mod helm;
+pub(crate) mod helm;
 #[path = "../support/kept.rs"]
 mod kept;
 mod lifecycle;
-mod machine;
+pub(crate) mod machine;
 mod planned;
 mod read;
 mod resumed;

@@ -1,20 +1,31 @@
-//! Runs in this process whose journal is kept in memory, and which can be killed at every line of it: from then on the journal takes
-//! nothing and no request leaves, whatever the host does on its way out.
+//! Runs in this process whose journal is kept in memory, and which can be killed at every line of it, at every request, and at any moment
+//! between: from then on the journal takes nothing and no request leaves, whatever the host does on its way out.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures::future::LocalBoxFuture;
-use lockgate::base::{Error, Kind, Reason, Result, Timestamp};
+use lockgate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
 use lockgate::cluster::{Cancel, Cluster, Options, RunId, Simulation};
 use lockgate::lua::LuaHost;
 use lockgate::primitives::AskOptions;
+use lockgate::run::event::TargetInfo;
 use lockgate::run::journal::book::OnDrift;
-use lockgate::run::journal::entry::Begun;
+use lockgate::run::journal::entry::{Begun, Header, VERSION};
+use lockgate::run::journal::file::syncs;
 use lockgate::run::journal::{Book, Entry, Fact, Keep, Past};
 use lockgate::run::{Confirmation, Given, Job, Operator, Record, Recording, Script as _, Source, Summary, Voice, What, params, perform};
+use lockgate_sim::faults::{Act, Action, Deed, FaultsDocument, Happening, Match, Rule, Side};
 use lockgate_sim::fixture::Fixture;
+use lockgate_sim::json::Value as Json;
+use lockgate_sim::ledger::Effect;
+use lockgate_sim::model::Span as SimSpan;
+use lockgate_sim::request::Request as SimRequest;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
+
+pub(super) use super::kill::normal::{effects, state};
 
 /// Says yes to everything, and answers every question.
 #[derive(Clone, Copy, Debug)]
@@ -31,44 +42,78 @@ impl Operator for Yes {
     }
 }
 
-/// When a run is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kill {
     /// Never.
     No,
-    /// Before the line of this number is on the disk.
+    /// Before the line of this number of its own is on the disk.
     Before(usize),
     /// After it is.
     After(usize),
+    /// While its request of this number is on the way: it has not arrived, or its answer has not.
+    Asking(u64, Side),
+    /// So long after it began, wherever it is.
+    At(Span),
 }
 
 /// A journal in memory.
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) entries: RefCell<Vec<Entry>>,
+    /// How many effects there were when each line was written.
+    pub(super) marks: RefCell<Vec<usize>>,
     /// How many lines had been written when everything before was last synced.
     synced: Cell<usize>,
     kill: Cell<Option<Kill>>,
     written: Cell<usize>,
-    killed: Cell<bool>,
+    death: Arc<Death>,
+}
+
+/// The end of a process before its time.
+#[derive(Default)]
+struct Death {
+    came: AtomicBool,
+    /// How many requests had been made when it came.
+    asked: AtomicUsize,
 }
 
 /// The handle of one process on it.
-struct Pen(Rc<Disk>, Cancel);
+struct Pen {
+    disk: Rc<Disk>,
+    cancel: Cancel,
+    simulation: Simulation,
+    /// Effects of worlds that this one was forked from.
+    former: usize,
+}
+
+impl Death {
+    /// The process is no more.
+    fn come(&self, simulation: &Simulation, cancel: &Cancel) {
+        if !self.came.swap(true, Ordering::Relaxed) {
+            self.asked.store(asked(simulation), Ordering::Relaxed);
+        }
+        cancel.press();
+        cancel.press();
+    }
+}
+
+/// How many requests were made so far.
+fn asked(simulation: &Simulation) -> usize {
+    simulation.with(|sim| sim.faults().asked().len())
+}
 
 impl Pen {
     fn die(&self) -> Error {
-        self.0.killed.set(true);
-        self.1.press();
-        self.1.press();
+        self.disk.death.come(&self.simulation, &self.cancel);
         Error::new(Kind::Cancelled, Reason::Interrupted, "killed")
     }
 }
 
 impl Keep for Pen {
     fn append(&self, at: Timestamp, fact: &Fact) -> Result<u64> {
-        let disk = &self.0;
-        if disk.killed.get() {
+        let disk = &self.disk;
+        if disk.is_killed() {
             return Err(self.die());
         }
         disk.written.set(disk.written.get() + 1);
@@ -76,11 +121,7 @@ impl Keep for Pen {
         if disk.kill.get() == Some(Kill::Before(number)) {
             return Err(self.die());
         }
-        let seq = disk.entries.borrow().len() as u64 + 1;
-        disk.entries.borrow_mut().push(Entry { seq, at, fact: fact.clone() });
-        if is_synced(fact) {
-            disk.synced.set(disk.entries.borrow().len());
-        }
+        let seq = disk.note(at, fact, self.former + self.simulation.with(|sim| sim.ledger().len()));
         if disk.kill.get() == Some(Kill::After(number)) {
             return Err(self.die());
         }
@@ -88,9 +129,43 @@ impl Keep for Pen {
     }
 }
 
-/// Whether a line is on the disk when the call comes back; others are with the next one.
-fn is_synced(fact: &Fact) -> bool {
-    !matches!(fact, Fact::Enter { .. } | Fact::Left { .. } | Fact::Call(_) | Fact::Told { .. })
+impl Disk {
+    fn is_killed(&self) -> bool {
+        self.death.came.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, at: Timestamp, fact: &Fact, effects: usize) -> u64 {
+        let seq = self.entries.borrow().len() as u64 + 1;
+        self.entries.borrow_mut().push(Entry { seq, at, fact: fact.clone() });
+        self.marks.borrow_mut().push(effects);
+        if syncs(fact) {
+            self.synced.set(self.entries.borrow().len());
+        }
+        seq
+    }
+
+    /// How many lines the present process has written.
+    pub(super) fn written(&self) -> usize {
+        self.written.get()
+    }
+
+    /// Loses what was written since the last sync, as a machine that goes down may; gives how many lines that were.
+    pub(super) fn lose_unsynced(&self) -> usize {
+        let before = self.entries.borrow().len();
+        self.entries.borrow_mut().truncate(self.synced.get());
+        self.marks.borrow_mut().truncate(self.synced.get());
+        before - self.synced.get()
+    }
+
+    /// A disk with the same on it.
+    pub(super) fn copy(&self) -> Rc<Disk> {
+        Rc::new(Disk {
+            entries: self.entries.clone(),
+            marks: self.marks.clone(),
+            synced: self.synced.clone(),
+            ..Disk::default()
+        })
+    }
 }
 
 /// A runbook on a cluster.
@@ -98,6 +173,8 @@ pub(super) struct Scene {
     pub(super) source: Source,
     pub(super) given: Vec<String>,
     pub(super) sim: Sim,
+    /// How many nodes of workers may be out of service at a time.
+    pub(super) budget: usize,
 }
 
 /// What came of a run.
@@ -110,8 +187,13 @@ pub(super) struct Ended {
 impl Scene {
     pub(super) fn new(text: &str, fixture: &str) -> Scene {
         let fixture = Fixture::parse("cluster.yaml", fixture).unwrap();
-        let sim = fixture.cluster(SimOptions::default()).unwrap();
-        Scene { source: Source::of_text("tried", text), given: Vec::new(), sim }
+        Scene::of(Source::of_text("tried", text), fixture.cluster(SimOptions::default()).unwrap())
+    }
+
+    /// The same of a source on a cluster that is there.
+    pub(super) fn of(source: Source, mut sim: Sim) -> Scene {
+        sim.set_history_limit(1 << 20);
+        Scene { source, given: Vec::new(), sim, budget: 1 }
     }
 
     /// The cluster as it is before the run.
@@ -119,31 +201,77 @@ impl Scene {
         Simulation::new(self.sim.fork())
     }
 
+    /// The cluster before the run, with an empty disk beside it.
+    pub(super) fn world(&self) -> World {
+        let disk = Rc::<Disk>::default();
+        disk.note(self.sim.now(), &Fact::Header(Box::new(self.header())), 0);
+        World { simulation: self.cluster(), disk, former: Vec::new(), late: Arc::default() }
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            v: VERSION,
+            run: self.id().to_string(),
+            what: "run".to_owned(),
+            of: None,
+            runbook: "tried".to_owned(),
+            title: "t".to_owned(),
+            source: "tried.luau".to_owned(),
+            files: [].into(),
+            params: [].into(),
+            typed: [].into(),
+            target: TargetInfo { name: "simulated".to_owned(), simulated: true },
+            way: Json::Null,
+            cluster: None,
+            namespace: "default".to_owned(),
+            version: "0".to_owned(),
+            command: "lockgate run tried".to_owned(),
+        }
+    }
+
+    fn id(&self) -> RunId {
+        RunId::simulated(self.sim.now(), 1)
+    }
+
     /// One process: it begins the run or goes on with it, on this cluster.
     pub(super) fn process(&self, simulation: &Simulation, disk: &Rc<Disk>, kill: Kill, on_drift: OnDrift) -> Ended {
-        let id = RunId::simulated(self.sim.now(), 1);
-        let cluster = Cluster::beside(simulation, Options::new(id));
-        let records: Rc<RefCell<Vec<Record>>> = Rc::default();
+        let world = World { simulation: simulation.clone(), disk: disk.clone(), former: Vec::new(), late: Arc::default() };
+        self.process_in(&world, kill, on_drift)
+    }
+
+    /// The same in a world.
+    pub(super) fn process_in(&self, world: &World, kill: Kill, on_drift: OnDrift) -> Ended {
+        let cluster = Cluster::beside(&world.simulation, Options::new(self.id()));
+        let disk = &world.disk;
         disk.kill.set(Some(kill));
         disk.written.set(0);
-        disk.killed.set(false);
-        let summary = self.perform(&cluster, disk, on_drift, &records);
-        let summary = summary.filter(|_| !disk.killed.get());
+        disk.death.came.store(false, Ordering::Relaxed);
+        world.arm(kill, cluster.cancel());
+        let summary = self.perform(&cluster, world, kill, on_drift).filter(|_| !disk.is_killed());
         Ended { summary, cluster }
     }
 
-    fn perform(&self, cluster: &Cluster, disk: &Rc<Disk>, on_drift: OnDrift, records: &Rc<RefCell<Vec<Record>>>) -> Option<Summary> {
+    fn perform(&self, cluster: &Cluster, world: &World, kill: Kill, on_drift: OnDrift) -> Option<Summary> {
+        let disk = &world.disk;
+        let records: Rc<RefCell<Vec<Record>>> = Rc::default();
         let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        if let Kill::At(after) = kill {
+            let (clock, death, cancel) = (cluster.clock().join(), disk.death.clone(), cluster.cancel().clone());
+            runtime.spawn(at(clock, after, world.simulation.clone(), death, cancel));
+        }
         let mut script = LuaHost::new(self.source.clone(), Some(runtime.clone())).unwrap();
         let runbook = Rc::new(script.load().unwrap());
         let given = Given::words(&self.given).unwrap();
         let typed = params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text)).unwrap();
         let past = Past::of(disk.entries.borrow().iter().cloned());
-        let pen = Pen(disk.clone(), cluster.cancel().clone());
+        let epoch = past.attempts + 1;
+        let (cancel, simulation) = (cluster.cancel().clone(), world.simulation.clone());
+        let pen = Pen { disk: disk.clone(), cancel, simulation, former: world.former.len() };
         let book = Rc::new(Book::new(Box::new(pen), cluster.clock().clone(), past, on_drift));
-        let begun = Begun { pid: 1, host: "here".into(), user: "me".into(), epoch: 1 };
+        let begun = Begun { pid: 1, host: "here".into(), user: "me".into(), epoch };
         // Killed before anything.
         book.note(&Fact::Begun(begun)).ok()?;
+        book.set_epoch(epoch);
         let voice = Voice::Person { operator: Rc::new(Yes), consented: Vec::new() };
         let job = Job {
             what: What::Run,
@@ -165,82 +293,92 @@ impl Scene {
     }
 }
 
-impl Disk {
-    /// Loses what was written since the last sync, as a machine that goes down may.
-    pub(super) fn lose_unsynced(&self) {
-        self.entries.borrow_mut().truncate(self.synced.get());
+async fn at(clock: Clock, after: Span, simulation: Simulation, death: Arc<Death>, cancel: Cancel) {
+    if clock.sleep(after).await.is_ok() {
+        death.come(&simulation, &cancel);
     }
 }
 
-/// What a cluster holds that a run may have changed, without what moves by itself; and each effect of the run in order.
-pub(super) fn state(cluster: &Cluster) -> Vec<String> {
-    use lockgate_sim::json::Value as Json;
-    let simulation = cluster.simulation().unwrap();
-    let mut found: Vec<String> = Vec::new();
-    simulation.with(|sim| {
-        let until = sim.now() + lockgate::base::Span::from_secs(900).as_duration();
-        sim.advance_to(until);
-        for (group, version, plural) in KINDS {
-            let Some(kind) = lockgate_sim::kinds::by_resource(group, version, plural) else { continue };
-            for (_, object) in sim.store().list(kind, None) {
-                let mut object: Json = (**object).clone();
-                tidy(&mut object);
-                found.push(object.to_string());
-            }
-        }
-    });
-    found.sort();
-    found
+/// A cluster and the disk of a run on it. What processes did is kept across forks.
+pub(super) struct World {
+    pub(super) simulation: Simulation,
+    pub(super) disk: Rc<Disk>,
+    /// What was done before this was forked.
+    former: Vec<Effect>,
+    /// The request that was on the way to the server when its sender died.
+    late: Arc<Mutex<Option<SimRequest>>>,
 }
 
-const KINDS: &[(&str, &str, &str)] = &[
-    ("apps", "v1", "deployments"),
-    ("apps", "v1", "daemonsets"),
-    ("apps", "v1", "statefulsets"),
-    ("", "v1", "configmaps"),
-    ("", "v1", "secrets"),
-    ("", "v1", "nodes"),
-    ("", "v1", "pods"),
-    ("policy", "v1", "poddisruptionbudgets"),
-];
-
-/// Leaves what a person would call the state.
-fn tidy(object: &mut lockgate_sim::json::Value) {
-    use lockgate_sim::json::{Value as Json, json};
-    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-    if kind == "Pod" {
-        let owner = object.pointer("/metadata/ownerReferences/0/kind").cloned().unwrap_or(Json::Null);
-        let image = object.pointer("/spec/containers/0/image").cloned().unwrap_or(Json::Null);
-        *object = json!({ "kind": "Pod", "owner": owner, "image": image, "phase": object["status"]["phase"], "node": object["spec"]["nodeName"], "label": object["metadata"]["labels"]["app"] });
-        return;
+impl World {
+    /// Another world with the same past.
+    pub(super) fn fork(&self) -> World {
+        let mut sim = self.simulation.fork();
+        sim.clear_faults();
+        let late = Arc::new(Mutex::new(self.late.lock().unwrap().clone()));
+        World { simulation: Simulation::new(sim), disk: self.disk.copy(), former: self.ledger(), late }
     }
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Json::as_object_mut) {
-            for field in ["resourceVersion", "uid", "managedFields", "generation", "creationTimestamp"] {
-                metadata.remove(field);
-            }
-            if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
-                annotations.remove("lockgate.dev/op");
-                annotations.remove("deployment.kubernetes.io/revision");
-            }
-            if metadata.get("annotations").and_then(Json::as_object).is_some_and(|annotations| annotations.is_empty()) {
-                metadata.remove("annotations");
-            }
-        }
-        let template = fields.get_mut("spec").and_then(|spec| spec.get_mut("template")).and_then(|template| template.get_mut("metadata"));
-        if let Some(annotations) = template.and_then(|metadata| metadata.get_mut("annotations")).and_then(Json::as_object_mut) {
-            annotations.remove("kubectl.kubernetes.io/restartedAt");
-        }
-    }
-}
 
-/// Every effect that clients had on the cluster, the lock's apart, sorted: nothing may be in it twice that was not meant twice.
-pub(super) fn effects(cluster: &Cluster) -> Vec<String> {
-    let simulation = cluster.simulation().unwrap();
-    let of = |effect: &lockgate_sim::ledger::Effect| format!("{} {}", effect.verb, effect.subject);
-    let mut found: Vec<String> =
-        simulation.with(|sim| sim.ledger().iter().filter(|effect| !effect.subject.starts_with("lease/")).map(of).collect());
-    found.sort();
-    found
+    /// Every effect that clients had so far, the lock's apart.
+    pub(super) fn ledger(&self) -> Vec<Effect> {
+        let own = self.simulation.with(|sim| sim.ledger().to_vec());
+        self.former.iter().cloned().chain(own).filter(|effect| !effect.subject.starts_with("lease/")).collect()
+    }
+
+    /// How many requests were made so far.
+    pub(super) fn asked(&self) -> usize {
+        asked(&self.simulation)
+    }
+
+    /// The requests after the first so many; whether each writes.
+    pub(super) fn asked_since(&self, first: usize) -> Vec<bool> {
+        let writes = |verb: &str| !matches!(verb, "get" | "list" | "watch");
+        self.simulation.with(|sim| sim.faults().asked().skip(first).map(|asked| writes(asked.verb)).collect())
+    }
+
+    /// How many requests a killed process made after its death.
+    pub(super) fn asked_since_death(&self) -> usize {
+        self.asked() - self.disk.death.asked.load(Ordering::Relaxed)
+    }
+
+    /// What was on its way to the server when its sender died arrives so much later; false when nothing was.
+    pub(super) fn arrives(&self, later: SimSpan) -> bool {
+        let Some(request) = self.late.lock().unwrap().take() else { return false };
+        let deed = Deed { delay: SimSpan::ZERO, act: Act::Late(Box::new(request)) };
+        self.happens(Vec::new(), vec![Happening { at: later, deed }]);
+        true
+    }
+
+    /// Adds faults.
+    pub(super) fn happens(&self, rules: Vec<Rule>, happenings: Vec<Happening>) {
+        let document =
+            FaultsDocument { api_version: "lockgate.dev/v1".to_owned(), kind: "Faults".to_owned(), rules, happenings, clock: None };
+        self.simulation.with(|sim| sim.disturb(document));
+    }
+
+    /// Lets so much time pass in which nobody is there.
+    pub(super) fn passes(&self, span: SimSpan) {
+        self.simulation.with(|sim| {
+            let until = sim.now() + span.0;
+            sim.advance_to(until);
+        });
+    }
+
+    /// Sees to it that a process dies when it is told to, and only then.
+    fn arm(&self, kill: Kill, cancel: &Cancel) {
+        if let Kill::Asking(number, side) = kill {
+            let when = Match { nth: Some(number), ..Match::default() };
+            self.simulation.with(|sim| sim.add_fault(Rule { when, action: Action::Hold(side) }));
+        }
+        let (death, cancel, late) = (self.disk.death.clone(), cancel.clone(), self.late.clone());
+        self.simulation.on_hold(move |simulation, request, hold| {
+            if matches!(kill, Kill::Asking(..)) && !death.came.load(Ordering::Relaxed) {
+                if let Kill::Asking(_, Side::Before) = kill {
+                    *late.lock().unwrap() = Some(request.clone());
+                }
+                death.come(simulation, &cancel);
+            } else {
+                simulation.release(hold);
+            }
+        });
+    }
 }

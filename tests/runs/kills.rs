@@ -1,46 +1,10 @@
-//! A run is killed at every line of its journal, before and after the line is on the disk, and with everything lost that was not synced;
-//! a second process goes on. The cluster must end as if nothing had happened, and nothing may have been done twice.
+//! A run is killed everywhere; a second process goes on. The cluster must end as if nothing had happened, and nothing may have been done
+//! twice. Here the runbooks that are more than one kind of act; `kinds` has one for each.
 
-use std::rc::Rc;
+use lockgate::run::Source;
 
-use lockgate::run::journal::book::OnDrift;
-use lockgate::run::{End, Source};
-
-use super::harness::{Disk, Kill, Scene, effects, state};
-
-/// Kills everywhere and compares; gives how often.
-fn everywhere(name: &str, scene: &Scene) -> usize {
-    kills(name, scene, &[(true, false), (false, false), (true, true), (false, true)])
-}
-
-/// Kills at every line: before or after it is on the disk, with or without the loss of what was not synced.
-fn kills(name: &str, scene: &Scene, ways: &[(bool, bool)]) -> usize {
-    let (whole, disk) = scene.whole();
-    let summary = whole.summary.unwrap();
-    assert_eq!(summary.end, End::Succeeded, "{name}: {:?}", summary.error);
-    let (wanted, made) = (state(&whole.cluster), effects(&whole.cluster));
-    let lines = disk.entries.borrow().len();
-    let mut killed = 0;
-    for line in 1..=lines {
-        for &(before, loses) in ways {
-            let kill = if before { Kill::Before(line) } else { Kill::After(line) };
-            let what = format!("{name}: {kill:?} of {lines}, loses {loses}");
-            let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
-            let first = scene.process(&simulation, &disk, kill, OnDrift::Stop);
-            assert!(first.summary.is_none(), "{what}: not killed: {:?}", first.summary);
-            if loses {
-                disk.lose_unsynced();
-            }
-            let second = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
-            let summary = second.summary.unwrap();
-            assert_eq!(summary.end, End::Succeeded, "{what}: {:?}\n{:#?}", summary.error, disk.entries.borrow());
-            assert_eq!(effects(&second.cluster), made, "{what}\n{:#?}", disk.entries.borrow());
-            assert_eq!(state(&second.cluster), wanted, "{what}");
-            killed += 1;
-        }
-    }
-    killed
-}
+use super::harness::Scene;
+use super::kill::everywhere;
 
 const FIXTURE: &str = include_str!("cluster.yaml");
 
@@ -74,7 +38,8 @@ step "image" {
         FIXTURE,
     );
     let killed = everywhere("scale", &scene);
-    assert!(killed > 100, "{killed}");
+    super::count::keep("scaled", killed);
+    assert!(killed.points > 100, "{killed:?}");
 }
 
 #[test]
@@ -131,16 +96,47 @@ step "again" {
         FIXTURE,
     );
     let killed = everywhere("items", &scene);
-    assert!(killed > 300, "{killed}");
+    super::count::keep("items", killed);
+    assert!(killed.points > 300, "{killed:?}");
 }
+
+/// The cluster of the bundled runbook, and the same with three nodes of the control plane and three workers.
+fn bundled(highly_available: bool) -> Scene {
+    let mut fixture = include_str!("../../runbooks/cce-cni-v1-patch/cluster.yaml").to_owned();
+    if highly_available {
+        fixture.insert_str(0, MORE_NODES);
+    }
+    let source = Source::bundled("cce-cni-v1-patch").unwrap();
+    let given = vec!["image=registry.example/cce-plugin-pro/cce-cni:v1.8.4".to_owned()];
+    Scene { source, given, ..Scene::new("", &fixture) }
+}
+
+const MORE_NODES: &str = r#"apiVersion: v1
+kind: Node
+metadata: { name: m3, labels: { cluster-role: master, kubernetes.io/os: linux, node-role.kubernetes.io/master: "" } }
+spec: { taints: [{ key: node-role.kubernetes.io/master, effect: NoSchedule }] }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: w2, labels: { kubernetes.io/os: linux } }
+---
+apiVersion: v1
+kind: Node
+metadata: { name: w3, labels: { kubernetes.io/os: linux } }
+---
+"#;
 
 #[test]
 fn the_bundled_runbook_is_killed_everywhere() {
-    let fixture = include_str!("../../runbooks/cce-cni-v1-patch/cluster.yaml");
-    let source = Source::bundled("cce-cni-v1-patch").unwrap();
-    let given = vec!["image=registry.example/cce-plugin-pro/cce-cni:v1.8.4".to_owned()];
-    let scene = Scene { source, given, ..Scene::new("", fixture) };
     // Through the port trap: the new pod waits for a port that an old one holds, and `recover` scales down and up.
-    let killed = kills("cce", &scene, &[(true, false), (false, true)]);
-    assert!(killed > 150, "{killed}");
+    let killed = everywhere("cce", &bundled(false));
+    super::count::keep("cce", killed);
+    assert!(killed.points > 300, "{killed:?}");
+}
+
+#[test]
+fn the_bundled_runbook_is_killed_everywhere_on_six_nodes() {
+    let killed = everywhere("cce on six nodes", &bundled(true));
+    super::count::keep("cce-of-six", killed);
+    assert!(killed.points > 300, "{killed:?}");
 }

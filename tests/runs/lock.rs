@@ -171,7 +171,7 @@ step "one" { title = "One", run = function() annotate("deployment/web", { one = 
 }
 
 #[test]
-fn a_run_that_failed_gives_it_back_and_the_next_one_hears_of_it() {
+fn a_run_that_failed_gives_it_back_and_no_other_one_begins_over_it() {
     let simulation = simulation();
     let process = Process::new(&simulation, 1);
     let begun = process.begins(&Errand::Begin).unwrap();
@@ -182,14 +182,11 @@ step "one" { title = "One", run = function() annotate("deployment/web", { one = 
     let summary = process.runs(fails, Rc::new(Yes), || ());
     assert_eq!(summary.end, End::Failed);
     assert!(process.ends(begun, &summary));
-    let next = Process::new(&simulation, 2).begins(&Errand::Begin).unwrap();
-    assert_eq!(
-        next.warnings,
-        [format!(
-            "the run `{id}` on `sandbox` was not finished (failed in step `one`): `lockgate resume {id}` goes on with it",
-            id = process.id
-        )]
-    );
+    assert_eq!(holder(&simulation), None);
+    let error = Process::new(&simulation, 2).begins(&Errand::Begin).unwrap_err();
+    assert_eq!(error.message, format!("the run `{}` on `sandbox` is not finished: no other one begins over it", process.id));
+    let again = Process::new(&simulation, 1).begins(&Errand::Resume { known_epoch: 1, gone: true }).unwrap();
+    assert_eq!((again.lock.epoch(), again.warnings.len()), (2, 0));
 }
 
 #[test]

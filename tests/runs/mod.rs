@@ -1,6 +1,15 @@
 //! Runs with a journal: killed everywhere and resumed, stopped, changed underneath, taken back.
 
 mod back;
+mod batches;
+mod cce;
+pub(crate) mod count;
+mod double;
 mod harness;
+mod incidents;
+mod kill;
+mod kinds;
 mod kills;
 mod lock;
+mod proves;
+mod taken;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Kind, Reason, Result};
 use lockgate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Sign};
 
@@ -58,9 +59,9 @@ impl Keeper for Kept {
         Ok(())
     }
 
-    fn drift(&self, object: &str, differences: Vec<String>) -> Result<Drift> {
+    fn drift<'a>(&'a self, object: &'a str, differences: Vec<String>) -> LocalBoxFuture<'a, Result<Drift>> {
         let message = format!("{object} is not as the record says: {}", differences.join(", "));
-        Err(Error::new(Kind::Runbook, Reason::Precondition, message))
+        Box::pin(async move { Err(Error::new(Kind::Runbook, Reason::Precondition, message)) })
     }
 
     fn epoch(&self) -> u64 {

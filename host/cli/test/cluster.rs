@@ -17,7 +17,7 @@ use crate::cluster::Simulation;
 use crate::lua::Methods;
 
 /// A change of the simulated cluster, to be made now or at its time.
-pub(super) type Change = Box<dyn Fn(&mut Sim) -> Result<()> + Send>;
+pub(super) type Change = Box<dyn Fn(&mut Sim) -> Result<()> + Send + Sync>;
 
 /// How the changes of a scenario's function are made.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(super) enum Hand {
 }
 
 impl Hand {
-    fn make(&self, change: impl Fn(&mut Sim) -> Result<()> + Send + 'static) -> Result<Value> {
+    fn make(&self, change: impl Fn(&mut Sim) -> Result<()> + Send + Sync + 'static) -> Result<Value> {
         match self {
             Hand::Now(simulation) => simulation.with(|sim| change(sim))?,
             Hand::Later(changes) => changes.borrow_mut().push(Box::new(change)),

@@ -1,11 +1,14 @@
 //! The `run` of a scenario: what happened, as questions that raise when the answer is no.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::json::Value as Json;
 use lockgate_sim::Cluster as Sim;
 
 use super::cluster::reference;
+use super::disk::Disk;
+use super::life::{Life, Lived, Start, Words};
 use super::names::{Act, wrong};
 use super::play::is_given;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
@@ -18,14 +21,16 @@ use crate::run::{End, Event, Record, Summary};
 
 /// What happened in a scenario.
 pub(super) struct Outcome {
-    /// How it ended.
-    pub(super) summary: Summary,
+    /// How it ended; none when it was killed.
+    pub(super) summary: Option<Summary>,
     /// Everything that happened: of the run, or of the plan when that was not run.
     pub(super) records: Vec<Record>,
-    /// The cluster.
-    pub(super) cluster: Cluster,
+    /// The cluster as each of its processes saw it.
+    pub(super) clusters: Vec<Cluster>,
     /// The same past the run.
     pub(super) simulation: Simulation,
+    /// What goes on with the run, or takes it back; none where there is no run.
+    pub(super) alive: Option<Alive>,
     /// The cluster before plan and run.
     pub(super) before: Sim,
     /// The namespace of references that name none.
@@ -34,19 +39,24 @@ pub(super) struct Outcome {
     pub(super) ran: bool,
 }
 
+/// A run that another process can work on.
+#[derive(Clone)]
+pub(super) struct Alive {
+    pub(super) life: Rc<Life>,
+    pub(super) disk: Rc<Disk>,
+}
+
 fn unmet(message: impl Into<String>) -> Error {
     Error::new(Kind::Runbook, Reason::CheckFailed, message)
 }
 
 impl Outcome {
     fn acts(&self) -> Vec<Act> {
-        let requests = self.cluster.requests();
-        let requests = requests.iter().filter_map(|request| Some(((request.seq, 0), Act::of(request)?)));
-        let machines = self.cluster.on_machines();
-        let machines = machines.iter().filter_map(|begun| Some(((begun.after as u64, 1), Act::on_machine(begun)?)));
-        let mut acts: Vec<((u64, u8), Act)> = requests.chain(machines).collect();
-        acts.sort_by_key(|(order, _)| *order);
-        acts.into_iter().map(|(_, act)| act).collect()
+        self.clusters.iter().flat_map(acts).collect()
+    }
+
+    fn summary(&self) -> Result<&Summary> {
+        self.summary.as_ref().ok_or_else(|| unmet("the run was killed before its end").hint("`run:resume()` goes on with it"))
     }
 
     fn act(&self, text: &str) -> Result<Act> {
@@ -57,10 +67,11 @@ impl Outcome {
     }
 
     fn ended(&self, end: End) -> Result<Value> {
-        if self.summary.end == end {
+        let ended = self.summary()?.end;
+        if ended == end {
             return Ok(Value::Nil);
         }
-        Err(unmet(format!("the run should end as {end:?}, but ended as {:?}", self.summary.end)))
+        Err(unmet(format!("the run should end as {end:?}, but ended as {ended:?}")))
     }
 
     fn step_error(&self, id: &str) -> Option<&Error> {
@@ -87,8 +98,19 @@ impl Outcome {
     }
 }
 
+/// What was done on one cluster, in order.
+fn acts(cluster: &Cluster) -> Vec<Act> {
+    let requests = cluster.requests();
+    let requests = requests.iter().filter_map(|request| Some(((request.seq, 0), Act::of(request)?)));
+    let machines = cluster.on_machines();
+    let machines = machines.iter().filter_map(|begun| Some(((begun.after as u64, 1), Act::on_machine(begun)?)));
+    let mut acts: Vec<((u64, u8), Act)> = requests.chain(machines).collect();
+    acts.sort_by_key(|(order, _)| *order);
+    acts.into_iter().map(|(_, act)| act).collect()
+}
+
 /// The object that scripts get.
-pub(super) fn object(outcome: Rc<Outcome>) -> Methods {
+pub(super) fn object(outcome: &Rc<RefCell<Outcome>>) -> Methods {
     let mut methods = Methods::new("run");
     type Ask = fn(&Outcome, &[Value]) -> Result<Value>;
     let asks: [(&str, Ask); 12] = [
@@ -107,9 +129,72 @@ pub(super) fn object(outcome: Rc<Outcome>) -> Methods {
     ];
     for (name, ask) in asks {
         let outcome = outcome.clone();
-        methods = methods.method(name, move |arguments, _| ask(&outcome, &arguments));
+        methods = methods.method(name, move |arguments, _| ask(&outcome.borrow(), &arguments));
     }
+    let (first, second) = (outcome.clone(), outcome.clone());
     methods
+        .maker("resume", move |arguments, _| resume(&first, &arguments).map(|()| object(&first)))
+        .maker("rollback", move |arguments, _| rollback(&second.borrow(), &arguments).map(|back| object(&Rc::new(RefCell::new(back)))))
+}
+
+/// The options `{ answers = { … }, to = … }` of a process that goes on.
+fn options(arguments: &[Value]) -> Result<(Words, Option<String>)> {
+    let (mut words, mut to) = (Words::new(), None);
+    let given = match arguments.first().cloned().unwrap_or(Value::Nil).into_json() {
+        Json::Null => return Ok((words, to)),
+        Json::Object(given) => given,
+        _ => return Err(wrong("argument 1 must be a table of options")),
+    };
+    for (name, value) in &given {
+        match (name.as_str(), value) {
+            ("answers", Json::Object(answers)) => {
+                let text = |answer: &Json| answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+                words.extend(answers.iter().map(|(pattern, answer)| (pattern.to_string(), text(answer))));
+            }
+            ("to", Json::String(step)) => to = Some(step.to_string()),
+            (other, _) => {
+                return Err(wrong(format!("there is no option `{other}` here, or it has another type"))
+                    .hint("the options are `answers`, a table, and for a rollback `to`, the id of a step"));
+            }
+        }
+    }
+    Ok((words, to))
+}
+
+/// `resume { answers }`: another process goes on with the run; `run` means both from then on.
+fn resume(outcome: &RefCell<Outcome>, arguments: &[Value]) -> Result<()> {
+    let (answers, to) = options(arguments)?;
+    if to.is_some() {
+        return Err(wrong("`to` is an option of a rollback"));
+    }
+    let (alive, simulation) = (outcome.borrow().alive.clone(), outcome.borrow().simulation.clone());
+    let alive = alive.ok_or_else(|| unmet("there is no run to go on with"))?;
+    let lived = alive.life.process(Start { simulation: &simulation, disk: &alive.disk, kill: None, answers })?;
+    let mut outcome = outcome.borrow_mut();
+    outcome.summary = lived.summary;
+    outcome.records.extend(lived.records);
+    outcome.clusters.push(lived.cluster);
+    Ok(())
+}
+
+/// `rollback { answers, to }`: takes the run back; gives what came of that alone.
+fn rollback(outcome: &Outcome, arguments: &[Value]) -> Result<Outcome> {
+    let (answers, to) = options(arguments)?;
+    let alive = outcome.alive.as_ref().ok_or_else(|| unmet("there is no run to take back"))?;
+    let before = outcome.simulation.fork();
+    let start = Start { simulation: &outcome.simulation, disk: &alive.disk, kill: None, answers };
+    let lived = alive.life.back(start, to.as_deref())?;
+    let Lived { summary, records, cluster } = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
+    Ok(Outcome {
+        summary,
+        records,
+        clusters: vec![cluster],
+        simulation: outcome.simulation.clone(),
+        alive: None,
+        before,
+        namespace: outcome.namespace.clone(),
+        ran: true,
+    })
 }
 
 fn text(arguments: &[Value], place: usize, what: &str) -> Result<String> {
@@ -172,7 +257,7 @@ fn parks(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
 }
 
 fn writes_nothing(outcome: &Outcome, _: &[Value]) -> Result<Value> {
-    let unsure = &outcome.summary.unsure;
+    let unsure = outcome.summary.as_ref().map(|summary| summary.unsure.as_slice()).unwrap_or_default();
     if !unsure.is_empty() {
         return Err(unmet(format!("nothing should be written, but the outcome of a write to `{}` is unknown", unsure.join("`, `"))));
     }
@@ -275,7 +360,7 @@ fn matches(found: Option<&Json>, wanted: &Json, path: &str) -> Result<(), String
 fn shows(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     let part = text(arguments, 0, "a text")?;
     let mut transcript = Transcript::text(&outcome.records);
-    if let Some(error) = &outcome.summary.error {
+    if let Some(error) = outcome.summary.as_ref().and_then(|summary| summary.error.as_ref()) {
         transcript.push_str(&error.to_string());
     }
     // Where the transcript breaks its lines does not matter.
@@ -291,8 +376,9 @@ fn takes(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
         return Err(unmet("there was no run: the plan did not succeed"));
     }
     let limit = Span::parse(&text(arguments, 0, "a duration")?)?;
-    if outcome.summary.took < limit {
+    let took = outcome.summary()?.took;
+    if took < limit {
         return Ok(Value::Nil);
     }
-    Err(unmet(format!("the run should take less than {limit}, but took {}", outcome.summary.took)))
+    Err(unmet(format!("the run should take less than {limit}, but took {took}")))
 }

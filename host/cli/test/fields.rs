@@ -9,7 +9,7 @@ use crate::primitives::registry::list;
 use crate::run::Given;
 
 /// The fields that a scenario may have.
-const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "params"];
+const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "kill", "params"];
 
 /// A scenario, ready to be played.
 pub(super) struct Scenario {
@@ -27,10 +27,21 @@ pub(super) struct Scenario {
     pub(super) answers: Vec<(String, String)>,
     /// What goes wrong at the API server during the run.
     pub(super) faults: Vec<Rule>,
+    /// When the run is killed.
+    pub(super) kill: Option<KillAt>,
     /// Looks at the outcome.
     pub(super) expect: TestFunction,
     /// As it was written, for places.
     raw: RawScenario,
+}
+
+/// When a run is killed: after a write, so long after one, or so long after its beginning.
+#[derive(Clone, Debug)]
+pub(super) struct KillAt {
+    /// The act, as it was written.
+    pub(super) at: Option<String>,
+    /// How much later.
+    pub(super) after: Option<Span>,
 }
 
 /// An error at a field of a scenario.
@@ -65,9 +76,16 @@ impl Scenario {
             at: at(raw)?,
             answers: answers(raw)?,
             faults: faults(raw)?,
+            kill: kill(raw)?,
             expect,
             raw: raw.clone(),
         })
+    }
+
+    /// The same error at the place of the scenario.
+    pub(super) fn at_place(&self, mut error: Error) -> Error {
+        error.places.insert(0, self.raw.place.clone());
+        error
     }
 
     /// An error at one of its fields.
@@ -149,6 +167,27 @@ fn answers(raw: &RawScenario) -> Result<Vec<(String, String)>> {
             None => Err(wrong(raw, "answers", format!("the answer to `{pattern}` must be a text"))),
         })
         .collect()
+}
+
+fn kill(raw: &RawScenario) -> Result<Option<KillAt>> {
+    if !raw.fields.contains_key("kill") {
+        return Ok(None);
+    }
+    let hint = "write `kill = { at = \"patch deployment/web\" }`, with `after = \"30s\"` where it is to be later";
+    let mut found = KillAt { at: None, after: None };
+    for (name, value) in entries(raw, "kill")? {
+        match (name.as_str(), scalar(&value)) {
+            ("at", Some(act)) => found.at = Some(act),
+            ("after", Some(span)) => {
+                found.after = Some(Span::parse(&span).map_err(|error| wrong(raw, "kill", format!("`kill`: {error}")))?);
+            }
+            _ => return Err(wrong(raw, "kill", format!("`kill` has no `{name}`, or it is no text")).hint(hint)),
+        }
+    }
+    if found.at.is_none() && found.after.is_none() {
+        return Err(wrong(raw, "kill", "`kill` says neither `at` nor `after`").hint(hint));
+    }
+    Ok(Some(found))
 }
 
 fn faults(raw: &RawScenario) -> Result<Vec<Rule>> {

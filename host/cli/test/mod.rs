@@ -1,9 +1,13 @@
 //! `lockgate test`: the scenarios of a runbook, and the tests that every runbook gets for free.
 
 mod cluster;
+mod disk;
+pub mod ended;
 mod expect;
 mod fields;
 mod free;
+mod kills;
+mod life;
 mod names;
 mod play;
 
@@ -97,21 +101,22 @@ fn fixture_notes(source: &Source) -> Result<Vec<String>> {
     Ok(told)
 }
 
-/// Runs one test. With `bless` the committed plan is written instead of compared.
+/// Runs one test. With `bless` the committed plan is written instead of compared; with `kills` the run of a scenario is killed everywhere,
+/// too. Gives how often a run was killed and came to the same end.
 ///
 /// # Errors
 /// What was not as it should be, and where.
-pub fn one(source: &Source, test: &Test, bless: bool) -> Result<()> {
+pub fn one(source: &Source, test: &Test, bless: bool, kills: bool) -> Result<usize> {
     match test {
-        Test::Loads => free::loads(source),
-        Test::Coverage => free::coverage(source),
-        Test::Plan => free::plan(source, bless),
-        Test::Holds => free::holds(source),
+        Test::Loads => free::loads(source).map(|()| 0),
+        Test::Coverage => free::coverage(source).map(|()| 0),
+        Test::Plan => free::plan(source, bless).map(|()| 0),
+        Test::Holds => free::holds(source).map(|()| 0),
         Test::Scenario(name) => {
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
             let raw = file.scenarios.iter().find(|scenario| scenario.name == *name);
             let raw = raw.ok_or_else(|| Error::usage(format!("there is no scenario `{name}`")))?;
-            play::play(source, &file, &fields::Scenario::read(raw)?)
+            play::play(source, &file, &fields::Scenario::read(raw)?, kills)
         }
     }
 }
@@ -130,8 +135,8 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         return documents(args, &sources, screen);
     }
     let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
-    let (mut results, mut passed, mut failed) = (Vec::new(), 0, 0);
-    let mut take = |source: &Source, test: &str, outcome: Result<()>| {
+    let (mut results, mut passed, mut failed, mut killed) = (Vec::new(), 0, 0, 0);
+    let mut take = |source: &Source, test: &str, outcome: Result<usize>| {
         if outcome.is_ok() {
             passed += 1
         } else {
@@ -140,24 +145,32 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         if args.output.output == Format::Text {
             let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
             screen.data(&format!("{word}  {}  {test}", source.name));
-            if let Err(error) = &outcome {
-                screen.data(&excerpt::error(error, screen.paint));
+            match &outcome {
+                Ok(0) => {}
+                Ok(points) => screen.data(&format!("        {}", survived(*points))),
+                Err(error) => screen.data(&excerpt::error(error, screen.paint)),
             }
         }
+        killed += outcome.as_ref().copied().unwrap_or_default();
         results.push(result(source, test, outcome));
     };
     for source in &sources {
         fixture_notes(source)?.iter().for_each(|line| screen.talk(line));
         match tests(source) {
-            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless))),
+            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless, !args.no_kills))),
             // The tests of the other runbooks are run all the same.
             Err(error) => take(source, SCENARIOS_LOAD, Err(error)),
         }
     }
     match args.output.output {
-        Format::Text => screen.data(&format!("{}: {passed} passed, {failed} failed", plural(passed + failed, "test"))),
+        Format::Text => {
+            screen.data(&format!("{}: {passed} passed, {failed} failed", plural(passed + failed, "test")));
+            if killed > 0 {
+                screen.data(&survived(killed));
+            }
+        }
         Format::Json => {
-            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed }))?);
+            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed }))?);
         }
     }
     Ok(u8::from(failed > 0))
@@ -184,10 +197,17 @@ fn named(word: &str) -> Result<Vec<Source>> {
     if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }
 }
 
-fn result(source: &Source, test: &str, outcome: Result<()>) -> Json {
+/// What came of killing runs, when every one of them came to the same end; the first that does not is a failed test.
+fn survived(points: usize) -> String {
+    format!("killed at {}, resumed {}, 0 differences", plural(points, "point"), plural(points, "time"))
+}
+
+fn result(source: &Source, test: &str, outcome: Result<usize>) -> Json {
     let mut entry = json!({ "runbook": source.name, "name": test, "result": if outcome.is_ok() { "ok" } else { "failed" } });
-    if let Err(error) = outcome {
-        entry["error"] = json!(error);
+    match outcome {
+        Ok(0) => {}
+        Ok(points) => entry["killed"] = points.into(),
+        Err(error) => entry["error"] = json!(error),
     }
     entry
 }

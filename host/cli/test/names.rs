@@ -1,7 +1,7 @@
 //! References and acts in scenarios, resolved against the simulated cluster without any request.
 
 use lockgate_sim::kinds::{self, Kind as ApiKind};
-use lockgate_sim::model::glob;
+pub(super) use lockgate_sim::model::glob;
 use lockgate_sim::store::Key;
 
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, did_you_mean};

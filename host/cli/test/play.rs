@@ -1,40 +1,42 @@
-//! Plays a scenario: fixture, `given`, plan, `drift`, run with faults and timed changes, `expect`.
+//! Plays a scenario: fixture, `given`, plan, `drift`, run with faults and timed changes, `kill`, `expect`. A run that succeeds undisturbed
+//! is killed everywhere, too.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::LocalBoxFuture;
-
 use super::cluster::{self, Change, Hand};
-use super::expect::{self, Outcome};
+use super::disk::{Disk, Kill};
+use super::expect::{self, Alive, Outcome};
 use super::fields::Scenario;
+use super::kills::{self, Whole};
+use super::life::{Life, Lived, Start, Timed};
+use super::names::Act;
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
 use crate::cli::{host, target};
-use crate::cluster::{Cancel, Cluster, Simulation};
+use crate::cluster::{Cancel, Simulation};
 use crate::lua::{Engine, Given, TestFile, TestFunction};
-use crate::primitives::AskOptions;
 use crate::primitives::registry::plural;
-use crate::run::{self, Confirmation, End, Operator, Record, Source, Summary, Voice};
+use crate::run::{self, End, Record, Source, Summary};
 
 /// After so much virtual time a cluster counts as settled, even when something in it never comes to rest.
 const LONGEST_SETTLE: Span = Span::from_secs(3600);
 
-/// Plays one scenario of a runbook; an error says what was not as expected, and where.
+/// Plays one scenario of a runbook, and with `kills` kills its run everywhere; gives how often. An error says what was not as expected,
+/// and where.
 ///
 /// # Errors
 /// What the scenario found, or what kept it from being played.
-pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Result<()> {
+pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: bool) -> Result<usize> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
     let params = Rc::new(run::params::resolve(&runbook, &scenario.params, &mut |pattern, text| script.matches(pattern, text))?);
-    let cancel = Cancel::new();
     let fixture = source.beside.read(&scenario.fixture)?.ok_or_else(|| {
         Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
     })?;
-    let cluster = target::sandbox("sandbox", &source.beside.label(&scenario.fixture), &fixture, &cancel)?;
+    let cluster = target::sandbox("sandbox", &source.beside.label(&scenario.fixture), &fixture, &Cancel::new())?;
     let simulation = cluster.simulation().ok_or_else(|| Error::internal("the cluster of a scenario is not simulated"))?;
     let namespace = runbook.header.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let change = |function: &Option<TestFunction>| -> Result<()> {
@@ -50,50 +52,75 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario) -> Res
     let before = simulation.fork();
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
     let plan = run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
-    let ran = matches!(plan.end, End::Succeeded | End::Unknown);
-    let (asked, made): (Rc<RefCell<BTreeSet<usize>>>, Made) = Default::default();
-    // Rules of the fixture, of `given` and of `drift` stand before those of the scenario.
-    let mut first = 0;
-    let summary = if ran {
-        change(&scenario.drift)?;
-        first = simulation.with(|sim| sim.faults().fired().len());
-        for rule in &scenario.faults {
-            simulation.with(|sim| sim.add_fault(rule.clone()));
-        }
-        records.borrow_mut().clear();
-        let timed = timed(file, scenario, &namespace)?;
-        let tasks = start(&runtime, &cluster, &simulation, timed, &made);
-        let engine = Engine::of_thread()?;
-        let consented = plan.confirmations.iter().filter(|asked| answer(&engine, &scenario.answers, &asked.question).is_none());
-        let voice = Voice::Person {
-            consented: consented.cloned().collect(),
-            operator: Rc::new(Answers { engine: engine.clone(), answers: scenario.answers.clone(), asked: asked.clone() }),
-        };
-        let summary = run::run(script.as_mut(), &cluster, &runbook, &params, voice, records.clone());
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        summary
-    } else {
+    if !matches!(plan.end, End::Succeeded | End::Unknown) {
         // As on the command line: a plan that would fail, or finds nothing to do, is not run.
-        plan
-    };
+        let (summary, records, clusters) = (Some(plan), records.take(), vec![cluster]);
+        let outcome = Outcome { summary, records, clusters, simulation: simulation.clone(), alive: None, before, namespace, ran: false };
+        judge(file, scenario, outcome)?;
+        return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| 0);
+    }
+    change(&scenario.drift)?;
+    // Rules of the fixture, of `given` and of `drift` stand before those of the scenario.
+    let first = simulation.with(|sim| sim.faults().fired().len());
+    for rule in &scenario.faults {
+        simulation.with(|sim| sim.add_fault(rule.clone()));
+    }
+    let life = Rc::new(Life {
+        source: source.clone(),
+        runbook,
+        params,
+        engine: Engine::of_thread()?,
+        answers: scenario.answers.clone(),
+        asked: Rc::default(),
+        consented: plan.confirmations.clone(),
+        grants: cluster.planned(),
+        run: cluster.run(),
+        timed: timed(file, scenario, &namespace, cluster.clock().now())?,
+    });
+    // What goes wrong by number or by the clock goes wrong elsewhere when a process has to begin again.
+    let undisturbed = scenario.at.is_empty() && scenario.kill.is_none() && simulation.with(|sim| sim.faults().is_empty());
+    let disk = Rc::new(if kills && undisturbed { Disk::watched() } else { Disk::default() });
+    let kill = killed_at(scenario, &namespace)?;
+    let start = Start { simulation: &simulation, disk: &disk, kill, answers: Vec::new() };
+    let Lived { summary, records, cluster } = life.process(start)?;
+    if scenario.kill.is_some() && summary.is_some() {
+        return Err(scenario.wrong("kill", "the run was over before it could be killed").cause(describe(summary.as_ref(), true)));
+    }
+    let succeeded = summary.as_ref().is_some_and(|summary| summary.end == End::Succeeded);
+    let whole = (kills && undisturbed && succeeded).then(|| Whole::of(&simulation));
+    let alive = Some(Alive { life: life.clone(), disk: disk.clone() });
+    let (clusters, of) = (vec![cluster], simulation.clone());
+    judge(file, scenario, Outcome { summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
+    nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
+    match whole {
+        Some(whole) => kills::everywhere(&life, &disk, &whole).map_err(|error| scenario.at_place(error)),
+        None => Ok(0),
+    }
+}
+
+/// When its process is killed.
+fn killed_at(scenario: &Scenario, namespace: &str) -> Result<Option<Kill>> {
+    let Some(kill) = &scenario.kill else { return Ok(None) };
+    let at = kill.at.as_deref().map(|act| Act::parse(act, namespace)).transpose();
+    let at = at.map_err(|error| scenario.wrong("kill", format!("`kill`: {error}")))?;
+    Ok(Some(Kill { at, after: kill.after }))
+}
+
+/// A scenario that prepares what never comes to pass does not test what it says.
+fn nothing_in_vain(
+    scenario: &Scenario,
+    asked: &BTreeSet<usize>,
+    simulation: &Simulation,
+    first: usize,
+    timed: &[Arc<Timed>],
+) -> Result<()> {
     let (fired, misfires) = simulation.with(|sim| (sim.faults().fired(), sim.faults().misfires().to_vec()));
-    let fired = fired.get(first..).unwrap_or_default();
     if let Some(misfire) = misfires.first() {
         return Err(Error::new(Kind::Runbook, Reason::Usage, "somebody else's write in this scenario was refused").cause(misfire.clone()));
     }
-    judge(file, scenario, Outcome { summary, records: records.take(), cluster, simulation, before, namespace, ran })?;
-    nothing_in_vain(scenario, &asked.borrow(), fired, made)
-}
-
-/// What came of the changes of `at`, by their place: `None` until their time has come.
-type Made = Arc<Mutex<Vec<Option<Result<()>>>>>;
-
-/// A scenario that prepares what never comes to pass does not test what it says.
-fn nothing_in_vain(scenario: &Scenario, asked: &BTreeSet<usize>, fired: &[u64], made: Made) -> Result<()> {
-    let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut made = made.into_iter();
+    let mut timed = timed.iter();
     for (span, _) in &scenario.at {
-        match made.next().flatten() {
+        match timed.next().and_then(|timed| timed.made.lock().unwrap_or_else(PoisonError::into_inner).take()) {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(scenario.wrong("at", format!("the change at {span} failed")).cause(error.to_string())),
             None => return Err(scenario.wrong("at", format!("the change at {span} was never made: there was no run, or it was over"))),
@@ -102,6 +129,7 @@ fn nothing_in_vain(scenario: &Scenario, asked: &BTreeSet<usize>, fired: &[u64], 
     if let Some((_, (pattern, _))) = scenario.answers.iter().enumerate().find(|(place, _)| !asked.contains(place)) {
         return Err(scenario.wrong("answers", format!("no question with `{pattern}` was asked")));
     }
+    let fired = fired.get(first..).unwrap_or_default();
     let idle = (0..scenario.faults.len()).find(|place| fired.get(*place).is_none_or(|count| *count == 0));
     match idle {
         Some(place) => Err(scenario.wrong("faults", format!("rule {} of `faults` met no request", place + 1))),
@@ -110,14 +138,18 @@ fn nothing_in_vain(scenario: &Scenario, asked: &BTreeSet<usize>, fired: &[u64], 
 }
 
 fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
-    let told = describe(&outcome);
-    let object = expect::object(Rc::new(outcome));
-    file.call(&scenario.expect, &[Given::Object(object)]).map(|_| ()).map_err(|error| error.cause(told))
+    let outcome = Rc::new(RefCell::new(outcome));
+    let judged = file.call(&scenario.expect, &[Given::Object(expect::object(&outcome))]);
+    judged.map(drop).map_err(|error| {
+        let outcome = outcome.borrow();
+        error.cause(describe(outcome.summary.as_ref(), outcome.ran))
+    })
 }
 
 /// How a run ended, for the message of an expectation that was not met.
-fn describe(outcome: &Outcome) -> String {
-    let (what, summary) = (if outcome.ran { "run" } else { "plan" }, &outcome.summary);
+fn describe(summary: Option<&Summary>, ran: bool) -> String {
+    let what = if ran { "run" } else { "plan" };
+    let Some(summary) = summary else { return "the run was killed".to_owned() };
     let end = format!("the {what} ended as {:?} after {} with {}", summary.end, summary.took, writes(summary)).to_lowercase();
     match &summary.error {
         Some(error) => format!("{end}: {error}"),
@@ -138,79 +170,16 @@ fn settle(simulation: &Simulation) {
 }
 
 /// What the functions of `at` want changed, by time.
-fn timed(file: &TestFile, scenario: &Scenario, namespace: &str) -> Result<Vec<(Span, Vec<Change>)>> {
+fn timed(file: &TestFile, scenario: &Scenario, namespace: &str, begin: Timestamp) -> Result<Vec<Arc<Timed>>> {
     scenario
         .at
         .iter()
         .map(|(span, function)| {
             let changes: Rc<RefCell<Vec<Change>>> = Rc::default();
             file.call(function, &[Given::Object(cluster::object(&Hand::Later(changes.clone()), namespace))])?;
-            Ok((*span, changes.take()))
+            Ok(Arc::new(Timed { at: span.after(begin), changes: Arc::new(changes.take()), made: Mutex::default() }))
         })
         .collect()
-}
-
-/// Starts the timed changes: each is a participant of the clock, so that time stops for it.
-fn start(
-    runtime: &tokio::runtime::Runtime,
-    cluster: &Cluster,
-    simulation: &Simulation,
-    timed: Vec<(Span, Vec<Change>)>,
-    made: &Made,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let begin: Timestamp = cluster.clock().now();
-    made.lock().unwrap_or_else(PoisonError::into_inner).resize_with(timed.len(), || None);
-    timed
-        .into_iter()
-        .enumerate()
-        .map(|(place, (span, changes))| {
-            let (clock, simulation, made) = (cluster.clock().join(), simulation.clone(), made.clone());
-            runtime.spawn(async move {
-                if clock.park(Some(span.after(begin))).await.is_err() {
-                    return;
-                }
-                let outcome = simulation.with(|sim| changes.iter().try_for_each(|change| change(sim)));
-                if let Some(slot) = made.lock().unwrap_or_else(PoisonError::into_inner).get_mut(place) {
-                    *slot = Some(outcome);
-                }
-            })
-        })
-        .collect()
-}
-
-/// The answer whose pattern is in the question, or matches it, with its place.
-fn answer(engine: &Engine, answers: &[(String, String)], question: &str) -> Option<(usize, String)> {
-    let matches = |pattern: &str| question.contains(pattern) || engine.matches(&format!(".*{pattern}.*"), question).unwrap_or(false);
-    let place = answers.iter().position(|(pattern, _)| matches(pattern))?;
-    Some((place, answers.get(place)?.1.clone()))
-}
-
-/// The operator of a scenario: answers what it was told to answer, and is nobody for the rest.
-struct Answers {
-    engine: Engine,
-    answers: Vec<(String, String)>,
-    /// The answers that were given, by place.
-    asked: Rc<RefCell<BTreeSet<usize>>>,
-}
-
-impl Answers {
-    fn to(&self, question: &str) -> Option<String> {
-        let (place, answer) = answer(&self.engine, &self.answers, question)?;
-        self.asked.borrow_mut().insert(place);
-        Some(answer)
-    }
-}
-
-impl Operator for Answers {
-    fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
-        let answer = self.to(&question.question);
-        Box::pin(async move { Ok(answer.map(|answer| matches!(answer.as_str(), "yes" | "y" | "true"))) })
-    }
-
-    fn ask<'a>(&'a self, question: &'a Confirmation, _: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
-        let answer = self.to(&question.question);
-        Box::pin(async move { Ok(answer) })
-    }
 }
 
 /// Whether a value was given at all.

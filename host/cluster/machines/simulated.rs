@@ -24,7 +24,7 @@ impl Simulated {
             Deed::Write { path, .. } => path.clone(),
         };
         let order = Order { node: node.to_owned(), id, reads, deed };
-        self.simulation.with(|sim| sim.order(&order)).map_err(|refusal| refused(node, &what, refusal))
+        self.simulation.order(&order)?.map_err(|refusal| refused(node, &what, refusal))
     }
 
     /// With the command that follows an operation, when that has ended.

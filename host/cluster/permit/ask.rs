@@ -47,6 +47,12 @@ impl Cluster {
         self.permit().keep_planned(planned);
     }
 
+    /// With `true`, what no line grants may be done too, until `false`: for taking back what was granted once. What a line takes away, and
+    /// limits, stand.
+    pub fn lift_permissions(&self, lifted: bool) {
+        self.permit().lift(lifted);
+    }
+
     /// How much of the limits is used up.
     #[must_use]
     pub fn spent(&self) -> Spent {

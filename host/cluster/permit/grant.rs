@@ -92,6 +92,15 @@ impl Caps {
 }
 
 impl Permissions {
+    /// These and those. The limits are these.
+    #[must_use]
+    pub fn and(mut self, those: Permissions) -> Permissions {
+        self.grants.extend(those.grants);
+        self.charts.extend(those.charts);
+        self.machine.extend(those.machine);
+        self
+    }
+
     /// Whether nothing is permitted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

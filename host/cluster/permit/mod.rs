@@ -49,6 +49,9 @@ pub struct Spent {
     pub nodes: BTreeSet<String>,
     /// The pods that were evicted or deleted, by uid where it was known.
     pub pods: BTreeSet<String>,
+    /// When the writes of the last minute were made, oldest first.
+    #[serde(default)]
+    pub writes: Vec<Timestamp>,
 }
 
 /// What a run may do, and what it asked for. Shared by all clones of a cluster.
@@ -59,6 +62,8 @@ pub(crate) struct Permit(Arc<Mutex<State>>);
 struct State {
     /// What restricts it; nothing does while this is `None`.
     bound: Option<(Permissions, GrantedBy)>,
+    /// Whether only what is taken away is refused: the host takes back what was granted once.
+    lifted: bool,
     /// Whether it writes down what is asked.
     traces: bool,
     /// What the operator granted and refused when asked.
@@ -95,7 +100,7 @@ enum Refusal {
     Limit(String),
 }
 
-/// Kinds of requests that only ask something, or leave word: outside of permissions.
+/// What is made only to ask something, or to leave word: outside of permissions.
 const FREE: [(&str, &str); 7] = [
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
@@ -106,8 +111,6 @@ const FREE: [(&str, &str); 7] = [
     ("events.k8s.io", "events"),
 ];
 
-/// The beginning of the names of a run's locks.
-const LOCKS: &str = "lockgate";
 /// The beginning of the names of helm's release records.
 const RELEASES: &str = "sh.helm.release.v1.";
 
@@ -130,14 +133,14 @@ impl Permit {
     /// Whether it matters whose a pod is.
     pub(super) fn wants_owners(&self) -> bool {
         let state = self.state();
-        state.traces || state.bound.as_ref().is_some_and(|(_, by)| *by == GrantedBy::Plan)
+        let by_owner = |permissions: &Permissions| permissions.grants.iter().any(|grant| !grant.owners.is_empty());
+        state.traces || state.bound.as_ref().is_some_and(|(permissions, by)| *by == GrantedBy::Plan || by_owner(permissions))
     }
 
-    /// Whether a request is outside of permissions: it reads, leaves word, or keeps the run's lock.
+    /// Whether a request is outside of permissions: it reads, asks or leaves word. The run's own lock is kept by another way than this
+    /// ([`crate::cluster::lease`]): a Lease that comes here is the runbook's.
     pub(super) fn is_free(act: &Act) -> bool {
-        let lock = (act.group.as_str(), act.resource.as_str()) == ("coordination.k8s.io", "leases");
-        let locks = lock && act.name.as_deref().is_none_or(|name| name.starts_with(LOCKS));
-        !act.verb.is_write() || locks || FREE.contains(&(act.group.as_str(), act.resource.as_str()))
+        !act.verb.is_write() || act.verb == Verb::Create && FREE.contains(&(act.group.as_str(), act.resource.as_str()))
     }
 
     /// Judges a request that is about to be sent, and counts it.
@@ -190,6 +193,11 @@ impl Permit {
         !self.state().pods.contains_key(&(namespace.clone(), name.clone()))
     }
 
+    /// With `true`, what no line grants may be done too, until `false`; what a line takes away, and limits, stand.
+    pub(super) fn lift(&self, lifted: bool) {
+        self.state().lifted = lifted;
+    }
+
     /// Restricts it from now on.
     pub(super) fn restrict(&self, permissions: Permissions, by: GrantedBy) {
         let mut state = self.state();
@@ -233,6 +241,7 @@ impl Permit {
             state.commands.insert((node.to_owned(), words.to_vec()));
         }
         if let Some((permissions, by)) = &state.bound
+            && !state.lifted
             && !permissions.machine.iter().any(|grant| grant.allows(node, words))
         {
             let argv = words.iter().take(2).cloned().collect();
@@ -250,7 +259,7 @@ impl Permit {
             state.charts.insert(chart.to_owned());
         }
         match &state.bound {
-            Some((permissions, by)) if permissions.charts.is_empty() || !fits(&permissions.charts, Some(chart)) => {
+            Some((permissions, by)) if !state.lifted && (permissions.charts.is_empty() || !fits(&permissions.charts, Some(chart))) => {
                 Err(refused(format!("chart `{chart}`: {}", by.lacks()))
                     .hint(format!("add to `permissions`: `helm = {{ charts = {{ {chart:?} }} }}`")))
             }
@@ -296,11 +305,14 @@ impl Permit {
     }
 
     pub(super) fn spent(&self) -> Spent {
-        self.state().spent.clone()
+        let state = self.state();
+        Spent { writes: state.writes.iter().copied().collect(), ..state.spent.clone() }
     }
 
     pub(super) fn set_spent(&self, spent: Spent) {
-        self.state().spent = spent;
+        let mut state = self.state();
+        state.writes = spent.writes.iter().copied().collect();
+        state.spent = spent;
     }
 }
 
@@ -322,7 +334,7 @@ impl State {
     fn judge(&self, wanted: &Wanted, owner: Option<&str>) -> Result<(), Refusal> {
         let Some((permissions, _)) = &self.bound else { return Ok(()) };
         let mut almost = None;
-        let mut allowed = !permissions.charts.is_empty() && is_release(&wanted.act);
+        let mut allowed = self.lifted || (!permissions.charts.is_empty() && is_release(&wanted.act));
         for grant in permissions.grants.iter().chain(&self.granted) {
             match grant.says(wanted, owner) {
                 Says::Nothing => {}

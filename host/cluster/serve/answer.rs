@@ -83,7 +83,7 @@ impl Door {
         if !self.identity.admits(request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes)) {
             return self.refuse(Status::new(401, "Unauthorized", "Unauthorized", SimValue::Null));
         }
-        if let Some(answer) = holds::answer(&self.simulation, request.method(), request.uri().path()) {
+        if let Some(answer) = holds::answer(&self.simulation, request.method(), request.uri()).await {
             return self.simulation.respond(answer);
         }
         let on = hyper::upgrade::on(&mut request);

@@ -1,6 +1,7 @@
 //! Answers on their way: what fault rules do to them between the simulated cluster and its client.
 
 use std::future::poll_fn;
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -13,7 +14,23 @@ use tower::BoxError;
 use super::{Reply, Simulation};
 use crate::cluster::error::{Lost, Refused};
 
+/// Who hears of a request that stands still: before it does, with nothing locked.
+pub(super) type OnHold = Arc<dyn Fn(&Simulation, &SimRequest, HoldId) + Send + Sync>;
+
 impl Simulation {
+    /// From now on this is told of every request that a rule holds, at the moment at which it begins to stand still. It may release
+    /// it, or stop who sent it: a process that is killed while its request is on the way.
+    pub fn on_hold(&self, told: impl Fn(&Simulation, &SimRequest, HoldId) + Send + Sync + 'static) {
+        *self.0.on_hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
+    }
+
+    fn tell_hold(&self, request: &SimRequest, hold: HoldId) {
+        let told = self.0.on_hold.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(told) = told {
+            told(self, request, hold);
+        }
+    }
+
     /// Answers one request as the fault rules want it delivered. `still` keeps virtual time still; it is dropped where time is to
     /// pass before the answer is there. Where a rule holds the request, nothing moves until somebody releases it.
     pub(in crate::cluster) async fn deliver<S>(&self, request: &SimRequest, still: S) -> Result<Response<Reply>, BoxError> {
@@ -22,11 +39,12 @@ impl Simulation {
 
     /// The same for who goes on with what keeps time still, where that is still there.
     pub(in crate::cluster) async fn deliver_to<S>(&self, request: &SimRequest, still: &mut Option<S>) -> Result<Response<Reply>, BoxError> {
-        let mut answer = self.handle(|sim| sim.handle(request));
+        let mut answer = self.handle(request);
         if let Some(held) = answer.conduct.held.take() {
+            self.tell_hold(request, held.id);
             self.released(held.id).await;
             if held.side == Side::Before {
-                answer = self.handle(|sim| sim.handle_held(request));
+                answer = self.handle_held(request);
             }
         }
         if !answer.conduct.late.is_zero() {
@@ -46,24 +64,20 @@ impl Simulation {
         }
     }
 
-    fn handle(&self, work: impl FnOnce(&mut lockgate_sim::Cluster) -> SimResponse) -> SimResponse {
-        let answer = work(&mut self.lock());
-        self.wake();
-        answer
-    }
-
-    /// Lets a request go on that a rule holds; false when it does not stand still.
-    pub fn release(&self, hold: HoldId) -> bool {
-        let released = self.lock().release(hold);
-        self.wake();
-        released
+    /// Comes when a rule holds a request.
+    pub(in crate::cluster) async fn holds(&self) {
+        poll_fn(|cx| {
+            self.wait(cx);
+            if self.lock().sim.faults().held().is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     async fn released(&self, hold: HoldId) {
         // First in the list, then a look: what happens in between wakes.
         poll_fn(|cx| {
             self.wait(cx);
-            let standing = self.lock().faults().held().iter().any(|held| held.id == hold);
+            let standing = self.lock().sim.faults().held().iter().any(|held| held.id == hold);
             if standing { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;

@@ -118,7 +118,9 @@ impl Work<'_> {
     /// # Errors
     /// When it cannot be noted.
     pub(super) fn intend(&self) -> Result<()> {
-        self.begun.intend(json!({ "revision": self.before.last().map_or(0, Stored::revision) }))
+        let of = |stored: Option<&Stored>| stored.map_or(0, Stored::revision);
+        let last = self.before.last();
+        self.begun.intend(json!({ "revision": of(last), "deployed": of(deployed(&self.before).or(last)) }))
     }
 
     /// What helm writes into the record of a revision that went well.

@@ -88,7 +88,7 @@ impl HelmDiff {
 
 /// Hears what is said on the copy, and tells nobody.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     notes: std::cell::RefCell<Vec<String>>,
     wrote: std::cell::RefCell<Vec<Wrote>>,
 }

@@ -4,13 +4,19 @@
 //! that is pending has nobody who will end it.
 
 use std::ffi::OsString;
+use std::rc::Rc;
 
 use super::binary::Helm;
 use super::change::{Made, Work};
-use super::release::{Stored, write};
+use super::diff::Heard;
+use super::release::{ReleaseRef, Stored, write};
 use super::{contents, errors, rendered};
-use crate::base::json::Value as Json;
+use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result};
+use crate::cluster::Cluster;
+use crate::cluster::keep::Open;
+use crate::primitives::cx::Cx;
+use crate::primitives::done::{Inverse, Wrote};
 
 /// What the interrupted call made of the release, when it came to its end. Where it did not, what it left is put in order, and it is to be
 /// done anew; in both cases the revisions before are those of then.
@@ -55,7 +61,7 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
 /// Makes a release that is pending one that can be changed. Its objects are left to what comes next.
 async fn put_in_order(work: &Work<'_>, pending: &Stored) -> Result<()> {
     let mut release = pending.release()?;
-    if work.before.is_empty() && rendered::is_ours(&release) {
+    if rendered::is_ours(&release) {
         return rendered::forget(work.cx, pending).await;
     }
     if work.before.is_empty() {
@@ -72,4 +78,37 @@ async fn put_in_order(work: &Work<'_>, pending: &Stored) -> Result<()> {
         info.insert("description".to_owned(), format!("its run was interrupted ({}): it was `{was}`", work.description()).into());
     }
     write(work.cx, pending, &release).await
+}
+
+/// How the change of a release is taken back whose call was interrupted and is not made anew: nothing, when helm had not begun.
+///
+/// # Errors
+/// When the release cannot be read.
+pub async fn way_back(cluster: &Cluster, open: &Open) -> Result<Vec<Wrote>> {
+    let target = open.intent.object();
+    let Some((namespace, name)) = target.strip_prefix("release/").and_then(|full| full.split_once('/')) else { return Ok(Vec::new()) };
+    let cx = Cx { cluster: cluster.clone(), talk: Rc::new(Heard::default()) };
+    let reference = ReleaseRef { namespace: Some(namespace.to_owned()), name: name.to_owned() };
+    let number = |field: &str| open.intent.body.get(field).and_then(Json::as_i64);
+    let was = number("revision").unwrap_or_default();
+    let word = open.intent.key.part.clone().unwrap_or_default();
+    let last = cx.revisions_of(&cx.release(&reference, None)).await?.pop();
+    let wrote = |inverse: Inverse| Wrote { verb: word.clone(), target: target.to_owned(), changes: Vec::new(), inverse };
+    let call = |verb: &str, options: Json| {
+        wrote(Inverse::Call { verb: verb.to_owned(), arguments: vec![format!("{namespace}/{name}").into()], options })
+    };
+    let Some(last) = last else {
+        let gone = "what an uninstalled release held is gone; install it again";
+        return Ok(if was > 0 { vec![wrote(Inverse::Irreversible(gone.to_owned()))] } else { Vec::new() });
+    };
+    let pending = last.release()?.is_pending();
+    if last.revision() == was && !pending && word != "uninstall" {
+        return Ok(Vec::new());
+    }
+    let back = match number("deployed").unwrap_or(was) {
+        0 => call("helm.uninstall", Json::Null),
+        good => call("helm.rollback", json!({ "revision": good })),
+    };
+    // Newest first: nobody will end what is pending, because its helm went with the run.
+    Ok(if pending { vec![back, call("helm.unlock", Json::Null)] } else { vec![back] })
 }

@@ -5,20 +5,25 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures::future::LocalBoxFuture;
+
 use super::Keep;
 use super::entry::{Fact, Finished};
-use super::past::{Mark, Past, PlacePast, Written};
+use super::past::{Mark, Past, Pending, PlacePast, Written};
 use super::redact::Redactor;
-use crate::base::{Clock, Error, Kind, Reason, Result, Value};
+use crate::base::{Clock, Error, Kind, Reason, Result, Timestamp, Value};
 use crate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Sign};
-use crate::primitives::{self, Done, Effect, Wrote};
-use crate::run::event::{Event, Record, StepEnd, Verdict};
+use crate::primitives::{self, AskOptions, Done, Effect, Wrote};
+use crate::run::consent::Operator;
+use crate::run::event::{Confirmation, Event, Record, StepEnd, Verdict};
 use crate::run::runbook::{Phase, State};
 use crate::run::script::{Call, Returned};
 
 /// What is done about a cluster that is not as the record says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDrift {
+    /// Whoever is there is asked ([`Book::ask`]); without anybody the run stops with the differences.
+    Ask,
     /// The run stops with the differences.
     #[default]
     Stop,
@@ -28,18 +33,27 @@ pub enum OnDrift {
     Again,
 }
 
+/// Go on from what there is.
+const ACCEPT: &str = "accept";
+/// Do the step again.
+const AGAIN: &str = "again";
+/// Stop with the differences.
+const STOP: &str = "stop";
+
 /// The journal of a run that goes.
 pub struct Book {
-    keep: Box<dyn Keep>,
+    keep: Rc<dyn Keep>,
     clock: Clock,
-    past: RefCell<Past>,
-    epoch: Cell<u64>,
+    past: Rc<RefCell<Past>>,
+    epoch: Rc<Cell<u64>>,
     on_drift: OnDrift,
     place: RefCell<String>,
     /// What happened in the present place before, and was not met yet.
     marks: RefCell<VecDeque<Mark>>,
-    /// The writes of the interrupted call that were not met yet.
-    open: RefCell<Vec<Open>>,
+    /// The writes of the interrupted call that were not met yet, and those of calls that failed without anybody knowing what became of them.
+    open: RefCell<Vec<Pending>>,
+    /// The call that is made now.
+    now: RefCell<Option<Call>>,
     /// Answers that people gave in an interrupted check.
     answers: RefCell<Vec<Finished>>,
     /// Knows what may not be kept.
@@ -47,7 +61,9 @@ pub struct Book {
     /// The answer of the record that the call which is made now has to give again: its HMAC.
     expected: RefCell<Option<String>>,
     /// Why nothing can be kept any more.
-    fault: RefCell<Option<Error>>,
+    fault: Rc<RefCell<Option<Error>>>,
+    /// Who is asked about a cluster that is not as the record says, and the answers that there are.
+    asked: RefCell<Option<(Rc<dyn Operator>, Vec<&'static str>)>>,
 }
 
 impl std::fmt::Debug for Book {
@@ -60,20 +76,42 @@ impl Book {
     /// A run with this past, which goes on in this journal.
     #[must_use]
     pub fn new(keep: Box<dyn Keep>, clock: Clock, past: Past, on_drift: OnDrift) -> Book {
-        let epoch = Cell::new(past.epoch.max(1));
+        let epoch = Rc::new(Cell::new(past.epoch.max(1)));
         Book {
-            keep,
+            keep: keep.into(),
             clock,
-            past: RefCell::new(past),
+            past: Rc::new(RefCell::new(past)),
             epoch,
             on_drift,
             place: RefCell::default(),
             marks: RefCell::default(),
             open: RefCell::default(),
+            now: RefCell::default(),
             answers: RefCell::default(),
             redactor: None,
             expected: RefCell::default(),
-            fault: RefCell::default(),
+            fault: Rc::default(),
+            asked: RefCell::default(),
+        }
+    }
+
+    /// The same journal for an item that is done at the same time as others: where it is, and what it gives again there, are its own.
+    pub(crate) fn branch(&self) -> Book {
+        Book {
+            keep: self.keep.clone(),
+            clock: self.clock.clone(),
+            past: self.past.clone(),
+            epoch: self.epoch.clone(),
+            on_drift: self.on_drift,
+            place: RefCell::default(),
+            marks: RefCell::default(),
+            open: RefCell::default(),
+            now: RefCell::default(),
+            answers: RefCell::default(),
+            redactor: self.redactor.clone(),
+            expected: RefCell::default(),
+            fault: self.fault.clone(),
+            asked: self.asked.clone(),
         }
     }
 
@@ -81,6 +119,35 @@ impl Book {
     #[must_use]
     pub fn with_redactor(self, redactor: Rc<Redactor>) -> Book {
         Book { redactor: Some(redactor), ..self }
+    }
+
+    /// With [`OnDrift::Ask`] this person is asked what to do about a cluster that is not as the record says. `again`: whether a step can be
+    /// run again; nothing of a rollback can.
+    pub fn ask(&self, operator: Rc<dyn Operator>, again: bool) {
+        let choices = if again { vec![ACCEPT, AGAIN, STOP] } else { vec![ACCEPT, STOP] };
+        *self.asked.borrow_mut() = Some((operator, choices));
+    }
+
+    /// What is to be done about a difference.
+    async fn choose(&self, object: &str, differences: &[String]) -> Result<&'static str> {
+        let asked = match self.on_drift {
+            OnDrift::Stop => return Ok(STOP),
+            OnDrift::Accept => return Ok(ACCEPT),
+            OnDrift::Again => return Ok(AGAIN),
+            OnDrift::Ask => self.asked.borrow().clone(),
+        };
+        let Some((operator, choices)) = asked else { return Ok(STOP) };
+        let mut text = format!("{}:\n", not_as_left(object));
+        differences.iter().for_each(|difference| text.push_str(&format!("  {difference}\n")));
+        text.push_str("accept: go on from what is there now\n");
+        if choices.contains(&AGAIN) {
+            text.push_str("again: run the step that wrote it once more\n");
+        }
+        text.push_str("stop: change nothing, and end here\nWhat now?");
+        let question = Confirmation { at: self.place.borrow().clone(), question: text, occurrence: 1 };
+        let options = AskOptions { choices: choices.iter().map(|choice| (*choice).to_owned()).collect(), default: Some(STOP.to_owned()) };
+        let answer = operator.ask(&question, &options).await?;
+        Ok(choices.into_iter().find(|choice| answer.as_deref() == Some(choice)).unwrap_or(STOP))
     }
 
     /// Writes a fact down.
@@ -112,6 +179,15 @@ impl Book {
         self.epoch.set(epoch);
     }
 
+    /// The first open write like this that the call which is made now had begun.
+    fn pending(&self, is_it: impl Fn(&Open) -> bool) -> Option<Open> {
+        let now = self.now.borrow();
+        let its = |of: &Call| now.as_ref().is_some_and(|now| of.same(now));
+        let open = self.open.borrow();
+        let mut offered = open.iter().filter(|pending| pending.again && pending.call.as_ref().is_none_or(its)).map(|pending| &pending.open);
+        offered.find(|open| is_it(open)).cloned()
+    }
+
     /// What is known of the run's past.
     pub fn past<T>(&self, look: impl FnOnce(&Past) -> T) -> T {
         look(&self.past.borrow())
@@ -127,7 +203,7 @@ impl Book {
     pub(crate) fn told(&self, record: &Record) {
         // What only moves on a screen is not kept.
         if !matches!(record.event, Event::Waiting { .. } | Event::Delayed { .. }) {
-            self.note_or_remember(&Fact::Told { n: record.seq, event: Box::new(record.event.clone()) });
+            self.note_or_remember(&Fact::Told { n: record.seq, item: record.item.clone(), event: Box::new(record.event.clone()) });
         }
     }
 
@@ -213,6 +289,7 @@ impl Book {
             return Err(fault.clone());
         }
         let (call, effect) = (self.hidden(call), effect(call));
+        *self.now.borrow_mut() = Some(call.clone());
         {
             let mut answers = self.answers.borrow_mut();
             if effect == Effect::Ask
@@ -273,20 +350,26 @@ impl Book {
 
     /// A call is over; one that was stopped is not.
     pub(crate) fn finished(&self, phase: Phase, call: &Call, result: &Result<Done>, wrote: Vec<Wrote>) {
-        self.open.borrow_mut().clear();
+        let is_reread = self.expected.borrow().is_some();
+        let hidden = self.hidden(call);
+        self.open.borrow_mut().retain(|pending| match &pending.call {
+            Some(of) => !of.same(&hidden),
+            None => is_reread,
+        });
         if result.as_ref().is_err_and(Error::is_stop) {
             return;
         }
         let reread = result.as_ref().ok().and_then(|done| self.mark(done));
-        if let Some(expected) = self.expected.borrow_mut().take()
-            && reread.as_ref() != Some(&expected)
-        {
-            let error = Error::new(
-                Kind::Refused,
-                Reason::Replaced,
-                format!("what `{}` reads is not what it was before the run was stopped", call.verb),
-            );
-            *self.fault.borrow_mut() = Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
+        if let Some(expected) = self.expected.borrow_mut().take() {
+            // The record has it already.
+            if reread.as_ref() != Some(&expected) {
+                let error = Error::new(
+                    Kind::Refused,
+                    Reason::Replaced,
+                    format!("what `{}` reads is not what it was before the run was stopped", call.verb),
+                );
+                *self.fault.borrow_mut() = Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
+            }
             return;
         }
         let (done, error) = match result {
@@ -299,7 +382,7 @@ impl Book {
         let done = done.map(|done| Done { wrote: without(done.wrote), ..done });
         let wrote = if error.is_some() { without(wrote) } else { Vec::new() };
         let place = self.place.borrow().clone();
-        self.note_or_remember(&Fact::Call(Box::new(Finished { place, phase, call: self.hidden(call), done, error, wrote, reread })));
+        self.note_or_remember(&Fact::Call(Box::new(Finished { place, phase, call: hidden, done, error, wrote, reread })));
     }
 
     /// A check has its verdict.
@@ -347,6 +430,23 @@ impl Book {
         self.note(&Fact::Items { place: place.to_owned(), items: items.to_vec() })
     }
 
+    /// `state` as it was when the batch that begins with this item began: for all of its items, also when the run goes on in the middle.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(crate) fn batch(&self, place: &str, first: usize, state: &State) -> Result<State> {
+        if let Some(before) = self.past.borrow().batches.get(&(place.to_owned(), first)) {
+            return Ok(before.clone());
+        }
+        self.note(&Fact::Batch { place: place.to_owned(), first, state: state.clone() })?;
+        Ok(state.clone())
+    }
+
+    /// What a step that is over changed of `state`.
+    pub(crate) fn changed_state(&self, place: &str) -> Vec<(String, Option<Value>)> {
+        self.past.borrow().places.get(place).map(|past| past.changed.clone()).unwrap_or_default()
+    }
+
     /// Whether the interrupted step had entered this function.
     pub(crate) fn is_inside(&self, phase: Phase) -> bool {
         self.marks.borrow().iter().any(|mark| matches!(mark, Mark::Enter(entered) if *entered == phase))
@@ -356,13 +456,15 @@ impl Book {
     #[must_use]
     pub(crate) fn written(&self) -> Vec<Written> {
         let past = self.past.borrow();
-        let open: Vec<&str> = past.places.values().flat_map(|place| &place.open).map(|open| open.intent.object()).collect();
+        let open: Vec<&str> = past.places.values().flat_map(|place| &place.open).map(|pending| pending.open.intent.object()).collect();
         past.written.iter().filter(|written| !open.contains(&written.target.as_str())).cloned().collect()
     }
 
-    /// The objects that the run wrote before.
+    /// The objects that the run wrote before, or may have: a write that it was killed in counts.
     pub(crate) fn targets(&self) -> Vec<String> {
-        self.past.borrow().written.iter().map(|written| written.target.clone()).collect()
+        let past = self.past.borrow();
+        let open = past.places.values().flat_map(|place| &place.open).map(|pending| pending.open.intent.object().to_owned());
+        past.written.iter().map(|written| written.target.clone()).chain(open).collect()
     }
 
     /// A step is to be done again from its beginning.
@@ -373,34 +475,49 @@ impl Book {
 
 impl Keeper for Book {
     fn open(&self, key: &Key) -> Option<Open> {
-        self.open.borrow().iter().find(|open| open.intent.key == *key).cloned()
+        self.pending(|open| open.intent.key == *key)
     }
 
     fn open_on(&self, target: &str, part: Option<&str>) -> Option<Open> {
-        let is_it = |open: &&Open| {
+        self.pending(|open| {
             let key = &open.intent.key;
             key.target == target && if matches!(open.intent.sign, Sign::Fields(_)) { key.part.as_deref() == part } else { part.is_none() }
-        };
-        self.open.borrow().iter().find(is_it).cloned()
+        })
+    }
+
+    fn unmet(&self) -> Vec<Open> {
+        let now = self.now.borrow();
+        let its = |of: &Call| now.as_ref().is_some_and(|now| of.same(now));
+        let open = self.open.borrow();
+        open.iter().filter(|pending| pending.again && pending.call.as_ref().is_none_or(its)).map(|pending| pending.open.clone()).collect()
+    }
+
+    fn ended(&self) -> Option<Timestamp> {
+        self.past.borrow().last
     }
 
     fn met(&self, op: &str, outcome: &Outcome) -> Result<()> {
         let mut open = self.open.borrow_mut();
-        let Some(at) = open.iter().position(|open| open.intent.op == op) else { return Ok(()) };
-        match open.remove(at).outcome {
+        let Some(at) = open.iter().position(|pending| pending.open.intent.op == op) else { return Ok(()) };
+        match open.remove(at).open.outcome {
             Some(Outcome::Made { .. }) => Ok(()),
             _ => self.note(&Fact::Outcome { op: op.to_owned(), outcome: outcome.clone() }),
         }
     }
 
-    fn drift(&self, object: &str, differences: Vec<String>) -> Result<Drift> {
-        let (choice, drift) = match self.on_drift {
-            OnDrift::Stop => ("stop", None),
-            OnDrift::Accept => ("accept", Some(Drift::Accept)),
-            OnDrift::Again => ("again", Some(Drift::Again)),
-        };
-        self.note(&Fact::Drift { object: object.to_owned(), differences: differences.clone(), choice: choice.to_owned() })?;
-        drift.ok_or_else(|| drifted(object, differences))
+    fn drift<'a>(&'a self, object: &'a str, differences: Vec<String>) -> LocalBoxFuture<'a, Result<Drift>> {
+        Box::pin(async move {
+            let choice = self.choose(object, &differences).await?;
+            self.note(&Fact::Drift { object: object.to_owned(), differences: differences.clone(), choice: choice.to_owned() })?;
+            match choice {
+                ACCEPT => Ok(Drift::Accept),
+                AGAIN => Ok(Drift::Again),
+                _ => {
+                    let again = self.asked.borrow().as_ref().is_none_or(|(_, choices)| choices.contains(&AGAIN));
+                    Err(drifted(object, differences, again))
+                }
+            }
+        })
     }
 
     fn epoch(&self) -> u64 {
@@ -408,7 +525,7 @@ impl Keeper for Book {
     }
 
     fn intend(&self, intent: &Intent) -> Result<()> {
-        self.open.borrow_mut().retain(|open| open.intent.op != intent.op);
+        self.open.borrow_mut().retain(|pending| pending.open.intent.op != intent.op);
         self.note(&Fact::Intent { place: self.place.borrow().clone(), intent: Box::new(intent.clone()) })
     }
 
@@ -422,12 +539,16 @@ fn effect(call: &Call) -> Effect {
     primitives::find(&call.verb).map_or(Effect::Read, |definition| definition.effect_in(reads))
 }
 
-/// The error of a cluster that is not as the record says.
-pub(crate) fn drifted(object: &str, differences: Vec<String>) -> Error {
-    let error = Error::new(Kind::Refused, Reason::Replaced, format!("`{object}` is not as this run left it")).about(object);
-    differences.into_iter().fold(error, Error::cause).hint(
-        "somebody changed it meanwhile: `--drift accept` goes on from what is there, `--drift again` writes it as this run had written it",
-    )
+fn not_as_left(object: &str) -> String {
+    format!("`{object}` is not as this run left it")
+}
+
+/// The error of a cluster that is not as the record says. `again`: whether it can be written once more.
+pub(crate) fn drifted(object: &str, differences: Vec<String>, again: bool) -> Error {
+    let error = Error::new(Kind::Refused, Reason::Replaced, not_as_left(object)).about(object);
+    let again = if again { ", `--drift again` writes it as this run had written it" } else { "" };
+    let hint = format!("somebody changed it meanwhile: `--drift accept` goes on from what is there{again}");
+    differences.into_iter().fold(error, Error::cause).hint(hint)
 }
 
 /// The error of a script that asks otherwise than the record says.

@@ -42,6 +42,9 @@ pub enum Fact {
     Told {
         /// The event, with its number in the transcript.
         n: u64,
+        /// The item that it is about, where several were done at the same time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<String>,
         /// The event.
         event: Box<Event>,
     },
@@ -104,6 +107,15 @@ pub enum Fact {
         /// Its items as its functions get them, in order.
         items: Vec<Value>,
     },
+    /// Several items begin at the same time.
+    Batch {
+        /// The step or group.
+        place: String,
+        /// The number of the first item, from 1.
+        first: usize,
+        /// `state` as each of them finds it.
+        state: BTreeMap<String, Value>,
+    },
     /// The lock was taken, renewed after a break, or given back.
     Lock {
         /// What was done.
@@ -124,8 +136,19 @@ pub enum Fact {
     Script {
         /// Where it was found.
         source: String,
+        /// The word that finds it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        word: Option<String>,
         /// SHA-256 of every file by its name.
         files: BTreeMap<String, String>,
+    },
+    /// Another run takes this one back from here on.
+    TakenBack {
+        /// That run.
+        run: String,
+        /// The step that is left as it is, with all before it: `step ID`; none where all is taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
     },
     /// A signal came.
     Signal {
@@ -190,7 +213,7 @@ pub struct Begun {
 /// Who let the run begin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Consent {
-    /// `operator`, `--yes`, `sandbox`, `no plan`.
+    /// `operator`, `--yes`, `sandbox`; `…, without a plan`.
     pub by: String,
     /// SHA-256 of the plan's text as it was shown; none without a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ use super::io::{JOURNAL, JournalIo, plain};
 use super::read::Read;
 use super::redact::Redactor;
 use crate::base::json::{self, Value as Json};
-use crate::base::{Error, Result, Timestamp};
+use crate::base::{Error, Kind, Reason, Result, Timestamp};
 use crate::run::event::Event;
 
 /// Room that is kept free for the journal: a full disk is met before an act, never between an act and what became of it.
@@ -31,7 +31,7 @@ pub(super) const BLOBS: &str = "blobs";
 /// What could not be read at the end of a journal.
 pub(super) const TORN: &str = "journal.torn";
 /// Members that say where and which: the run finds itself again by them, so that nothing in them is ever replaced.
-const KEYS: [&str; 13] = ["seq", "at", "k", "n", "place", "phase", "op", "verb", "target", "object", "part", "epoch", "is"];
+const KEYS: [&str; 15] = ["seq", "at", "k", "n", "run", "item", "place", "phase", "op", "verb", "target", "object", "part", "epoch", "is"];
 
 /// The journal of a run that is being written.
 pub struct Journal {
@@ -63,10 +63,12 @@ pub fn syncs(fact: &Fact) -> bool {
         | Fact::Intent { .. }
         | Fact::Outcome { .. }
         | Fact::Items { .. }
+        | Fact::Batch { .. }
         | Fact::Ended { .. }
         | Fact::Lock { .. }
         | Fact::Drift { .. }
         | Fact::Signal { .. }
+        | Fact::TakenBack { .. }
         | Fact::Script { .. } => true,
         Fact::Told { event, .. } => matches!(**event, Event::StepFinished { .. } | Event::Asked { .. } | Event::Finished { .. }),
         // What can be asked again.
@@ -196,6 +198,9 @@ impl Writer {
         if synced {
             self.keep_fresh().map_err(|error| failed("keeping a long part of it", &error))?;
         }
+        if !self.io.is_as_left(JOURNAL, self.length).map_err(|error| failed("looking after it", &error))? {
+            return Err(meddled());
+        }
         self.io.append(JOURNAL, line.as_bytes()).map_err(|error| failed("writing a line", &error))?;
         if synced {
             self.io.sync(JOURNAL).map_err(|error| failed("keeping a line", &error))?;
@@ -291,6 +296,12 @@ impl Writer {
         self.io.cut(JOURNAL, end)?;
         self.io.sync(JOURNAL)
     }
+}
+
+/// Somebody else goes on with the run: two would write it to pieces. A script cannot catch it.
+fn meddled() -> Error {
+    Error::new(Kind::Cancelled, Reason::Interrupted, "somebody else has written to it meanwhile, so this process stops")
+        .hint("`lockgate status` says where the run stands")
 }
 
 fn failed(doing: &str, error: &io::Error) -> Error {

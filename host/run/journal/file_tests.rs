@@ -54,7 +54,7 @@ fn outcome(number: u64) -> Fact {
 }
 
 fn note(text: &str) -> Fact {
-    Fact::Told { n: 1, event: Box::new(Event::Note { text: text.to_owned() }) }
+    Fact::Told { n: 1, item: None, event: Box::new(Event::Note { text: text.to_owned() }) }
 }
 
 fn begun() -> Fact {
@@ -182,6 +182,7 @@ fn events() -> Vec<Event> {
         objects: Vec::new(),
         unsure: Vec::new(),
         invertible: 0,
+        no_return: Vec::new(),
         took: Span::from_secs(90),
         unknowns: Vec::new(),
         assumptions: Vec::new(),
@@ -202,7 +203,7 @@ fn events() -> Vec<Event> {
         Event::wrote(&patched(Inverse::Irreversible("why".to_owned())), known),
         Event::Unchanged { verb: "scale".to_owned(), target: "deployment/web".to_owned(), known },
         Event::Waited { what: "rollout".to_owned(), state: "ready".to_owned(), took, known },
-        Event::Asked { confirmation: question(), answer: None, by: AnsweredBy::Nobody, known: Known::Unknown },
+        Event::Asked { confirmation: question(), answer: None, by: AnsweredBy::Nobody, who: None, known: Known::Unknown },
         Event::StepFinished { step: item(None), end: StepEnd::Skipped { why: "no".to_owned() }, took },
         Event::StepFinished { step: item(None), end: StepEnd::Failed { error: wrong() }, took },
         Event::Finished { what: What::Run, summary: summary.clone() },
@@ -247,7 +248,7 @@ fn every_kind_of_fact_comes_back_as_it_was() {
         Fact::Signal { what: "SIGTERM".to_owned() },
     ];
     facts.extend(values().into_iter().map(|value| finished(Some(Done { value, wrote: vec![patched(undone())] }), None)));
-    facts.extend(events().into_iter().enumerate().map(|(n, event)| Fact::Told { n: n as u64, event: Box::new(event) }));
+    facts.extend(events().into_iter().enumerate().map(|(n, event)| Fact::Told { n: n as u64, item: None, event: Box::new(event) }));
     for redactor in [None, Some(Rc::new(Redactor::new([1; 32])))] {
         let disk = MemoryDisk::new();
         let journal = Journal::create(boxed(&disk), redactor, Timestamp::UNIX_EPOCH, header()).unwrap();
@@ -495,4 +496,24 @@ fn secrets_never_arrive_in_lines_or_long_parts() {
     let facts = told(&disk);
     assert_eq!(facts.last(), Some(&note("(secret) and (secret)")));
     assert!(matches!(&facts[1], Fact::Intent { intent, .. } if intent.key.target == "deployment/shop/web"));
+}
+
+#[test]
+fn two_who_write_it_do_not_write_it_to_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = crate::run::journal::Runs::at(folder.path());
+    let run = runs.create(RUN).unwrap();
+    let journal = Journal::create(Box::new(run.disk()), None, Timestamp::UNIX_EPOCH, header()).unwrap();
+    journal.append(Timestamp::UNIX_EPOCH, &begun()).unwrap();
+    let seen = read(&mut run.disk(), RUN, false).unwrap();
+    let other = Journal::go_on(Box::new(run.disk()), None, &seen).unwrap();
+    other.append(Timestamp::UNIX_EPOCH, &begun()).unwrap();
+    let stopped = journal.append(Timestamp::UNIX_EPOCH, &intent(1, None)).unwrap_err();
+    assert!(stopped.is_stop() && stopped.kind.exit_code() == 4, "{stopped:?}");
+    assert!(stopped.causes.contains(&"somebody else has written to it meanwhile, so this process stops".to_owned()), "{stopped:?}");
+    assert!(stopped.causes.contains(&"nothing was sent".to_owned()));
+    other.append(Timestamp::UNIX_EPOCH, &outcome(1)).unwrap();
+    assert_eq!(read(&mut run.disk(), RUN, false).unwrap().entries.len(), 4);
+    std::fs::remove_file(run.path().join(JOURNAL)).unwrap();
+    assert!(other.append(Timestamp::UNIX_EPOCH, &outcome(2)).unwrap_err().is_stop(), "what nobody can read again is no journal");
 }

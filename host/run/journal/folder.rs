@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::file::BLOBS;
 use super::io::{JOURNAL, RealDisk, plain};
 use super::redact::Redactor;
+use super::requests::REQUESTS;
 use crate::base::clock::{self, Duration};
 use crate::base::{Error, Kind, Reason, Result, did_you_mean};
 
@@ -21,6 +22,8 @@ pub const VARIABLE: &str = "LOCKGATE_RUNS";
 const INSIDE: [&str; 3] = [BLOBS, super::pin::SCRIPT, "children"];
 /// Whoever works on a run holds this file.
 const LOCK: &str = "lock";
+/// The mark of a folder whose journal has no first line yet.
+const NEW: &str = "new";
 /// The key of a run's marks.
 const KEY: &str = "key";
 /// How often a lock is tried: who looks at a run holds it for a moment too.
@@ -57,6 +60,15 @@ impl Holder {
         let host = unistd::gethostname().ok().map_or_else(|| "localhost".to_owned(), |name| name.to_string_lossy().into_owned());
         Holder { pid: unistd::getpid().as_raw().unsigned_abs(), host }
     }
+
+    /// Whether a process of this number is there, on this machine, and is another one than this. It may be no process of ours any more:
+    /// numbers are used again.
+    #[must_use]
+    pub fn may_live(&self) -> bool {
+        let this = Holder::this();
+        let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 0 && self.host == this.host && self.pid != this.pid);
+        pid.is_some_and(|pid| nix::sys::signal::kill(unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH))
+    }
 }
 
 /// The user as people know them: `USER`, `LOGNAME`, or the number.
@@ -70,6 +82,8 @@ pub fn user() -> String {
 #[derive(Debug)]
 pub struct Held {
     _file: File,
+    /// The folder itself, where folders can be locked: the file may be removed, or somebody may put another one in its place.
+    _folder: Option<File>,
 }
 
 impl Runs {
@@ -101,11 +115,23 @@ impl Runs {
         &self.root
     }
 
+    /// Makes the folder of a run that is about to begin: until [`RunFolder::born`] it is no run to anybody.
+    ///
+    /// # Errors
+    /// As [`Runs::create`].
+    pub fn begin(&self, id: &str) -> Result<RunFolder> {
+        self.made(id, &[NEW])
+    }
+
     /// Makes the folder of a new run.
     ///
     /// # Errors
-    /// When it cannot be written to, is not safe, or the run is there.
+    /// When it cannot be written to, is not safe, or the run is there; nothing is left behind then.
     pub fn create(&self, id: &str) -> Result<RunFolder> {
+        self.made(id, &[])
+    }
+
+    fn made(&self, id: &str, marks: &[&str]) -> Result<RunFolder> {
         let unwritable = |error: &io::Error| {
             Error::usage(format!("the folder of runs `{}` cannot be written to", self.root.display()))
                 .cause(plain(error))
@@ -119,13 +145,20 @@ impl Runs {
         }
         let made = (|| {
             private_folder(&path)?;
+            marks.iter().try_for_each(|name| private_file(&path.join(name), b""))?;
             INSIDE.iter().try_for_each(|name| private_folder(&path.join(name)))?;
             private_file(&path.join(LOCK), b"")?;
             private_file(&path.join(KEY), &random()?)?;
             File::open(&path)?.sync_all()?;
             File::open(&self.root)?.sync_all()
         })();
-        made.map_err(|error| unwritable(&error))?;
+        made.map_err(|error| {
+            let refused = unwritable(&error);
+            match fs::remove_dir_all(&path) {
+                Err(left) if left.kind() != io::ErrorKind::NotFound => refused.cause(format!("its folder stays: {}", plain(&left))),
+                _ => refused,
+            }
+        })?;
         Ok(RunFolder { path, id: id.to_owned() })
     }
 
@@ -134,6 +167,15 @@ impl Runs {
     /// # Errors
     /// When the folder is there and cannot be read.
     pub fn all(&self) -> Result<Vec<String>> {
+        let all = self.every()?;
+        Ok(all.into_iter().filter(|id| !is_unborn(&self.root.join(id))).collect())
+    }
+
+    /// The same with those that never began.
+    ///
+    /// # Errors
+    /// As [`Runs::all`].
+    pub fn every(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -196,6 +238,12 @@ impl Runs {
 }
 
 impl RunFolder {
+    /// The folder of runs that it is in.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs::at(self.path.parent().unwrap_or(&self.path))
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -206,6 +254,15 @@ impl RunFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// From here on it is a run: its journal has a first line.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn born(&self) -> Result<()> {
+        let removed = fs::remove_file(self.path.join(NEW)).and_then(|()| File::open(&self.path)?.sync_all());
+        removed.map_err(|error| Error::internal(format!("run `{}` cannot be begun in its folder", self.id)).cause(plain(&error)))
     }
 
     /// Its files, for the journal.
@@ -240,9 +297,13 @@ impl RunFolder {
         let path = self.path.join(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.map_err(|error| broken(&error))?;
+        let mut folder = None;
         for left in (0..TRIES).rev() {
-            match file.try_lock() {
-                Ok(()) => break,
+            match file.try_lock().and_then(|()| locked(&self.path)) {
+                Ok(own) => {
+                    folder = own;
+                    break;
+                }
                 Err(TryLockError::WouldBlock) if left > 0 => clock::pause(BETWEEN),
                 Err(TryLockError::WouldBlock) => return Err(self.taken(&mut file)),
                 Err(TryLockError::Error(error)) => return Err(broken(&error)),
@@ -251,7 +312,7 @@ impl RunFolder {
         let holder = serde_json::to_vec(&Holder::this()).unwrap_or_default();
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&holder));
         written.map_err(|error| broken(&error))?;
-        Ok(Held { _file: file })
+        Ok(Held { _file: file, _folder: folder })
     }
 
     fn taken(&self, file: &mut File) -> Error {
@@ -264,21 +325,23 @@ impl RunFolder {
         }
     }
 
-    /// Who works on the run now; `None` when nobody does.
+    /// Who works on the run now; `None` when nobody does. Process 0 is one that is not known: its file is gone.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        let mut file = File::open(self.path.join(LOCK)).ok()?;
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(said(&mut file).unwrap_or(Holder { pid: 0, host: String::new() })),
-            // Given back when the file is closed, at the end of this function.
-            Ok(()) | Err(TryLockError::Error(_)) => None,
+        // Locks are given back when the files are closed, at the end of this function.
+        let is_held = |file: &File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let unknown = Holder { pid: 0, host: String::new() };
+        if let Some(mut file) = File::open(self.path.join(LOCK)).ok().filter(is_held) {
+            return Some(said(&mut file).unwrap_or(unknown));
         }
+        File::open(&self.path).ok().filter(is_held).map(|_| unknown)
     }
 
     /// A folder that somebody else owns or can write to may say anything.
     fn check(&self) -> Result<()> {
         check(&self.path, false)?;
-        INSIDE.iter().chain([&JOURNAL, &LOCK, &KEY]).map(|name| self.path.join(name)).try_for_each(|path| match path.symlink_metadata() {
+        let names = INSIDE.iter().chain([&JOURNAL, &LOCK, &KEY, &REQUESTS]);
+        names.map(|name| self.path.join(name)).try_for_each(|path| match path.symlink_metadata() {
             // What is missing is told by who needs it.
             Err(_) => Ok(()),
             Ok(_) => check(&path, false),
@@ -306,6 +369,23 @@ fn check(path: &Path, root: bool) -> Result<()> {
             .hint(format!("if nobody did, `chmod go-w {}`", path.display())));
     }
     Ok(())
+}
+
+/// Takes a folder itself; `None` on a disk where folders cannot be locked.
+fn locked(path: &Path) -> Result<Option<File>, TryLockError> {
+    let folder = File::open(path).map_err(TryLockError::Error)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Whether a folder is what a process left that ended before its run began.
+fn is_unborn(path: &Path) -> bool {
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let has_line = || fs::read(path.join(JOURNAL)).is_ok_and(|bytes| bytes.contains(&b'\n'));
+    if path.join(NEW).exists() { !has_line() } else { is_empty() }
 }
 
 /// A folder for its owner alone, whatever the mask of the process.

@@ -158,3 +158,45 @@ fn a_run_without_its_key_is_half_a_copy() {
     assert_eq!(error.message, format!("run `{ONE}` cannot be read"));
     assert!(error.causes[0].starts_with("its file `key` cannot be read"), "{error:?}");
 }
+
+#[test]
+fn without_its_file_a_run_is_held_all_the_same() {
+    let (_folder, runs) = runs();
+    let run = runs.create(ONE).unwrap();
+    let held = run.hold().unwrap();
+    fs::remove_file(run.path().join(LOCK)).unwrap();
+    assert!(run.holder().is_some());
+    let second = run.hold().unwrap_err();
+    assert_eq!((second.kind, second.message.as_str()), (Kind::Refused, &*format!("run `{ONE}` is being worked on")));
+    drop(held);
+    assert_eq!(run.holder(), None);
+    drop(run.hold().unwrap());
+}
+
+#[test]
+fn what_never_began_is_no_run() {
+    let (_folder, runs) = runs();
+    runs.create(TWO).unwrap();
+    let begun = runs.begin(ONE).unwrap();
+    assert_eq!(runs.all().unwrap(), [TWO]);
+    assert_eq!(runs.open("last").unwrap().id(), TWO);
+    fs::write(begun.path().join(JOURNAL), "{\"seq\":1").unwrap();
+    assert_eq!(runs.all().unwrap(), [TWO], "a line that is not whole is none");
+    fs::write(begun.path().join(JOURNAL), "{\"seq\":1}\n").unwrap();
+    assert_eq!(runs.all().unwrap(), [ONE, TWO]);
+    begun.born().unwrap();
+    fs::remove_file(begun.path().join(JOURNAL)).unwrap();
+    assert_eq!(runs.all().unwrap(), [ONE, TWO], "half a copy is told as such");
+    fs::create_dir(runs.path().join("01KAM4B7X00000000000000CCC")).unwrap();
+    assert_eq!(runs.all().unwrap(), [ONE, TWO]);
+}
+
+#[test]
+fn a_process_is_known_by_its_number_and_machine() {
+    let this = Holder::this();
+    assert!(!this.may_live(), "this one is no other");
+    let parent = Holder { pid: unistd::getppid().as_raw().unsigned_abs(), ..this.clone() };
+    assert!(parent.may_live());
+    assert!(!Holder { host: "elsewhere".to_owned(), ..parent }.may_live());
+    assert!(!Holder { pid: 0, ..this.clone() }.may_live() && !Holder { pid: 0x7fff_fff0, ..this }.may_live());
+}

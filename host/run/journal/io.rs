@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 /// The files of one run's folder. Paths are relative to it, with `/`.
@@ -39,6 +39,14 @@ pub trait JournalIo {
     /// # Errors
     /// What the disk says.
     fn sync_folder(&mut self, path: &str) -> io::Result<()>;
+
+    /// Whether the file is the one that was written to, and of this length: nobody else has written to it since. What cannot tell says yes.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn is_as_left(&mut self, _path: &str, _length: u64) -> io::Result<bool> {
+        Ok(true)
+    }
 
     /// Shortens a file.
     ///
@@ -115,6 +123,16 @@ impl JournalIo for RealDisk {
 
     fn sync_folder(&mut self, path: &str) -> io::Result<()> {
         File::open(self.folder.join(path))?.sync_all()
+    }
+
+    fn is_as_left(&mut self, path: &str, length: u64) -> io::Result<bool> {
+        let named = match std::fs::metadata(self.folder.join(path)) {
+            Ok(named) => named,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let own = self.file(path)?.metadata()?;
+        Ok((own.dev(), own.ino(), own.len()) == (named.dev(), named.ino(), length))
     }
 
     fn cut(&mut self, path: &str, length: u64) -> io::Result<()> {

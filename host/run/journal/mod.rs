@@ -12,6 +12,8 @@ pub mod past;
 pub mod pin;
 pub mod read;
 pub mod redact;
+pub mod requests;
+pub mod taken;
 pub mod view;
 
 pub use book::Book;
@@ -22,6 +24,7 @@ pub use past::Past;
 pub use pin::Pinned;
 pub use read::{Read, read};
 pub use redact::Redactor;
+pub use taken::TakenBack;
 pub use view::Story;
 
 use crate::base::{Result, Timestamp};

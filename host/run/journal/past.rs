@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::entry::{Entry, Fact, Finished, Header};
+use crate::base::clock::{Duration, between};
 use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Timestamp, Value};
@@ -12,7 +13,7 @@ use crate::cluster::permit::Planned;
 use crate::primitives::{self, Effect};
 use crate::run::event::{Confirmation, Event, StepEnd, Summary, Verdict};
 use crate::run::runbook::{Phase, State};
-use crate::run::script::Returned;
+use crate::run::script::{Call, Returned};
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,10 @@ pub struct Past {
     pub epoch: u64,
     /// The greatest number of an operation.
     pub operations: u64,
+    /// When the writes of its last minute were made.
+    pub newest: Vec<Timestamp>,
+    /// The source that it went on with, where that is not the one that it began with.
+    pub script: Option<Pinning>,
     /// How many events the transcript was told.
     pub told: u64,
     /// The last moment that the journal knows.
@@ -41,10 +46,28 @@ pub struct Past {
     pub items: BTreeMap<String, Vec<Value>>,
     /// `state` as the last step that ended well left it.
     pub state: State,
+    /// `state` as each batch of several items found it, by the step or group and the number of its first item.
+    pub batches: BTreeMap<(String, usize), State>,
     /// How it ended, when its last process came to an end.
     pub ended: Option<Summary>,
     /// What it wrote last to each object of the API, in the order of the last write.
     pub written: Vec<Written>,
+}
+
+/// How long a write counts for the limit of writes per minute.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A source that a run goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinning {
+    /// Its number among the sources of the run; the one that it began with is 1.
+    pub number: usize,
+    /// Where it was found.
+    pub source: String,
+    /// The word that finds it again; none in the journals of older versions.
+    pub word: Option<String>,
+    /// SHA-256 of every file by its name.
+    pub files: BTreeMap<String, String>,
 }
 
 /// What a run wrote to an object of the API.
@@ -69,14 +92,27 @@ pub struct PlacePast {
     pub verdict: Option<Verdict>,
     /// How a step ended.
     pub end: Option<StepEnd>,
+    /// What it changed of `state`.
+    pub changed: Vec<(String, Option<Value>)>,
     /// What happened since its present attempt began, in order.
     pub marks: VecDeque<Mark>,
-    /// The writes of the call that was not over.
-    pub open: Vec<Open>,
+    /// The writes of the call that was not over, and those of calls that failed without anybody knowing what became of them.
+    pub open: Vec<Pending>,
     /// Every write that it made, in order, with what became of it.
     pub writes: Vec<Open>,
     /// Every call that is over, in order: also those of former attempts.
     pub calls: Vec<Finished>,
+}
+
+/// A write of which the record does not say what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// The write.
+    pub open: Open,
+    /// The call that failed over it; none for the call that was not over.
+    pub call: Option<Call>,
+    /// Whether the call will be made anew; otherwise its error is given again, and the write counts for a rollback only.
+    pub again: bool,
 }
 
 /// What happened in a check or step.
@@ -97,23 +133,37 @@ impl PlacePast {
         matches!(self.end, Some(StepEnd::Done { .. } | StepEnd::Skipped { .. }))
     }
 
+    /// A call is over. What became of its writes is known; not so when it failed because nobody knows: then they stay open, and are looked at
+    /// when it is made anew, or when the run is taken back.
+    fn over(&mut self, call: &Finished) {
+        let failed = call.error.is_some();
+        self.open.retain_mut(|pending| {
+            let is_its = pending.again && pending.call.as_ref().is_none_or(|of| of.same(&call.call));
+            if !is_its {
+                return true;
+            }
+            let known = matches!(pending.open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
+            (pending.call, pending.again) = (Some(call.call.clone()), false);
+            failed && !known
+        });
+    }
+
     /// After an attempt that failed: what of it counts for the next one. The calls of `run` that are over give their results again, up to
     /// the last that wrote or asked; what was only read after that is read anew, because it led to the error.
     fn failed(&mut self) {
         let mut calls: Vec<Box<Finished>> = Vec::new();
+        let mut anew: Vec<Box<Finished>> = Vec::new();
         let mut inside = false;
         for mark in std::mem::take(&mut self.marks) {
             match mark {
                 Mark::Enter(Phase::Run) => {
                     // Entered again: what is recorded goes on where the first attempt stopped.
-                    if calls.last().is_some_and(|call| call.error.is_some()) {
-                        calls.pop();
-                    }
+                    anew.extend(calls.pop_if(|call| call.error.is_some()));
                     inside = true;
                 }
                 Mark::Enter(_) => inside = false,
                 Mark::Call(call) if inside => calls.push(call),
-                Mark::Call(_) => {}
+                Mark::Call(call) => anew.push(call),
                 // What `when` said stands.
                 Mark::Left(Phase::When, returned, error) => {
                     self.marks.extend([Mark::Enter(Phase::When), Mark::Left(Phase::When, returned, error)])
@@ -121,12 +171,22 @@ impl PlacePast {
                 Mark::Left(..) => {}
             }
         }
-        while calls.last().is_some_and(|call| call.error.is_some() || effect(call) == Effect::Read) {
-            calls.pop();
+        while let Some(call) = calls.pop_if(|call| call.error.is_some() || effect(call) == Effect::Read) {
+            anew.push(call);
+        }
+        for pending in &mut self.open {
+            pending.again |= pending.call.as_ref().is_some_and(|call| anew.iter().any(|anew| anew.call.same(call)));
         }
         self.marks.push_back(Mark::Enter(Phase::Run));
         self.marks.extend(calls.into_iter().map(Mark::Call));
     }
+}
+
+/// What of `state` is no longer as it was; none is gone.
+pub(crate) fn changed_state(before: &State, after: &State) -> Vec<(String, Option<Value>)> {
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None));
+    let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, value)| (name.clone(), Some(value.clone())));
+    gone.chain(set).collect()
 }
 
 fn effect(call: &Finished) -> Effect {
@@ -141,6 +201,10 @@ impl Past {
         let mut past = Past::default();
         for entry in entries {
             past.last = Some(entry.at);
+            if matches!(entry.fact, Fact::Intent { .. }) {
+                past.newest.push(entry.at);
+                past.newest.retain(|at| between(*at, entry.at) < MINUTE);
+            }
             past.take(entry.fact);
         }
         past
@@ -163,7 +227,7 @@ impl Past {
             }
             Fact::Lock { epoch, .. } => self.epoch = self.epoch.max(epoch),
             Fact::Consent(consent) => (self.consented, self.grants) = (consent.confirmations, consent.grants),
-            Fact::Told { n, event } => {
+            Fact::Told { n, event, .. } => {
                 self.told = self.told.max(n);
                 if let Event::Finished { summary, .. } = *event {
                     self.ended = Some(summary);
@@ -173,18 +237,22 @@ impl Past {
             Fact::Left { place, phase, returned, error } => self.place(&place).marks.push_back(Mark::Left(phase, returned, error)),
             Fact::Call(call) => {
                 let past = self.place(&call.place);
-                past.open.clear();
+                past.over(&call);
                 past.calls.push((*call).clone());
                 past.marks.push_back(Mark::Call(call));
             }
             Fact::Intent { place, intent } => self.intended(&place, *intent),
             Fact::Outcome { op, outcome } => self.became(&op, &outcome),
+            Fact::Batch { place, first, state } => drop(self.batches.insert((place, first), state)),
             Fact::Items { place, items } => drop(self.items.insert(place, items)),
             Fact::Ended { place, verdict, end, state } => {
+                let mut changed = Vec::new();
                 if let Some(state) = state {
+                    changed = changed_state(&self.state, &state);
                     self.state = state;
                 }
                 let past = self.place(&place);
+                past.changed = changed;
                 past.verdict = verdict;
                 let failed = matches!(end, Some(StepEnd::Failed { .. } | StepEnd::Unknown { .. }));
                 past.end = end;
@@ -192,7 +260,11 @@ impl Past {
                     past.failed();
                 }
             }
-            Fact::Drift { .. } | Fact::Signal { .. } | Fact::Script { .. } => {}
+            Fact::Script { source, word, files } => {
+                let number = self.script.as_ref().map_or(1, |script| script.number) + 1;
+                self.script = Some(Pinning { number, source, word, files });
+            }
+            Fact::Drift { .. } | Fact::Signal { .. } | Fact::TakenBack { .. } => {}
         }
     }
 
@@ -200,17 +272,18 @@ impl Past {
         let number = intent.op.split('/').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
         self.operations = self.operations.max(number);
         let past = self.place(place);
-        past.open.retain(|open| open.intent.op != intent.op);
+        past.open.retain(|pending| pending.open.intent.op != intent.op);
         past.writes.retain(|open| open.intent.op != intent.op);
         let open = Open { intent, outcome: None };
-        past.open.push(open.clone());
+        past.open.push(Pending { open: open.clone(), call: None, again: true });
         past.writes.push(open);
     }
 
     fn became(&mut self, op: &str, outcome: &Outcome) {
         let mut written = None;
         for (place, past) in &mut self.places {
-            for open in past.open.iter_mut().chain(past.writes.iter_mut()).filter(|open| open.intent.op == op) {
+            let pending = past.open.iter_mut().map(|pending| &mut pending.open);
+            for open in pending.chain(past.writes.iter_mut()).filter(|open| open.intent.op == op) {
                 open.outcome = Some(outcome.clone());
                 written = Some((place.clone(), open.intent.clone()));
             }
@@ -226,6 +299,8 @@ impl Past {
         }
         let (target, part) = (intent.object().to_owned(), intent.key.part.filter(|_| matches!(intent.sign, Sign::Fields(_))));
         let same = |written: &Written| written.target == target && written.part == part;
+        // What is deleted may be on its way out for a while: it is gone all the same.
+        let after = after.filter(|_| intent.key.verb != "delete");
         let former = self.written.iter().position(same).map(|at| self.written.remove(at));
         let mut paths = former.map(|former| former.paths).unwrap_or_default();
         if let (Some(Prior::Was(prior)), Some(after)) = (&intent.prior, &after) {

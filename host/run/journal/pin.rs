@@ -28,6 +28,8 @@ const DATA: &str = "data";
 const STDLIB: &str = "@stdlib";
 /// The version of the program, among the hashes.
 const VERSION: &str = "@version";
+/// The folder of a later source, among the hashes.
+const FOLDER: &str = "@folder";
 /// How deep modules may lie.
 const DEEP: usize = 4;
 /// How much may be pinned, in bytes.
@@ -42,8 +44,8 @@ pub struct Pinned {
 
 impl Pinned {
     /// What this runbook may read: its own text as it was loaded, every Lua file beside it, every one in the folders of `--modules`.
-    /// `stdlib` is the standard library of the binary. Beside a lone file are the Lua files of its folder and those it requires by
-    /// name.
+    /// `stdlib` is the standard library of the binary. Beside a lone file are the modules that it and they require by name; where a name
+    /// is made up while the file runs, all Lua files of its folder too.
     ///
     /// # Errors
     /// When a file cannot be read, or there is too much.
@@ -53,8 +55,9 @@ impl Pinned {
             Beside::Bundled(folder) => pinned.embedded_folder(folder, folder.path()),
             Beside::Disk(folder) if source.is_folder() => pinned.folder(folder, RUNBOOK, DEEP)?,
             Beside::Disk(folder) => {
-                pinned.folder(folder, RUNBOOK, 1)?;
-                pinned.required(&source.text, &source.beside)?;
+                if !pinned.required(&source.text, &source.beside)? {
+                    pinned.folder(folder, RUNBOOK, 1)?;
+                }
             }
             Beside::Nothing => {}
         }
@@ -93,7 +96,28 @@ impl Pinned {
     /// # Errors
     /// When the disk fails.
     pub fn write(&self, folder: &RunFolder) -> Result<()> {
-        let root = folder.path().join(SCRIPT);
+        self.write_into(&folder.path().join(SCRIPT))
+    }
+
+    /// Writes it beside what the run began with, as its source of this number; gives the hashes, which say where it lies.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write_as(&self, folder: &RunFolder, number: usize) -> Result<BTreeMap<String, String>> {
+        let name = format!("{SCRIPT}-{number}");
+        let root = folder.path().join(&name);
+        // Left by somebody who died before the journal had it.
+        match fs::remove_dir_all(&root) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unkept(&root, &error)),
+            _ => self.write_into(&root)?,
+        }
+        let mut hashes = self.hashes();
+        hashes.insert(FOLDER.to_owned(), name);
+        Ok(hashes)
+    }
+
+    fn write_into(&self, root: &Path) -> Result<()> {
+        let root = root.to_path_buf();
         let mut folders = BTreeSet::from([root.clone()]);
         for (name, bytes) in &self.files {
             let path = root.join(name);
@@ -144,9 +168,10 @@ impl Pinned {
         Ok(())
     }
 
-    /// The modules in folders below a lone file that it and they name.
-    fn required(&mut self, text: &str, beside: &Beside) -> Result<()> {
-        for name in required(text) {
+    /// The modules beside a lone file that it and they name. Gives whether every name could be read off the texts.
+    fn required(&mut self, text: &str, beside: &Beside) -> Result<bool> {
+        let (names, mut all) = required(text);
+        for name in names {
             for ending in ["luau", "lua"] {
                 let relative = format!("{name}.{ending}");
                 let key = format!("{RUNBOOK}/{relative}");
@@ -155,12 +180,12 @@ impl Pinned {
                 }
                 if let Some(text) = beside.read(&relative)? {
                     self.files.insert(key, text.as_bytes().to_vec());
-                    self.required(&text, beside)?;
+                    all &= self.required(&text, beside)?;
                     break;
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 }
 
@@ -200,7 +225,7 @@ impl fmt::Display for Difference {
 /// What is another now. What was read beside the sources (the parameter file, a fixture) is not read again and not compared.
 #[must_use]
 pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<Difference> {
-    let counts = |name: &&String| !name.starts_with(&format!("{DATA}/"));
+    let counts = |name: &&String| !name.starts_with(&format!("{DATA}/")) && *name != FOLDER;
     let names: BTreeSet<&String> = then.keys().chain(now.keys()).filter(counts).collect();
     names
         .into_iter()
@@ -220,7 +245,8 @@ pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, Strin
 /// # Errors
 /// When a pinned file is gone or is not what the journal says.
 pub fn pinned(folder: &RunFolder, header: &Header) -> Result<(Source, Vec<PathBuf>)> {
-    let root = folder.path().join(SCRIPT);
+    let within = header.files.get(FOLDER).map_or(SCRIPT, String::as_str);
+    let root = folder.path().join(within);
     for (name, hash) in header.files.iter().filter(|(name, _)| !name.starts_with('@')) {
         let bytes = fs::read(root.join(name)).map_err(|error| spoilt(folder, name, &format!("cannot be read: {}", plain(&error))))?;
         if sha256(&bytes) != *hash {
@@ -235,8 +261,10 @@ pub fn pinned(folder: &RunFolder, header: &Header) -> Result<(Source, Vec<PathBu
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
     let source =
         Source { name: header.runbook.clone(), file: header.source.clone(), text: text.into(), beside: Beside::Disk(root.join(RUNBOOK)) };
-    let modules = (0..).map(|number| root.join(MODULES).join(number.to_string())).take_while(|path| path.is_dir());
-    Ok((source, modules.collect()))
+    // Of a folder without a Lua file in it nothing was pinned.
+    let number = |name: &String| name.strip_prefix(MODULES)?.strip_prefix('/')?.split('/').next()?.parse::<usize>().ok();
+    let numbers: BTreeSet<usize> = header.files.keys().filter_map(number).collect();
+    Ok((source, numbers.into_iter().map(|number| root.join(MODULES).join(number.to_string())).collect()))
 }
 
 /// Something else that was pinned: the parameter file, the fixture; `None` when there was none.
@@ -263,15 +291,28 @@ fn hash(folder: &Dir<'_>) -> String {
     sha256(lines.concat().as_bytes())
 }
 
-/// The names that a text requires as they stand there.
-fn required(text: &str) -> Vec<String> {
-    let after = text.split("require").skip(1).filter_map(|rest| {
-        let rest = rest.trim_start().strip_prefix('(').unwrap_or(rest).trim_start();
-        let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-        rest.get(1..)?.split(quote).next()
-    });
+/// The names that a text requires as they stand there, and whether there are no others: a name may be made up while the text runs.
+fn required(text: &str) -> (Vec<String>, bool) {
+    let of_a_word = |c: char| c.is_alphanumeric() || c == '_';
     let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    after.filter(|name| name.split('/').all(part)).map(str::to_owned).collect()
+    let (mut names, mut all) = (Vec::new(), true);
+    for line in text.lines() {
+        for (at, word) in line.match_indices("require") {
+            let (before, rest) = (line.get(..at).unwrap_or_default(), line.get(at + word.len()..).unwrap_or_default());
+            if before.ends_with(of_a_word) || rest.starts_with(of_a_word) {
+                continue;
+            }
+            let rest = rest.trim_start().strip_prefix('(').unwrap_or(rest).trim_start();
+            let quoted = rest.strip_prefix(['"', '\'']).zip(rest.chars().next());
+            match quoted.and_then(|(rest, quote)| rest.split(quote).next()) {
+                Some(name) if name.split('/').all(part) => names.push(name.to_owned()),
+                Some(_) => {}
+                // A remark names nothing.
+                None => all &= before.contains("--"),
+            }
+        }
+    }
+    (names, all)
 }
 
 fn is_lua(path: &Path) -> bool {

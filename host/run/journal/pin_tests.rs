@@ -87,6 +87,7 @@ fn a_lone_file_takes_what_it_names_but_not_the_folders_below() {
             ("lib/y.lua", "return 1"),
             ("lib/z.luau", "return 2"),
             ("beside.luau", "return 3"),
+            ("notes.luau", "-- nobody requires it"),
         ],
     );
     let source = Source::on_disk(&folder.path().join("a.luau")).unwrap();
@@ -142,4 +143,32 @@ fn differences_are_named_as_people_know_them() {
         ]
     );
     assert!(differences(&then, &then).is_empty());
+}
+
+#[test]
+fn a_lone_file_that_makes_up_a_name_takes_its_whole_folder() {
+    let required = |text: &str| super::required(text);
+    assert_eq!(required("local a = require \"a\" -- we require more\nrequired(x) requires y"), (vec!["a".to_owned()], true));
+    for text in ["require(name)", "pcall(require, \"a\")", "local r = require", "require(`a{x}`)", "require(\n\"a\")"] {
+        assert!(!required(text).1, "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("a.luau", "require(\"b\")"), ("b.luau", "return require(name)"), ("c.luau", "return 1"), ("d/e.luau", "")]);
+    let source = Source::on_disk(&folder.path().join("a.luau")).unwrap();
+    let pinned = Pinned::gather(&source, &[], &LIBRARY).unwrap();
+    assert_eq!(names(&pinned), ["runbook/a.luau", "runbook/b.luau", "runbook/c.luau"]);
+}
+
+#[test]
+fn a_folder_of_modules_with_nothing_in_it_keeps_the_others_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("r/runbook.luau", "x"), ("empty/read.me", "-"), ("one/mine.luau", "return 1"), ("two/mine.luau", "return 2")]);
+    let source = Source::on_disk(&folder.path().join("r")).unwrap();
+    let modules = ["empty", "one", "empty", "two"].map(|name| folder.path().join(name));
+    let pinned = Pinned::gather(&source, &modules, &LIBRARY).unwrap();
+    let run = Runs::at(folder.path().join("runs")).create("01KAM4B7X00000000000000AAA").unwrap();
+    pinned.write(&run).unwrap();
+    let (_, shelves) = super::pinned(&run, &header(&source, pinned.hashes())).unwrap();
+    let read: Vec<String> = shelves.iter().map(|shelf| fs::read_to_string(shelf.join("mine.luau")).unwrap()).collect();
+    assert_eq!(read, ["return 1", "return 2"]);
 }

@@ -23,6 +23,8 @@ pub struct Read {
     pub run: String,
     /// Its entries, in order; the first is the header.
     pub entries: Vec<Entry>,
+    /// SHA-256 of every line, in order.
+    pub hashes: Vec<String>,
     /// SHA-256 of the last line.
     pub head: String,
     /// Where the last line ends in the file, in bytes.
@@ -47,6 +49,12 @@ impl Read {
             _ => None,
         }
     }
+
+    /// The number of the line with this SHA-256, from 1.
+    #[must_use]
+    pub fn line_of(&self, hash: &str) -> Option<u64> {
+        self.hashes.iter().position(|line| line == hash).map(|place| place as u64 + 1)
+    }
 }
 
 /// Reads the journal of a run. With `truncated`, what follows a broken line is given up instead of refused: the break-glass of
@@ -59,12 +67,21 @@ pub fn read(io: &mut dyn JournalIo, run: &str, truncated: bool) -> Result<Read> 
     let Some(bytes) = bytes else {
         return Err(half(run, &format!("the folder holds no `{JOURNAL}`")));
     };
-    let mut reader = Reader { io, run, bytes: &bytes, at: 0, head: chain::FIRST.to_owned(), entries: Vec::new(), blobs: HashMap::new() };
+    let mut reader = Reader {
+        io,
+        run,
+        bytes: &bytes,
+        at: 0,
+        head: chain::FIRST.to_owned(),
+        hashes: Vec::new(),
+        entries: Vec::new(),
+        blobs: HashMap::new(),
+    };
     let stop = reader.go()?;
     if let Some(stop) = stop {
         reader.judge(stop, truncated)?;
     }
-    let Reader { at, head, entries, .. } = reader;
+    let Reader { at, head, hashes, entries, .. } = reader;
     if !matches!(entries.first().map(|entry| &entry.fact), Some(Fact::Header(_))) {
         return Err(half(
             run,
@@ -72,7 +89,7 @@ pub fn read(io: &mut dyn JournalIo, run: &str, truncated: bool) -> Result<Read> 
         ));
     }
     let torn = bytes.get(at..).filter(|rest| !rest.is_empty()).map(|rest| Torn { bytes: rest.to_vec() });
-    Ok(Read { run: run.to_owned(), entries, head, end: at as u64, torn })
+    Ok(Read { run: run.to_owned(), entries, hashes, head, end: at as u64, torn })
 }
 
 /// Why reading stopped before the end of the file.
@@ -90,6 +107,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     head: String,
+    hashes: Vec<String>,
     entries: Vec<Entry>,
     blobs: HashMap<String, Option<Json>>,
 }
@@ -120,6 +138,7 @@ impl Reader<'_> {
                 Err(stop) => return Ok(Some(stop)),
             }
             self.head = chain::sha256(line);
+            self.hashes.push(self.head.clone());
             self.at += length + 1;
         }
         Ok(None)

@@ -8,9 +8,11 @@ use serde::Serialize;
 use super::entry::{Fact, Planned};
 use super::folder::{Holder, RunFolder};
 use super::read::Read;
+use super::taken::TakenBack;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Span, Timestamp};
 use crate::cluster::keep::Outcome;
+use crate::cluster::machines::quoted;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, StepEnd, Summary, TargetInfo, Verdict};
 
 /// Where a run stands.
@@ -78,7 +80,7 @@ pub struct Worked {
 pub struct Consented {
     /// When.
     pub at: Timestamp,
-    /// Who: `operator`, `--yes`, `sandbox`, `no plan`.
+    /// Who: `operator`, `--yes`, `sandbox`; `…, without a plan`.
     pub by: String,
     /// SHA-256 of the plan's text.
     pub plan: Option<String>,
@@ -171,6 +173,8 @@ pub struct Answered {
     pub answer: Option<String>,
     /// Who gave it.
     pub by: AnsweredBy,
+    /// The name of the person who gave it from another terminal.
+    pub who: Option<String>,
 }
 
 /// What happened to the run itself: the lock, a signal, a cluster that was not as the record says.
@@ -250,13 +254,21 @@ pub struct Story {
     pub head: String,
     /// Whether something follows it that is no line.
     pub torn: bool,
+    /// What took it back.
+    pub taken_back: Option<TakenBack>,
 }
 
 impl Story {
     /// What the journal of this run says; `None` for one without a header, which cannot be.
     #[must_use]
     pub fn of(read: &Read, folder: &RunFolder) -> Option<Story> {
-        Story::told(read, folder.holder())
+        let mut story = Story::told(read, folder.holder())?;
+        if let (Some(holder), Some(last)) = (story.holder.as_mut().filter(|holder| holder.pid == 0), story.processes.last()) {
+            // Its file does not say who it is.
+            *holder = Holder { pid: last.pid, host: last.host.clone() };
+        }
+        story.taken_back = TakenBack::of(&folder.runs(), read);
+        Some(story)
     }
 
     /// The same with the process that works on it known.
@@ -296,12 +308,22 @@ impl Story {
             lines: read.entries.len() as u64,
             head: read.head.clone(),
             torn: read.torn.is_some(),
+            taken_back: None,
         };
         for entry in &read.entries {
+            // No act of this run.
+            if matches!(entry.fact, Fact::TakenBack { .. }) {
+                continue;
+            }
+            let back = Span::between(entry.at, story.last);
+            if back >= JUMP {
+                let what = format!("the clock went back by {} before line {}: times after it are not those of before", back.rounded(), entry.seq);
+                story.incidents.push(Incident { at: entry.at, what });
+            }
+            story.took = Span::from_millis(story.took.as_millis() + Span::between(story.last, entry.at).as_millis());
             story.last = entry.at;
             story.take(entry.at, &entry.fact);
         }
-        story.took = Span::between(story.started, story.last);
         story.standing = match (&story.holder, &story.summary) {
             (Some(_), None) => Standing::Running,
             (None, None) => Standing::Killed,
@@ -338,8 +360,8 @@ impl Story {
                     planned: consent.planned.clone(),
                 });
             }
-            Fact::Told { n, event } => {
-                self.events.push(Record { seq: *n, at, event: (**event).clone() });
+            Fact::Told { n, item, event } => {
+                self.events.push(Record { seq: *n, at, item: item.clone(), event: (**event).clone() });
                 self.heard(at, event);
             }
             Fact::Intent { place, intent } => {
@@ -410,8 +432,9 @@ impl Story {
                     (stepped.ended, stepped.end, stepped.took) = (Some(at), Some(end.clone()), Some(*took));
                 }
             }
-            Event::Asked { confirmation, answer, by, .. } => {
-                self.asked.push(Answered { at, confirmation: confirmation.clone(), answer: answer.clone(), by: *by });
+            Event::Asked { confirmation, answer, by, who, .. } => {
+                let (confirmation, answer, who) = (confirmation.clone(), answer.clone(), who.clone());
+                self.asked.push(Answered { at, confirmation, answer, by: *by, who });
             }
             Event::Finished { summary, .. } => self.summary = Some(summary.clone()),
             _ => {}
@@ -435,22 +458,56 @@ impl Story {
         self.summary.as_ref()?.error.as_ref()
     }
 
+    /// The steps that wrote and cannot be taken back, in order, with the reason of each.
+    #[must_use]
+    pub fn no_return(&self) -> Vec<(&str, &str)> {
+        let mut steps: Vec<(&str, &str)> = Vec::new();
+        for record in &self.events {
+            let Event::NoReturn { step, why } = &record.event else { continue };
+            let place = format!("step {step}");
+            let wrote = self.writes.iter().any(|write| write.place == place && write.became != Became::NotMade);
+            if wrote && !steps.iter().any(|(known, _)| known == step) {
+                steps.push((step, why));
+            }
+        }
+        steps
+    }
+
     /// The commands that go on from here, with what each does; `options` stand behind each (`--runs DIR`).
     #[must_use]
     pub fn ways_on(&self, options: &str) -> Vec<(String, &'static str)> {
         let command = |word: &str| format!("lockgate {word} {}{options}", self.run);
         let mut ways = Vec::new();
+        if let Some(taken) = &self.taken_back {
+            let by = |word: &str| format!("lockgate {word} {}{options}", taken.run);
+            match taken.standing {
+                Some(Standing::Running) => ways.push((by("attach"), "shows how it is taken back")),
+                Some(standing) if standing.can_go_on() => ways.push((by("resume"), "goes on with taking it back")),
+                _ => {}
+            }
+            return ways;
+        }
         match self.standing {
             Standing::Running => ways.push((command("attach"), "shows what it does")),
             standing if standing.can_go_on() => ways.push((command("resume"), "goes on")),
             _ => {}
         }
-        if self.made() > 0 && self.standing != Standing::Running && self.what != "rollback" {
-            ways.push((command("rollback"), "takes back what was done, after a plan and a question"));
+        let wrote = self.made() > 0 || self.half_done().next().is_some();
+        if wrote && self.standing != Standing::Running && self.what != "rollback" {
+            ways.push(match self.no_return().last() {
+                None => (command("rollback"), "takes back what was done, after a plan and a question"),
+                Some((step, _)) => {
+                    let from = format!("{} --to {}", command("rollback"), quoted(step));
+                    (from, "takes back what was done after that step, which itself cannot be taken back")
+                }
+            });
         }
         ways
     }
 }
+
+/// A clock that goes back by this much has been set; less is the correction of a good one.
+const JUMP: Span = Span::from_secs(1);
 
 /// One line of the list of runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -488,6 +545,8 @@ pub struct Line {
     pub writes: usize,
     /// How many of them nobody knows about.
     pub half_done: usize,
+    /// What took it back.
+    pub taken_back: Option<TakenBack>,
 }
 
 impl Line {
@@ -504,6 +563,7 @@ impl Line {
             took: story.took,
             writes: story.made(),
             half_done: story.half_done().count(),
+            taken_back: story.taken_back.clone(),
         }
     }
 }

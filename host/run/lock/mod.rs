@@ -1,15 +1,19 @@
 //! The lock of a run: who may begin, go on or take back, and what is said to whom it is refused.
 //!
 //! The protocol is in [`crate::cluster::lease`]. Here is the policy: a run that has ended gives the lock back; one that was stopped, to be
-//! resumed, keeps it (nothing is written on the way out), and so does one that was killed. Nobody but the run itself takes it over.
+//! resumed, keeps it (nothing is written on the way out), and so does one that was killed. Nobody but the run itself takes it over. One
+//! that failed half-way gives it back and says so: no other one begins over it. What a person has decided otherwise goes through `unlock`.
 
+mod head;
 mod words;
 
 pub use crate::cluster::Lock;
 
-pub use self::words::{ago, described, held, left_behind, unlocked};
+pub use self::head::{Told, compared, told};
+pub use self::words::{ago, described, held, left_behind, unfinished, unlocked, waits};
 
 use crate::base::{Error, Kind, Result};
+use crate::cluster::lease::FAILED;
 use crate::cluster::{Claim, Cluster, Lease, Over, Taken};
 use crate::primitives::foreign::{self, Touch};
 use crate::run::event::{End, Summary};
@@ -70,7 +74,7 @@ impl Begun {
     pub async fn end(self, summary: &Summary) -> Result<bool> {
         let left = match summary.end {
             End::Parked | End::Interrupted => return Ok(false),
-            End::Failed | End::Unknown if summary.writes > 0 || !summary.unsure.is_empty() => Some("failed"),
+            End::Failed | End::Unknown if summary.writes > 0 || !summary.unsure.is_empty() => Some(FAILED),
             End::Failed | End::Unknown | End::Succeeded | End::NotNeeded => None,
         };
         self.lock.release(left).await.map(|()| true)
@@ -117,6 +121,7 @@ pub async fn take(cluster: &Cluster, worker: &Worker, errand: &Errand) -> Result
     let (name, now) = (cluster.label().name, cluster.clock().now());
     match cluster.take_lock(&claim).await.map_err(|error| taking(error, &name))? {
         Taken::Held(lease) => Err(held(&name, &lease, worker, now)),
+        Taken::Left(lease) => Err(unfinished(&name, &lease, worker)),
         Taken::Ours(lock, before) => {
             let warnings = before.and_then(|before| left_behind(&name, &before, worker, errand)).into_iter().collect();
             Ok(Begun { lock, warnings })
@@ -124,12 +129,13 @@ pub async fn take(cluster: &Cluster, worker: &Worker, errand: &Errand) -> Result
     }
 }
 
-/// Frees the lock of a run that a person has named. Gives the lease as it was.
+/// Frees the lock of a run that a person has named, or gives up one that failed. Gives the lease as it was. `gone` says that no process
+/// works on the run for sure; else the next one waits until none can.
 ///
 /// # Errors
 /// Input when nobody holds the lock; refused when another run does, with its name; those of the API.
-pub async fn unlock(cluster: &Cluster, run: &str) -> Result<Lease> {
-    cluster.unlock(run).await.map_err(|mut error| {
+pub async fn unlock(cluster: &Cluster, run: &str, gone: bool) -> Result<Lease> {
+    cluster.unlock(run, gone).await.map_err(|mut error| {
         if error.reason == crate::base::Reason::NotFound {
             error.kind = Kind::Input;
         }

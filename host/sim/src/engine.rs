@@ -10,8 +10,7 @@ mod index;
 mod news;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::json::{Text, Value};
@@ -24,6 +23,7 @@ pub(crate) use self::events::Said;
 pub(crate) use self::index::Index;
 pub(crate) use self::work::Work;
 use crate::controllers::endpoints::Triggers;
+use crate::hash::Quick;
 use crate::kinds::{self, Kind};
 use crate::kubelet::Kubelets;
 use crate::machines::{self, Machines};
@@ -69,14 +69,14 @@ pub(crate) struct Engine {
     pub(crate) unschedulable: BTreeSet<Key>,
     events: EventIndex,
     queue: VecDeque<Work>,
-    queued: BTreeSet<Work>,
+    queued: HashSet<Work, Quick>,
     blocked: BTreeSet<Work>,
     /// Controllers that do nothing, by the names of their writes.
     pub(crate) stopped: BTreeSet<&'static str>,
     /// What a key turned out to need beyond what its kind always needs.
     required: BTreeMap<Work, BTreeSet<Scope>>,
     timers: BTreeMap<(Timestamp, u64), Work>,
-    timer_of: BTreeMap<Work, (Timestamp, u64)>,
+    timer_of: HashMap<Work, (Timestamp, u64), Quick>,
     sequence: u64,
     partial: bool,
     loaded: BTreeSet<Scope>,
@@ -110,12 +110,12 @@ impl Engine {
             unschedulable: BTreeSet::new(),
             events: EventIndex::default(),
             queue: VecDeque::new(),
-            queued: BTreeSet::new(),
+            queued: HashSet::default(),
             blocked: BTreeSet::new(),
             stopped: BTreeSet::new(),
             required: BTreeMap::new(),
             timers: BTreeMap::new(),
-            timer_of: BTreeMap::new(),
+            timer_of: HashMap::default(),
             sequence: 0,
             partial,
             loaded: BTreeSet::new(),
@@ -382,8 +382,12 @@ impl Engine {
                     (_, None) => "DELETED",
                 };
                 let mut line = self.line();
-                // Writing to a string cannot fail.
-                write!(line, "{verb} {} rv={} {actor}", change.key, change.rv).unwrap_or_default();
+                line.push_str(verb);
+                line.push(' ');
+                change.key.write_to(&mut line);
+                for part in [" rv=", &view::number(change.rv), " ", actor] {
+                    line.push_str(part);
+                }
                 self.log.push_back(line);
                 self.changed(store, &change);
                 gc::changed(store, &change, self.now, !self.partial);

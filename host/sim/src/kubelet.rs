@@ -33,7 +33,7 @@ pub(crate) struct Kubelets {
 }
 
 /// One pod on its node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Run {
     /// Init containers, then the others.
     containers: Vec<Container>,
@@ -107,17 +107,22 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     // Without its kubelet nothing happens to a pod, its deletion included.
     let Some(node) = ctx.get(&node_key).filter(|node| is_alive(ctx, node)) else { return Ok(()) };
     let owners = if ctx.engine.models.knows_pods() { ctx.owners(&pod) } else { Vec::new() };
-    let mut run = match ctx.engine.kubelets.pods.remove(view::uid(&pod)) {
-        Some(run) => Arc::unwrap_or_clone(run),
-        None => admit(ctx, &pod),
-    };
+    // Lent, so that the place is not to be looked for again: an empty one stands there until it comes back.
+    let known = ctx.engine.kubelets.pods.get_mut(view::uid(&pod)).map(std::mem::take);
+    let is_new = known.is_none();
+    let mut run = known.unwrap_or_else(|| Arc::new(admit(ctx, &pod)));
+    let state = Arc::make_mut(&mut run);
     let outcome = if view::is_terminating(&pod) {
-        end(ctx, key, &pod, &node, &mut run, &owners)
+        end(ctx, key, &pod, &node, state, &owners)
     } else {
-        carry_on(ctx, key, &pod, &node, &mut run, &owners)
+        carry_on(ctx, key, &pod, &node, state, &owners)
     };
-    if ctx.store.get(key).is_some_and(|now| view::uid(now) == view::uid(&pod)) {
-        ctx.engine.kubelets.pods.insert(view::uid(&pod).into(), Arc::new(run));
+    if is_new {
+        if ctx.store.get(key).is_some_and(|now| view::uid(now) == view::uid(&pod)) {
+            ctx.engine.kubelets.pods.insert(view::shared(&pod, &["metadata", "uid"]), run);
+        }
+    } else if let Some(place) = ctx.engine.kubelets.pods.get_mut(view::uid(&pod)) {
+        *place = run;
     }
     outcome
 }
@@ -185,7 +190,7 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
     if let Some(at) = due {
         ctx.engine.wake_at(Work::Kubelet(key.clone()), at);
     }
-    run.rested = Some((view::text(&written, &["metadata", "resourceVersion"]).into(), due));
+    run.rested = Some((view::shared(&written, &["metadata", "resourceVersion"]), due));
     Ok(())
 }
 

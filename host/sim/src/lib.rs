@@ -21,6 +21,7 @@ pub mod fixture;
 pub mod gaps;
 mod gc;
 pub mod generate;
+mod hash;
 pub mod json;
 pub mod kinds;
 mod kubelet;

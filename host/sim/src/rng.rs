@@ -36,9 +36,18 @@ impl Rng {
 
     /// A random UUID, version 4.
     pub fn uuid(&mut self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let high = (self.next_u64() & 0xffff_ffff_ffff_0fff) | 0x4000;
         let low = (self.next_u64() & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-        format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+        let both = u128::from(high) << 64 | u128::from(low);
+        let mut text = String::with_capacity(36);
+        for place in (0..32).rev() {
+            text.push(char::from(DIGITS[(both >> (4 * place)) as usize & 15]));
+            if matches!(place, 24 | 20 | 16 | 12) {
+                text.push('-');
+            }
+        }
+        text
     }
 }
 
@@ -64,6 +73,7 @@ mod tests {
         assert!(suffix.bytes().all(|b| SUFFIX.contains(&b)), "{suffix}");
         let uuid = rng.uuid();
         assert_eq!(uuid.len(), 36);
+        assert!(uuid.char_indices().all(|(at, c)| if [8, 13, 18, 23].contains(&at) { c == '-' } else { c.is_ascii_hexdigit() }), "{uuid}");
         assert_eq!(&uuid[14..15], "4");
         assert!("89ab".contains(&uuid[19..20]), "{uuid}");
         assert!((0..1000).all(|_| rng.below(3) < 3));

@@ -86,7 +86,7 @@ fn bind(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &str) -> Result<()
 /// Writes the pod with this `PodScheduled` condition; the transition time stays while the status does.
 fn set_condition(ctx: &mut Ctx<'_>, key: &Key, mut pod: Value, status: &str, why: Option<(&str, &str)>) -> Result<Arc<Value>, Status> {
     let old = view::condition(&pod, "PodScheduled").filter(|old| view::text(old, &["status"]) == status);
-    let since = old.map_or_else(|| view::stamp(ctx.now()), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let since = old.map_or_else(|| view::stamp(ctx.now()), |old| view::shared(old, &["lastTransitionTime"]));
     let mut condition = json!({"type": "PodScheduled", "status": status, "lastProbeTime": null, "lastTransitionTime": since});
     // Only the verdict that no node fits carries the generation that was looked at.
     if view::generation(&pod) > 0 && matches!(why, Some(("Unschedulable", _))) {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::json::{Value, json};
 
 use crate::kinds::Kind;
+use crate::view;
 
 /// A failure of the API server.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,10 +77,10 @@ impl Status {
             "message": message.into(), "code": code,
         });
         if !reason.is_empty() {
-            value["reason"] = reason.into();
+            view::set(&mut value, &["reason"], reason);
         }
         if !details.is_null() {
-            value["details"] = details;
+            view::set(&mut value, &["details"], details);
         }
         Self(Box::new(value))
     }

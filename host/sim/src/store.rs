@@ -34,7 +34,7 @@ use self::features::Features;
 pub use self::key::Key;
 use self::lookup::Lookup;
 pub(crate) use self::meta::with_rv;
-use self::meta::{drop_no_owners, metadata, name, set_rv, text};
+use self::meta::{drop_no_owners, keep, metadata, name, set_rv, text};
 
 /// Changes that can still be watched when nothing else is asked for.
 pub const DEFAULT_HISTORY: usize = 8192;
@@ -85,7 +85,7 @@ pub struct Store {
     /// What the definitions of custom resources say.
     customs: Customs,
     /// Keys of objects by the uids they name as owners.
-    dependents: OrdMap<String, OrdSet<Key>>,
+    dependents: OrdMap<Text, OrdSet<Key>>,
     history: Vector<Change>,
     history_limit: usize,
     /// Changes after this number stay, whatever the limit: an open watch has not seen them yet.
@@ -302,14 +302,11 @@ impl Store {
         };
         let old = before.get("metadata").and_then(Value::as_object);
         let given = text(meta, "resourceVersion");
-        if !given.is_empty() && old.and_then(|m| m.get("resourceVersion")).and_then(Value::as_str) != Some(given.as_str()) {
+        if !given.is_empty() && old.and_then(|m| m.get("resourceVersion")).and_then(Value::as_str) != Some(given) {
             return Err(Status::modified(key.kind, &key.name));
         }
         for field in ["name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation", "generateName"] {
-            match old.and_then(|m| m.get(field)) {
-                Some(value) => meta.insert(field.to_owned(), value.clone()),
-                None => meta.remove(field),
-            };
+            keep(meta, field, old.and_then(|m| m.get(field)));
         }
         // Who does not know of owners leaves them as they are.
         if let Some(owners) = old.and_then(|m| m.get("managedFields")).filter(|_| !meta.contains_key("managedFields")) {
@@ -530,7 +527,7 @@ impl Store {
         if lists[0].len() == lists[1].len() && lists[0].as_ptr() == lists[1].as_ptr() {
             return;
         }
-        let owners = |list: &[Value]| -> Vec<String> { list.iter().map(|owner| view::text(owner, &["uid"]).to_owned()).collect() };
+        let owners = |list: &[Value]| -> Vec<Text> { list.iter().map(|owner| view::shared(owner, &["uid"])).collect() };
         let (old, new) = (owners(lists[0]), owners(lists[1]));
         if old == new {
             return;

@@ -2,7 +2,10 @@
 //!
 //! Controllers look at few fields of large objects; these helpers borrow instead of decoding whole structs.
 
-use crate::json::{Array, Map, Value};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::json::{Array, Map, Text, Value};
 use jiff::{SignedDuration, Timestamp};
 
 /// The value at a path of object keys.
@@ -13,6 +16,14 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
 /// The string at a path; empty when absent.
 pub(crate) fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
     at(value, path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The string at a path, shared and not copied; empty when absent.
+pub(crate) fn shared(value: &Value, path: &[&str]) -> Text {
+    match at(value, path) {
+        Some(Value::String(text)) => text.clone(),
+        _ => Text::new(),
+    }
 }
 
 /// The integer at a path.
@@ -80,6 +91,13 @@ pub(crate) fn controller_of(object: &Value) -> Option<&Value> {
     list(object, &["metadata", "ownerReferences"]).iter().find(|owner| flag(owner, &["controller"]))
 }
 
+/// Whether an object was there and is there, and nobody touched its owners.
+pub(crate) fn same_owners(before: Option<&Arc<Value>>, after: Option<&Arc<Value>>) -> bool {
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let [old, new] = [before, after].map(|object| list(object, &["metadata", "ownerReferences"]));
+    old.len() == new.len() && (old.is_empty() || old.as_ptr() == new.as_ptr())
+}
+
 /// Uid of the controller, `None` for an orphan.
 pub(crate) fn controller_uid(object: &Value) -> Option<&str> {
     controller_of(object).map(|owner| text(owner, &["uid"]))
@@ -95,14 +113,45 @@ pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
     condition(object, kind).is_some_and(|c| text(c, &["status"]) == "True")
 }
 
+/// A whole number in decimal.
+pub(crate) fn number(mut number: u64) -> Text {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        // Below ten: it fits.
+        *digit = b'0' + (number % 10) as u8;
+        (number, first) = (number / 10, at);
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[first..]).unwrap_or_default().into()
+}
+
 /// The time at a path.
 pub(crate) fn time(value: &Value, path: &[&str]) -> Option<Timestamp> {
     at(value, path).and_then(Value::as_str).and_then(|s| s.parse().ok())
 }
 
 /// A time as the API prints it: whole seconds, UTC.
-pub(crate) fn stamp(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+pub(crate) fn stamp(at: Timestamp) -> Text {
+    thread_local! {
+        /// The times that were printed last: few instants are written into very many objects, which share their text.
+        static PRINTED: RefCell<[(i64, Text); 4]> = const { RefCell::new([const { (i64::MIN, Text::new()) }; 4]) };
+    }
+    let second = at.as_second();
+    PRINTED.with_borrow_mut(|printed| {
+        let place = match printed.iter().position(|(known, _)| *known == second) {
+            Some(place) => place,
+            None => {
+                let text = Timestamp::from_second(second).unwrap_or(at).to_string();
+                printed[3] = (second, text.into());
+                3
+            }
+        };
+        printed[..=place].rotate_right(1);
+        printed[0].1.clone()
+    })
 }
 
 /// A time later by some span; the end of time when that is beyond it.
@@ -125,15 +174,20 @@ pub(crate) fn set(value: &mut Value, path: &[&str], new: impl Into<Value>) {
     let Some((last, way)) = path.split_last() else { return };
     let mut place = value;
     for key in way {
-        if !place.is_object() {
-            *place = Value::Object(Map::new());
-        }
-        place = &mut place[*key];
+        let Some(members) = made_map(place) else { return };
+        place = members.place(key);
     }
-    if !place.is_object() {
-        *place = Value::Object(Map::new());
+    if let Some(members) = made_map(place) {
+        members.insert(*last, new.into());
     }
-    place[*last] = new.into();
+}
+
+/// The members of a map; what is none becomes an empty one first.
+fn made_map(value: &mut Value) -> Option<&mut Map> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut()
 }
 
 /// Takes the value at a path away; absent parents are fine.
@@ -237,6 +291,7 @@ mod tests {
         assert_eq!(v, json!({"a": {"b": {"c": 1}}}));
         assert_eq!(remove(&mut v, &["a", "b", "c"]), Some(json!(1)));
         assert_eq!(remove(&mut v, &["x", "y"]), None);
+        assert_eq!([0, 7, 10, 4096, u64::MAX].map(number), ["0", "7", "10", "4096", "18446744073709551615"]);
         assert_eq!(stamp("2001-02-03T04:05:06.7Z".parse().unwrap()), "2001-02-03T04:05:06Z");
     }
 }

@@ -14,7 +14,7 @@ use lockgate_sim::{Cluster as Sim, model::ModelDocument};
 use super::support::{Rig, changes};
 
 /// A kubeadm cluster: `m1` of the control plane, `w1` on Debian, `w2` on CentOS; all at v1.18.4, with v1.19.16 in the repositories.
-pub(super) fn sim() -> Sim {
+pub(crate) fn sim() -> Sim {
     let text = include_str!("../../../host/sim/src/machines/tests.yaml");
     Fixture::parse("machines.yaml", text).unwrap().cluster(SimOptions::default()).unwrap()
 }

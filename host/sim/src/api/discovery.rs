@@ -7,6 +7,7 @@ use crate::json::{Value, json};
 use super::accept;
 use crate::kinds::{self, Kind};
 use crate::request::{Body, Request, Response};
+use crate::view;
 
 /// The order of groups on a real server. Groups of custom resources come behind these, by name.
 const GROUPS: [&str; 20] = [
@@ -140,8 +141,8 @@ impl Here<'_> {
             }
             ["apis", name] => {
                 let mut value = self.group(name);
-                value["kind"] = "APIGroup".into();
-                value["apiVersion"] = "v1".into();
+                view::set(&mut value, &["kind"], "APIGroup");
+                view::set(&mut value, &["apiVersion"], "v1");
                 value
             }
             ["api", version] => self.resources("", version),
@@ -163,7 +164,7 @@ impl Here<'_> {
         let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
         // The core group leaves it out on a real server.
         if !group.is_empty() {
-            list["apiVersion"] = "v1".into();
+            view::set(&mut list, &["apiVersion"], "v1");
         }
         list
     }
@@ -202,7 +203,7 @@ impl Here<'_> {
         });
         name_shortly(kind, &mut main);
         if !kind.is(&BINDING) && !kinds::REVIEWS.contains(&kind) {
-            main["storageVersionHash"] = storage_version_hash(kind).into();
+            view::set(&mut main, &["storageVersionHash"], storage_version_hash(kind));
         }
         let mut all = vec![main];
         for (name, group, version, of, verbs) in self.subresources(kind) {
@@ -211,8 +212,8 @@ impl Here<'_> {
                 "kind": if of.is_empty() { kind.kind } else { of }, "verbs": verbs,
             });
             if !group.is_empty() {
-                sub["group"] = group.into();
-                sub["version"] = version.into();
+                view::set(&mut sub, &["group"], group);
+                view::set(&mut sub, &["version"], version);
             }
             all.push(sub);
         }
@@ -257,7 +258,7 @@ impl Here<'_> {
         };
         let subresources: Vec<Value> = self.subresources(kind).into_iter().map(sub).collect();
         if !subresources.is_empty() {
-            resource["subresources"] = subresources.into_iter().collect();
+            view::set(&mut resource, &["subresources"], subresources);
         }
         resource
     }
@@ -266,7 +267,7 @@ impl Here<'_> {
 fn name_shortly(kind: &Kind, resource: &mut Value) {
     for (field, names) in [("shortNames", kind.short), ("categories", kind.categories)] {
         if !names.is_empty() {
-            resource[field] = names.iter().copied().map(Value::from).collect();
+            view::set(resource, &[field], names.iter().copied().map(Value::from).collect::<Value>());
         }
     }
 }

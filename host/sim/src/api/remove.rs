@@ -24,7 +24,7 @@ pub(super) fn one(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Res
         Outcome::Gone(object) => {
             let mut details = json!({"name": call.name, "kind": call.kind.plural, "uid": view::uid(&object)});
             if !call.kind.group.is_empty() {
-                details["group"] = call.kind.group.into();
+                view::set(&mut details, &["group"], call.kind.group);
             }
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
         }

@@ -83,10 +83,10 @@ pub(super) fn write(mut entries: Vec<Entry>) -> Value {
             "apiVersion": entry.version.as_str(), "fieldsType": "FieldsV1", "fieldsV1": entry.fields.into_value(),
         });
         if let Some(time) = entry.time {
-            item["time"] = Value::from(time.as_str());
+            view::set(&mut item, &["time"], Value::from(time.as_str()));
         }
         if !entry.subresource.is_empty() {
-            item["subresource"] = Value::from(entry.subresource.as_str());
+            view::set(&mut item, &["subresource"], Value::from(entry.subresource.as_str()));
         }
         item
     };

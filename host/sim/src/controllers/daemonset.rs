@@ -126,15 +126,24 @@ fn end(ctx: &mut Ctx<'_>, set: &Arc<Value>, node: &Text, key: &Key, failed: bool
 }
 
 fn create(ctx: &mut Ctx<'_>, set: &Arc<Value>, hash: &str, node: &str) -> Result<(), Status> {
-    let mut pod = template::pod(set);
-    view::set(&mut pod, &["metadata", "labels", REVISION_HASH], hash);
-    let generation = view::annotation(set, TEMPLATE_GENERATION).unwrap_or_default();
-    view::set(&mut pod, &["metadata", "labels", POD_GENERATION], generation);
+    // Pods of one revision differ in their node alone, and share everything else.
+    let made = ctx.engine.coverages.of(view::uid(set)).filter(|coverage| coverage.basis.is_of(set, hash));
+    let mut pod = made.map_or_else(|| pattern(set, hash), |coverage| coverage.basis.pattern.clone());
     nodes::pin(&mut pod, node);
     match ctx.create(kinds::POD, pod) {
         Ok(pod) => ctx.event(set, "Normal", "SuccessfulCreate", &format!("Created pod: {}", view::name(&pod))),
         Err(refused) => ctx.event(set, "Warning", "FailedCreate", &format!("Error creating: {}", refused.message())),
     }
+}
+
+/// A pod of this revision, but for the node that it is for.
+fn pattern(set: &Value, hash: &str) -> Value {
+    let mut pod = template::pod(set);
+    view::set(&mut pod, &["metadata", "labels", REVISION_HASH], hash);
+    let generation = view::annotation(set, TEMPLATE_GENERATION).unwrap_or_default();
+    view::set(&mut pod, &["metadata", "labels", POD_GENERATION], generation);
+    nodes::tolerate(&mut pod);
+    pod
 }
 
 fn delete(ctx: &mut Ctx<'_>, set: &Arc<Value>, key: &Key) -> Result<(), Status> {

@@ -47,7 +47,7 @@ pub(crate) fn put(deployment: &mut Value, condition: Condition, now: Timestamp) 
         if view::text(old, &["reason"]) == condition.reason {
             return;
         }
-        view::text(old, &["lastTransitionTime"]).clone_into(&mut since);
+        since = view::shared(old, &["lastTransitionTime"]);
     }
     drop_condition(deployment, condition.kind);
     if let Some(conditions) = view::list_mut(deployment, &["status", "conditions"]) {
@@ -267,7 +267,7 @@ fn put_failure(deployment: &mut Value, failure: &Value, now: Timestamp) {
     }
     drop_condition(deployment, "ReplicaFailure");
     let mut condition = failure.clone();
-    let stamp = view::text(failure, &["lastTransitionTime"]).to_owned();
+    let stamp = view::shared(failure, &["lastTransitionTime"]);
     view::set(&mut condition, &["lastUpdateTime"], if stamp.is_empty() { view::stamp(now) } else { stamp });
     if let Some(conditions) = view::list_mut(deployment, &["status", "conditions"]) {
         conditions.push(condition);

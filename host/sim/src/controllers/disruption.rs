@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::json::{Value, json};
+use crate::json::{Text, Value, json};
 use jiff::Timestamp;
 
 use super::pods;
@@ -80,7 +80,7 @@ fn write(
     budget: &Value,
     healthy: i64,
     expected: &Expectation,
-    disrupted: &BTreeMap<String, String>,
+    disrupted: &BTreeMap<String, Text>,
 ) -> Result<(), Status> {
     // A budget without pods allows nothing: its first pods are not counted yet.
     let allowed = if expected.pods > 0 { (healthy - expected.healthy).max(0) } else { 0 };
@@ -122,7 +122,7 @@ pub(crate) fn set_allowed(budget: &mut Value, now: Timestamp) {
 fn set_condition(budget: &mut Value, status: &str, reason: &str, message: &str, now: Timestamp) {
     const TYPE: &str = "DisruptionAllowed";
     let old = view::condition(budget, TYPE).filter(|old| view::text(old, &["status"]) == status);
-    let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let since = old.map_or_else(|| view::stamp(now), |old| view::shared(old, &["lastTransitionTime"]));
     let mut condition = json!({"type": TYPE, "status": status, "reason": reason, "message": message, "lastTransitionTime": since});
     let observed = view::count(budget, &["status", "observedGeneration"]);
     if observed > 0 {
@@ -141,7 +141,7 @@ fn disrupted_pods(
     ctx: &mut Ctx<'_>,
     budget: &Value,
     chosen: &[Arc<Value>],
-) -> Result<(BTreeMap<String, String>, Option<Timestamp>), Status> {
+) -> Result<(BTreeMap<String, Text>, Option<Timestamp>), Status> {
     let (mut still, mut recheck) = (BTreeMap::new(), None::<Timestamp>);
     for pod in chosen.iter().filter(|pod| !view::is_terminating(pod)) {
         let name = view::name(pod);

@@ -52,6 +52,6 @@ pub(crate) fn owner_work(object: &Value) -> Option<Work> {
 fn owner_reference(owner: &Value) -> Value {
     json!({
         "apiVersion": view::text(owner, &["apiVersion"]), "kind": view::text(owner, &["kind"]),
-        "name": view::name(owner), "uid": view::uid(owner), "controller": true, "blockOwnerDeletion": true,
+        "name": view::shared(owner, &["metadata", "name"]), "uid": view::shared(owner, &["metadata", "uid"]), "controller": true, "blockOwnerDeletion": true,
     })
 }

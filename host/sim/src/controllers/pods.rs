@@ -27,7 +27,7 @@ pub(crate) fn has_ended(pod: &Value) -> bool {
 /// left out.
 pub(crate) fn with_condition(pod: &Value, kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) -> Value {
     let old = view::condition(pod, kind).filter(|old| view::text(old, &["status"]) == status);
-    let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
+    let since = old.map_or_else(|| view::stamp(now), |old| view::shared(old, &["lastTransitionTime"]));
     let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
     for (field, text) in [("reason", reason), ("message", message)] {
         if !text.is_empty() {

@@ -1,6 +1,6 @@
 //! Pod templates: equality, hash and the pods made of them.
 
-use crate::json::{Map, Value};
+use crate::json::{Map, Value, json};
 
 use super::owner_reference;
 use crate::view;
@@ -101,26 +101,19 @@ pub(crate) fn pod(owner: &Value) -> Value {
     let mut metadata = Map::new();
     for field in ["labels", "annotations", "finalizers"] {
         if let Some(value) = view::at(owner, &["spec", "template", "metadata", field]) {
-            metadata.insert(field.to_owned(), value.clone());
+            metadata.insert(field, value.clone());
         }
     }
-    metadata.insert("generateName".to_owned(), format!("{}-", view::name(owner)).into());
-    metadata.insert("namespace".to_owned(), view::namespace(owner).into());
-    metadata.insert("ownerReferences".to_owned(), vec![owner_reference(owner)].into());
+    metadata.insert("generateName", format!("{}-", view::name(owner)).into());
+    metadata.insert("namespace", view::namespace(owner).into());
+    metadata.insert("ownerReferences", vec![owner_reference(owner)].into());
     let spec = view::at(owner, &["spec", "template", "spec"]).cloned().unwrap_or_default();
-    let mut pod = Map::new();
-    pod.insert("apiVersion".to_owned(), "v1".into());
-    pod.insert("kind".to_owned(), "Pod".into());
-    pod.insert("metadata".to_owned(), metadata.into());
-    pod.insert("spec".to_owned(), spec);
-    pod.insert("status".to_owned(), crate::json::json!({"phase": "Pending"}));
-    pod.into()
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Pending"}})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::json;
 
     #[test]
     fn the_hash_label_does_not_count() {

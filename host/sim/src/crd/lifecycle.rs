@@ -42,7 +42,7 @@ pub(crate) fn begin_removal(definition: &mut Value, now: Timestamp) {
 /// Sets a condition; its time stays while its status does.
 fn set_condition(definition: &mut Value, now: Timestamp, (kind, status): (&str, &str), reason: &str, message: &str) {
     let since = view::condition(definition, kind).filter(|condition| view::text(condition, &["status"]) == status);
-    let since = since.map_or_else(|| view::stamp(now), |condition| view::text(condition, &["lastTransitionTime"]).to_owned());
+    let since = since.map_or_else(|| view::stamp(now), |condition| view::shared(condition, &["lastTransitionTime"]));
     let condition = json!({"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message});
     let Some(conditions) = view::list_mut(definition, &["status", "conditions"]) else { return };
     match conditions.iter_mut().find(|condition| view::text(condition, &["type"]) == kind) {

@@ -292,13 +292,18 @@ fn endpoint_slice(fields: &mut Fields) {
 
 /// Events show these fields also when they are empty.
 fn event(fields: &mut Fields) {
+    let mut fill = |field: &str, value: Value| {
+        if !fields.contains_key(field) {
+            fields.insert(field, value);
+        }
+    };
     for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
-        fields.entry(time).or_insert(Value::Null);
+        fill(time, Value::Null);
     }
     for text in ["reportingComponent", "reportingInstance"] {
-        fields.entry(text).or_insert_with(|| "".into());
+        fill(text, "".into());
     }
-    fields.entry("source").or_insert_with(|| json!({}));
+    fill("source", json!({}));
 }
 
 fn node(fields: &mut Fields) {

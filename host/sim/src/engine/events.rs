@@ -1,12 +1,12 @@
 //! Events that controllers record, counted up when they repeat.
 
-use std::sync::LazyLock;
-
+use ecow::eco_format;
 use imbl::OrdMap;
 
 use crate::json::{Text, Value, json};
 use jiff::Timestamp;
 
+use crate::hash;
 use crate::kinds;
 use crate::status::Status;
 use crate::store::{Key, Store};
@@ -31,6 +31,8 @@ pub(crate) struct EventIndex {
     /// By a number made of all four; the event itself tells whether it is the one.
     known: OrdMap<u64, Key>,
     recorded: u64,
+    /// Who said something last, as events tell it: mostly the one who says the next thing.
+    source: Option<(Text, Text, Value)>,
 }
 
 impl EventIndex {
@@ -43,7 +45,7 @@ impl EventIndex {
         said: Said<'_>,
         now: Timestamp,
     ) -> Result<(), Status> {
-        let number = number(view::uid(about), said);
+        let number = hash::of(&[view::uid(about), said.reason, said.message, said.part]);
         let known = self.known.get(&number).and_then(|key| store.get(key).map(|event| (key.clone(), event)));
         if let Some((key, event)) = known.filter(|(_, event)| says(event, view::uid(about), said)) {
             let event = again((**event).clone(), now);
@@ -52,15 +54,16 @@ impl EventIndex {
         }
         self.recorded += 1;
         // Events about cluster-scoped objects live in `default`.
-        let namespace = Some(view::namespace(about)).filter(|n| !n.is_empty()).unwrap_or("default");
+        let namespace = Some(view::shared(about, &["metadata", "namespace"])).filter(|n| !n.is_empty()).unwrap_or("default".into());
         // A real server appends the nanosecond; a running number keeps names unique and repeatable.
         let named = |number: u64| {
-            let name = format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
-            Key::new(kinds::EVENT, namespace, &name)
+            let name = eco_format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
+            Key { kind: kinds::EVENT, namespace: namespace.clone(), name }
         };
         loop {
             let key = named(self.recorded);
-            match store.create(kinds::EVENT, event(&key, about, component, said, now), now) {
+            let source = self.source_of(component, about);
+            match store.create(kinds::EVENT, event(&key, about, component, said, source, now), now) {
                 // What was loaded may come from another simulated cluster, whose numbers are the same.
                 Err(_) if store.get(&key).is_some() => self.recorded += 1,
                 created => {
@@ -72,12 +75,25 @@ impl EventIndex {
     }
 }
 
-/// FNV-1a over the uid of an object and what is said of it.
-fn number(uid: &str, said: Said<'_>) -> u64 {
-    let parts = [uid, said.reason, said.message, said.part];
-    // No text holds the byte between the parts.
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+impl EventIndex {
+    /// Who speaks: a component, a kubelet with its node. Events of one speaker share it.
+    fn source_of(&mut self, component: &str, about: &Value) -> Value {
+        // This one gives the name of its program.
+        let component = if component == "disruption-controller" { "controllermanager" } else { component };
+        let node = if component == "kubelet" { view::shared(about, &["spec", "nodeName"]) } else { Text::new() };
+        match &self.source {
+            Some((known, there, source)) if known == component && *there == node => source.clone(),
+            _ => {
+                let component = Text::from(component);
+                let source = match component.as_str() {
+                    "kubelet" => json!({"component": component, "host": node}),
+                    _ => json!({"component": component}),
+                };
+                self.source = Some((component, node, source.clone()));
+                source
+            }
+        }
+    }
 }
 
 /// Whether an event says this of the object.
@@ -88,22 +104,14 @@ fn says(event: &Value, uid: &str, said: Said<'_>) -> bool {
         && view::text(event, &["involvedObject", "fieldPath"]) == said.part
 }
 
-/// A text of the metadata, shared and not copied.
-fn text(object: &Value, field: &str) -> Text {
-    match object.get("metadata").and_then(|meta| meta.get(field)) {
-        Some(Value::String(text)) => text.clone(),
-        _ => Text::new(),
-    }
-}
-
 /// A new event. The scheduler records through the newer API: an exact time, an action, no count. All others count and name themselves
 /// as the source, kubelets with their node.
-fn event(key: &Key, about: &Value, component: &str, said: Said<'_>, now: Timestamp) -> Value {
+fn event(key: &Key, about: &Value, component: &str, said: Said<'_>, source: Value, now: Timestamp) -> Value {
     let Said { severity, reason, message, part } = said;
+    let text = |field: &str| view::shared(about, &["metadata", field]);
     let mut object = json!({
-        "apiVersion": view::text(about, &["apiVersion"]), "kind": view::text(about, &["kind"]),
-        "name": text(about, "name"), "namespace": text(about, "namespace"), "uid": text(about, "uid"),
-        "resourceVersion": text(about, "resourceVersion"),
+        "apiVersion": view::shared(about, &["apiVersion"]), "kind": view::shared(about, &["kind"]),
+        "name": text("name"), "namespace": text("namespace"), "uid": text("uid"), "resourceVersion": text("resourceVersion"),
     });
     if !part.is_empty() {
         view::set(&mut object, &["fieldPath"], part);
@@ -118,25 +126,18 @@ fn event(key: &Key, about: &Value, component: &str, said: Said<'_>, now: Timesta
             "apiVersion": "v1", "kind": "Event", "metadata": metadata, "involvedObject": object,
             "type": severity, "reason": reason, "message": message,
             "eventTime": micro(now), "firstTimestamp": null, "lastTimestamp": null, "action": action, "source": {},
-            (COMPONENT.clone()): "default-scheduler", (INSTANCE.clone()): "default-scheduler-sim",
+            "reportingComponent": "default-scheduler", "reportingInstance": "default-scheduler-sim",
         });
     }
-    let stamp = Text::from(view::stamp(now));
-    // This one gives the name of its program.
-    let component = if component == "disruption-controller" { "controllermanager" } else { component };
-    let node = if component == "kubelet" { view::text(about, &["spec", "nodeName"]) } else { "" };
-    let source = if component == "kubelet" { json!({"component": component, "host": node}) } else { json!({"component": component}) };
+    let stamp = view::stamp(now);
+    let (component, node) = (view::shared(&source, &["component"]), view::shared(&source, &["host"]));
     json!({
         "apiVersion": "v1", "kind": "Event", "metadata": metadata, "involvedObject": object,
         "type": severity, "reason": reason, "message": message,
         "eventTime": null, "firstTimestamp": stamp.clone(), "lastTimestamp": stamp, "count": 1, "source": source,
-        (COMPONENT.clone()): component, (INSTANCE.clone()): node,
+        "reportingComponent": component, "reportingInstance": node,
     })
 }
-
-/// Long keys of every event, held once.
-static COMPONENT: LazyLock<Text> = LazyLock::new(|| "reportingComponent".into());
-static INSTANCE: LazyLock<Text> = LazyLock::new(|| "reportingInstance".into());
 
 /// The event once more: a count, or a series in the newer form.
 fn again(mut event: Value, now: Timestamp) -> Value {
@@ -167,7 +168,8 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "uid": "u"}, "spec": {"nodeName": "n1"}});
         let key = Key::new(kinds::EVENT, "x", "a.1");
         let event = |component: &str, reason: &str| {
-            event(&key, &pod, component, Said { severity: "Normal", reason, message: "why", part: "" }, now)
+            let said = Said { severity: "Normal", reason, message: "why", part: "" };
+            event(&key, &pod, component, said, EventIndex::default().source_of(component, &pod), now)
         };
         let twice = again(again(event("scheduler", "FailedScheduling"), now), now);
         assert_eq!((&twice["series"]["count"], &twice["action"]), (&json!(3), &json!("Scheduling")));

@@ -28,8 +28,8 @@ impl Index {
         if !is_pod && !key.kind.is(kinds::REPLICA_SET) && !key.kind.is(kinds::CONTROLLER_REVISION) {
             return;
         }
-        let owner = |object: Option<&Arc<Value>>| object.map(|o| view::controller_uid(o).map(Text::from));
-        let (old, new) = (owner(before), owner(after));
+        let owner = |object: Option<&Arc<Value>>| object.map(|o| view::controller_of(o).map(|owner| view::shared(owner, &["uid"])));
+        let (old, new) = if view::same_owners(before, after) { (None, None) } else { (owner(before), owner(after)) };
         if old != new {
             if let Some(old) = old {
                 self.leave(key, old.as_deref());
@@ -68,7 +68,7 @@ impl Index {
     fn pod(&mut self, key: &Key, before: Option<&Arc<Value>>, after: Option<&Arc<Value>>) {
         let node = |pod: Option<&Arc<Value>>| {
             pod.filter(|p| !matches!(view::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
-                .map(|p| Text::from(view::text(p, &["spec", "nodeName"])))
+                .map(|p| view::shared(p, &["spec", "nodeName"]))
                 .filter(|n| !n.is_empty())
         };
         let (old, new) = (node(before), node(after));

@@ -4,7 +4,7 @@ use crate::kinds::{self, Kind};
 use crate::store::Key;
 
 /// One thing to reconcile. A key is in the queue at most once and has at most one timer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Work {
     /// A Deployment.
     Deployment(Key),

@@ -10,6 +10,7 @@ use crate::json::Value;
 use crate::model::{ImageModel, ModelDocument, NodeModel, PodModel, Span};
 use crate::request::{Method, Request};
 use crate::status::Status;
+use crate::view;
 
 /// What a rule applies to. What is left out matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -262,11 +263,12 @@ impl Failure {
         };
         let mut details = crate::json::json!({});
         if let Some(seconds) = self.retry_after {
-            details["retryAfterSeconds"] = seconds.into();
+            view::set(&mut details, &["retryAfterSeconds"], seconds);
         }
         if !self.causes.is_empty() {
             let text = |(field, text): (&String, &String)| (field.clone(), Value::from(text.as_str()));
-            details["causes"] = self.causes.iter().map(|cause| Value::Object(cause.iter().map(text).collect())).collect();
+            let causes: Value = self.causes.iter().map(|cause| Value::Object(cause.iter().map(text).collect())).collect();
+            view::set(&mut details, &["causes"], causes);
         }
         let details = if details == crate::json::json!({}) { Value::Null } else { details };
         Status::new(self.code, self.reason.as_deref().unwrap_or(usual.0), self.message.as_deref().unwrap_or(usual.1), details)

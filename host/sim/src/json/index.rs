@@ -27,7 +27,7 @@ impl Index for str {
         if value.is_null() {
             *value = Value::Object(Map::new());
         }
-        Some(value.as_object_mut()?.entry(self).or_insert(Value::Null))
+        Some(value.as_object_mut()?.place(self))
     }
 }
 

@@ -52,6 +52,11 @@ macro_rules! json {
         $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json::ToJson::to_json(&$value)),] $($($rest)*)?)
     };
     (@key ($key:expr)) => { $crate::json::Text::from($key) };
+    // A long key is made once for each place in the code, and shared: a short one is held where it stands.
+    (@key $key:literal) => {{
+        static KEY: ::std::sync::LazyLock<$crate::json::Text> = ::std::sync::LazyLock::new(|| $crate::json::Text::from($key));
+        if $key.len() > $crate::json::Text::INLINE_LIMIT { $crate::json::Text::clone(&KEY) } else { $crate::json::Text::from($key) }
+    }};
     (@key $key:expr) => { $crate::json::Text::from($key) };
 
     ($value:expr) => { $crate::json::ToJson::to_json(&$value) };

@@ -33,10 +33,15 @@ impl Member {
 
 /// The first eight bytes, filled up with zeros; numbers are in the order of the texts, but different texts may have the same.
 fn head(key: &str) -> u64 {
-    match key.as_bytes().first_chunk::<8>() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => key.bytes().zip([56, 48, 40, 32, 24, 16, 8]).fold(0, |head, (byte, place)| head | u64::from(byte) << place),
+    let bytes = key.as_bytes();
+    if let Some(bytes) = bytes.first_chunk::<8>() {
+        return u64::from_be_bytes(*bytes);
     }
+    // Four to seven bytes are the first four and the last four; what is in both is the same at the same place.
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_be_bytes(*first)) << 32 | u64::from(u32::from_be_bytes(*last)) << (64 - 8 * bytes.len());
+    }
+    bytes.iter().zip([56, 48, 40]).fold(0, |head, (byte, place)| head | u64::from(*byte) << place)
 }
 
 impl Map {
@@ -44,6 +49,11 @@ impl Map {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty map with room for so many members.
+    pub(crate) fn with_room(members: usize) -> Self {
+        Self(EcoVec::with_capacity(members))
     }
 
     /// A map of members in any order; of equal keys the last counts.
@@ -77,12 +87,21 @@ impl Map {
 
     fn find(&self, key: &str) -> Result<usize, usize> {
         let head = head(key);
-        self.0.binary_search_by(|member| match member.head.cmp(&head) {
+        let members = self.0.as_slice();
+        // By the numbers first, without a branch; then mostly the first text is the one or there is none.
+        let mut at = members.partition_point(|member| member.head < head);
+        while let Some(member) = members.get(at).filter(|member| member.head == head) {
             // Of one length and short: then the number holds all of both.
-            Ordering::Equal if key.len() <= 8 && member.key.len() == key.len() => Ordering::Equal,
-            Ordering::Equal => member.key.as_str().cmp(key),
-            decided => decided,
-        })
+            if key.len() <= 8 && member.key.len() == key.len() {
+                return Ok(at);
+            }
+            match member.key.as_str().cmp(key) {
+                Ordering::Less => at += 1,
+                Ordering::Equal => return Ok(at),
+                Ordering::Greater => break,
+            }
+        }
+        Err(at)
     }
 
     /// The member with this key.
@@ -113,6 +132,18 @@ impl Map {
                 None
             }
         }
+    }
+
+    /// The member with this key, `null` when it was not there.
+    pub(crate) fn place(&mut self, key: &str) -> &mut Value {
+        let at = match self.find(key) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, Member::new(key.into(), Value::Null));
+                at
+            }
+        };
+        &mut self.0.make_mut()[at].value
     }
 
     /// Takes a member out.

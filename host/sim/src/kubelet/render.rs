@@ -14,36 +14,56 @@ const KEPT: &[&str] = &["qosClass", "nominatedNodeName", "ephemeralContainerStat
 
 /// The whole status. Conditions that did not change keep their transition time, those of others are kept.
 pub(super) fn status(pod: &Value, node: &Value, containers: &[Container], ip: &str, started: Timestamp, now: Timestamp) -> Value {
-    let mut status = Map::new();
-    for field in KEPT {
-        if let Some(value) = view::at(pod, &["status", field]) {
-            status.insert((*field).to_owned(), value.clone());
-        }
+    let mut status = Map::with_room(14);
+    let old = view::at(pod, &["status"]).and_then(Value::as_object);
+    for (field, value) in KEPT.iter().filter_map(|field| Some((field, old?.get(field)?))) {
+        status.insert(*field, value.clone());
     }
     let host = internal_ip(node);
     let (init, main): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(|c| c.is_init);
     let phase = phase(pod, containers);
-    status.insert("phase".to_owned(), phase.into());
-    status.insert("conditions".to_owned(), conditions(pod, phase, containers, now).into());
-    status.insert("startTime".to_owned(), view::stamp(started).into());
-    status.insert("hostIP".to_owned(), host.into());
-    status.insert("hostIPs".to_owned(), json!([{"ip": host}]));
+    status.insert("phase", phase.into());
+    status.insert("conditions", conditions(pod, phase, containers, now).into());
+    status.insert("startTime", view::stamp(started).into());
+    addresses(&mut status, old, ["hostIP", "hostIPs"], host);
     let address = if ip.is_empty() { host } else { ip };
     // An address is known once the sandbox is there, which comes before the first container.
     if ip.is_empty() || containers.iter().any(|c| c.state != State::Waiting) {
-        status.insert("podIP".to_owned(), address.into());
-        status.insert("podIPs".to_owned(), json!([{"ip": address}]));
+        addresses(&mut status, old, ["podIP", "podIPs"], address);
     }
     let initialized = init.iter().all(|c| c.is_initialized());
     let statuses = |list: &[&Container]| -> Vec<Value> { list.iter().map(|c| container(pod, c, initialized, now)).collect() };
     if !init.is_empty() {
-        status.insert("initContainerStatuses".to_owned(), statuses(&init).into());
+        status.insert(long(0), statuses(&init).into());
     }
-    status.insert("containerStatuses".to_owned(), statuses(&main).into());
+    status.insert(long(1), statuses(&main).into());
     if view::generation(pod) > 0 {
-        status.insert("observedGeneration".to_owned(), view::generation(pod).into());
+        status.insert(long(2), view::generation(pod).into());
     }
     status.into()
+}
+
+/// Long keys of every status, held once.
+fn long(place: usize) -> Text {
+    static LONG: LazyLock<[Text; 3]> =
+        LazyLock::new(|| ["initContainerStatuses", "containerStatuses", "observedGeneration"].map(Text::from));
+    LONG.get(place).cloned().unwrap_or_default()
+}
+
+/// An address in both of its forms; the list of the status before stands for the same address.
+fn addresses(status: &mut Map, old: Option<&Map>, [one, all]: [&str; 2], address: &str) {
+    let same = old.filter(|old| old.get(one).and_then(Value::as_str) == Some(address));
+    match same.and_then(|old| Some((old.get(one)?, old.get(all)?))) {
+        Some((text, list)) if list.as_array().is_some_and(|list| list.len() == 1) && view::text(&list[0], &["ip"]) == address => {
+            status.insert(one, text.clone());
+            status.insert(all, list.clone());
+        }
+        _ => {
+            let text = Text::from(address);
+            status.insert(one, text.clone().into());
+            status.insert(all, json!([{"ip": text}]));
+        }
+    }
 }
 
 /// The address of a node; empty when it has none.
@@ -119,36 +139,43 @@ fn conditions(pod: &Value, phase: &str, containers: &[Container], now: Timestamp
         // The kubelet writes the scheduler's verdict anew, with the generation that it has seen.
         ("PodScheduled", true, None),
     ];
-    let mut conditions: Vec<Value> = own.into_iter().map(|(kind, holds, why)| condition(pod, kind, holds, why, now)).collect();
+    let mut conditions: Vec<Value> = Vec::with_capacity(own.len());
+    let before = view::list(pod, &["status", "conditions"]);
+    for (at, (kind, holds, why)) in own.into_iter().enumerate() {
+        let is_it = |condition: &&Value| view::text(condition, &["type"]) == kind;
+        // Mostly it stands where it stood.
+        let old = before.get(at).filter(is_it).or_else(|| before.iter().find(is_it));
+        conditions.push(condition(old, kind, holds, why, view::generation(pod), now));
+    }
     let known = |c: &&Value| !conditions.iter().any(|own| own.get("type") == c.get("type"));
-    let foreign: Vec<Value> = view::list(pod, &["status", "conditions"]).iter().filter(known).cloned().collect();
+    let foreign: Vec<Value> = before.iter().filter(known).cloned().collect();
     conditions.extend(foreign);
     conditions
 }
 
-fn condition(pod: &Value, kind: &str, holds: bool, why: Option<(&str, String)>, now: Timestamp) -> Value {
+/// One condition, from the one before.
+fn condition(known: Option<&Value>, kind: &str, holds: bool, why: Option<(&str, String)>, generation: i64, now: Timestamp) -> Value {
     let status = if holds { "True" } else { "False" };
-    let old = view::condition(pod, kind).filter(|old| view::text(old, &["status"]) == status);
-    let since = old.map_or_else(|| view::stamp(now), |old| view::text(old, &["lastTransitionTime"]).to_owned());
-    let generation = view::generation(pod);
+    let old = known.filter(|old| view::text(old, &["status"]) == status);
     if let Some(old) = old.filter(|old| says(old, generation, why.as_ref())) {
         return old.clone();
     }
-    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, (TRANSITION.clone()): since});
+    let since = old.map_or_else(|| view::stamp(now), |old| view::shared(old, &["lastTransitionTime"]));
+    // The name of a condition that was there before is shared with it.
+    let kind = known.map_or_else(|| kind.into(), |old| view::shared(old, &["type"]));
+    let mut condition = json!({"type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+    let Some(members) = condition.as_object_mut() else { return condition };
     if generation > 0 {
-        view::set(&mut condition, &["observedGeneration"], generation);
+        members.insert(long(2), generation.into());
     }
     if let Some((reason, message)) = why {
-        view::set(&mut condition, &["reason"], reason);
+        members.insert("reason", reason.into());
         if !message.is_empty() {
-            view::set(&mut condition, &["message"], message);
+            members.insert("message", message.into());
         }
     }
     condition
 }
-
-/// A long key of every condition, held once.
-static TRANSITION: LazyLock<Text> = LazyLock::new(|| "lastTransitionTime".into());
 
 /// Whether a condition says this already, in the form in which it is written.
 fn says(condition: &Value, generation: i64, why: Option<&(&str, String)>) -> bool {

@@ -11,6 +11,7 @@ use crate::json::{Map, Value, json};
 use crate::kinds::{self, Kind};
 use crate::request::{Method, Request, Response};
 use crate::status::Status;
+use crate::view;
 
 /// Schemas that every document has.
 const COMMON: [&str; 3] = ["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.Status", PATCH];
@@ -101,7 +102,7 @@ fn custom_schemas(kinds: &[&Kind]) -> Map {
     for kind in kinds {
         let Some(mut schema) = crd::document(kind).cloned() else { continue };
         let marked = |name: String| json!([{"group": kind.group, "version": kind.version, "kind": name}]);
-        schema["x-kubernetes-group-version-kind"] = marked(kind.kind.to_owned());
+        view::set(&mut schema, &["x-kubernetes-group-version-kind"], marked(kind.kind.to_owned()));
         let name = name_of(kind.group, kind.version, kind.kind);
         let list = json!({"type": "object", "required": ["items"], "x-kubernetes-group-version-kind": marked(kind.list_kind()),
             "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
@@ -166,7 +167,7 @@ fn add_paths(kind: &Kind, paths: &mut Map) {
     paths.insert(collection.clone(), all);
     let item = format!("{collection}/{{name}}");
     let mut one = changed(own);
-    one["delete"] = operation("delete", own, Some(reference(COMMON[1])), None);
+    view::set(&mut one, &["delete"], operation("delete", own, Some(reference(COMMON[1])), None));
     paths.insert(item.clone(), one);
     for name in kind.subresources {
         let of = subject(kind, name).unwrap_or(own);
@@ -225,7 +226,7 @@ fn operation(action: &str, of: GroupVersionKind<'_>, answer: Option<Value>, body
         "x-kubernetes-group-version-kind": {"group": of.0, "version": of.1, "kind": of.2},
     });
     if let Some(body) = body {
-        operation["requestBody"] = body;
+        view::set(&mut operation, &["requestBody"], body);
     }
     operation
 }

@@ -142,7 +142,8 @@ impl<'a> Filters<'a> {
 
     fn ports(&self, node: &Value) -> Result<(), Rejection> {
         let taken = || self.used.get(view::name(node)).into_iter().flat_map(Load::values);
-        if self.rules.hold(Rule::SchedulerPorts) && taken().any(|other| self.needs.ports_collide(other)) {
+        let asks = !self.needs.ports.is_empty() && self.rules.hold(Rule::SchedulerPorts);
+        if asks && taken().any(|other| self.needs.ports_collide(other)) {
             return Err(not_now("node(s) didn't have free ports for the requested pod ports"));
         }
         Ok(())

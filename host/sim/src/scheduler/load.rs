@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::needs::Needs;
+use crate::json::Text;
 use crate::store::Key;
 
 /// What a container without requests counts as when nodes are compared, in thousandths: 100m of CPU and 200 MiB.
@@ -16,7 +17,7 @@ pub(super) const ASSUMED: [(&str, i128); 2] = [("cpu", 100), ("memory", 200 * 10
 pub(crate) struct Load {
     pods: OrdMap<Key, Arc<Needs>>,
     /// Requests in thousandths, by resource.
-    requests: BTreeMap<String, i128>,
+    requests: BTreeMap<Text, i128>,
     /// For each of [`ASSUMED`], what pods that request nothing of it count as.
     assumed: [i128; 2],
 }
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_the_pods_that_are_there() {
-        let needs = |cpu: i128| Needs { requests: BTreeMap::from([("cpu".to_owned(), cpu)]), ..Needs::default() };
+        let needs = |cpu: i128| Needs { requests: BTreeMap::from([("cpu".into(), cpu)]), ..Needs::default() };
         let key = |name: &str| Key::new(kinds::POD, "x", name);
         let mut load = Load::default();
         load.come(key("a"), needs(500));

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::json::Value;
+use crate::json::{Text, Value};
 
 use crate::quantity::Quantity;
 use crate::view;
 
 /// A port on the host: protocol, address, number.
-pub(crate) type HostPort = (String, String, i64);
+pub(crate) type HostPort = (Text, Text, i64);
 
 /// Requests, host ports, and whether the pod keeps others away.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Needs {
     /// Requests in thousandths by resource name.
-    pub(crate) requests: BTreeMap<String, i128>,
+    pub(crate) requests: BTreeMap<Text, i128>,
     /// Ports on the host.
     pub(crate) ports: Vec<HostPort>,
     /// Whether it has a required anti-affinity to other pods.
     pub(crate) repels: bool,
     /// Uid of its controller; empty without one.
-    pub(crate) owner: String,
+    pub(crate) owner: Text,
 }
 
 impl Needs {
@@ -30,7 +30,7 @@ impl Needs {
             requests: requests(pod),
             ports: ports(pod),
             repels: !super::affinity::pod_terms(pod, "podAntiAffinity").is_empty(),
-            owner: view::controller_uid(pod).unwrap_or_default().to_owned(),
+            owner: view::controller_of(pod).map(|owner| view::shared(owner, &["uid"])).unwrap_or_default(),
         }
     }
 
@@ -45,21 +45,21 @@ impl Needs {
 
 /// A quantity in thousandths; unreadable text counts as nothing, as validation lets none through.
 pub(crate) fn milli(value: &Value) -> i128 {
-    let text = match value {
-        Value::String(text) => text.to_string(),
-        other => other.to_string(),
+    let read = match value {
+        Value::String(text) => text.parse::<Quantity>(),
+        other => other.to_string().parse(),
     };
-    text.parse::<Quantity>().map_or(0, |q| q.milli())
+    read.map_or(0, |q| q.milli())
 }
 
 /// The sum of the containers, or one init container if that is more; sidecars count as containers. Plus overhead.
-fn requests(pod: &Value) -> BTreeMap<String, i128> {
-    let of = |container: &Value| -> Vec<(String, i128)> {
+fn requests(pod: &Value) -> BTreeMap<Text, i128> {
+    let of = |container: &Value| -> Vec<(Text, i128)> {
         let requests = view::at(container, &["resources", "requests"]).and_then(Value::as_object);
-        requests.into_iter().flatten().map(|(name, value)| (name.to_string(), milli(value))).collect()
+        requests.into_iter().flatten().map(|(name, value)| (name.clone(), milli(value))).collect()
     };
-    let mut total: BTreeMap<String, i128> = BTreeMap::new();
-    let mut add = |part: Vec<(String, i128)>| part.into_iter().for_each(|(name, n)| *total.entry(name).or_default() += n);
+    let mut total: BTreeMap<Text, i128> = BTreeMap::new();
+    let mut add = |part: Vec<(Text, i128)>| part.into_iter().for_each(|(name, n)| *total.entry(name).or_default() += n);
     let (sidecars, inits): (Vec<&Value>, Vec<&Value>) =
         view::list(pod, &["spec", "initContainers"]).iter().partition(|c| view::text(c, &["restartPolicy"]) == "Always");
     view::list(pod, &["spec", "containers"]).iter().chain(sidecars).for_each(|c| add(of(c)));
@@ -69,7 +69,7 @@ fn requests(pod: &Value) -> BTreeMap<String, i128> {
     }
     let overhead = view::at(pod, &["spec", "overhead"]).and_then(Value::as_object);
     for (name, value) in overhead.into_iter().flatten() {
-        *total.entry(name.to_string()).or_default() += milli(value);
+        *total.entry(name.clone()).or_default() += milli(value);
     }
     total
 }
@@ -87,7 +87,7 @@ fn ports(pod: &Value) -> Vec<HostPort> {
             let given = view::count(port, &["hostPort"]);
             let number = if given == 0 && host_network { view::count(port, &["containerPort"]) } else { given };
             let protocol = Some(view::text(port, &["protocol"])).filter(|p| !p.is_empty()).unwrap_or("TCP");
-            (number > 0).then(|| (protocol.to_owned(), view::text(port, &["hostIP"]).to_owned(), number))
+            (number > 0).then(|| (protocol.into(), view::text(port, &["hostIP"]).into(), number))
         })
         .collect()
 }

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::json::{Text, Value};
 use crate::kinds::Kind;
 use crate::view;
 
 /// The identity of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The kind.
     pub kind: &'static Kind,
@@ -30,6 +31,14 @@ impl Key {
     #[must_use]
     pub fn of(kind: &'static Kind, object: &Value) -> Self {
         Self::new(kind, view::namespace(object), view::name(object))
+    }
+}
+
+/// By namespace and name: objects of two kinds with both the same are few.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.namespace.as_bytes());
+        state.write(self.name.as_bytes());
     }
 }
 
@@ -59,12 +68,21 @@ fn compare(a: &str, b: &str) -> Ordering {
     a.cmp(b)
 }
 
+impl Key {
+    /// Writes the key behind a text, as [`fmt::Display`] does.
+    pub(crate) fn write_to(&self, line: &mut String) {
+        line.push_str(self.kind.singular);
+        for part in [&self.namespace, &self.name].into_iter().skip(usize::from(self.namespace.is_empty())) {
+            line.push('/');
+            line.push_str(part);
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{}/{}", self.kind, self.name)
-        } else {
-            write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
-        }
+        let mut text = String::new();
+        self.write_to(&mut text);
+        f.write_str(&text)
     }
 }

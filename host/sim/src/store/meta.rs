@@ -1,7 +1,8 @@
 //! The metadata of a stored object.
 
-use crate::json::{Map, Value};
+use crate::json::{Map, Text, Value};
 use crate::rng::Rng;
+use crate::view;
 
 /// The object with another resource version, as `DELETED` events carry it.
 pub(crate) fn with_rv(object: &Value, rv: u64) -> Value {
@@ -20,7 +21,7 @@ pub(super) fn drop_no_owners(meta: &mut Map) {
 
 pub(super) fn set_rv(object: &mut Value, rv: u64) {
     if let Some(meta) = metadata(object) {
-        meta.insert("resourceVersion", rv.to_string().into());
+        meta.insert("resourceVersion", view::number(rv).into());
     }
 }
 
@@ -34,12 +35,22 @@ pub(super) fn name(meta: &mut Map, rng: &mut Rng) {
     if text(meta, "name").is_empty() {
         let base = text(meta, "generateName");
         // The server cuts the base so that base and suffix fit into 63 characters.
-        let cut = base.char_indices().nth(58).map_or(base.as_str(), |(at, _)| &base[..at]);
-        let name = format!("{cut}{}", rng.suffix(5));
+        let cut = base.char_indices().nth(58).map_or(base, |(at, _)| &base[..at]);
+        let mut name = Text::from(cut);
+        name.push_str(&rng.suffix(5));
         meta.insert("name", name.into());
     }
 }
 
-pub(super) fn text(meta: &Map, field: &str) -> String {
-    meta.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+pub(super) fn text<'a>(meta: &'a Map, field: &str) -> &'a str {
+    meta.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Sets a field to what it is elsewhere, or takes it away; what is the same already is not touched, so that it stays shared.
+pub(super) fn keep(meta: &mut Map, field: &str, value: Option<&Value>) {
+    match value {
+        Some(value) if meta.get(field) != Some(value) => drop(meta.insert(field, value.clone())),
+        None => drop(meta.remove(field)),
+        Some(_) => {}
+    }
 }

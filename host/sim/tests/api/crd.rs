@@ -324,3 +324,34 @@ fn discovery_lists_custom_resources_as_a_real_server_does() {
     assert_eq!(resource["verbs"], json!(["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]));
     assert_eq!(resource["shortNames"], json!(["gr"]));
 }
+
+#[test]
+fn definitions_of_a_fixture_may_have_any_shape() {
+    let odd = ["'any'", "true", "7", "[1]", "{}", "null", "{type: 7, properties: []}", "{type: object, properties: {spec: nothing}}"];
+    for schema in odd {
+        for whole in [format!("{{openAPIV3Schema: {schema}}}"), schema.to_owned()] {
+            let text = format!(
+                "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: gears.alpha.example}}, spec: {{\
+                 group: alpha.example, scope: Namespaced, names: {{kind: Gear, plural: gears}}, versions: [{{name: v1, served: true, \
+                 storage: true, schema: {whole}, subresources: {whole}, additionalPrinterColumns: {whole}}}]}}}}\n---\n\
+                 {{apiVersion: alpha.example/v1, kind: Gear, metadata: {{name: a, namespace: x}}, spec: {{teeth: 3}}}}\n"
+            );
+            let Ok(fixture) = Fixture::parse("odd.yaml", &text) else { continue };
+            let Ok(mut cluster) = fixture.cluster(Options::default()) else { continue };
+            let gear = json!({"apiVersion": "alpha.example/v1", "kind": "Gear", "metadata": {"name": "b"}, "spec": {"teeth": "many"}});
+            for request in [
+                Request::get("/openapi/v3/apis/alpha.example/v1"),
+                Request::get("/apis/alpha.example/v1"),
+                Request::get(GEARS),
+                Request::post(GEARS, &gear),
+                Request::patch(&format!("{GEARS}/a"), MERGE, &json!({"spec": 7, "status": []})),
+                Request::patch(&format!("{GEARS}/a/status"), MERGE, &json!({"status": {"phase": "Turns"}})),
+                Request::get(&format!("{GEARS}/a/scale")),
+                Request::delete(&format!("{GEARS}/a")),
+            ] {
+                let answer = cluster.handle(&request);
+                assert!((200..=599).contains(&answer.status), "{schema}: {request:?}");
+            }
+        }
+    }
+}

@@ -107,9 +107,9 @@ impl Form {
         let object = event.get("object")?;
         let mut formed = if bookmark { self.document(object, now) } else { self.document(&self.current(object), now) }.ok()?;
         if self.shape == Shape::Table && std::mem::replace(&mut self.told, true) {
-            formed["columnDefinitions"] = Value::Null;
+            view::set(&mut formed, &["columnDefinitions"], Value::Null);
         }
-        event["object"] = formed;
+        view::set(&mut event, &["object"], formed);
         Some(event)
     }
 
@@ -119,7 +119,7 @@ impl Form {
             return self.in_version(document);
         };
         let mut list = document.clone();
-        list["items"] = items.iter().map(|item| self.in_version(item)).collect();
+        view::set(&mut list, &["items"], items.iter().map(|item| self.in_version(item)).collect::<Value>());
         list
     }
 
@@ -201,7 +201,7 @@ impl Form {
         if self.kind.is(kinds::POD)
             && let Some(conditions) = pods::conditions(object)
         {
-            row["conditions"] = conditions;
+            view::set(&mut row, &["conditions"], conditions);
         }
         row
     }

@@ -88,8 +88,8 @@ impl Coverages {
         }
         let place = |pod: Option<&Arc<Value>>| -> Option<(Text, Text)> {
             let pod = pod?;
-            let uid = view::controller_uid(pod).filter(|uid| self.0.contains_key(*uid))?;
-            Some((uid.into(), nodes::target(pod).into()))
+            let uid = view::controller_of(pod).map(|owner| view::shared(owner, &["uid"])).filter(|uid| self.0.contains_key(uid))?;
+            Some((uid, nodes::target(pod).into()))
         };
         let (old, new) = (place(before), place(after));
         let moved = old != new;

@@ -21,6 +21,8 @@ pub(super) struct Basis {
     /// Number of the template, as older pods carry it.
     generation: Option<String>,
     pub(super) placement: Placement,
+    /// A pod of the current revision, but for its node.
+    pub(super) pattern: Value,
     min_ready: i64,
     surges: bool,
 }
@@ -89,6 +91,7 @@ impl Basis {
             hash: hash.to_owned(),
             generation: view::annotation(set, TEMPLATE_GENERATION).map(str::to_owned),
             placement: Placement::of(set),
+            pattern: super::pattern(set, hash),
             min_ready: view::count(set, &["spec", "minReadySeconds"]),
             surges: view::int_or_percent(surge, 1, true) > 0,
         }

@@ -50,7 +50,7 @@ impl Placement {
 }
 
 /// Adds the tolerations that the controller gives to every pod.
-fn tolerate(pod: &mut Value) {
+pub(super) fn tolerate(pod: &mut Value) {
     let host = view::flag(pod, &["spec", "hostNetwork"]).then_some(&TOLERATED_ON_HOST_NETWORK);
     let Some(tolerations) = view::list_mut(pod, &["spec", "tolerations"]) else { return };
     for (key, effect) in TOLERATED.iter().chain(host) {
@@ -61,9 +61,8 @@ fn tolerate(pod: &mut Value) {
     }
 }
 
-/// Pins a pod to a node: tolerations, and a required node affinity on the name of the node in every term.
+/// Pins a pod to a node: a required node affinity on the name of the node in every term.
 pub(super) fn pin(pod: &mut Value, node: &str) {
-    tolerate(pod);
     let by_name = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
     let required = ["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
     let mut selector = view::at(pod, &required).cloned().unwrap_or_else(|| json!({}));
@@ -71,7 +70,13 @@ pub(super) fn pin(pod: &mut Value, node: &str) {
         Some(terms) => terms.iter_mut().for_each(|term| view::set(term, &["matchFields"], by_name.clone())),
         None => selector = json!({"nodeSelectorTerms": [{"matchFields": by_name}]}),
     }
-    view::set(pod, &required, selector);
+    match view::at(pod, &["spec", "affinity"]) {
+        Some(_) => view::set(pod, &required, selector),
+        None => {
+            let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}});
+            view::set(pod, &["spec", "affinity"], affinity);
+        }
+    }
 }
 
 /// The node that a pod runs on or is pinned to; empty when there is none.
@@ -89,6 +94,7 @@ mod tests {
         let term = json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}]});
         let mut pod = json!({"spec": {"hostNetwork": true, "affinity": {"nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}});
+        tolerate(&mut pod);
         pin(&mut pod, "n1");
         assert_eq!(target(&pod), "n1");
         let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});

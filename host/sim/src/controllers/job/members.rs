@@ -143,9 +143,10 @@ fn blueprint(job: &Value, index: Option<i64>) -> Value {
     view::set(&mut pod, &["spec", "hostname"], format!("{name}-{index}"));
     view::set(&mut pod, &["metadata", "generateName"], format!("{name}-{index}-"));
     for list in ["initContainers", "containers"] {
-        let count = view::list(&pod, &["spec", list]).len();
-        for at in 0..count {
-            let container = &mut pod["spec"][list][at];
+        if view::list(&pod, &["spec", list]).is_empty() {
+            continue;
+        }
+        for container in view::list_mut(&mut pod, &["spec", list]).into_iter().flat_map(|containers| containers.iter_mut()) {
             if view::list(container, &["env"]).iter().any(|variable| view::text(variable, &["name"]) == VARIABLE) {
                 continue;
             }

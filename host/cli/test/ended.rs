@@ -1,0 +1,130 @@
+//! What a cluster holds at the end, and what was done to it, without what differs from one run to the next: versions, times, made-up
+//! names. Two runs that did the same give equal lines.
+
+use lockgate_sim::Cluster as Sim;
+use lockgate_sim::request::Request;
+
+use crate::base::json::{Value as Json, json};
+use crate::base::{Span, Timestamp};
+
+/// The kinds whose objects a run may change.
+pub const KINDS: [(&str, &str, &str); 12] = [
+    ("apps", "v1", "deployments"),
+    ("apps", "v1", "daemonsets"),
+    ("apps", "v1", "statefulsets"),
+    ("batch", "v1", "jobs"),
+    ("", "v1", "configmaps"),
+    ("", "v1", "namespaces"),
+    ("", "v1", "nodes"),
+    ("", "v1", "pods"),
+    ("", "v1", "secrets"),
+    ("", "v1", "serviceaccounts"),
+    ("", "v1", "services"),
+    ("policy", "v1", "poddisruptionbudgets"),
+];
+
+/// Annotations that say when, or by which operation.
+const BOOKKEEPING: [&str; 2] = ["lockgate.dev/op", "deployment.kubernetes.io/revision"];
+
+/// How long a cluster is given to come to rest.
+const REST: Span = Span::from_secs(900);
+
+/// What a cluster holds a quarter of an hour later.
+pub fn held(sim: &mut Sim) -> Vec<String> {
+    sim.advance_to(REST.after(sim.now()));
+    let kinds = KINDS.iter().filter_map(|(group, version, plural)| lockgate_sim::kinds::by_resource(group, version, plural));
+    let mut found: Vec<String> =
+        kinds.flat_map(|kind| sim.store().list(kind, None).map(|(_, object)| tidy(object).to_string()).collect::<Vec<_>>()).collect();
+    found.extend(customs(sim));
+    found.sort();
+    found
+}
+
+/// The objects of kinds that were defined.
+fn customs(sim: &mut Sim) -> Vec<String> {
+    let text = |value: &Json, pointer: &str| value.pointer(pointer).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let defined: Vec<String> = match lockgate_sim::kinds::by_resource("apiextensions.k8s.io", "v1", "customresourcedefinitions") {
+        None => Vec::new(),
+        Some(kind) => {
+            let all = sim.store().list(kind, None).map(|(_, crd)| {
+                let version = text(crd, "/spec/versions/0/name");
+                format!("/apis/{}/{version}/{}", text(crd, "/spec/group"), text(crd, "/spec/names/plural"))
+            });
+            all.collect()
+        }
+    };
+    let mut found = Vec::new();
+    for path in defined {
+        let answer = sim.handle(&Request::get(&path));
+        let items = answer.value().and_then(|list| list.get("items")).and_then(Json::as_array);
+        found.extend(items.into_iter().flatten().map(|item| tidy(item).to_string()));
+    }
+    found
+}
+
+/// Every effect that clients had, those on the lock and events apart, sorted: what is in it twice was done twice.
+#[must_use]
+pub fn effects(sim: &Sim) -> Vec<String> {
+    let effects = sim.ledger().iter().filter(|effect| !["lease/", "event/"].iter().any(|kind| effect.subject.starts_with(kind)));
+    let mut found: Vec<String> = effects.map(|effect| format!("{} {}", effect.verb, effect.subject)).collect();
+    found.sort();
+    found
+}
+
+/// Leaves of an object what a person would call its state.
+#[must_use]
+pub fn tidy(object: &Json) -> Json {
+    let mut object = object.clone();
+    let at = |pointer: &str| object.pointer(pointer).cloned().unwrap_or(Json::Null);
+    if object["kind"] == "Pod" {
+        let owner = at("/metadata/ownerReferences/0/kind");
+        let name = if owner == Json::Null { at("/metadata/name") } else { Json::Null };
+        return json!({
+            "kind": "Pod", "name": name, "owner": owner, "image": at("/spec/containers/0/image"), "phase": at("/status/phase"),
+            "node": at("/spec/nodeName"), "app": at("/metadata/labels/app"),
+        });
+    }
+    if object["type"] == "helm.sh/release.v1" {
+        let mut labels = at("/metadata/labels");
+        if let Some(labels) = labels.as_object_mut() {
+            labels.remove("modifiedAt");
+        }
+        return json!({ "kind": "Release", "name": at("/metadata/name"), "labels": labels });
+    }
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+        if let Some(metadata) = fields.get_mut("metadata") {
+            tidy_metadata(metadata);
+        }
+    }
+    mask(&mut object);
+    object
+}
+
+fn tidy_metadata(metadata: &mut Json) {
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    for field in ["resourceVersion", "uid", "managedFields", "generation", "creationTimestamp", "ownerReferences"] {
+        metadata.remove(field);
+    }
+    if let Some(base) = metadata.get("generateName").and_then(Json::as_str).map(str::to_owned) {
+        metadata.insert("name", format!("{base}*").into());
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
+        BOOKKEEPING.iter().for_each(|name| drop(annotations.remove(name)));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+}
+
+/// A time is a time.
+fn mask(value: &mut Json) {
+    match value {
+        Json::String(text) if text.len() >= 20 && text.as_bytes().get(10) == Some(&b'T') && text.parse::<Timestamp>().is_ok() => {
+            *value = "TIME".into();
+        }
+        Json::Array(items) => items.iter_mut().for_each(mask),
+        Json::Object(fields) => fields.values_mut().for_each(mask),
+        _ => {}
+    }
+}

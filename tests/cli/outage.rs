@@ -1,0 +1,48 @@
+//! An API server that is away: a run waits for it, and everything else says so soon.
+
+use super::support::{HEAD, Host, Said};
+
+/// A write before, several reads and writes after.
+const BODY: &str = r#"
+step "one" { title = "One", run = function() annotate("deployment/web", { one = "1" }) end }
+step "two" { title = "Two", run = function()
+  annotate("deployment/web", { two = "2" })
+  scale("deployment/web", 3)
+end }
+"#;
+
+/// From this request of this verb on the server is away for so long.
+fn host(verb: &str, kind: &str, nth: usize, down: &str) -> Host {
+    let rules = format!(
+        "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {{verb: {verb}, kind: {kind}, nth: {nth}}}\n  do: {{down: {down}}}\n"
+    );
+    Host::with_runbook(&format!("{HEAD}{BODY}")).file("chaos.yaml", &rules)
+}
+
+fn run(host: &Host) -> Said {
+    host.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--no-plan", "--yes"])
+}
+
+#[test]
+fn an_outage_of_minutes_costs_a_run_nothing_but_time() {
+    for (verb, nth) in [("get", 2), ("get", 3), ("patch", 1), ("patch", 2), ("patch", 3)] {
+        let host = host(verb, "Deployment", nth, "10m");
+        let said = run(&host).exits(0).shows("replicas  2 -> 3").shows("3 writes");
+        assert!(said.stdout.contains("10m"), "{verb} {nth}: {}", said.transcript());
+        assert!(said.stderr.contains("the cluster does not answer"), "{verb} {nth}: {}", said.transcript());
+    }
+}
+
+#[test]
+fn an_outage_without_end_parks_the_run() {
+    let said = run(&host("get", "Deployment", 2, "3h")).exits(4);
+    let said = said.tells("could not be renewed for 30m, so nothing more is written").tells("when the cluster answers again, go on with");
+    assert!(said.stderr.contains("lockgate resume"), "{}", said.transcript());
+}
+
+#[test]
+fn a_request_that_fails_on_a_server_that_is_there_fails_the_run() {
+    let rules = "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {verb: get, kind: Deployment}\n  do: {fail: {code: 503}}\n";
+    let host = Host::with_runbook(&format!("{HEAD}{BODY}")).file("chaos.yaml", rules.replace("kind: Deployment}", "kind: Deployment, every: 1}").as_str());
+    run(&host).exits(1).tells("reading `deployment/web`").tells("503");
+}

@@ -1,0 +1,263 @@
+//! The command is killed by SIGKILL at every write of a run, before the write is made and after it, while the cluster lives on in another
+//! process; then it is started again. The cluster has to end as if nothing had happened, and nothing may have been done twice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use lockgate::base::json::{Value as Json, json};
+use lockgate::cli::test::ended::{KINDS, tidy};
+use lockgate::run::Source;
+use lockgate_sim::kinds;
+use tokio::runtime::Runtime;
+
+use super::support::{Host, Said};
+
+/// `lockgate sandbox` in a process of its own, and a client of it.
+struct Sandbox {
+    child: Child,
+    kubeconfig: PathBuf,
+    client: kube::Client,
+    runtime: Runtime,
+}
+
+impl Sandbox {
+    fn start(host: &Host, words: &[&str]) -> Sandbox {
+        let words: Vec<&str> = ["sandbox", "r"].into_iter().chain(words.iter().copied()).collect();
+        let mut command = host.command(&words);
+        command.env("TMPDIR", host.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let kubeconfig = PathBuf::from(line.trim().strip_prefix("export KUBECONFIG=").unwrap().trim_matches('\''));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let read = kube::config::Kubeconfig::read_from(&kubeconfig).unwrap();
+            let config = kube::Config::from_custom_kubeconfig(read, &Default::default()).await.unwrap();
+            kube::Client::try_from(config).unwrap()
+        });
+        Sandbox { child, kubeconfig, client, runtime }
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Json {
+        let request = http::Request::builder().method(method).uri(path).body(Vec::new()).unwrap();
+        self.runtime.block_on(self.client.request(request)).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// What there is now, and what clients did, each in the words that every run has for it.
+    fn ended(&self) -> (Vec<String>, Vec<String>) {
+        let mut found = Vec::new();
+        for (group, version, plural) in KINDS {
+            let root = if group.is_empty() { "api".to_owned() } else { format!("apis/{group}") };
+            let kind = kinds::by_resource(group, version, plural).unwrap();
+            for item in self.ask("GET", &format!("/{root}/{version}/{plural}"))["items"].as_array().unwrap().iter() {
+                let mut item = item.clone();
+                item["kind"] = kind.kind.into();
+                found.push(tidy(&item).to_string());
+            }
+        }
+        found.sort();
+        let effects = self.ask("GET", "/lockgate.dev/effects");
+        let told = |effect: &Json| format!("{} {}", effect["verb"].as_str().unwrap(), subject(effect["subject"].as_str().unwrap()));
+        let mut effects: Vec<String> = effects["effects"].as_array().unwrap().iter().map(told).collect();
+        effects.retain(|effect| !effect.contains(" lease/") && !effect.contains(" event/"));
+        effects.sort();
+        (found, effects)
+    }
+
+    /// Begins a run on it.
+    fn run(&self, host: &Host, runbook: &Runbook) -> std::process::Command {
+        let mut words = vec!["run", "r", "--yes", "--runs", "state", "--kubeconfig", self.kubeconfig.to_str().unwrap()];
+        words.extend(runbook.params);
+        host.command(&words)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A pod has another name in every cluster.
+fn subject(subject: &str) -> String {
+    match subject.strip_prefix("pod/").and_then(|rest| rest.split_once('/')) {
+        Some((namespace, rest)) => format!("pod/{namespace}/*{}", rest.split_once('/').map_or("", |(_, part)| part)),
+        None => subject.to_owned(),
+    }
+}
+
+/// One write of a run as a fault rule finds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Write {
+    verb: String,
+    group: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    subresource: String,
+}
+
+impl Write {
+    fn of(asked: &Json) -> Option<Write> {
+        let text = |field: &str| asked["act"][field].as_str().unwrap_or_default().to_owned();
+        let (verb, group) = (text("verb"), text("group"));
+        let kind = kinds::by_resource(&group, &text("version"), &text("resource"))?;
+        if ["get", "list", "watch"].contains(&verb.as_str()) && text("subresource") != "exec" {
+            return None;
+        }
+        // Of pods only one is ever meant, whatever its name is.
+        let name = if kind.kind == "Pod" { String::new() } else { text("name") };
+        Some(Write { verb, group, kind: kind.kind.to_owned(), namespace: text("namespace"), name, subresource: text("subresource") })
+    }
+
+    fn rule(&self, nth: usize, side: &str) -> Json {
+        let Write { verb, group, kind, namespace, name, subresource } = self;
+        let mut when = json!({ "verb": verb, "group": group, "kind": kind, "subresource": subresource, "nth": nth });
+        if !name.is_empty() {
+            when["name"] = name.clone().into();
+        }
+        if !namespace.is_empty() {
+            when["namespace"] = namespace.clone().into();
+        }
+        json!({ "match": when, "do": { "hold": side } })
+    }
+}
+
+struct Runbook {
+    source: String,
+    fixture: String,
+    params: &'static [&'static str],
+}
+
+impl Runbook {
+    fn host(&self) -> Host {
+        Host::new().file("r/runbook.luau", &self.source).file("r/cluster.yaml", &self.fixture)
+    }
+
+    /// The run that nobody kills: how the cluster ends, what was done, and each of its writes with its number among those like it.
+    fn whole(&self) -> ((Vec<String>, Vec<String>), Vec<(Write, usize)>) {
+        let host = self.host();
+        let sandbox = Sandbox::start(&host, &["--record", "requests.jsonl"]);
+        let output = sandbox.run(&host, self).output().unwrap();
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let ended = sandbox.ended();
+        let text = fs::read_to_string(host.path().join("requests.jsonl")).unwrap();
+        let mut counts: BTreeMap<Write, usize> = BTreeMap::new();
+        let mut writes = Vec::new();
+        for asked in text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()) {
+            let Some(write) = Write::of(&asked) else { continue };
+            let count = counts.entry(write.clone()).or_default();
+            *count += 1;
+            let is_dry = asked["uri"].as_str().unwrap().contains("dryRun=All");
+            if !is_dry && asked["status"].as_u64().unwrap() < 300 && !["Lease", "Event"].contains(&write.kind.as_str()) {
+                writes.push((write, *count));
+            }
+        }
+        (ended, writes)
+    }
+
+    /// Kills it everywhere; gives how often.
+    fn everywhere(&self) -> usize {
+        let (wanted, writes) = self.whole();
+        for (write, nth) in &writes {
+            for side in ["before", "after"] {
+                let what = format!("{side} {write:?}, the {nth}. of its kind");
+                let rules = json!({ "apiVersion": "lockgate.dev/v1", "kind": "Faults", "rules": [write.rule(*nth, side)] });
+                let host = self.host().file("chaos.yaml", &rules.to_string());
+                let sandbox = Sandbox::start(&host, &["--chaos", "chaos.yaml"]);
+                let said = self.killed(&host, &sandbox);
+                assert_eq!(said.code, Some(0), "{what}\n{}", said.transcript());
+                let ended = sandbox.ended();
+                assert_eq!(ended.1, wanted.1, "{what}\n{}", said.transcript());
+                assert_eq!(ended.0, wanted.0, "{what}\n{}", said.transcript());
+            }
+        }
+        2 * writes.len()
+    }
+
+    /// Begins a run, kills it when its write stands still, and goes on with it.
+    fn killed(&self, host: &Host, sandbox: &Sandbox) -> Said {
+        let log = fs::File::create(host.path().join("first")).unwrap();
+        let mut child = sandbox.run(host, self).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let held = sandbox.ask("GET", "/lockgate.dev/holds?wait");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let id = held["holds"][0]["id"].as_u64().unwrap();
+        sandbox.ask("POST", &format!("/lockgate.dev/holds/{id}/release"));
+        host.run(&["resume", "last", "--runs", "state"])
+    }
+}
+
+#[test]
+fn the_bundled_runbook_is_killed_at_every_write() {
+    let source = Source::bundled("cce-cni-v1-patch").unwrap();
+    let fixture = source.beside.read("cluster.yaml").unwrap().unwrap();
+    let params = &["image=registry.example/cce-plugin-pro/cce-cni:v1.8.4"];
+    let runbook = Runbook { source: source.text.to_string(), fixture, params };
+    let killed = runbook.everywhere();
+    assert!(killed >= 8, "{killed}");
+}
+
+#[test]
+fn a_run_of_many_kinds_of_writes_is_killed_at_each() {
+    let runbook = Runbook { source: MANY.to_owned(), fixture: CLUSTER.to_owned(), params: &[] };
+    let killed = runbook.everywhere();
+    assert!(killed >= 20, "{killed}");
+}
+
+const MANY: &str = r#"
+runbook { title = "Many", summary = "Writes of every kind.", impact = "none", namespace = "shop" }
+step "objects" {
+  title = "Objects come, change and go",
+  run = function()
+    create { apiVersion = "v1", kind = "ConfigMap", metadata = { generateName = "made-" }, data = { a = "b" } }
+    apply { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "applied" }, data = { a = "b" } }
+    patch("configmap/settings", { data = { mode = "slow" } })
+    delete("configmap/old")
+    label("deployment/web", { tier = "front" })
+  end,
+}
+step "workload" {
+  title = "A new image, down and up",
+  run = function()
+    set_image("deployment/web", { web = "registry.example/web:v2" })
+    wait_rollout("deployment/web")
+    scale("deployment/web", 0, { wait = "gone" })
+    scale("deployment/web", 2)
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+step "node" {
+  title = "A node is emptied",
+  run = function()
+    drain("n1")
+    taint("n1", { "upgrade=now:NoSchedule" })
+    uncordon("n1")
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+"#;
+
+const CLUSTER: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: n1}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: n2}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {mode: fast}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: old, namespace: shop}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'registry.example/web:v1'}]}
+"#;

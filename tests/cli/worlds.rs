@@ -1,0 +1,187 @@
+//! Runs in a simulated cluster whose process is gone: the cluster is made again, and the run goes on in it or is taken back.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lockgate::cli::test::ended::{effects, held};
+use lockgate::cluster::Simulation;
+use lockgate::run::journal::{Runs, requests};
+use lockgate_sim::Options;
+use lockgate_sim::faults::FaultsDocument;
+use lockgate_sim::fixture::Fixture;
+
+use super::support::{CLUSTER, HEAD, Host};
+
+/// Writes of several kinds with waits between them.
+const STEPS: &str = r#"
+step "image" {
+  title = "A new image",
+  run = function() set_image("deployment/web", { web = "registry.example/web:v2" }) end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+step "down-and-up" {
+  title = "Down and up",
+  run = function()
+    local replicas = get("deployment/web").spec.replicas
+    scale("deployment/web", 0, { wait = "gone" })
+    scale("deployment/web", replicas)
+    state.replicas = replicas
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+step "rest" {
+  title = "The rest",
+  run = function()
+    create { apiVersion = "v1", kind = "ConfigMap", metadata = { generateName = "made-" }, data = { a = tostring(state.replicas) } }
+    drain("n1")
+    uncordon("n1")
+    label("deployment/web", { upgraded = "yes" })
+  end,
+}
+"#;
+
+const TWO: &str = "apiVersion: v1\nkind: Node\nmetadata: { name: n2 }\n---\n";
+
+fn host() -> Host {
+    Host::new().file("r/runbook.luau", &format!("{HEAD}{STEPS}")).file("r/cluster.yaml", &format!("{TWO}{CLUSTER}"))
+}
+
+/// What stops the request of this number on one side of its commit.
+fn holding(number: usize, side: &str) -> String {
+    format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {{nth: {number}}}\n  do: {{hold: {side}}}\n")
+}
+
+/// The cluster of the newest run, made again from its folder.
+fn again(host: &Host) -> Simulation {
+    let folder = Runs::at(host.path().join("state")).open("last").unwrap();
+    let data = |name: &str| fs::read_to_string(folder.path().join("script/data").join(name));
+    let mut sim = Fixture::parse("cluster.yaml", &data("fixture.yaml").unwrap()).unwrap().cluster(Options::default()).unwrap();
+    if let Ok(faults) = data("faults.yaml") {
+        sim.disturb(FaultsDocument::parse("faults.yaml", &faults).unwrap());
+    }
+    let simulation = Simulation::new(sim);
+    simulation.replay(requests::read(&folder).unwrap(), None).unwrap();
+    simulation
+}
+
+fn ended(host: &Host) -> (Vec<String>, Vec<String>) {
+    again(host).with(|sim| (held(sim), effects(sim)))
+}
+
+/// The numbers of the writes among the requests that rules count; those of the lock apart.
+fn writes(host: &Host) -> Vec<usize> {
+    let asked: Vec<_> = again(host).with(|sim| sim.faults().asked().cloned().collect());
+    let is_write = |verb: &str| !matches!(verb, "get" | "list" | "watch");
+    let numbered = asked.iter().enumerate().filter(|(_, asked)| is_write(asked.verb) && !asked.what.starts_with("lease/"));
+    numbered.map(|(place, _)| place + 1).collect()
+}
+
+/// Begins a run that stands still at a request, and kills it there.
+fn killed_at(host: &Host, number: usize) {
+    let words = ["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"];
+    let mut child = host.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    // It stands still for as long as it lives.
+    while requests_kept(host) < number {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before its request {number}");
+        assert!(began.elapsed() < Duration::from_secs(60), "request {number} was never made");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// How many requests of those that rules count are in the folder of the run.
+fn requests_kept(host: &Host) -> usize {
+    let Ok(folders) = fs::read_dir(host.path().join("state")) else { return 0 };
+    let files = folders.map(|folder| folder.unwrap().path().join(requests::REQUESTS)).collect::<Vec<PathBuf>>();
+    let Some(text) = files.iter().find_map(|path| fs::read_to_string(path).ok()) else { return 0 };
+    let counts =
+        |line: &&str| line.contains(r#""k":"request""#) && (line.contains(r#""path":"/api/v1/"#) || line.contains(r#""path":"/apis/"#));
+    text.lines().filter(counts).filter(|line| line.matches('/').count() > 3).count()
+}
+
+#[test]
+fn a_killed_run_goes_on_in_its_cluster() {
+    let whole = host().file("chaos.yaml", &holding(9999, "before"));
+    let words = ["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"];
+    whole.run(&words).exits(0);
+    let (wanted, numbers) = (ended(&whole), writes(&whole));
+    assert!(numbers.len() >= 8, "{numbers:?}");
+    for number in numbers {
+        for side in ["before", "after"] {
+            let host = host().file("chaos.yaml", &holding(number, side));
+            killed_at(&host, number);
+            // What the operator's files hold now does not matter.
+            let host = host.file("chaos.yaml", "gone").file("r/cluster.yaml", "gone");
+            let said = host.run(&["resume", "last", "--runs", "state"]);
+            assert_eq!(said.code, Some(0), "{side} request {number}\n{}", said.transcript());
+            assert_eq!(ended(&host), wanted, "{side} request {number}\n{}", said.transcript());
+            host.run(&["resume", "last", "--runs", "state"]).exits(0).tells("is over: nothing is left to do");
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_is_taken_back_in_its_cluster() {
+    let before = host().file("chaos.yaml", &holding(9999, "before"));
+    before.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"]).exits(0);
+    let numbers = writes(&before);
+    for (number, side) in [(numbers[0], "after"), (numbers[1], "after"), (numbers[2], "before")] {
+        let host = host().file("chaos.yaml", &holding(number, side));
+        killed_at(&host, number);
+        let said = host.run(&["rollback", "last", "--runs", "state", "--yes"]).exits(0);
+        let found = again(&host).with(held);
+        let web = found.iter().find(|line| line.contains(r#""kind":"Deployment""#)).unwrap();
+        assert!(web.contains("web:v1.2.3") && web.contains(r#""replicas":2"#), "{side} request {number}\n{}\n{web}", said.transcript());
+    }
+}
+
+#[test]
+fn a_whole_run_is_taken_back_and_the_rollback_can_be_resumed() {
+    let host = host();
+    host.run(&["run", "r", "--sandbox", "--runs", "state"]).exits(0);
+    let said = host.run(&["rollback", "last", "--runs", "state", "--yes"]);
+    // What was evicted and made stays told of; the image is back.
+    let found = again(&host).with(held);
+    let web = found.iter().find(|line| line.contains(r#""kind":"Deployment""#)).unwrap();
+    assert!(web.contains("web:v1.2.3"), "{}\n{web}", said.transcript());
+    host.run(&["resume", "last", "--runs", "state"]).exits(0).tells("is over: nothing is left to do");
+}
+
+#[test]
+fn a_parked_run_goes_on() {
+    let text = format!(
+        "{HEAD}step \"down\" {{ title = \"Down\", run = function()\n  annotate(\"deployment/web\", {{ a = \"b\" }})\n  \
+         confirm(\"Scale web to 0?\")\n  scale(\"deployment/web\", 0, {{ wait = \"gone\" }})\nend }}\n\
+         permissions {{ {{ verbs = {{ \"patch\" }}, kinds = {{ \"deployments\" }}, namespaces = {{ \"shop\" }} }} }}\n"
+    );
+    let host = Host::with_runbook(&text);
+    host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]).exits(4).golden("sandbox-parked");
+    // Nobody has answered yet.
+    host.run(&["resume", "last", "--runs", "state"]).exits(4).tells("nobody answered `Scale web to 0?`").golden("sandbox-parked-again");
+}
+
+#[test]
+fn a_cluster_that_cannot_be_made_again_is_named() {
+    let secret = format!(
+        "{HEAD}step \"s\" {{ title = \"S\", run = function()\n  \
+         create {{ apiVersion = \"v1\", kind = \"Secret\", metadata = {{ name = \"new\" }}, stringData = {{ a = \"hunter2-hunter2\" }} }}\n  \
+         error(\"stop\")\nend }}\n"
+    );
+    let host = Host::with_runbook(&secret);
+    host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);
+    host.run(&["resume", "last", "--runs", "state"]).exits(5).golden("sandbox-secret");
+    let folder = Runs::at(host.path().join("state")).open("last").unwrap();
+    assert!(!fs::read_to_string(folder.path().join(requests::REQUESTS)).unwrap().contains("hunter2"));
+
+    let host = Host::with_runbook(&format!(
+        "{HEAD}step \"s\" {{ title = \"S\", run = function() scale(\"deployment/web\", 1) error(\"x\") end }}\n"
+    ));
+    host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);
+    let folder = Runs::at(host.path().join("state")).open("last").unwrap();
+    fs::remove_file(folder.path().join(requests::REQUESTS)).unwrap();
+    host.run(&["resume", "last", "--runs", "state"]).exits(5).tells("its folder has no `requests.jsonl`");
+}

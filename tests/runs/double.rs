@@ -1,0 +1,129 @@
+//! Runs that are killed twice: once, and once more while the next process recovers. All pairs of the smallest runbooks, and of the others
+//! some that are drawn: equal draws in every run of the tests.
+
+use std::collections::BTreeMap;
+
+use lockgate::run::journal::book::OnDrift;
+use lockgate_sim::rng::Rng;
+
+use super::harness::{Kill, Scene};
+use super::kill::{Count, Reference, finished, killed, summed, told};
+use super::kinds::{KindOfAct, Shape};
+
+/// Kills twice: first at each of the points that `first` takes, then at each of those of the recovery that `second` takes.
+fn twice(name: &str, scene: &Scene, first: &mut dyn FnMut() -> bool, second: &mut dyn FnMut() -> bool) -> Count {
+    let reference = Reference::of(scene);
+    let (mut count, mut wrong) = (Count::default(), Vec::new());
+    for kill in reference.kills() {
+        if !first() {
+            continue;
+        }
+        for (point, world) in killed(scene, &scene.world(), kill).unwrap() {
+            // The recovery that nobody stops says where it can be killed.
+            let whole = world.fork();
+            let asked = whole.asked();
+            scene.process_in(&whole, Kill::No, OnDrift::Stop).summary.unwrap();
+            let recovery = Reference { lines: whole.disk.written(), asked: whole.asked_since(asked), ..Reference::nothing() };
+            for again in recovery.kills() {
+                if !second() {
+                    continue;
+                }
+                let Some(worlds) = killed(scene, &world.fork(), again) else { continue };
+                for (other, world) in worlds {
+                    let (found, events) = finished(scene, &reference, &world, false);
+                    count += Count { double: 1, events, ..Count::default() };
+                    if !found.is_empty() {
+                        wrong.push(format!("{name}: {point:?}, then {other:?}\n  {}\n{}", found.join("\n  "), told(&world)));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), count.double, summed(&wrong));
+    count
+}
+
+/// Two lines of writes: small enough for all pairs.
+const SMALLEST: [(&str, &str); 3] = [
+    ("patched", r#"step "one" { title = "One", run = function() patch("configmap/settings", { data = { mode = "slow" } }) end }"#),
+    (
+        "made",
+        r#"step "one" { title = "One", run = function() create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "new" } } end }"#,
+    ),
+    ("gone", r#"step "one" { title = "One", run = function() delete("configmap/old") end }"#),
+];
+
+fn all_pairs(number: usize) -> Count {
+    let (name, steps) = SMALLEST[number];
+    let kind = KindOfAct { steps, ..*KindOfAct::named("questions") };
+    let scene = kind.scene(Shape::Small);
+    twice(name, &scene, &mut || true, &mut || true)
+}
+
+#[test]
+fn a_patch_is_killed_twice_everywhere() {
+    super::count::keep("double-patch", all_pairs(0));
+}
+
+#[test]
+fn a_creation_is_killed_twice_everywhere() {
+    super::count::keep("double-create", all_pairs(1));
+}
+
+#[test]
+fn a_deletion_is_killed_twice_everywhere() {
+    super::count::keep("double-delete", all_pairs(2));
+}
+
+/// How many of the first and of the second points are drawn, in a hundred; the short runbooks more often.
+const DRAWN: [(&str, u64, u64); 17] = [
+    ("cordon", 40, 40),
+    ("drain", 5, 5),
+    ("set_image", 10, 10),
+    ("scale", 15, 15),
+    ("apply", 25, 25),
+    ("objects", 15, 15),
+    ("metadata", 15, 15),
+    ("rollouts", 10, 8),
+    ("replace_pod", 12, 12),
+    ("jobs", 20, 20),
+    ("custom", 25, 25),
+    ("exec", 30, 30),
+    ("questions", 20, 20),
+    ("batches", 12, 12),
+    ("recover", 20, 20),
+    ("helm", 8, 8),
+    ("machines", 10, 10),
+];
+
+fn drawn(names: &[&str]) -> Count {
+    let shares: BTreeMap<&str, (u64, u64)> = DRAWN.iter().map(|(name, first, second)| (*name, (*first, *second))).collect();
+    let mut count = Count::default();
+    for name in names {
+        let (first, second) = shares[name];
+        let (mut one, mut other) = (Rng::new(first * 7919), Rng::new(second * 104_729));
+        let scene = KindOfAct::named(name).scene(Shape::Small);
+        count += twice(name, &scene, &mut || one.below(100) < first, &mut || other.below(100) < second);
+    }
+    count
+}
+
+#[test]
+fn acts_on_nodes_are_killed_twice() {
+    super::count::keep("double-nodes", drawn(&["cordon", "drain", "replace_pod", "batches"]));
+}
+
+#[test]
+fn acts_on_workloads_are_killed_twice() {
+    super::count::keep("double-workloads", drawn(&["set_image", "scale", "rollouts", "metadata", "recover"]));
+}
+
+#[test]
+fn acts_on_objects_are_killed_twice() {
+    super::count::keep("double-objects", drawn(&["apply", "objects", "jobs", "custom", "questions"]));
+}
+
+#[test]
+fn acts_elsewhere_are_killed_twice() {
+    super::count::keep("double-elsewhere", drawn(&["exec", "helm", "machines"]));
+}

@@ -1,0 +1,265 @@
+//! What holds at every moment of every run, whatever fails and whoever is killed: I1 to I14 of the design's reference, as data. Some are
+//! looked at after every event of the simulated cluster, some at the end of a process; those that nothing here can break say why.
+
+use lockgate::cluster::keep::{Outcome, Prior, Sign};
+use lockgate::run::journal::Fact;
+use lockgate_sim::json::Value as Json;
+use lockgate_sim::ledger::Effect;
+use lockgate_sim::store::Change;
+
+use super::trace::{Trace, View, full_name, images};
+
+/// One of them.
+pub(in crate::runs) struct Invariant {
+    pub(in crate::runs) id: &'static str,
+    pub(in crate::runs) says: &'static str,
+    pub(super) look: Look,
+}
+
+/// When it is looked at.
+pub(super) enum Look {
+    /// After every event.
+    Event(fn(&Moment<'_>) -> Option<String>),
+    /// When a process has ended.
+    Process(fn(&Trace<'_>) -> Option<String>),
+    /// When a process was killed; its world is asked: see `kill::die`.
+    Death,
+    /// Not by these tests; why.
+    Elsewhere(&'static str),
+}
+
+/// An event, and what there is after it.
+pub(super) struct Moment<'a> {
+    pub(super) trace: &'a Trace<'a>,
+    pub(super) view: &'a View,
+    pub(super) change: &'a Change,
+    /// Set when a client asked for it.
+    pub(super) effect: Option<&'a Effect>,
+}
+
+pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
+    Invariant { id: "I1", says: "at most one control-plane node is cordoned by us, and none while another is not ready", look: Look::Event(one_master) },
+    Invariant {
+        id: "I2",
+        says: "etcd keeps its quorum",
+        look: Look::Elsewhere("no verb acts on members of etcd; the runbooks that take nodes of a control plane down will bring the rule"),
+    },
+    Invariant { id: "I3", says: "no eviction without room in the budget, no deletion of a pod that a budget covers", look: Look::Event(budgets) },
+    Invariant { id: "I4", says: "no more workers are out of service than the runbook allows", look: Look::Event(workers) },
+    Invariant { id: "I5", says: "every effect has an intent that was on the disk before it", look: Look::Process(intended) },
+    Invariant { id: "I6", says: "nothing leaves a process that is dead", look: Look::Death },
+    Invariant { id: "I7", says: "no kubelet is newer than the API server", look: Look::Event(skew) },
+    Invariant { id: "I8", says: "only what we cordoned is uncordoned", look: Look::Event(uncordons) },
+    Invariant { id: "I9", says: "no machine boots twice, and no operation on one is done twice", look: Look::Process(once) },
+    Invariant { id: "I10", says: "only pods of workloads that the run wrote get a new image", look: Look::Event(new_images) },
+    Invariant { id: "I11", says: "what is written is the object that was looked at", look: Look::Process(the_same) },
+    Invariant {
+        id: "I12",
+        says: "no two runs write at the same time",
+        look: Look::Elsewhere("one run alone here; `runs::lock` has two under one lock, and one whose lock is taken"),
+    },
+    Invariant { id: "I13", says: "what is half-done is named", look: Look::Process(named) },
+    Invariant {
+        id: "I14",
+        says: "the node of our own pod is drained last",
+        look: Look::Elsewhere("lockgate does not run in a pod of the cluster"),
+    },
+];
+
+/// How many of them are looked at here.
+pub(in crate::runs) fn looked_at() -> usize {
+    INVARIANTS.iter().filter(|invariant| !matches!(invariant.look, Look::Elsewhere(_))).count()
+}
+
+/// Looks at everything; gives what is broken, and how many events there were.
+pub(super) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
+    let mut found = Vec::new();
+    let mut view = View::before(trace.scene);
+    for (place, change) in trace.changes.iter().enumerate() {
+        let effect = trace.change_of.iter().position(|of| *of == Some(place)).map(|effect| &trace.ledger[effect]);
+        view.take(&change.key, change.before.as_ref(), change.after.as_ref());
+        if effect.is_some() {
+            view.written.insert(full_name(&change.key));
+        }
+        let moment = Moment { trace, view: &view, change, effect };
+        for invariant in &INVARIANTS {
+            if let Look::Event(look) = invariant.look
+                && let Some(what) = look(&moment)
+            {
+                found.push(format!("{} ({}): {what}, at change {}", invariant.id, invariant.says, change.rv));
+            }
+        }
+        if change.key.kind.kind == "Node" && effect.is_some() {
+            let name = full_name(&change.key);
+            if change.after.as_deref().is_some_and(cordoned) { view.ours.insert(name) } else { view.ours.remove(&name) };
+        }
+    }
+    for invariant in &INVARIANTS {
+        if let Look::Process(look) = invariant.look
+            && let Some(what) = look(trace)
+        {
+            found.push(format!("{} ({}): {what}", invariant.id, invariant.says));
+        }
+    }
+    (found, trace.changes.len())
+}
+
+fn cordoned(node: &Json) -> bool {
+    node.pointer("/spec/unschedulable") == Some(&true.into())
+}
+
+fn is_ready(object: &Json) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Json::as_array);
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+fn is_master(node: &Json) -> bool {
+    let labels = node.pointer("/metadata/labels").and_then(Json::as_object);
+    labels.is_some_and(|labels| {
+        ["control-plane", "master"].iter().any(|role| labels.get(format!("node-role.kubernetes.io/{role}").as_str()).is_some())
+    })
+}
+
+fn one_master(moment: &Moment<'_>) -> Option<String> {
+    let name = full_name(&moment.change.key);
+    let after = moment.change.after.as_ref().filter(|_| moment.change.key.kind.kind == "Node")?;
+    let newly = moment.effect.is_some() && cordoned(after) && !moment.change.before.as_deref().is_some_and(cordoned);
+    if !newly || !is_master(after) {
+        return None;
+    }
+    let others = moment.view.nodes.iter().filter(|(other, node)| **other != name && is_master(node));
+    let bad = others.filter(|(other, node)| moment.view.ours.contains(*other) || !is_ready(node)).map(|(other, _)| other.clone()).next()?;
+    Some(format!("{name} is cordoned while {bad} is out of service"))
+}
+
+fn workers(moment: &Moment<'_>) -> Option<String> {
+    if moment.change.key.kind.kind != "Node" {
+        return None;
+    }
+    let out: Vec<&str> = moment
+        .view
+        .nodes
+        .iter()
+        .filter(|(_, node)| !is_master(node) && (cordoned(node) || !is_ready(node)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    (out.len() > moment.trace.scene.budget).then(|| format!("{} of {} that may be are out of service", out.join(", "), moment.trace.scene.budget))
+}
+
+fn covers(budget: &Json, pod: &Json) -> bool {
+    let same = budget.pointer("/metadata/namespace") == pod.pointer("/metadata/namespace");
+    let wanted = budget.pointer("/spec/selector/matchLabels").and_then(Json::as_object);
+    same && wanted.is_some_and(|wanted| wanted.iter().all(|(name, value)| pod["metadata"]["labels"].get(name) == Some(value)))
+}
+
+fn budgets(moment: &Moment<'_>) -> Option<String> {
+    let (effect, pod) = (moment.effect?, moment.change.before.as_ref()?);
+    if moment.change.key.kind.kind != "Pod" || !is_ready(pod) {
+        return None;
+    }
+    let mut covering = moment.view.budgets.iter().filter(|(_, [now, _])| covers(now, pod));
+    let name = &*moment.change.key.name;
+    if effect.subject.ends_with("/eviction") {
+        let has_room = |budget: &Json| {
+            let noted = budget.pointer("/status/disruptedPods").is_some_and(|pods| pods.get(name).is_some());
+            noted || budget.pointer("/status/disruptionsAllowed").and_then(Json::as_i64).unwrap_or(0) > 0
+        };
+        let (budget, _) = covering.find(|(_, [now, before])| !has_room(now) && !has_room(before))?;
+        return Some(format!("{name} is evicted, and {budget} has no room"));
+    }
+    // A workload of which every pod is replaced by hand has no budget.
+    (effect.verb == "delete").then(|| covering.next())?.map(|(budget, _)| format!("{name} is deleted past {budget}"))
+}
+
+fn minor(version: &str) -> Option<u32> {
+    version.trim_start_matches('v').split('.').nth(1)?.parse().ok()
+}
+
+fn skew(moment: &Moment<'_>) -> Option<String> {
+    let node = moment.change.after.as_ref().filter(|_| moment.change.key.kind.kind == "Node")?;
+    let kubelet = node.pointer("/status/nodeInfo/kubeletVersion").and_then(Json::as_str)?;
+    let servers = moment.view.pods.values().filter(|pod| pod["metadata"]["labels"].get("component") == Some(&"kube-apiserver".into()));
+    let oldest = servers.flat_map(|pod| images(pod)).filter_map(|image| minor(image.rsplit_once(':')?.1)).min()?;
+    let newer = minor(kubelet).is_some_and(|kubelet| kubelet > oldest);
+    newer.then(|| format!("{} has kubelet {kubelet} beside an API server 1.{oldest}", full_name(&moment.change.key)))
+}
+
+fn uncordons(moment: &Moment<'_>) -> Option<String> {
+    moment.effect?;
+    let (before, after) = (moment.change.before.as_ref()?, moment.change.after.as_ref()?);
+    let name = full_name(&moment.change.key);
+    let taken_away = moment.change.key.kind.kind == "Node" && cordoned(before) && !cordoned(after);
+    (taken_away && !moment.view.ours.contains(&name)).then(|| format!("{name} was cordoned by somebody else"))
+}
+
+fn new_images(moment: &Moment<'_>) -> Option<String> {
+    let pod = moment.change.after.as_ref().filter(|_| moment.change.key.kind.kind == "Pod" && moment.change.before.is_none())?;
+    // Of a static pod the file on its machine decides.
+    if pod.pointer("/metadata/annotations").is_some_and(|all| all.get("kubernetes.io/config.mirror").is_some()) {
+        return None;
+    }
+    let new = images(pod).into_iter().find(|image| !moment.view.images.contains(image))?;
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+    let owner_of = |object: &Json| {
+        let owner = object.pointer("/metadata/ownerReferences/0")?;
+        Some(format!("{}/{namespace}/{}", owner["kind"].as_str()?.to_lowercase(), owner["name"].as_str()?))
+    };
+    let Some(mut owner) = owner_of(pod) else { return moment.effect.is_none().then(|| format!("a pod with {new} came from nowhere")) };
+    if let Some(above) = moment.view.sets.get(&owner).and_then(|set| owner_of(set)) {
+        owner = above;
+    }
+    (!moment.view.written.contains(&owner)).then(|| format!("a pod of {owner} got {new}, which the run never wrote"))
+}
+
+/// Whether an intent announces this effect.
+fn announces(intent: &lockgate::cluster::keep::Intent, object: &str) -> bool {
+    intent.object() == object || (matches!(intent.sign, Sign::Elsewhere) && intent.key.target.starts_with("release/"))
+}
+
+fn intended(trace: &Trace<'_>) -> Option<String> {
+    (0..trace.ledger.len()).find_map(|effect| {
+        let object = trace.object_of(effect);
+        let known = trace.intents_before(effect).any(|intent| announces(intent, &object));
+        (!known).then(|| format!("{} {object}", trace.ledger[effect].verb))
+    })
+}
+
+fn once(trace: &Trace<'_>) -> Option<String> {
+    let mut boots: Vec<&String> = trace.machines.iter().filter(|line| line.ends_with("systemctl reboot")).collect();
+    boots.sort();
+    boots.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+}
+
+fn the_same(trace: &Trace<'_>) -> Option<String> {
+    (0..trace.ledger.len()).find_map(|effect| {
+        let before = trace.changes[trace.change_of[effect]?].before.as_ref()?;
+        let (object, uid) = (trace.object_of(effect), &before["metadata"]["uid"]);
+        let guarded: Vec<&Json> = trace
+            .intents_before(effect)
+            .filter(|intent| intent.object() == object)
+            .filter_map(|intent| match &intent.prior {
+                Some(Prior::Was(prior)) => prior.pointer("/metadata/uid"),
+                _ => None,
+            })
+            .collect();
+        (!guarded.is_empty() && !guarded.contains(&uid)).then(|| format!("{} {object}", trace.ledger[effect].verb))
+    })
+}
+
+fn named(trace: &Trace<'_>) -> Option<String> {
+    let mut made = std::collections::BTreeSet::new();
+    let mut of = std::collections::BTreeMap::new();
+    for entry in &trace.entries {
+        match &entry.fact {
+            Fact::Intent { intent, .. } => drop(of.insert(intent.op.clone(), intent.object().to_owned())),
+            Fact::Outcome { op, outcome: Outcome::Made { .. } } => made.extend(of.get(op).cloned()),
+            _ => {}
+        }
+    }
+    let story = trace.story();
+    let half: Vec<&str> = story.half_done().map(|write| write.target.as_str()).collect();
+    let is_release = of.values().any(|target| target.starts_with("release/"));
+    (0..trace.ledger.len()).map(|effect| trace.object_of(effect)).find(|object| {
+        !made.contains(object) && !half.contains(&object.as_str()) && !is_release
+    })
+}

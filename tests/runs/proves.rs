@@ -1,0 +1,74 @@
+//! That the kills would see it: a host that does not look at what its journal says of open writes, and one that does not give recorded calls
+//! again, must differ.
+
+use lockgate::run::journal::book::OnDrift;
+use lockgate::run::journal::{Entry, Fact};
+
+use super::harness::{Kill, World};
+use super::kill::{Reference, finished, killed, with_entries};
+use super::kinds::{KindOfAct, Shape};
+
+/// How many kills of a kind of act end in a difference, when the next process sees only this of the journal.
+fn differences(name: &str, sees: fn(&[Entry]) -> Vec<Entry>) -> (usize, usize) {
+    let scene = KindOfAct::named(name).scene(Shape::Small);
+    let reference = Reference::of(&scene);
+    let (mut all, mut differ) = (0, 0);
+    for kill in reference.kills() {
+        for (_, world) in killed(&scene, &scene.world(), kill).unwrap() {
+            let world: World = with_entries(&world, sees);
+            let (wrong, _) = finished(&scene, &reference, &world, false);
+            all += 1;
+            differ += usize::from(!wrong.is_empty());
+        }
+    }
+    (all, differ)
+}
+
+/// All but the writes of which nobody knows what became of them.
+fn without_open_writes(entries: &[Entry]) -> Vec<Entry> {
+    let known: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| match &entry.fact {
+            Fact::Outcome { op, .. } => Some(op.as_str()),
+            _ => None,
+        })
+        .collect();
+    let is_open = |entry: &&Entry| matches!(&entry.fact, Fact::Intent { intent, .. } if !known.contains(&intent.op.as_str()));
+    entries.iter().filter(|entry| !is_open(entry)).cloned().collect()
+}
+
+/// All but what was called inside of steps, and what functions gave.
+fn without_calls(entries: &[Entry]) -> Vec<Entry> {
+    let is_call = |entry: &&Entry| {
+        matches!(entry.fact, Fact::Call(_) | Fact::Enter { .. } | Fact::Left { .. } | Fact::Intent { .. } | Fact::Outcome { .. })
+    };
+    entries.iter().filter(|entry| !is_call(entry)).cloned().collect()
+}
+
+#[test]
+fn without_a_look_at_open_writes_the_kills_differ() {
+    let (all, differ) = differences("objects", without_open_writes);
+    assert!(differ > 0 && differ < all, "{differ} of {all}");
+    let (all, whole) = differences("objects", <[Entry]>::to_vec);
+    assert_eq!(whole, 0, "{whole} of {all} differ with the whole journal");
+}
+
+#[test]
+fn without_the_recorded_calls_the_kills_differ() {
+    // It would read 0 replicas after its own scaling down, and leave them so.
+    let (all, differ) = differences("scale", without_calls);
+    assert!(differ > 0 && differ < all, "{differ} of {all}");
+}
+
+#[test]
+fn a_cluster_that_somebody_changed_meanwhile_is_no_silent_success() {
+    let scene = KindOfAct::named("metadata").scene(Shape::Small);
+    let reference = Reference::of(&scene);
+    let world = scene.world();
+    killed(&scene, &world, Kill::After(reference.lines - 4)).unwrap();
+    let theirs = lockgate_sim::json::json!({ "metadata": { "labels": { "tier": "theirs" } } });
+    let request = lockgate_sim::Request::patch("/api/v1/nodes/w1", "application/merge-patch+json", &theirs);
+    world.simulation.with(|sim| drop(sim.handle(&request)));
+    let ended = scene.process_in(&world, Kill::No, OnDrift::Stop);
+    assert_eq!(ended.summary.unwrap().end, lockgate::run::End::Failed);
+}
