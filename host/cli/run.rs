@@ -19,6 +19,7 @@ use crate::run::journal::Runs;
 use crate::run::journal::chain::sha256;
 use crate::run::journal::entry::{Consent, Planned};
 use crate::run::lock::Errand;
+use crate::run::runbook::ParamType;
 use crate::run::runbook::{ParamDecl, ParamType};
 use crate::run::{self, Confirmation, End, Job, Summary, Voice, What};
 
@@ -81,7 +82,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
 pub(super) fn ended(setting: &Setting, kept: Kept, live: &RefCell<Live>, summary: &Summary, run: &str, screen: &Screen) -> Done {
     kept.end(setting, summary, screen);
     live.borrow_mut().finish()?;
-    tell(summary, run, screen);
+    tell(summary, &again(run, setting), screen);
     screen.finish().map_err(|error| error.hint(outcome(summary)))?;
     Ok(summary.exit_code)
 }
@@ -185,6 +186,12 @@ fn question(cluster: &Cluster, consented: &[Confirmation], no_plan: bool) -> Str
         0 => format!("Run this on `{name}`?"),
         count => format!("Run this on `{name}`? Yes also answers the {} above.", plural(count, "confirmation")),
     }
+}
+
+/// The run with the secret parameters that have to be given again with it.
+fn again(run: &str, setting: &Setting) -> String {
+    let secrets = setting.runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret && setting.params.contains_key(&decl.name));
+    secrets.fold(run.to_owned(), |words, decl| format!("{words} {}=…", decl.name))
 }
 
 /// Says why a run did not succeed, and what to do now.

@@ -3,11 +3,12 @@
 //! First form (`reference/clusters.md` B5): objects are copied per kind and namespace when a request or a simulated controller
 //! first touches them, whole lists in pages, once; so all reads of a plan are about one state. Nothing but GET leaves the
 //! process. What may not be read is *unknown*: reading it gives the server's refusal, controllers take it for empty, and the plan
-//! lists it. Kinds that the simulator does not know are read through and cannot be written.
+//! lists it. Custom resources are known by their definitions, which are read when one is first touched. Kinds that the simulator does
+//! not know are read through and cannot be written.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::base::json::{Value as Json, json};
@@ -38,6 +39,8 @@ pub(super) struct Overlay {
     /// One request or step in time after the other: both may have to read.
     turn: tokio::sync::Mutex<()>,
     unknowns: Mutex<BTreeSet<String>>,
+    /// Names of definitions that are not there, or cannot be used.
+    undefined: Mutex<BTreeSet<String>>,
     /// When the copy began: pods that are younger are the copy's own.
     began: Timestamp,
     /// What the server says about writes.
@@ -60,6 +63,7 @@ impl Overlay {
             base: Arc::new(base),
             turn: tokio::sync::Mutex::default(),
             unknowns: Mutex::default(),
+            undefined: Mutex::default(),
             began: start,
             admission: Admission::new(asks),
         }
@@ -77,6 +81,7 @@ impl Overlay {
             base: self.base.clone(),
             turn: tokio::sync::Mutex::default(),
             unknowns: Mutex::new(self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            undefined: Mutex::new(self.undefined().clone()),
             began: self.began,
             admission: self.admission.fork(),
         }
@@ -104,7 +109,7 @@ impl Overlay {
             let answered = to_sim(request).await.map(|request| self.simulation.answer(&request));
             return answered.unwrap_or_else(|refusal| self.simulation.respond(*refusal));
         }
-        if said || kinds::by_resource(&act.group, &act.version, &act.resource).is_none() {
+        if said || !self.knows(&act).await? {
             return self.pass(request, act).await;
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -165,6 +170,49 @@ impl Overlay {
                 .and_then(|created| created.parse::<Timestamp>().ok())
                 .is_some_and(|created| created.as_second() >= self.began.as_second())
         })
+    }
+
+    /// Whether the copy can answer for a resource. What is none of Kubernetes itself may be a custom resource of the live cluster: its
+    /// definition is read once, and its objects are copied like all others.
+    async fn knows(&self, act: &Act) -> Result<bool> {
+        let _turn = self.turn.lock().await;
+        let (group, version, resource) = (&act.group, &act.version, &act.resource);
+        let wanted = self.simulation.with(|sim| sim.definition_wanted(group, version, resource));
+        if let Some(name) = wanted.filter(|name| !self.undefined().contains(name)) {
+            let definitions = kinds::CUSTOM_RESOURCE_DEFINITION;
+            let act = Act {
+                verb: Verb::Get,
+                group: definitions.group.to_owned(),
+                version: definitions.version.to_owned(),
+                resource: definitions.plural.to_owned(),
+                namespace: None,
+                name: Some(name.clone()),
+                subresource: None,
+            };
+            let about = format!("the definition of {name}");
+            let defined = match self.base.json(&Call::new(act, about.as_str())).await {
+                Ok(definition) => {
+                    let told = self.simulation.with(|sim| sim.define(Arc::unwrap_or_clone(definition)));
+                    told.map_err(|refusal| refusal.message().to_owned())
+                }
+                Err(error) if error.details["code"] == 404 => Err(String::new()),
+                Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported) => {
+                    Err(error.causes.first().cloned().unwrap_or_else(|| error.message.clone()))
+                }
+                Err(error) => return Err(error.context(format!("reading {about} for the plan"))),
+            };
+            if let Err(cause) = defined {
+                if !cause.is_empty() {
+                    self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{about}: {cause}"));
+                }
+                self.undefined().insert(name);
+            }
+        }
+        Ok(self.simulation.with(|sim| sim.serves(group, version, resource)))
+    }
+
+    fn undefined(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.undefined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the simulator has no model of: reads go to the live cluster, everything else is refused by name.

@@ -116,10 +116,16 @@ enum Going<'a> {
 /// What is done for one item.
 fn does<'a>(mut runner: Runner<'static>, item: &'a [Doing]) -> LocalBoxFuture<'a, Ended> {
     Box::pin(async move {
+        let mut ended = Ok(());
         for doing in item {
-            runner.step(doing).await?;
+            ended = runner.step(doing).await;
+            if ended.is_err() {
+                break;
+            }
         }
-        Ok(())
+        // Its session holds this branch of the cluster, which would hold the session: time would wait for it for ever.
+        runner.cluster.set_grantor(None);
+        ended
     })
 }
 

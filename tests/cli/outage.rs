@@ -4,6 +4,7 @@ use super::support::{HEAD, Host, Said};
 
 /// A write before, several reads and writes after.
 const BODY: &str = r#"
+permissions { { verbs = { "patch" }, kinds = { "deployments", "deployments/scale" } } }
 step "one" { title = "One", run = function() annotate("deployment/web", { one = "1" }) end }
 step "two" { title = "Two", run = function()
   annotate("deployment/web", { two = "2" })

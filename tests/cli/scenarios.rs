@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{Host, MOVE, Said};
+use super::support::{CLUSTER, HEAD, Host, MOVE, Said};
 
 const NEW: &str = "registry.example/web:v1.2.4";
 
@@ -68,7 +68,14 @@ fn a_mistake_in_a_scenario_is_never_a_pass() {
         (act("patch deploment/web"), "did you mean `deployment`?"),
         (expecting("run:suceeds()"), "did you mean `succeeds`?"),
         (field("drfit = function() end"), "did you mean `drift`?"),
-        (field("kill = { at = \"patch\" }"), "it has no field `kill`"),
+        (field("kill = { at = \"patch\" }"), "`patch` is no act"),
+        (field("kill = { ta = \"1s\" }"), "`kill` has no `ta`"),
+        (field("kill = {}"), "`kill` says neither `at` nor `after`"),
+        (field("kill = { after = \"9h\" }"), "the run was over before it could be killed"),
+        (field("kill = { at = \"patch deployment/web\" }"), "the run was killed before its end"),
+        (expecting("run:resume { to = \"web\" }"), "`to` is an option of a rollback"),
+        (expecting("run:rollback { too = \"web\" }"), "there is no option `too`"),
+        (expecting("run:rollback { to = \"wbe\" }"), "the run did no step `wbe`"),
         (field("fixture = \"other.yaml\""), "there is no fixture `other.yaml`"),
         (field("given = function(cluster) cluster:patch(\"deployment/none\", {}) end"), "the simulated cluster refused"),
         (field("given = function(cluster) cluster:never_ready(\"deployment/web\", { nod = \"n1\" }) end"), "there is no option `nod`"),
@@ -154,7 +161,7 @@ fn what_does_not_load_fails_and_the_rest_is_run() {
 
 #[test]
 fn a_bundled_runbook_is_tested_without_its_folder() {
-    let said = Host::new().run(&["test", "cce-cni-v1-patch"]).exits(0);
+    let said = Host::new().run(&["test", "cce-cni-v1-patch", "--no-kills"]).exits(0);
     said.shows("ok      cce-cni-v1-patch  answers for every line of its source").shows(", 0 failed");
 }
 
@@ -197,4 +204,61 @@ fn what_is_done_on_machines_is_modelled_and_asked_for_by_scenarios() {
     told(known, "run:did(\"run backup\", 0)").exits(1).shows("names no node");
     told("", "run:succeeds()").exits(1).shows("FAILED  r  s\n").shows("`backup all of it` on the machine of node w1");
     told("cluster:command(\"w1\", \"backup *\", { tkes = \"4m\" })", "run:succeeds()").exits(1).shows("this is no command of a machine");
+}
+
+#[test]
+fn a_run_is_killed_resumed_and_taken_back_by_its_scenario() {
+    let back = "local back = run:rollback()\n back:succeeds()\n back:did(\"patch deployment/web\", 1)\n \
+                back:leaves(\"deployment/web\", { images = { web = \"registry.example/web:v1.2.3\" } })\n";
+    let scenario = |name: &str, kill: &str, body: &str| {
+        format!("scenario \"{name}\" {{\n  params = {{ image = \"{NEW}\" }},\n  {kill}\n  expect = function(run)\n    {body}\n  end,\n}}\n")
+    };
+    let goes_on = format!(
+        "run:did(\"patch deployment/web\", 1)\n run:resume()\n run:succeeds()\n run:did(\"patch deployment/web\", 1)\n \
+         run:leaves(\"deployment/web\", {{ images = {{ web = \"{NEW}\" }} }})\n {back}"
+    );
+    let text = [
+        scenario("at once", "kill = { at = \"patch deployment/web\" },", &goes_on),
+        scenario("later", "kill = { at = \"patch deployment/web\", after = \"2s\" },", &goes_on),
+        scenario("by the clock", "kill = { after = \"3s\" },", &goes_on),
+        scenario("taken back at once", "kill = { at = \"patch deployment/web\" },", back),
+        scenario("whole", "", back),
+    ];
+    let said = outcome(&text.concat()).exits(0);
+    let lines: Vec<&str> = said.stdout.lines().filter(|line| line.contains("killed at")).collect();
+    // Only one of them is undisturbed, and the sum is told once more at the end.
+    assert_eq!(lines.len(), 2, "{}", said.transcript());
+    assert!(lines.iter().all(|line| line.ends_with(" times, 0 differences")), "{}", said.transcript());
+    let number = |line: &str| line.split("killed at ").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    assert!(number(lines[0]) > 50 && number(lines[0]) == number(lines[1]), "{}", said.transcript());
+}
+
+#[test]
+fn kills_can_be_left_out_and_are_counted_in_json() {
+    let host = with_scenarios(&expecting("run:succeeds()"));
+    host.run(&["test", "r", "--bless"]);
+    host.run(&["test", "r", "--no-kills"]).exits(0).hides("killed at");
+    let said = host.run(&["test", "r", "-o", "json"]).exits(0);
+    let document = super::json_schema::fits("test.v1.json", &said.stdout);
+    assert!(document["killed"].as_u64().unwrap() > 50, "{document}");
+    assert_eq!((document["asked"].as_u64(), document["tests"][2]["killed"].as_u64()), (Some(0), document["killed"].as_u64()));
+}
+
+/// A command in a container: what became of it is told by nobody.
+#[test]
+fn a_run_that_nobody_can_know_the_state_of_asks() {
+    let runbook = format!(
+        "{HEAD}step \"exec\" {{\n  title = \"A command\",\n  run = function()\n    exec(\"pod/lone\", {{ \"upgrade\", \"it\" }})\n    \
+         label(\"deployment/web\", {{ done = \"yes\" }})\n  end,\n}}\n"
+    );
+    let fixture = format!(
+        "{CLUSTER}---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: lone, namespace: shop }}\n\
+         spec: {{ containers: [{{ name: a, image: \"registry.example/a:v1\" }}] }}\n---\napiVersion: lockgate.dev/v1\nkind: Model\n\
+         exec:\n- {{ match: {{ command: \"upgrade *\" }}, answer: {{ stdout: done, takes: 30s }}, why: a test }}\n"
+    );
+    let host = Host::new().file("r/runbook.luau", &runbook).file("r/cluster.yaml", &fixture);
+    let host = host.file("r/test.luau", "scenario \"s\" { expect = function(run) run:succeeds() end }\n");
+    host.run(&["test", "r", "--bless"]);
+    let said = host.run(&["test", "r"]).exits(0).shows("0 differences; ");
+    assert!(said.stdout.contains("stopped to ask what nobody can know"), "{}", said.transcript());
 }

@@ -32,6 +32,7 @@ mod trials;
 mod verbs;
 mod verbs_apply;
 mod verbs_delete;
+mod verbs_rollout;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -48,7 +49,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 23] = [
+    let real: [(&str, Real); 26] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -68,6 +69,9 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("verbs_replace_pods", verbs_delete::replacements),
         ("verbs_apply_definitions", verbs_apply::definitions),
         ("verbs_apply_and_owners", verbs_apply::owners),
+        ("verbs_histories_as_kubectl", verbs_rollout::histories),
+        ("verbs_edit_and_wait_as_kubectl", verbs_rollout::edits),
+        ("verbs_that_read", verbs_rollout::reads),
         ("messages_are_current", messages::are_current),
         ("schemas_are_current", schemas::are_current),
         ("tables_are_current", tables::are_current),

@@ -11,6 +11,8 @@ mod life;
 mod names;
 mod play;
 
+pub use self::kills::Killed;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -106,12 +108,12 @@ fn fixture_notes(source: &Source) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// What was not as it should be, and where.
-pub fn one(source: &Source, test: &Test, bless: bool, kills: bool) -> Result<usize> {
+pub fn one(source: &Source, test: &Test, bless: bool, kills: bool) -> Result<Killed> {
     match test {
-        Test::Loads => free::loads(source).map(|()| 0),
-        Test::Coverage => free::coverage(source).map(|()| 0),
-        Test::Plan => free::plan(source, bless).map(|()| 0),
-        Test::Holds => free::holds(source).map(|()| 0),
+        Test::Loads => free::loads(source).map(|()| Killed::default()),
+        Test::Coverage => free::coverage(source).map(|()| Killed::default()),
+        Test::Plan => free::plan(source, bless).map(|()| Killed::default()),
+        Test::Holds => free::holds(source).map(|()| Killed::default()),
         Test::Scenario(name) => {
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
             let raw = file.scenarios.iter().find(|scenario| scenario.name == *name);
@@ -135,8 +137,8 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         return documents(args, &sources, screen);
     }
     let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
-    let (mut results, mut passed, mut failed, mut killed) = (Vec::new(), 0, 0, 0);
-    let mut take = |source: &Source, test: &str, outcome: Result<usize>| {
+    let (mut results, mut passed, mut failed, mut killed) = (Vec::new(), 0, 0, Killed::default());
+    let mut take = |source: &Source, test: &str, outcome: Result<Killed>| {
         if outcome.is_ok() {
             passed += 1
         } else {
@@ -146,8 +148,8 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
             let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
             screen.data(&format!("{word}  {}  {test}", source.name));
             match &outcome {
-                Ok(0) => {}
-                Ok(points) => screen.data(&format!("        {}", survived(*points))),
+                Ok(killed) if killed.points == 0 => {}
+                Ok(killed) => screen.data(&format!("        {killed}")),
                 Err(error) => screen.data(&excerpt::error(error, screen.paint)),
             }
         }
@@ -165,12 +167,12 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     match args.output.output {
         Format::Text => {
             screen.data(&format!("{}: {passed} passed, {failed} failed", plural(passed + failed, "test")));
-            if killed > 0 {
-                screen.data(&survived(killed));
+            if killed.points > 0 {
+                screen.data(&killed.to_string());
             }
         }
         Format::Json => {
-            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed }))?);
+            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed.points, "asked": killed.asked }))?);
         }
     }
     Ok(u8::from(failed > 0))
@@ -197,16 +199,11 @@ fn named(word: &str) -> Result<Vec<Source>> {
     if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }
 }
 
-/// What came of killing runs, when every one of them came to the same end; the first that does not is a failed test.
-fn survived(points: usize) -> String {
-    format!("killed at {}, resumed {}, 0 differences", plural(points, "point"), plural(points, "time"))
-}
-
-fn result(source: &Source, test: &str, outcome: Result<usize>) -> Json {
+fn result(source: &Source, test: &str, outcome: Result<Killed>) -> Json {
     let mut entry = json!({ "runbook": source.name, "name": test, "result": if outcome.is_ok() { "ok" } else { "failed" } });
     match outcome {
-        Ok(0) => {}
-        Ok(points) => entry["killed"] = points.into(),
+        Ok(killed) if killed.points == 0 => {}
+        Ok(killed) => entry["killed"] = killed.points.into(),
         Err(error) => entry["error"] = json!(error),
     }
     entry

@@ -10,7 +10,7 @@ use super::cluster::{self, Change, Hand};
 use super::disk::{Disk, Kill};
 use super::expect::{self, Alive, Outcome};
 use super::fields::Scenario;
-use super::kills::{self, Whole};
+use super::kills::{self, Killed, Whole};
 use super::life::{Life, Lived, Start, Timed};
 use super::names::Act;
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
@@ -28,7 +28,7 @@ const LONGEST_SETTLE: Span = Span::from_secs(3600);
 ///
 /// # Errors
 /// What the scenario found, or what kept it from being played.
-pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: bool) -> Result<usize> {
+pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: bool) -> Result<Killed> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
@@ -57,7 +57,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         let (summary, records, clusters) = (Some(plan), records.take(), vec![cluster]);
         let outcome = Outcome { summary, records, clusters, simulation: simulation.clone(), alive: None, before, namespace, ran: false };
         judge(file, scenario, outcome)?;
-        return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| 0);
+        return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| Killed::default());
     }
     change(&scenario.drift)?;
     // Rules of the fixture, of `given` and of `drift` stand before those of the scenario.
@@ -94,7 +94,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
     match whole {
         Some(whole) => kills::everywhere(&life, &disk, &whole).map_err(|error| scenario.at_place(error)),
-        None => Ok(0),
+        None => Ok(Killed::default()),
     }
 }
 

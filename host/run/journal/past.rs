@@ -148,15 +148,15 @@ impl PlacePast {
         });
     }
 
-    /// After an attempt that failed: what of it counts for the next one. The calls of `run` that are over give their results again, up to
+    /// After an attempt that failed: what of it counts for the next one. The calls of its body (`run`, of a rollback `rollback`) that are over give their results again, up to
     /// the last that wrote or asked; what was only read after that is read anew, because it led to the error.
-    fn failed(&mut self) {
+    fn failed(&mut self, body: Phase) {
         let mut calls: Vec<Box<Finished>> = Vec::new();
         let mut anew: Vec<Box<Finished>> = Vec::new();
         let mut inside = false;
         for mark in std::mem::take(&mut self.marks) {
             match mark {
-                Mark::Enter(Phase::Run) => {
+                Mark::Enter(phase) if phase == body => {
                     // Entered again: what is recorded goes on where the first attempt stopped.
                     anew.extend(calls.pop_if(|call| call.error.is_some()));
                     inside = true;
@@ -177,7 +177,7 @@ impl PlacePast {
         for pending in &mut self.open {
             pending.again |= pending.call.as_ref().is_some_and(|call| anew.iter().any(|anew| anew.call.same(call)));
         }
-        self.marks.push_back(Mark::Enter(Phase::Run));
+        self.marks.push_back(Mark::Enter(body));
         self.marks.extend(calls.into_iter().map(Mark::Call));
     }
 }
@@ -246,6 +246,7 @@ impl Past {
             Fact::Batch { place, first, state } => drop(self.batches.insert((place, first), state)),
             Fact::Items { place, items } => drop(self.items.insert(place, items)),
             Fact::Ended { place, verdict, end, state } => {
+                let is_rollback = self.header.as_ref().is_some_and(|header| header.what == "rollback");
                 let mut changed = Vec::new();
                 if let Some(state) = state {
                     changed = changed_state(&self.state, &state);
@@ -257,7 +258,7 @@ impl Past {
                 let failed = matches!(end, Some(StepEnd::Failed { .. } | StepEnd::Unknown { .. }));
                 past.end = end;
                 if failed {
-                    past.failed();
+                    past.failed(if is_rollback { Phase::Rollback } else { Phase::Run });
                 }
             }
             Fact::Script { source, word, files } => {

@@ -1,5 +1,6 @@
 //! A cluster: the API server in front of a store, and the engine that carries on what was written.
 
+mod define;
 mod faulty;
 
 use std::collections::BTreeMap;

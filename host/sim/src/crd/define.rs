@@ -53,9 +53,14 @@ pub(crate) fn first_status(definition: &Value) -> Value {
     json!({"conditions": null, "acceptedNames": {"kind": "", "plural": ""}, "storedVersions": stored})
 }
 
+/// Whether a webhook converts the versions of a definition.
+pub(crate) fn converts_elsewhere(definition: &Value) -> bool {
+    view::text(definition, &["spec", "conversion", "strategy"]) == "Webhook"
+}
+
 /// What of a definition the simulator does not have.
 pub(crate) fn not_modelled(definition: &Value) -> Option<&'static str> {
-    if view::text(definition, &["spec", "conversion", "strategy"]) == "Webhook" {
+    if converts_elsewhere(definition) {
         return Some("conversion webhooks of custom resources");
     }
     let selects = versions(definition).iter().any(|version| !view::list(version, &["selectableFields"]).is_empty());
