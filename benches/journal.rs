@@ -4,7 +4,9 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and ends when something is wrong")]
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -91,12 +93,36 @@ fn told(name: &str, mut times: Vec<Duration>) -> (Duration, Duration) {
     (at(0.5), at(0.99))
 }
 
-/// Fails when a figure is missed.
-fn within(name: &str, is: Duration, allowed: Duration) {
-    assert!(is <= allowed, "{name}: {is:?} is more than {allowed:?}");
+/// The figures that were missed.
+#[derive(Default)]
+struct Missed(Vec<String>);
+
+impl Missed {
+    fn within(&mut self, name: &str, is: Duration, allowed: Duration) {
+        if is > allowed {
+            self.0.push(format!("{name}: {is:?} is more than {allowed:?}"));
+        }
+    }
 }
 
-fn writes(folder: &RunFolder) {
+/// What the disk itself takes to keep as much, twice as a write does: what is missed then is missed by the disk, or by what else runs.
+fn disk(folder: &Path) {
+    let mut file = File::create(folder.join("disk")).unwrap();
+    file.write_all(&vec![0; 16 << 20]).unwrap();
+    file.sync_all().unwrap();
+    file.rewind().unwrap();
+    let times = (0..1_000).map(|_| {
+        let began = Instant::now();
+        for _ in 0..2 {
+            file.write_all(&[b'x'; 6_000]).unwrap();
+            file.sync_data().unwrap();
+        }
+        began.elapsed()
+    });
+    told("the disk alone: twice 6 kB and its sync", times.collect());
+}
+
+fn writes(folder: &RunFolder, missed: &mut Missed) {
     let redactor = Rc::new(folder.redactor().unwrap());
     let journal = Journal::create(Box::new(folder.disk()), Some(redactor), Timestamp::UNIX_EPOCH, header(RUN)).unwrap();
     let (mut lines, mut both) = (Vec::new(), Vec::new());
@@ -111,8 +137,8 @@ fn writes(folder: &RunFolder) {
     }
     told("one line with its sync", lines);
     let (median, late) = told("one write: intent and outcome, prior state and result with it", both);
-    within("a write, in the median", median, Duration::from_millis(1));
-    within("a write, 99 of 100", late, Duration::from_millis(5));
+    missed.within("a write, in the median", median, Duration::from_millis(1));
+    missed.within("a write, 99 of 100", late, Duration::from_millis(5));
 }
 
 /// Says yes to everything, or nothing to anything; and when that was asked first.
@@ -176,7 +202,7 @@ fn sim(fixture: &str) -> Sim {
 }
 
 /// The bundled CCE runbook through the port trap, with a journal in memory and without one.
-fn runs() {
+fn runs(missed: &mut Missed) {
     let sim = sim(include_str!("../runbooks/cce-cni-v1-patch/cluster.yaml"));
     let source = Source::bundled("cce-cni-v1-patch").unwrap();
     let given = "image=registry.example/cce-plugin-pro/cce-cni:v1.8.4";
@@ -197,14 +223,14 @@ fn runs() {
     let (without, _) = told("a simulated run without a journal", without);
     let (with, _) = told("a simulated run with one, in memory", with);
     println!("with a journal it takes {:.2} times as long", with.as_secs_f64() / without.as_secs_f64());
-    within("a simulated run with a journal", with, without * 2);
+    missed.within("a simulated run with a journal", with, without * 2);
 }
 
 /// How many objects the long run writes.
 const OBJECTS: usize = 1_200;
 
 /// A run that has written many objects parks at a question; it is gone on with.
-fn resume(folder: &RunFolder) {
+fn resume(folder: &RunFolder, missed: &mut Missed) {
     let mut fixture = "apiVersion: v1\nkind: Node\nmetadata: { name: n1 }\n".to_owned();
     for number in 0..OBJECTS {
         fixture.push_str(&format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: c{number}, namespace: default }}\n"));
@@ -237,15 +263,19 @@ fn resume(folder: &RunFolder) {
     assert!(records.entries.len() >= 10_000, "{} records", records.entries.len());
     let requests = cluster.requests().len();
     println!("a resume with {} records and {OBJECTS} objects: {took:?} to the first live call; {requests} requests", records.entries.len());
-    within("a resume to its first live call", took, Duration::from_secs(2));
+    missed.within("a resume to its first live call", took, Duration::from_secs(2));
     assert!(requests <= OBJECTS, "more than one read for each object");
 }
 
 fn main() {
     let root = folder();
     let kept = Runs::at(&root);
-    writes(&kept.create(RUN).unwrap());
-    runs();
-    resume(&kept.create("01KAM4B7X00000000000000BBB").unwrap());
+    let mut missed = Missed::default();
+    let first = kept.create(RUN).unwrap();
+    disk(first.path());
+    writes(&first, &mut missed);
+    runs(&mut missed);
+    resume(&kept.create("01KAM4B7X00000000000000BBB").unwrap(), &mut missed);
     std::fs::remove_dir_all(&root).unwrap();
+    assert!(missed.0.is_empty(), "missed:\n  {}", missed.0.join("\n  "));
 }

@@ -8,7 +8,10 @@ mod machine;
 #[path = "support/roles.rs"]
 mod roles;
 mod sandbox;
+#[path = "support/simulated_only.rs"]
+mod simulated_only;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -24,7 +27,12 @@ fn main() {
     trials.extend(machine::cases());
     trials.extend(helm::cases());
     trials.extend(conformance::cases());
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.push(Trial::test("simulated_only::the_list_is_complete", || Ok(simulated_only::is_complete()?)));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        write!(std::io::stdout(), "{}{}", controlplane::slowest(), simulated_only::told()).ok();
+    }
+    conclusion.exit();
 }
 
 /// The tests of every folder in `runbooks/`, read from disk so that `BLESS=1` can write the plans.

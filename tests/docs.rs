@@ -99,7 +99,12 @@ fn the_figures_and_gaps_of_the_simulator_are_fresh() {
     let result = fs::read_to_string(root().join("tests/conformance/result.txt")).unwrap();
     let figure = format!("`{}`\n", result.trim());
     quoted("README.md", "conformance", &figure);
-    quoted("README.md", "faults", &format!("`{}`\n", faults()));
+    // Their limits are in tests/README.md.
+    quoted(
+        "README.md",
+        "faults",
+        &format!("`{}`\n\n`{}` ([limits](tests/README.md#runs-that-are-killed))\n", faults(), crate::runs::count::line()),
+    );
     quoted("host/sim/README.md", "conformance", &figure);
     quoted("host/sim/README.md", "gaps", &lockgate_sim::gaps::page());
     // That file is a test; the page's own code is one of the crate, which does not know `kube`.

@@ -80,6 +80,7 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     }
     if let Some(summary) = &found.past.ended
         && matches!(summary.end, End::Succeeded | End::NotNeeded)
+        && !has_lock(&found.read)
     {
         screen.talk(&format!("run `{run}` is over: nothing is left to do, and nothing was written"));
         return Ok(0);
@@ -132,6 +133,15 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     };
     let summary = run::perform(setting.script.as_mut(), job);
     running::ended(&setting, kept, &live, &summary, &run, screen)
+}
+
+/// Whether its last process was killed between its end and giving back the lock: to go on is to give it back then.
+fn has_lock(read: &Read) -> bool {
+    let last = read.entries.iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Lock { what, .. } => Some(what),
+        _ => None,
+    });
+    last.is_some_and(|what| what == "taken")
 }
 
 /// The source to go on with.

@@ -33,20 +33,12 @@ use crate::run::{Confirmation, End, Job, Runbook, Summary, Voice, What, permissi
 /// What was wrong before anything was contacted, that there is no consent, or that the run cannot be taken back. How the rollback ended is the
 /// exit code.
 pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
-    if args.drift == DriftBy::Again {
-        return Err(
-            Error::usage("a rollback writes nothing again that the run had written").hint("`--drift accept` goes on from what there is")
-        );
-    }
     let runs = Runs::find(args.state.runs.as_deref())?;
     // Nobody may work on the run that is taken back.
     let folder = runs.open(&args.run)?;
     let _held = folder.hold()?;
     let found = resume::found(folder, false).map_err(whole)?.found_at(&args.target);
-    if found.header.what == "rollback" {
-        return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{}` is a rollback itself", found.header.run))
-            .hint("run the runbook again to have what it does"));
-    }
+    possible(args, &found)?;
     if let Some(taken) = TakenBack::of(&runs, &found.read) {
         if !taken.is_whole() {
             return Err(taken.refuses(&found.header.run));
@@ -62,11 +54,8 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     resume::same_cluster(&setting, &found.header)?;
     told::checked(&setting, &found, false).map_err(whole)?;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
-    let by = match args.drift {
-        // Before anything is begun.
-        DriftBy::Ask if !prompter.is_there() => DriftBy::Stop,
-        by => by,
-    };
+    // Before anything is begun.
+    let by = if args.drift == DriftBy::Ask && !prompter.is_there() { DriftBy::Stop } else { args.drift };
     let undoing = undoing(&On::of(&setting), &found.header.run, found.past.clone(), args.to.as_deref(), record::drift(by))?;
     if undoing.steps.is_empty() {
         screen.talk(&format!("run `{}` wrote nothing that is to be taken back: nothing was written", found.header.run));
@@ -123,6 +112,20 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     };
     let kept = record::begin(&runs, beginning)?;
     done(&mut setting, kept, &undoing, prompter, consented, format, screen)
+}
+
+/// What is asked for can be had: a rollback writes nothing again, and is not taken back itself.
+fn possible(args: &RollbackArgs, found: &Found) -> Result<()> {
+    if args.drift == DriftBy::Again {
+        return Err(
+            Error::usage("a rollback writes nothing again that the run had written").hint("`--drift accept` goes on from what there is")
+        );
+    }
+    if found.header.what == "rollback" {
+        return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{}` is a rollback itself", found.header.run))
+            .hint("run the runbook again to have what it does"));
+    }
+    Ok(())
 }
 
 /// Goes on with a rollback that was stopped.

@@ -19,7 +19,6 @@ use crate::run::journal::Runs;
 use crate::run::journal::chain::sha256;
 use crate::run::journal::entry::{Consent, Planned};
 use crate::run::lock::Errand;
-use crate::run::runbook::ParamType;
 use crate::run::runbook::{ParamDecl, ParamType};
 use crate::run::{self, Confirmation, End, Job, Summary, Voice, What};
 
@@ -82,7 +81,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
 pub(super) fn ended(setting: &Setting, kept: Kept, live: &RefCell<Live>, summary: &Summary, run: &str, screen: &Screen) -> Done {
     kept.end(setting, summary, screen);
     live.borrow_mut().finish()?;
-    tell(summary, &again(run, setting), screen);
+    tell(summary, &again(run, setting), setting.cluster.takes_back(), screen);
     screen.finish().map_err(|error| error.hint(outcome(summary)))?;
     Ok(summary.exit_code)
 }
@@ -195,11 +194,12 @@ fn again(run: &str, setting: &Setting) -> String {
 }
 
 /// Says why a run did not succeed, and what to do now.
-fn tell(summary: &Summary, run: &str, screen: &Screen) {
+fn tell(summary: &Summary, run: &str, is_rollback: bool, screen: &Screen) {
     let Some(error) = summary.error.clone() else { return };
     let resume = format!("`lockgate resume {run}`");
     let next = match summary.end {
         End::Parked | End::Interrupted => Some(format!("{resume} goes on with it")),
+        End::Failed if is_rollback => Some(format!("when the cause is gone, {resume} goes on with taking it back")),
         End::Failed if summary.writes > 0 || !summary.unsure.is_empty() => {
             Some(format!("when the cause is gone, {resume} goes on; `lockgate rollback {run}` takes it back"))
         }

@@ -78,16 +78,14 @@ fn named(args: &UnlockArgs) -> Result<Named> {
     let found = Runs::find(args.state.runs.as_deref()).and_then(|runs| runs.open(&args.run));
     match found {
         // A journal that cannot be read keeps nobody from freeing its lock where the flags say it is.
-        Ok(folder) => {
-            match journal::read(&mut folder.disk(), folder.id(), true) {
-                Ok(read) => {
-                    let left = folder.holder().is_none() && taken::is_left(&read);
-                    Ok(Named { run: folder.id().to_owned(), header: read.header().cloned(), left })
-                }
-                Err(_) if is_whole => Ok(Named { run: word, header: None, left: false }),
-                Err(error) => Err(error),
+        Ok(folder) => match journal::read(&mut folder.disk(), folder.id(), true) {
+            Ok(read) => {
+                let left = folder.holder().is_none() && taken::is_left(&read);
+                Ok(Named { run: folder.id().to_owned(), header: read.header().cloned(), left })
             }
-        }
+            Err(_) if is_whole => Ok(Named { run: word, header: None, left: false }),
+            Err(error) => Err(error),
+        },
         Err(_) if is_whole => Ok(Named { run: word, header: None, left: false }),
         Err(error) => Err(error.hint("give the whole id of a run that was begun on another machine")),
     }

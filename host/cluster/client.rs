@@ -403,6 +403,12 @@ impl Cluster {
         *self.shared.takes_back.borrow_mut() = Some(run.to_owned());
     }
 
+    /// Whether this run takes another one back.
+    #[must_use]
+    pub fn takes_back(&self) -> bool {
+        self.shared.takes_back.borrow().is_some()
+    }
+
     /// Whether something with the name of this run on it is the run's own.
     #[must_use]
     pub fn is_own(&self, run: &str) -> bool {

@@ -3,8 +3,8 @@
 //! First form (`reference/clusters.md` B5): objects are copied per kind and namespace when a request or a simulated controller
 //! first touches them, whole lists in pages, once; so all reads of a plan are about one state. Nothing but GET leaves the
 //! process. What may not be read is *unknown*: reading it gives the server's refusal, controllers take it for empty, and the plan
-//! lists it. Custom resources are known by their definitions, which are read when one is first touched. Kinds that the simulator does
-//! not know are read through and cannot be written.
+//! lists it. Custom resources are known by their definitions, which are read when one is first touched; what their operators would do
+//! nobody knows, so they are not waited for. Other kinds that the simulator does not know are read through and cannot be written.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -109,7 +109,7 @@ impl Overlay {
             let answered = to_sim(request).await.map(|request| self.simulation.answer(&request));
             return answered.unwrap_or_else(|refusal| self.simulation.respond(*refusal));
         }
-        if said || !self.knows(&act).await? {
+        if said || is_up_to_an_operator(&act) || !self.knows(&act).await? {
             return self.pass(request, act).await;
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -310,6 +310,13 @@ impl Overlay {
             }
         }
     }
+}
+
+/// Whether a request is about what only the operator of a custom resource would do: nobody plays it in a plan. So nothing can be waited for,
+/// and no scale be set.
+fn is_up_to_an_operator(act: &Act) -> bool {
+    let custom = kinds::by_resource(&act.group, &act.version, &act.resource).is_none();
+    custom && (act.verb == Verb::Watch || act.verb.is_write() && act.subresource.as_deref() == Some("scale"))
 }
 
 /// Whether an object of a list over all namespaces is in one that was read before: what the plan has seen and done there stands.

@@ -45,7 +45,10 @@ mod tests {
     #[test]
     fn commands_about_runs_say_where_the_runs_are() {
         for (text, expected) in [
-            ("`lockgate resume A` goes on; `lockgate rollback A` takes it back", "`lockgate resume A --runs /r` goes on; `lockgate rollback A --runs /r` takes it back"),
+            (
+                "`lockgate resume A` goes on; `lockgate rollback A` takes it back",
+                "`lockgate resume A --runs /r` goes on; `lockgate rollback A --runs /r` takes it back",
+            ),
             ("hint: (`lockgate runs`)", "hint: (`lockgate runs --runs /r`)"),
             ("`lockgate resume A --script pinned`", "`lockgate resume A --script pinned --runs /r`"),
             ("`lockgate status A --runs /s`", "`lockgate status A --runs /s`"),

@@ -268,9 +268,6 @@ impl Runner<'_> {
     async fn gate(&mut self, doing: &Doing) -> Result<()> {
         let runbook = self.runbook.clone();
         let Some(gate) = &runbook.steps[doing.place].gate else { return Ok(()) };
-        if self.book().is_some_and(|book| book.is_inside(Phase::Run)) {
-            return Ok(());
-        }
         let question = match gate {
             Title::Text(text) => text.clone(),
             Title::Function => {
@@ -281,6 +278,9 @@ impl Runner<'_> {
                 text(&returned, &format!("the gate of step `{}`", doing.key))?
             }
         };
+        if self.book().is_some_and(|book| book.is_inside(Phase::Run)) {
+            return Ok(());
+        }
         match &self.record {
             // Alone, it is waited for here.
             Some(record) if self.common.is_none() => record.runtime.block_on(self.session.gate(&question)),

@@ -25,7 +25,7 @@ runbook { title = "Lines typed at the prompt", summary = "Nobody wrote them down
 
 step "line" {
   title = "A line",
-  each = {},
+  each = function() return {} end,
   run = function(line)
     ensure(false, `line {line} was typed at the prompt, and is not run again`)
   end,

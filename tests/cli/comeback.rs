@@ -475,3 +475,39 @@ fn a_lock_from_the_future_is_told_as_a_wrong_clock() {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+// Secrets (G11) and what moves a cursor (G13) in what is asked and told anew.
+
+const KEPT: &str = r#"
+param "key" { type = "secret", doc = "A key.", example = "x" }
+step "note" { title = "Note", run = function() annotate("deployment/web", { note = "for " .. params.key }) end }
+step "rest" { title = "The rest", gate = "Go on with the rest?", run = function() label("deployment/web", { tier = "front" }) end }
+"#;
+
+#[test]
+fn a_secret_that_was_written_is_no_difference_and_is_not_shown_as_one() {
+    let site = Site::new(KEPT);
+    site.host.run(&["run", "r", "key=canary-comeback", "--yes", "--kubeconfig", "k.yaml"]).exits(4);
+    let run = site.last();
+    let silent = |said: Said| {
+        assert!(!said.transcript().replace("key=canary-comeback", "").contains("canary-comeback"), "{}", said.transcript());
+        said
+    };
+    silent(site.host.run(&["resume", &run, "key=canary-comeback"]).exits(4)).tells("Go on with the rest?");
+    // Somebody changes it: that is one, and neither the former nor what it was is told.
+    site.changes(json!({ "metadata": { "annotations": { "note": "theirs\u{1b}[2J" } } }));
+    let said = silent(site.host.run(&["resume", &run, "key=canary-comeback"]).exits(5));
+    let said = said.tells("is not as this run left it").tells("theirs\\u{1b}[2J");
+    assert!(!said.stderr.contains('\u{1b}'), "{}", said.transcript());
+    for words in [
+        &["status", &*run][..],
+        &["report", &run],
+        &["report", &run, "-o", "html"],
+        &["report", &run, "-o", "json"],
+        &["report", &run, "-o", "markdown"],
+    ] {
+        let said = silent(site.host.run(words).exits(0));
+        assert!(!said.stdout.contains('\u{1b}'), "{}", said.transcript());
+    }
+    site.host.run(&["report", &run, "-o", "html"]).exits(0).shows("was not as the record says").shows("theirs");
+}

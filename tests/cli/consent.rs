@@ -116,7 +116,8 @@ fn a_record_that_does_not_say_who_accepted_it_is_asked_about_and_grants_nothing(
 
 /// What is asked about the deletion of `configmap/victim`, in two lines.
 const REFUSED: &str = "`delete configmaps shop/victim`: the runbook's `permissions` do not grant it";
-const ALLOW: &str = "Allow `{ verbs = { \"delete\" }, kinds = { \"configmaps\" }, namespaces = { \"shop\" }, names = { \"victim\" } }` for this run?";
+const ALLOW: &str =
+    "Allow `{ verbs = { \"delete\" }, kinds = { \"configmaps\" }, namespaces = { \"shop\" }, names = { \"victim\" } }` for this run?";
 
 #[test]
 fn what_a_script_asks_in_the_same_words_grants_nothing() {

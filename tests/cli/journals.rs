@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use lockgate::base::json::{Value as Json, json};
+use lockgate::base::json::json;
 use lockgate::base::{Span, Timestamp};
 use lockgate::cluster::keep::{Intent, Key, Outcome, Sign};
 use lockgate::run::event::{AnsweredBy, Event, Item, Known, StepEnd, TargetInfo, What};
@@ -31,7 +31,7 @@ fn header(run: &str) -> Header {
         params: [("to".to_owned(), json!("v2")), ("key".to_owned(), json!({ "secret": "hmac-sha256:00" }))].into(),
         typed: [].into(),
         target: TargetInfo { name: "prod".to_owned(), simulated: false },
-        way: Json::Null,
+        way: json!({ "runbook": "r", "modules": [], "target": {} }),
         cluster: Some("7d9f".to_owned()),
         namespace: "shop".to_owned(),
         version: "0.1.0".to_owned(),

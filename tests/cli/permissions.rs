@@ -185,3 +185,62 @@ fn without_plan_and_block_nothing_is_granted_where_nobody_is_asked() {
         .run(&["run", "r", "--sandbox", "--yes", "--no-plan"])
         .exits(0);
 }
+
+/// The id of the only run of a folder.
+fn only_run(host: &Host) -> String {
+    let runs: Vec<String> = std::fs::read_dir(host.path().join(".local/state/lockgate/runs"))
+        .unwrap()
+        .map(|run| run.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
+
+#[test]
+fn the_limits_of_a_run_count_what_it_did_before_it_was_stopped() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}permissions {{ {{ verbs = {{ \"patch\" }}, kinds = {{ \"nodes\" }} }}, limits = {{ nodes = 1 }} }}\n\
+         step \"one\" {{ title = \"One\", run = function() cordon(\"n1\") end }}\n\
+         step \"two\" {{ title = \"Two\", gate = \"Go on?\", run = function() cordon(env(\"NODE\") or \"n1\") end }}\n"
+    ))
+    .file("r/cluster.yaml", &format!("{CLUSTER}---\napiVersion: v1\nkind: Node\nmetadata: {{ name: n2 }}\n"));
+    // Nobody answers the gate.
+    host.run(&["run", "r", "--sandbox"]).exits(4);
+    let run = only_run(&host);
+    host.run(&["approve", &run, "two", "--yes"]).exits(0);
+    let host = host.env("NODE", "n2");
+    host.run(&["resume", &run]).exits(5).tells("`limits.nodes` of `permissions` is 1, and so many were touched: `n1`");
+}
+
+#[test]
+fn a_rollback_takes_back_what_was_granted_and_nothing_else() {
+    let grants = "permissions { { verbs = { \"create\" }, kinds = { \"configmaps\" }, namespaces = { \"shop\" } } }\n";
+    let makes = "step \"make\" { title = \"Make\", run = function()\n create { apiVersion = \"v1\", kind = \"ConfigMap\", \
+                 metadata = { name = \"made\" }, data = { a = \"b\" } }\n end";
+    // The host's own way back deletes, which the block has no line for: it is the inverse of what the block granted.
+    let host = Host::with_runbook(&format!("{HEAD}{grants}{makes} }}\n"));
+    host.run(&["run", "r", "--sandbox"]).exits(0);
+    let run = only_run(&host);
+    host.run(&["rollback", &run, "--yes"]).exits(0).shows("configmap/made");
+    // What the runbook itself does on the way back needs a line.
+    let back = "rollback = function() annotate(\"deployment/web\", { back = \"yes\" }) end";
+    let host = Host::with_runbook(&format!("{HEAD}{grants}{makes},\n {back} }}\n"));
+    host.run(&["run", "r", "--sandbox"]).exits(0);
+    let run = only_run(&host);
+    let said = host.run(&["rollback", &run, "--yes"]).exits(5);
+    let said = said.tells("the runbook's `permissions` do not grant it").tells("add to `permissions`: `{ verbs = { \"patch\" }");
+    said.tells("nothing was written");
+}
+
+#[test]
+fn what_a_runbook_takes_away_a_rollback_does_not_touch() {
+    let host = Host::with_runbook(&format!(
+        "{HEAD}permissions {{ {{ verbs = {{ \"create\" }}, kinds = {{ \"configmaps\" }} }}, \
+         {{ verbs = {{ \"delete\" }}, kinds = {{ \"configmaps\" }}, names = {{ \"!made\" }} }} }}\n\
+         step \"make\" {{ title = \"Make\", run = function()\n create {{ apiVersion = \"v1\", kind = \"ConfigMap\", \
+         metadata = {{ name = \"made\" }} }}\n end }}\n"
+    ));
+    host.run(&["run", "r", "--sandbox"]).exits(0);
+    let run = only_run(&host);
+    host.run(&["rollback", &run, "--yes"]).exits(5).tells("`permissions` deny it");
+}

@@ -14,8 +14,8 @@ fn with_scenarios(text: &str) -> Host {
 /// The outcome of one scenario, whose committed plan is written first.
 fn outcome(text: &str) -> Said {
     let host = with_scenarios(text);
-    host.run(&["test", "r", "--bless"]);
-    host.run(&["test", "r"])
+    host.run(&["test", "r", "--bless", "--no-kills"]);
+    host.run(&["test", "r", "--no-kills"])
 }
 
 /// A scenario of the upgrade that succeeds, with this body of `expect`.
@@ -224,7 +224,9 @@ fn a_run_is_killed_resumed_and_taken_back_by_its_scenario() {
         scenario("taken back at once", "kill = { at = \"patch deployment/web\" },", back),
         scenario("whole", "", back),
     ];
-    let said = outcome(&text.concat()).exits(0);
+    let host = with_scenarios(&text.concat());
+    host.run(&["test", "r", "--bless", "--no-kills"]);
+    let said = host.run(&["test", "r"]).exits(0);
     let lines: Vec<&str> = said.stdout.lines().filter(|line| line.contains("killed at")).collect();
     // Only one of them is undisturbed, and the sum is told once more at the end.
     assert_eq!(lines.len(), 2, "{}", said.transcript());
@@ -236,7 +238,7 @@ fn a_run_is_killed_resumed_and_taken_back_by_its_scenario() {
 #[test]
 fn kills_can_be_left_out_and_are_counted_in_json() {
     let host = with_scenarios(&expecting("run:succeeds()"));
-    host.run(&["test", "r", "--bless"]);
+    host.run(&["test", "r", "--bless", "--no-kills"]);
     host.run(&["test", "r", "--no-kills"]).exits(0).hides("killed at");
     let said = host.run(&["test", "r", "-o", "json"]).exits(0);
     let document = super::json_schema::fits("test.v1.json", &said.stdout);
@@ -258,7 +260,7 @@ fn a_run_that_nobody_can_know_the_state_of_asks() {
     );
     let host = Host::new().file("r/runbook.luau", &runbook).file("r/cluster.yaml", &fixture);
     let host = host.file("r/test.luau", "scenario \"s\" { expect = function(run) run:succeeds() end }\n");
-    host.run(&["test", "r", "--bless"]);
+    host.run(&["test", "r", "--bless", "--no-kills"]);
     let said = host.run(&["test", "r"]).exits(0).shows("0 differences; ");
     assert!(said.stdout.contains("stopped to ask what nobody can know"), "{}", said.transcript());
 }

@@ -98,7 +98,7 @@ fn without_a_plan_every_question_is_asked() {
     let mut session = start(&host, &["run", "r", "--sandbox", "--no-plan", "--yes"]);
     session.expect("Scale web to 0? [y/N] ").unwrap();
     session.send_line("n").unwrap();
-    session.expect("start it again with").unwrap();
+    session.expect("goes on with it").unwrap();
     ends(session, 4);
 }
 

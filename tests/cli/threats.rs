@@ -159,7 +159,9 @@ fn t04_text_in_the_lock_is_shown_and_does_nothing() {
     let plain = |said: Said| {
         harmless(&said);
         for text in [&said.stdout, &said.stderr] {
-            let forged = text.lines().find(|line| line.trim_start().starts_with("error: forged") || line.contains("  hint: run `evil`") && !line.contains("owned"));
+            let forged = text.lines().find(|line| {
+                line.trim_start().starts_with("error: forged") || line.contains("  hint: run `evil`") && !line.contains("owned")
+            });
             assert_eq!(forged, None, "{text}");
         }
         assert!(said.stderr.contains("owned") || said.stdout.contains("owned"), "{}", said.transcript());
@@ -424,27 +426,49 @@ fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
         panic!("no runbook is pinned")
     }
     let rows: [Row; 8] = [
-        ("a parameter of the record", |folder| edit(&folder.join("journal.jsonl"), "web:v1.2.4", "web:v6.6.6"), "is broken: it was changed"),
-        ("a line of the record", |folder| edit(&folder.join("journal.jsonl"), "\"k\":\"consent\"", "\"k\":\"consemt\""), "is broken: it was changed"),
-        ("its end", |folder| {
-            let path = folder.join("journal.jsonl");
-            let text = fs::read_to_string(&path).unwrap();
-            fs::write(&path, text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-        }, "is not the one that the lock of `sandbox` was told of"),
+        (
+            "a parameter of the record",
+            |folder| edit(&folder.join("journal.jsonl"), "web:v1.2.4", "web:v6.6.6"),
+            "is broken: it was changed",
+        ),
+        (
+            "a line of the record",
+            |folder| edit(&folder.join("journal.jsonl"), "\"k\":\"consent\"", "\"k\":\"consemt\""),
+            "is broken: it was changed",
+        ),
+        (
+            "its end",
+            |folder| {
+                let path = folder.join("journal.jsonl");
+                let text = fs::read_to_string(&path).unwrap();
+                fs::write(&path, text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+            },
+            "is not the one that the lock of `sandbox` was told of",
+        ),
         ("the pinned script", |folder| edit(&script(folder), "wait_rollout", "wait_for"), "is not whole"),
         ("the mode of the record", |folder| mode(&folder.join("journal.jsonl"), 0o666), "others can write to it"),
         ("the mode of the folder", |folder| mode(folder, 0o777), "others can write to it"),
-        ("a link in place of the record", |folder| {
-            fs::rename(folder.join("journal.jsonl"), folder.join("other")).unwrap();
-            std::os::unix::fs::symlink("other", folder.join("journal.jsonl")).unwrap();
-        }, "it is a symbolic link"),
-        ("an answer that others could have given", |folder| {
-            for entry in fs::read_dir(folder.join("answers")).unwrap() {
-                mode(&entry.unwrap().path(), 0o666);
-            }
-        }, "others than its owner can read or write it"),
+        (
+            "a link in place of the record",
+            |folder| {
+                fs::rename(folder.join("journal.jsonl"), folder.join("other")).unwrap();
+                std::os::unix::fs::symlink("other", folder.join("journal.jsonl")).unwrap();
+            },
+            "it is a symbolic link",
+        ),
+        (
+            "an answer that others could have given",
+            |folder| {
+                for entry in fs::read_dir(folder.join("answers")).unwrap() {
+                    mode(&entry.unwrap().path(), 0o666);
+                }
+            },
+            "others than its owner can read or write it",
+        ),
     ];
-    let host = Host::with_runbook(&format!("{MOVE}step \"rest\" {{ title = \"Rest\", gate = \"Go on?\", run = function() note(\"went on\") end }}\n"));
+    let host = Host::with_runbook(&format!(
+        "{MOVE}step \"rest\" {{ title = \"Rest\", gate = \"Go on?\", run = function() note(\"went on\") end }}\n"
+    ));
     let (_served, kubeconfig) = serve(&host, "r", "record");
     let host = host.file("k.yaml", &kubeconfig);
     host.run(&["run", "r", IMAGE, "--yes", "--kubeconfig", "k.yaml"]).exits(4);
@@ -457,7 +481,10 @@ fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
     };
     let writes = || {
         let text = fs::read_to_string(host.path().join("record")).unwrap();
-        text.lines().filter(|line| ["\"patch\"", "\"create\"", "\"delete\""].iter().any(|verb| line.contains(verb))).filter(|line| !line.contains("leases")).count()
+        text.lines()
+            .filter(|line| ["\"patch\"", "\"create\"", "\"delete\""].iter().any(|verb| line.contains(verb)))
+            .filter(|line| !line.contains("leases"))
+            .count()
     };
     let before = writes();
     for (what, spoil, told) in rows {

@@ -79,8 +79,10 @@ fn a_rollback_that_stopped_half_way_is_gone_on_with_and_nothing_else_is() {
     let site = site("{verb: delete, kind: ConfigMap, name: a, nth: 1}");
     site.host.run(&RUN).exits(0);
     let run = site.last();
-    site.host.run(&["rollback", &run, "--yes", "--local"]).exits(5).tells("forbidden");
+    let said = site.host.run(&["rollback", &run, "--yes", "--local"]).exits(5).tells("forbidden");
     let back = site.last();
+    let said = said.tells(&format!("`lockgate resume {back}` goes on with taking it back"));
+    assert!(!said.stderr.contains(&format!("rollback {back}")), "nobody takes a rollback back\n{}", said.transcript());
     let told = format!("by run `{back}`, which is not over: failed");
     let next = format!("next       `lockgate resume {back}` goes on with taking it back");
     site.host.run(&["status", &run]).exits(0).shows(&format!("taken back {told}")).shows(&next);

@@ -125,6 +125,23 @@ fn a_killed_run_goes_on_in_its_cluster() {
 }
 
 #[test]
+fn a_run_that_was_killed_over_its_lock_gives_it_back() {
+    let whole = host().file("chaos.yaml", &holding(9999, "before"));
+    whole.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"]).exits(0);
+    let asked: Vec<_> = again(&whole).with(|sim| sim.faults().asked().cloned().collect());
+    let last = asked.iter().rposition(|asked| asked.what.starts_with("lease/") && asked.verb != "get").unwrap() + 1;
+    for side in ["before", "after"] {
+        let host = host().file("chaos.yaml", &holding(last, side));
+        killed_at(&host, last);
+        let said = host.run(&["resume", "last", "--runs", "state"]).exits(0);
+        assert!(!said.stderr.contains("is over"), "{side}\n{}", said.transcript());
+        let free = again(&host).with(|sim| sim.store().list(lockgate_sim::kinds::LEASE, None).map(|(_, lease)| lease.to_string()).collect::<Vec<_>>());
+        assert!(free.iter().all(|lease| !lease.contains("holderIdentity")), "{side} {free:?}");
+        host.run(&["resume", "last", "--runs", "state"]).exits(0).tells("is over: nothing is left to do");
+    }
+}
+
+#[test]
 fn a_killed_run_is_taken_back_in_its_cluster() {
     let before = host().file("chaos.yaml", &holding(9999, "before"));
     before.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"]).exits(0);
@@ -169,16 +186,17 @@ fn a_cluster_that_cannot_be_made_again_is_named() {
     let secret = format!(
         "{HEAD}step \"s\" {{ title = \"S\", run = function()\n  \
          create {{ apiVersion = \"v1\", kind = \"Secret\", metadata = {{ name = \"new\" }}, stringData = {{ a = \"hunter2-hunter2\" }} }}\n  \
-         error(\"stop\")\nend }}\n"
+         error(\"stop\")\nend }}\n\
+         permissions {{ {{ verbs = {{ \"create\" }}, kinds = {{ \"secrets\" }}, namespaces = {{ \"shop\" }} }} }}\n"
     );
     let host = Host::with_runbook(&secret);
-    host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);
+    host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]).exits(1).tells("stop");
     host.run(&["resume", "last", "--runs", "state"]).exits(5).golden("sandbox-secret");
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();
     assert!(!fs::read_to_string(folder.path().join(requests::REQUESTS)).unwrap().contains("hunter2"));
 
     let host = Host::with_runbook(&format!(
-        "{HEAD}step \"s\" {{ title = \"S\", run = function() scale(\"deployment/web\", 1) error(\"x\") end }}\n"
+        "{HEAD}step \"s\" {{ title = \"S\", run = function() error(\"x\") end }}\n"
     ));
     host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();

@@ -2,6 +2,7 @@
 
 mod asked;
 mod controller;
+mod defined;
 mod exec;
 mod faults;
 mod follow;

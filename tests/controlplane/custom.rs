@@ -101,7 +101,7 @@ pub(crate) fn scaled(binaries: &Binaries) -> Outcome {
     if size == "0" && writes == [format!("patch {SCALE}")] { Ok(()) } else { Err(format!("size {size}, writes {writes:?}")) }
 }
 
-/// A plan has no model of custom resources and says so; a kind without the subresource is refused. Neither writes.
+/// A plan has no model of operators and says so; a kind without the subresource is refused. Neither writes.
 pub(crate) fn refused(binaries: &Binaries) -> Outcome {
     let plane = prepared(binaries)?;
     let planned = command::run(&plane, "operator", &["plan", "./widget"])?;
@@ -110,6 +110,16 @@ pub(crate) fn refused(binaries: &Binaries) -> Outcome {
     let gadget = command::run(&plane, "operator", &["run", "./gadget", "--yes", "--no-plan"])?;
     gadget.expect_code(2)?;
     gadget.expect_said("scaling `gadget/g`: the server serves no `gadgets.shop.example.com/scale`")?;
+    // What needs no operator is planned: the kind is known by its definition.
+    let folder = plane.path().join("sized");
+    let text = "runbook { title = \"Size\", summary = \"Sizes.\", impact = \"none\", namespace = \"shop\" }\n\
+                permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }\n\
+                step \"size\" {\n  title = \"Another size\",\n  \
+                run = function()\n    patch(\"widget/w\", { spec = { size = 5 } })\n    \
+                assert(get(\"widget/w\").spec.size == 5)\n  end,\n}\n";
+    let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("runbook.luau"), text));
+    written.map_err(|error| format!("writing {}: {error}", folder.display()))?;
+    command::run(&plane, "operator", &["plan", "./sized"])?.expect_code(0)?;
     let size = plane.kubectl(&["get", "widget", "w", "-n", "shop", "-o", "jsonpath={.spec.size}"])?;
     if size == "2" { Ok(()) } else { Err(format!("size {size}")) }
 }

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const RUNBOOK: &str = r#"
 runbook { title = "Kills", summary = "Writes of several kinds, with waits between them.", impact = "restarts" }
-param "ns" { type = "text", doc = "The namespace.", example = "k0" }
+param "ns" { type = "string", doc = "The namespace.", example = "k0" }
 
 local function web() return `deployment/{params.ns}/web` end
 
@@ -182,6 +182,8 @@ impl<'a> Trial<'a> {
 
     /// What the namespace holds, and what was written to it, with the same words in each.
     fn ended(&self) -> Outcome<(Vec<String>, Vec<String>)> {
+        // Pods that the last rollout replaced may still be going.
+        self.plane.until("no pod is going", LIMIT, |plane| Ok(plane.list(Some(&self.namespace), "pods")?.len() == 2))?;
         let mut held = Vec::new();
         for kind in ["configmaps", "deployments", "pods"] {
             for object in self.plane.list(Some(&self.namespace), kind)? {
@@ -224,6 +226,7 @@ pub(crate) fn random_moments(binaries: &Binaries) -> Outcome {
 fn killed(binaries: &Binaries, seed: u64) -> Outcome {
     let plane = ControlPlane::start(binaries, Pace::default())?;
     fs::write(plane.path().join("kills.luau"), RUNBOOK).map_err(|error| error.to_string())?;
+    plane.apply("{apiVersion: v1, kind: Node, metadata: {name: w1, labels: {type: kwok}, annotations: {kwok.x-k8s.io/node: fake}}}")?;
     let whole = Trial::new(&plane, 0)?;
     let began = Instant::now();
     whole.until_the_end(|| None)?;
@@ -236,8 +239,8 @@ fn killed(binaries: &Binaries, seed: u64) -> Outcome {
     while killed < KILLS {
         runs += 1;
         let trial = Trial::new(&plane, runs)?;
-        // Some die at once, some late; one that lives for longer than a whole run needs is not killed.
-        let longest = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(100);
+        // Some die at once, some late; one that comes to its end before its moment is not killed.
+        let longest = u64::try_from(took.as_millis() * 2 / 3).unwrap_or(u64::MAX).max(100);
         killed += trial.until_the_end(|| Some(Duration::from_millis(random.below(longest))))?;
         let found = trial.ended()?;
         if found != wanted {

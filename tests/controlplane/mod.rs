@@ -35,6 +35,7 @@ mod verbs_delete;
 mod verbs_rollout;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed, Trial};
 use lockgate::run::End;
@@ -111,8 +112,9 @@ pub(crate) fn kubectl() -> Outcome<std::path::PathBuf> {
 
 /// A case that is ignored, with the reason, where the programs are not built.
 pub(crate) fn needs_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome + Send + 'static) -> Trial {
-    Trial::ignorable_test(format!("controlplane::{name}"), move || match found() {
-        Ok(binaries) => in_turn(|| {
+    let name = format!("controlplane::{name}");
+    Trial::ignorable_test(name.clone(), move || match found() {
+        Ok(binaries) => in_turn(&name, || {
             case(binaries)?;
             Ok(Completion::Completed)
         }),
@@ -121,11 +123,29 @@ pub(crate) fn needs_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome + S
     })
 }
 
+/// How long each case took.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
 /// One control plane at a time: two would compete for the cores, and times are measured.
-fn in_turn<T>(work: impl FnOnce() -> T) -> T {
+fn in_turn<T>(name: &str, work: impl FnOnce() -> T) -> T {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    work()
+    let begun = Instant::now();
+    let done = work();
+    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((begun.elapsed(), name.to_owned()));
+    done
+}
+
+/// The cases that took longest, for whoever wants to know where the time goes.
+pub(crate) fn slowest() -> String {
+    let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    took.sort();
+    let all: Duration = took.iter().map(|(time, _)| *time).sum();
+    let rows = took.iter().rev().take(10).map(|(time, name)| format!("  {:>5.1} s  {name}\n", time.as_secs_f64()));
+    match took.len() {
+        0 => String::new(),
+        count => format!("{count} cases on a real control plane took {} s; the slowest:\n{}", all.as_secs(), rows.collect::<String>()),
+    }
 }
 
 /// The programs, or why they cannot be used.

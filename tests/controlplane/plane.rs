@@ -67,11 +67,22 @@ impl Server {
         self.version.as_ref().map_or_else(|| "kube-apiserver".to_owned(), |version| format!("relinked/kube-apiserver-{version}"))
     }
 
-    /// What every component is told of the version: a controller must not be newer than its server.
+    /// What the server is told of the version.
     fn emulation(&self) -> Option<String> {
         self.emulates.as_ref().map(|version| format!("--emulated-version={version}"))
     }
+
+    /// What everybody else is told of it: nobody may be newer than the server. A scheduler of v1.36 places no pod at all before it has
+    /// read kinds that a server of v1.33 does not have (resource.k8s.io/v1). Older than the server they may be.
+    fn company(&self) -> Option<String> {
+        let minor = |version: &str| version.trim_start_matches('v').split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        let said = self.version.as_deref().and_then(minor).filter(|minor| *minor < BUILT).map(|minor| format!("--emulated-version=1.{minor}"));
+        self.emulation().or(said)
+    }
 }
+
+/// The minor version of the programs that are built.
+const BUILT: u32 = 36;
 
 #[derive(Clone, Copy, Debug)]
 struct Ports {
@@ -106,7 +117,7 @@ impl ControlPlane {
         let ports = plane.ports;
         plane.start_controllers("*", ports.controllers)?;
         let mut scheduler = scheduler_arguments(plane.path(), ports);
-        scheduler.extend(plane.server.emulation());
+        scheduler.extend(plane.server.company());
         for (program, arguments) in [("kube-scheduler", scheduler), ("kwok", kwok_arguments(plane.path()))] {
             let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
             plane.others.push(process);
@@ -331,7 +342,7 @@ impl ControlPlane {
 
     fn start_controllers(&mut self, which: &str, port: u16) -> Outcome {
         let mut arguments = controllers_arguments(self.path(), which, port);
-        arguments.extend(self.server.emulation());
+        arguments.extend(self.server.company());
         let program = self.binaries.path("kube-controller-manager");
         self.controllers.push(Process::start(&mut self.watchdog, self.folder.path(), &program, &arguments)?);
         Ok(())

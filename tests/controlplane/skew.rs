@@ -20,13 +20,13 @@ type Relinked = fn(&mut ControlPlane, &[PathBuf]) -> Outcome;
 /// The cases, by name; ignored with the reason where the servers are not linked.
 pub(super) fn cases() -> Vec<Trial> {
     let cases: [(&str, Relinked); 2] = [("skew_behind_a_balancer", behind_a_balancer), ("skew_at_each_address", at_each_address)];
-    cases.into_iter().map(|(name, case)| Trial::ignorable_test(format!("controlplane::{name}"), move || whole(case))).collect()
+    cases.into_iter().map(|(name, case)| Trial::ignorable_test(format!("controlplane::{name}"), move || whole(name, case))).collect()
 }
 
-fn whole(case: Relinked) -> Result<Completion, Failed> {
+fn whole(name: &str, case: Relinked) -> Result<Completion, Failed> {
     let ready = found().as_ref().map_err(Clone::clone).and_then(|binaries| Ok((binaries, relinked(binaries)?)));
     match ready {
-        Ok((binaries, servers)) => in_turn(|| {
+        Ok((binaries, servers)) => in_turn(&format!("controlplane::{name}"), || {
             let mut plane = ControlPlane::alone(binaries, Pace::default())?;
             case(&mut plane, &servers)?;
             Ok(Completion::Completed)

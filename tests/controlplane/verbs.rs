@@ -1,6 +1,6 @@
 //! Verbs on a real API server, side by side with kubectl: the same thing done twice, in two namespaces, must leave the same.
 //!
-//! KWOK has no kubelet: `exec` and `logs` are proven on the simulated cluster only, by `tests/primitives/containers.rs`.
+//! KWOK has no kubelet: what is proven on the simulated cluster only is in `tests/support/simulated_only.rs`, and printed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -216,8 +216,7 @@ pub(crate) fn equal_kubectl(binaries: &Binaries) -> Outcome {
         }
     }
     bench.does("wait_rollout", json!(["deploy/web"]), json!({}))?;
-    taints(&bench)?;
-    println_once("not tried on the control plane, since KWOK runs nothing in containers: exec, logs")
+    taints(&bench)
 }
 
 /// Taints of two nodes.
@@ -244,10 +243,4 @@ fn taints(bench: &Bench) -> Outcome {
     }
     let error = bench.fails("label", json!(["node/ours-1", { "a": "not a value" }]), json!({}))?;
     same("a bad label", error.reason.as_str(), "usage")
-}
-
-/// A line in the log of a green run.
-fn println_once(text: &str) -> Outcome {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "{text}").map_err(|error| error.to_string())
 }

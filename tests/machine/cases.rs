@@ -175,14 +175,18 @@ pub(super) fn away(programs: &Programs) -> Outcome {
     let mut server = rig.servers.remove(0);
     let flag = rig.file("begun");
     let line = format!("touch {}; sleep 1; echo survived", flag.display());
+    let noticed = rig.told.away.clone();
     std::thread::scope(|scope| {
-        // Down as soon as the command runs, and up when it is over.
+        // Down as soon as the command runs, and up when somebody has noticed.
         let helper = scope.spawn(|| -> Outcome {
             while !flag.exists() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             server.down();
-            std::thread::sleep(Duration::from_secs(2));
+            let begun = Instant::now();
+            while !noticed.load(Ordering::SeqCst) && begun.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             server.up()
         });
         let ran = rig.value("machine.run", json!(["n1", ["sh", "-c", line]]), sudo());

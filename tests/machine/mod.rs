@@ -3,6 +3,7 @@
 
 mod cases;
 mod rig;
+mod services;
 mod sshd;
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -33,7 +34,24 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("a_jump_host_of_the_configuration_is_used", cases::jump_host),
         ("files_and_failures_cross_as_they_are", cases::files_and_failures),
     ];
-    cases.into_iter().map(|(name, case)| Trial::ignorable_test(format!("machine::{name}"), move || whole(case))).collect()
+    let mut all: Vec<Trial> =
+        cases.into_iter().map(|(name, case)| Trial::ignorable_test(format!("machine::{name}"), move || whole(case))).collect();
+    let systemd: [(&str, Case); 7] = [
+        ("operations_are_units", services::operations),
+        ("services_are_started_and_stopped", services::services),
+        ("connections_killed_in_the_middle_do_no_harm", cases::killed_connections),
+        ("a_command_outlives_its_connections", cases::outlives),
+        ("the_same_operation_twice_runs_once", cases::twice),
+        ("another_process_of_the_run_finds_what_the_first_began", cases::another_process),
+        ("files_and_failures_cross_as_they_are", cases::files_and_failures),
+    ];
+    let found = |case: Case| match sshd::Programs::under_systemd() {
+        Ok(programs) => Ok(case(&programs).map(|()| Completion::Completed)?),
+        Err(reason) if is_required("systemd") => Err(Failed::from(reason)),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    };
+    all.extend(systemd.into_iter().map(|(name, case)| Trial::ignorable_test(format!("machine::systemd::{name}"), move || found(case))));
+    all
 }
 
 fn whole(case: fn(&sshd::Programs) -> Outcome) -> Result<Completion, Failed> {

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Result, Value};
@@ -22,6 +24,8 @@ use super::sshd::{Programs, Sshd, is_root, user_name};
 pub(super) struct Told {
     pub(super) states: RefCell<Vec<String>>,
     pub(super) wrote: RefCell<Vec<String>>,
+    /// Whether it was told of a machine that does not answer: for other threads.
+    pub(super) away: Arc<AtomicBool>,
 }
 
 impl Talk for Told {
@@ -38,6 +42,7 @@ impl Talk for Told {
     fn note(&self, _: &str) {}
     fn progress(&self, progress: Progress) {
         if let Progress::Waiting { state, .. } = progress {
+            self.away.fetch_or(state.contains("does not answer"), Ordering::SeqCst);
             self.states.borrow_mut().push(state);
         }
     }

@@ -11,10 +11,17 @@ use tempfile::TempDir;
 
 use super::Outcome;
 
+/// The first process of a machine.
+const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+/// Makes a machine of namespaces with a systemd that has nothing to do but what it is told, and an SSH server as one of its units.
+const MACHINE: &str = include_str!("systemd.sh");
+
 /// The programs that are needed.
 pub(super) struct Programs {
     sshd: PathBuf,
     keygen: PathBuf,
+    /// Whether its servers run under a systemd of their own.
+    pub(super) systemd: bool,
 }
 
 impl Programs {
@@ -36,7 +43,28 @@ impl Programs {
         if is_root() {
             fs::create_dir_all("/run/sshd").map_err(|error| format!("/run/sshd: {error}"))?;
         }
-        Ok(Programs { sshd, keygen })
+        Ok(Programs { sshd, keygen, systemd: false })
+    }
+
+    /// The same, whose servers run under a real systemd: the first process of a machine that is made of namespaces.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub(super) fn under_systemd() -> Outcome<Programs> {
+        let programs = Programs { systemd: true, ..Programs::find()? };
+        if !Path::new(SYSTEMD).is_file() {
+            return Err(format!("there is no {SYSTEMD}"));
+        }
+        if !is_root() {
+            return Err("a systemd of one's own needs root".to_owned());
+        }
+        let words = ["--fork", "--pid", "--mount-proc", "--mount", "--uts", "--ipc", "--cgroup", "mount", "-t", "tmpfs", "run", "/run"];
+        let made = Command::new("unshare").args(words).output().map_err(|error| format!("unshare: {error}"))?;
+        if made.status.success() {
+            Ok(programs)
+        } else {
+            Err(format!("namespaces are not allowed here: {}", String::from_utf8_lossy(&made.stderr).trim()))
+        }
     }
 
     /// A new key.
@@ -70,6 +98,7 @@ fn user(flag: &str) -> String {
 pub(super) struct Sshd {
     folder: TempDir,
     program: PathBuf,
+    systemd: bool,
     /// Its port.
     pub(super) port: u16,
     child: Option<Child>,
@@ -94,7 +123,7 @@ impl Sshd {
             extra.replace("FOLDER", &folder.path().display().to_string()),
         );
         fs::write(at("config"), text).map_err(|error| error.to_string())?;
-        let mut server = Sshd { folder, program: programs.sshd.clone(), port, child: None };
+        let mut server = Sshd { folder, program: programs.sshd.clone(), systemd: programs.systemd, port, child: None };
         server.up()?;
         Ok(server)
     }
@@ -112,9 +141,14 @@ impl Sshd {
     /// Starts it, or starts it again.
     pub(super) fn up(&mut self) -> Outcome {
         let config = self.folder.path().join("config");
-        let child = Command::new(&self.program)
-            .args(["-D", "-e", "-f"])
-            .arg(config)
+        let mut command = Command::new(if self.systemd { Path::new("unshare") } else { &self.program });
+        if self.systemd {
+            command.args(["--fork", "--pid", "--kill-child", "--mount-proc", "--mount", "--uts", "--ipc", "--cgroup", "sh", "-c", MACHINE]);
+            command.arg(SYSTEMD).arg(&self.program).arg(config);
+        } else {
+            command.args(["-D", "-e", "-f"]).arg(config);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -124,7 +158,7 @@ impl Sshd {
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             let over = child.try_wait().map_err(|error| error.to_string())?;
-            if over.is_some() || begun.elapsed() > Duration::from_secs(10) {
+            if over.is_some() || begun.elapsed() > Duration::from_secs(30) {
                 let mut said = String::new();
                 child.kill().ok();
                 child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
@@ -151,6 +185,8 @@ impl Sshd {
 
     /// Ends the processes that speak with one client each: the children of the listener, and theirs that are sshd still.
     fn cut(&self, listener: u32) -> usize {
+        // The listener of a machine of its own is beneath its systemd.
+        let listener = if self.systemd { children(listener).first().copied().unwrap_or(listener) } else { listener };
         let sessions = children(listener);
         for session in sessions.iter().rev() {
             Command::new("kill").args(["-KILL", &session.to_string()]).stderr(Stdio::null()).status().ok();
@@ -186,6 +222,8 @@ fn children(of: u32) -> Vec<u32> {
             let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
             if name.starts_with("sshd") {
                 found.push(child);
+            }
+            if name.starts_with("sshd") || ["unshare", "systemd"].contains(&name.trim()) {
                 parents.push(child);
             }
         }

@@ -120,6 +120,15 @@ fn pods_have_images_too_and_services_have_none() {
     let pod = format!("pod/{}", pods[0]["metadata"]["name"].as_str().unwrap());
     rig.call("set_image", json!([pod, { "web": "registry.example/web:v2" }]), json!({})).unwrap();
     assert_eq!(rig.object(&pod)["spec"]["containers"][0]["image"], "registry.example/web:v2");
+    let pod = json!({ "spec": { "containers": [{ "name": "c", "image": "registry.example/c:v1" }], "restartPolicy": "Never" } });
+    let nightly = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "nightly" },
+        "spec": { "schedule": "0 3 * * *", "jobTemplate": { "spec": { "template": pod } } },
+    });
+    rig.call("create", json!([nightly]), json!({})).unwrap();
+    rig.call("set_image", json!(["cronjob/nightly", { "c": "registry.example/c:v2" }]), json!({})).unwrap();
+    let template = rig.object("cronjob/nightly")["spec"]["jobTemplate"]["spec"]["template"].clone();
+    assert_eq!(template["spec"]["containers"][0]["image"], "registry.example/c:v2");
     let error = rig.error("set_image", json!(["service/web", { "web": "a:b" }]), json!({}));
     assert_eq!((error.kind, error.reason), (Kind::Input, Reason::Unsupported));
     let bad = rig.error("set_image", json!(["deployment/web", { "web": "Bad Image" }]), json!({}));

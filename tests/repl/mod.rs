@@ -1,5 +1,7 @@
 //! The prompt through a terminal of its own, as a person uses it.
 
+mod live;
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ const PROMPT: &str = "(dry) > ";
 
 struct Terminal {
     session: OsSession,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Terminal {
@@ -20,10 +22,14 @@ impl Terminal {
         command.args(["repl", "--sandbox"]).env_clear().env("HOME", home.path()).env("TERM", "xterm").env("NO_COLOR", "1");
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(60)));
-        let mut terminal = Terminal { session, _home: home };
+        let mut terminal = Terminal { session, home };
         terminal.sees("dry: calls act on a copy of");
         terminal.sees("sandbox (dry) > ");
         terminal
+    }
+
+    fn home(&self) -> &std::path::Path {
+        self.home.path()
     }
 
     fn sees(&mut self, text: &str) {

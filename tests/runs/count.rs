@@ -11,15 +11,23 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/runs/counts")
 }
 
-/// Compares what a group counted with what is committed, or writes it. Events are counted in thousands: a controller that writes once
-/// more or less is not worth a change.
+/// Compares what a group counted with what is committed, or writes it. What is committed is a floor, a twentieth below what was counted when
+/// it was written, so that one line of a journal more or less is not worth a change.
 pub(super) fn keep(group: &str, count: Count) {
     let Count { points, double, seeds, runbooks, events } = count;
-    let text = format!(
-        "{runbooks} runbooks, {points} points, {double} double kills, {seeds} seeds, {} thousand events, 0 differences\n",
-        events / 1000
-    );
-    generated(&folder().join(format!("{group}.txt")), &text);
+    let path = folder().join(format!("{group}.txt"));
+    let numbers = [runbooks, points, double, seeds, events / 1000];
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let floors: Vec<usize> = committed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let holds = floors.len() == numbers.len() && numbers.iter().zip(&floors).all(|(number, floor)| number >= floor);
+    if holds && std::env::var_os("BLESS").is_none() {
+        return;
+    }
+    let floor = |number: usize| number * 19 / 20;
+    let (points, double, events) = (floor(points), floor(double), floor(events) / 1000);
+    let text =
+        format!("{runbooks} runbooks, {points} points, {double} double kills, {seeds} seeds, {events} thousand events, 0 differences\n");
+    generated(&path, &text);
 }
 
 /// The sum of all groups, in one line.
@@ -33,6 +41,6 @@ pub(crate) fn line() -> String {
     let [runbooks, points, double, seeds, events] = sum;
     let invariants = super::kill::invariants::looked_at();
     format!(
-        "kills: {points} points of {runbooks} runbooks, {double} double kills, {seeds} seeds, {events} thousand events with {invariants} of 14 invariants, 0 differences"
+        "kills: at least {points} points of {runbooks} runbooks, {double} double kills, {seeds} seeds, {events} thousand events with {invariants} of 14 invariants, 0 differences"
     )
 }

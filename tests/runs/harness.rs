@@ -1,5 +1,4 @@
-//! Runs in this process whose journal is kept in memory, and which can be killed at every line of it, at every request, and at any moment
-//! between: from then on the journal takes nothing and no request leaves, whatever the host does on its way out.
+//! Runs in this process whose journal is kept in memory, and which can be killed at every line of it and at every request: from then on the journal takes nothing and no request leaves, whatever the host does on its way out.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::LocalBoxFuture;
-use lockgate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
+use lockgate::base::{Error, Kind, Reason, Result, Timestamp};
 use lockgate::cluster::{Cancel, Cluster, Options, RunId, Simulation};
 use lockgate::lua::LuaHost;
 use lockgate::primitives::AskOptions;
@@ -26,6 +25,9 @@ use lockgate_sim::request::Request as SimRequest;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 
 pub(super) use super::kill::normal::{effects, state};
+
+/// Who else writes in these tests.
+pub(super) const SOMEBODY: &str = "somebody-else";
 
 /// Says yes to everything, and answers every question.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +55,6 @@ pub(super) enum Kill {
     After(usize),
     /// While its request of this number is on the way: it has not arrived, or its answer has not.
     Asking(u64, Side),
-    /// So long after it began, wherever it is.
-    At(Span),
 }
 
 /// A journal in memory.
@@ -98,6 +98,11 @@ impl Death {
     }
 }
 
+/// Whether the run did it: not what the lock needs, nor what somebody else did.
+fn is_ours(effect: &Effect) -> bool {
+    !effect.subject.starts_with("lease/") && effect.by != SOMEBODY
+}
+
 /// How many requests were made so far.
 fn asked(simulation: &Simulation) -> usize {
     simulation.with(|sim| sim.faults().asked().len())
@@ -121,7 +126,8 @@ impl Keep for Pen {
         if disk.kill.get() == Some(Kill::Before(number)) {
             return Err(self.die());
         }
-        let seq = disk.note(at, fact, self.former + self.simulation.with(|sim| sim.ledger().len()));
+        let seq =
+            disk.note(at, fact, self.former + self.simulation.with(|sim| sim.ledger().iter().filter(|effect| is_ours(effect)).count()));
         if disk.kill.get() == Some(Kill::After(number)) {
             return Err(self.die());
         }
@@ -159,12 +165,7 @@ impl Disk {
 
     /// A disk with the same on it.
     pub(super) fn copy(&self) -> Rc<Disk> {
-        Rc::new(Disk {
-            entries: self.entries.clone(),
-            marks: self.marks.clone(),
-            synced: self.synced.clone(),
-            ..Disk::default()
-        })
+        Rc::new(Disk { entries: self.entries.clone(), marks: self.marks.clone(), synced: self.synced.clone(), ..Disk::default() })
     }
 }
 
@@ -247,18 +248,14 @@ impl Scene {
         disk.written.set(0);
         disk.death.came.store(false, Ordering::Relaxed);
         world.arm(kill, cluster.cancel());
-        let summary = self.perform(&cluster, world, kill, on_drift).filter(|_| !disk.is_killed());
+        let summary = self.perform(&cluster, world, on_drift).filter(|_| !disk.is_killed());
         Ended { summary, cluster }
     }
 
-    fn perform(&self, cluster: &Cluster, world: &World, kill: Kill, on_drift: OnDrift) -> Option<Summary> {
+    fn perform(&self, cluster: &Cluster, world: &World, on_drift: OnDrift) -> Option<Summary> {
         let disk = &world.disk;
         let records: Rc<RefCell<Vec<Record>>> = Rc::default();
         let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
-        if let Kill::At(after) = kill {
-            let (clock, death, cancel) = (cluster.clock().join(), disk.death.clone(), cluster.cancel().clone());
-            runtime.spawn(at(clock, after, world.simulation.clone(), death, cancel));
-        }
         let mut script = LuaHost::new(self.source.clone(), Some(runtime.clone())).unwrap();
         let runbook = Rc::new(script.load().unwrap());
         let given = Given::words(&self.given).unwrap();
@@ -293,12 +290,6 @@ impl Scene {
     }
 }
 
-async fn at(clock: Clock, after: Span, simulation: Simulation, death: Arc<Death>, cancel: Cancel) {
-    if clock.sleep(after).await.is_ok() {
-        death.come(&simulation, &cancel);
-    }
-}
-
 /// A cluster and the disk of a run on it. What processes did is kept across forks.
 pub(super) struct World {
     pub(super) simulation: Simulation,
@@ -318,10 +309,10 @@ impl World {
         World { simulation: Simulation::new(sim), disk: self.disk.copy(), former: self.ledger(), late }
     }
 
-    /// Every effect that clients had so far, the lock's apart.
+    /// Every effect that the run had so far, the lock's apart.
     pub(super) fn ledger(&self) -> Vec<Effect> {
         let own = self.simulation.with(|sim| sim.ledger().to_vec());
-        self.former.iter().cloned().chain(own).filter(|effect| !effect.subject.starts_with("lease/")).collect()
+        self.former.iter().cloned().chain(own).filter(is_ours).collect()
     }
 
     /// How many requests were made so far.

@@ -12,4 +12,5 @@ mod kinds;
 mod kills;
 mod lock;
 mod proves;
+mod seeds;
 mod taken;

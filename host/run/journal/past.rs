@@ -275,6 +275,9 @@ impl Past {
         let past = self.place(place);
         past.open.retain(|pending| pending.open.intent.op != intent.op);
         past.writes.retain(|open| open.intent.op != intent.op);
+        // Tried again: the try that was refused is none that a call made anew comes to.
+        let refused = |open: &Open| open.intent.key == intent.key && matches!(open.outcome, Some(Outcome::NotMade { .. }));
+        past.open.retain(|pending| !refused(&pending.open));
         let open = Open { intent, outcome: None };
         past.open.push(Pending { open: open.clone(), call: None, again: true });
         past.writes.push(open);

@@ -111,7 +111,9 @@ mod tests {
         let this = Holder::this();
         let parent = nix::unistd::getppid().as_raw().unsigned_abs();
         assert!(!is_left(&worked(parent, &this.host)));
-        assert!(is_left(&worked(this.pid, &this.host)) && is_left(&worked(parent, "elsewhere")) && is_left(&worked(0x7fff_fff0, &this.host)));
+        assert!(
+            is_left(&worked(this.pid, &this.host)) && is_left(&worked(parent, "elsewhere")) && is_left(&worked(0x7fff_fff0, &this.host))
+        );
         assert!(is_left(&Read { entries: Vec::new(), ..worked(1, "") }));
     }
 

@@ -317,7 +317,8 @@ impl Story {
             }
             let back = Span::between(entry.at, story.last);
             if back >= JUMP {
-                let what = format!("the clock went back by {} before line {}: times after it are not those of before", back.rounded(), entry.seq);
+                let what =
+                    format!("the clock went back by {} before line {}: times after it are not those of before", back.rounded(), entry.seq);
                 story.incidents.push(Incident { at: entry.at, what });
             }
             story.took = Span::from_millis(story.took.as_millis() + Span::between(story.last, entry.at).as_millis());

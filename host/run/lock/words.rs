@@ -112,7 +112,10 @@ fn heard(lease: &Lease, now: Timestamp) -> String {
     let Some(renewed) = lease.renewed else { return "it never said that it is alive".to_owned() };
     let (age, ahead) = (Span::between(renewed, now), Span::between(now, renewed));
     if ahead > LASTS {
-        return format!("it was last heard of at {renewed:.0}, which is {} from now: the clock of one of the two machines is wrong", ahead.rounded());
+        return format!(
+            "it was last heard of at {renewed:.0}, which is {} from now: the clock of one of the two machines is wrong",
+            ahead.rounded()
+        );
     }
     if age > LASTS {
         return format!("it was last heard of {} ({renewed:.0}): it may be gone, which does not free the lock", ago(renewed, now));

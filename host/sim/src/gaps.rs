@@ -107,7 +107,12 @@ pub const GAPS: &[(&str, &str)] = &[
         "Names",
         "Uids, generated names, cluster addresses and node ports come from the seed; they look like a server's but are not evenly spread.",
     ),
-    ("Overlay", "What no change was recorded for cannot be seen in history: objects loaded into an overlay appear without an event."),
+    (
+        "Overlay",
+        "What no change was recorded for cannot be seen in history: objects loaded into an overlay appear without an event. Custom resources \
+         are known by the definitions of what lies below, except those whose versions a webhook converts; what their operators would do \
+         nobody knows: they cannot be watched, and their scale cannot be set.",
+    ),
     (
         "Service",
         "A served cluster speaks HTTP/1.1 without compression and knows one user, who may do everything and be anybody (`--as`). With `instant` speed its time \
@@ -125,7 +130,8 @@ pub fn page() -> String {
         &mut out,
         &format!("**Stored only.** Objects of these kinds are defaulted and validated, and nothing acts on them: {}.", data.join(", ")),
     );
-    item(&mut out, &format!("**Refused** with 501, by name: all of {}; {}.", groups.join(", "), resources.join(", ")));
+    let own = "the paths /metrics, /logs, /debug, /openid, /flagz and /statusz";
+    item(&mut out, &format!("**Refused** with 501, by name: all of {}; {}; {own}.", groups.join(", "), resources.join(", ")));
     for (about, text) in GAPS {
         item(&mut out, &format!("**{about}.** {text}"));
     }

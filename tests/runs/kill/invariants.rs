@@ -38,13 +38,21 @@ pub(super) struct Moment<'a> {
 }
 
 pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
-    Invariant { id: "I1", says: "at most one control-plane node is cordoned by us, and none while another is not ready", look: Look::Event(one_master) },
+    Invariant {
+        id: "I1",
+        says: "at most one control-plane node is cordoned by us, and none while another is not ready",
+        look: Look::Event(one_master),
+    },
     Invariant {
         id: "I2",
         says: "etcd keeps its quorum",
         look: Look::Elsewhere("no verb acts on members of etcd; the runbooks that take nodes of a control plane down will bring the rule"),
     },
-    Invariant { id: "I3", says: "no eviction without room in the budget, no deletion of a pod that a budget covers", look: Look::Event(budgets) },
+    Invariant {
+        id: "I3",
+        says: "no eviction without room in the budget, no deletion of a pod that a budget covers",
+        look: Look::Event(budgets),
+    },
     Invariant { id: "I4", says: "no more workers are out of service than the runbook allows", look: Look::Event(workers) },
     Invariant { id: "I5", says: "every effect has an intent that was on the disk before it", look: Look::Process(intended) },
     Invariant { id: "I6", says: "nothing leaves a process that is dead", look: Look::Death },
@@ -71,6 +79,17 @@ pub(in crate::runs) fn looked_at() -> usize {
     INVARIANTS.iter().filter(|invariant| !matches!(invariant.look, Look::Elsewhere(_))).count()
 }
 
+#[test]
+fn what_is_not_looked_at_here_says_why() {
+    for invariant in &INVARIANTS {
+        if let Look::Elsewhere(why) = invariant.look {
+            assert!(why.len() > 20, "{} ({})", invariant.id, invariant.says);
+        }
+    }
+    let ids: Vec<&str> = INVARIANTS.iter().map(|invariant| invariant.id).collect();
+    assert_eq!(ids, (1..=14).map(|number| format!("I{number}")).collect::<Vec<_>>());
+}
+
 /// Looks at everything; gives what is broken, and how many events there were.
 pub(super) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
     let mut found = Vec::new();
@@ -91,7 +110,11 @@ pub(super) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
         }
         if change.key.kind.kind == "Node" && effect.is_some() {
             let name = full_name(&change.key);
-            if change.after.as_deref().is_some_and(cordoned) { view.ours.insert(name) } else { view.ours.remove(&name) };
+            if change.after.as_deref().is_some_and(cordoned) {
+                view.ours.insert(name)
+            } else {
+                view.ours.remove(&name)
+            };
         }
     }
     for invariant in &INVARIANTS {
@@ -143,7 +166,8 @@ fn workers(moment: &Moment<'_>) -> Option<String> {
         .filter(|(_, node)| !is_master(node) && (cordoned(node) || !is_ready(node)))
         .map(|(name, _)| name.as_str())
         .collect();
-    (out.len() > moment.trace.scene.budget).then(|| format!("{} of {} that may be are out of service", out.join(", "), moment.trace.scene.budget))
+    (out.len() > moment.trace.scene.budget)
+        .then(|| format!("{} of {} that may be are out of service", out.join(", "), moment.trace.scene.budget))
 }
 
 fn covers(budget: &Json, pod: &Json) -> bool {
@@ -259,7 +283,7 @@ fn named(trace: &Trace<'_>) -> Option<String> {
     let story = trace.story();
     let half: Vec<&str> = story.half_done().map(|write| write.target.as_str()).collect();
     let is_release = of.values().any(|target| target.starts_with("release/"));
-    (0..trace.ledger.len()).map(|effect| trace.object_of(effect)).find(|object| {
-        !made.contains(object) && !half.contains(&object.as_str()) && !is_release
-    })
+    (0..trace.ledger.len())
+        .map(|effect| trace.object_of(effect))
+        .find(|object| !made.contains(object) && !half.contains(&object.as_str()) && !is_release)
 }

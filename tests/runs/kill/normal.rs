@@ -25,8 +25,10 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("policy", "v1", "poddisruptionbudgets"),
 ];
 
+/// What somebody else writes in these tests, and nobody cares about.
+pub(in crate::runs) const THEIRS: &str = "somebody.example/was-here";
 /// Annotations that say when or by which operation.
-const BOOKKEEPING: [&str; 2] = ["lockgate.dev/op", "deployment.kubernetes.io/revision"];
+const BOOKKEEPING: [&str; 3] = ["lockgate.dev/op", "deployment.kubernetes.io/revision", THEIRS];
 
 /// What a cluster holds a quarter of an hour later that a run may have changed, without what moves by itself.
 pub(in crate::runs) fn state(cluster: &Cluster) -> Vec<String> {
@@ -52,8 +54,12 @@ fn tidy(object: &Json) -> Json {
     if object["kind"] == "Pod" {
         let owner = object.pointer("/metadata/ownerReferences/0/kind").cloned().unwrap_or(Json::Null);
         let image = object.pointer("/spec/containers/0/image").cloned().unwrap_or(Json::Null);
-        let name = if owner == Json::Null { object["metadata"]["name"].clone() } else { Json::Null };
-        return json!({ "kind": "Pod", "name": name, "owner": owner, "image": image, "phase": object["status"]["phase"], "node": object["spec"]["nodeName"], "label": object["metadata"]["labels"]["app"] });
+        let metadata = &object["metadata"];
+        let name = if owner == Json::Null { metadata["name"].clone() } else { Json::Null };
+        // Which node a Deployment's pod gets is chance.
+        let node = if owner == "ReplicaSet" { Json::Null } else { object["spec"]["nodeName"].clone() };
+        let (phase, label) = (object["status"]["phase"].clone(), metadata["labels"]["app"].clone());
+        return json!({ "kind": "Pod", "name": name, "owner": owner, "image": image, "phase": phase, "node": node, "label": label });
     }
     if object["type"] == "helm.sh/release.v1" {
         let mut labels = object["metadata"]["labels"].clone();
@@ -136,7 +142,8 @@ pub(super) fn effective(effect: &Effect, change: Option<&Change>) -> Option<Stri
                 }
                 mask(object);
             });
-            let changed: Vec<String> = changes(&before, &after).iter().map(|change| format!("{}: {}", change.path, change.values())).collect();
+            let changed: Vec<String> =
+                changes(&before, &after).iter().map(|change| format!("{}: {}", change.path, change.values())).collect();
             if changed.is_empty() {
                 return None;
             }
@@ -160,9 +167,12 @@ fn subject(effect: &Effect, change: &Change) -> String {
     let object = change.after.as_ref().or(change.before.as_ref());
     let base = object.and_then(|object| object.pointer("/metadata/generateName")).and_then(Json::as_str);
     match base {
-        Some(base) => {
-            effect.subject.split('/').map(|part| if part.starts_with(base) { format!("{base}*") } else { part.to_owned() }).collect::<Vec<_>>().join("/")
-        }
+        Some(base) => effect
+            .subject
+            .split('/')
+            .map(|part| if part.starts_with(base) { format!("{base}*") } else { part.to_owned() })
+            .collect::<Vec<_>>()
+            .join("/"),
         None => effect.subject.clone(),
     }
 }

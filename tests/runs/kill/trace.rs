@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockgate::run::Event;
-use lockgate::run::journal::{Entry, Fact, Read};
 use lockgate::run::journal::view::Story;
+use lockgate::run::journal::{Entry, Fact, Read};
 use lockgate_sim::json::Value as Json;
 use lockgate_sim::ledger::Effect;
 use lockgate_sim::store::{Change, Key};
@@ -45,7 +45,8 @@ impl<'a> Trace<'a> {
     /// The effects in the words that they have in every run, those that changed nothing left out.
     pub(super) fn effective(&self) -> Vec<String> {
         let change = |at: usize| self.change_of[at].map(|change| &self.changes[change]);
-        let mut found: Vec<String> = self.ledger.iter().enumerate().filter_map(|(at, effect)| normal::effective(effect, change(at))).collect();
+        let mut found: Vec<String> =
+            self.ledger.iter().enumerate().filter_map(|(at, effect)| normal::effective(effect, change(at))).collect();
         found.sort();
         found
     }
@@ -75,14 +76,7 @@ impl<'a> Trace<'a> {
 
     /// What the journal tells people.
     pub(super) fn story(&self) -> Story {
-        let read = Read {
-            run: String::new(),
-            entries: self.entries.clone(),
-            hashes: Vec::new(),
-            head: String::new(),
-            end: 0,
-            torn: None,
-        };
+        let read = Read { run: String::new(), entries: self.entries.clone(), hashes: Vec::new(), head: String::new(), end: 0, torn: None };
         Story::told(&read, None).expect("it has a header")
     }
 

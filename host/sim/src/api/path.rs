@@ -82,6 +82,9 @@ pub(crate) enum Target {
     Resource(Call),
 }
 
+/// What a real server has beside its resources, and this one has not.
+const OWN: [&str; 6] = ["metrics", "logs", "debug", "openid", "flagz", "statusz"];
+
 /// Reads the path of a request.
 ///
 /// # Errors
@@ -94,6 +97,7 @@ pub(crate) fn target(request: &Request, customs: &Customs) -> Result<Target, Sta
         ["version"] => Ok(Target::Version),
         ["openapi", "v3", rest @ ..] => Ok(Target::OpenApi(rest.join("/"))),
         ["openapi", ..] => Err(Status::not_modelled("OpenAPI documents of version 2")),
+        [first, ..] if OWN.contains(first) => Err(Status::not_modelled(&format!("/{first}"))),
         ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => described(&segments, customs),
         ["api", version, rest @ ..] => resource(request, ("", version), rest, customs).map(Target::Resource),
         ["apis", group, version, rest @ ..] => resource(request, (group, version), rest, customs).map(Target::Resource),
@@ -273,6 +277,7 @@ mod tests {
         assert_eq!(code("/api/v1/namespaces/x/nodes").0, 404);
         assert_eq!(code("/api/v1//pods").0, 404);
         assert_eq!(code("/openapi/v2").0, 501);
+        assert_eq!(code("/metrics"), (501, "simulator: not modelled: /metrics".into()));
         assert_eq!(code("").0, 404);
     }
 
