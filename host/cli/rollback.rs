@@ -93,10 +93,8 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     let world = [record::FIXTURE, world::FAULTS].into_iter().map(|name| Ok(pin::data(&found.folder, name)?.map(|text| (name, text))));
     let world = world.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let errand = Errand::TakeBack { of: found.header.run.clone(), gone: taken::is_left(&found.read) };
-    let of = Some(match &args.to {
-        Some(to) => format!("{} to {to}", found.header.run),
-        None => found.header.run.clone(),
-    });
+    let run = &found.header.run;
+    let of = Some(args.to.as_ref().map_or_else(|| run.clone(), |to| format!("{run} to {to}")));
     let beginning = Beginning {
         screen,
         setting: &setting,

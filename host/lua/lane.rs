@@ -25,13 +25,23 @@ use crate::run::{Call, CallbackId, Params, Returned, Scene, Source, State};
 
 /// What a lane is told.
 enum Told {
-    Enter { params: Params, state: State, cancel: Cancel },
-    Call { callback: CallbackId, arguments: Vec<Value> },
+    Enter {
+        params: Params,
+        state: State,
+        cancel: Cancel,
+    },
+    Call {
+        callback: CallbackId,
+        arguments: Vec<Value>,
+    },
     Leave,
     /// The result of the verb that it called last.
     Answer(Box<Result<Done>>),
     /// The verb that it called last wants a function of its arguments called.
-    Ask { function: usize, arguments: Vec<Value> },
+    Ask {
+        function: usize,
+        arguments: Vec<Value>,
+    },
 }
 
 /// What a lane says.

@@ -112,7 +112,8 @@ fn error() -> Json {
 }
 
 fn item() -> Json {
-    object(json!({ "id": text(), "title": text(), "number": count(), "of": count() }), json!({}))
+    let part = object(json!({ "name": text(), "number": count(), "of": count() }), json!({}));
+    object(json!({ "id": text(), "title": text(), "number": count(), "of": count() }), json!({ "part": part }))
 }
 
 /// One of several closed objects, told apart by `is`.
@@ -223,7 +224,8 @@ fn events() -> Vec<(&'static str, Json, Json)> {
 fn any_event(more: &Json) -> Json {
     let all: Vec<Json> = events()
         .into_iter()
-        .map(|(name, mut required, optional)| {
+        .map(|(name, mut required, mut optional)| {
+            merge(&mut optional, json!({ "item_key": text() }));
             merge(&mut required, json!({ "event": { "const": name }, "seq": count(), "at": text() }));
             merge(&mut required, more.clone());
             object(required, optional)

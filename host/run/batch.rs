@@ -10,8 +10,8 @@ use std::task::Poll;
 use futures::future::LocalBoxFuture;
 
 use super::permissions;
-use super::runner::{Hand, Recording, Runner, Stop};
 use super::runbook::State;
+use super::runner::{Hand, Recording, Runner, Stop};
 use super::step::{Doing, One, Work};
 use crate::base::Error;
 
@@ -61,10 +61,8 @@ impl Runner<'_> {
             .into_iter()
             .map(|lane| {
                 let cluster = self.cluster.branch();
-                let record = self
-                    .record
-                    .as_ref()
-                    .map(|record| Recording { book: Rc::new(record.book.branch()), runtime: record.runtime.clone() });
+                let record =
+                    self.record.as_ref().map(|record| Recording { book: Rc::new(record.book.branch()), runtime: record.runtime.clone() });
                 let book = record.as_ref().map(|record| record.book.clone());
                 if let Some(book) = &book {
                     cluster.keep(book.clone());

@@ -427,7 +427,7 @@ pub struct Record {
     /// The cluster's time.
     pub at: Timestamp,
     /// The item that it is about, where several are done at the same time: `ID/ITEM`, `GROUP/ITEM/ID`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "item_key", default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
     /// What happened.
     #[serde(flatten)]

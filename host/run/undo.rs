@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::journal::past::{Past, PlacePast};
+use super::journal::redact::HIDDEN;
 use super::runbook::{Runbook, StepDecl};
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, did_you_mean};
@@ -121,7 +122,25 @@ fn item(decl: &StepDecl, key: &str) -> Option<String> {
 /// Everything that a step wrote, in order.
 fn wrote(past: &PlacePast, unfinished: &[Wrote]) -> Vec<Wrote> {
     let over = past.calls.iter().flat_map(|call| call.done.iter().flat_map(|done| &done.wrote).chain(&call.wrote));
-    over.chain(unfinished).cloned().collect()
+    over.chain(unfinished).cloned().map(without_hidden).collect()
+}
+
+/// A way back that holds what the record hides is none: the mark that stands for a secret must not be written.
+fn without_hidden(mut wrote: Wrote) -> Wrote {
+    fn holds(value: &Json) -> bool {
+        match value {
+            Json::String(text) => text.contains(HIDDEN),
+            Json::Array(items) => items.iter().any(holds),
+            Json::Object(fields) => fields.iter().any(|(name, value)| name.contains(HIDDEN) || holds(value)),
+            _ => false,
+        }
+    }
+    if let Inverse::Call { arguments, options, .. } = &wrote.inverse
+        && (arguments.iter().any(holds) || holds(options))
+    {
+        wrote.inverse = Inverse::Irreversible("what was there before holds a secret, which no record keeps".to_owned());
+    }
+    wrote
 }
 
 fn stays(wrote: &[Wrote]) -> Vec<String> {
@@ -216,6 +235,14 @@ mod tests {
             wrote("deployment/a", "scale", "spec.replicas", json!(3), json!(5)),
         ];
         assert_eq!(said(&merged(&writes)), ["scale deployment/b 1", "scale deployment/a 2"]);
+    }
+
+    #[test]
+    fn the_mark_of_a_secret_is_never_written() {
+        let plain = wrote("configmap/a", "patch", "data.url", json!("http://a"), json!("http://b"));
+        let hidden = wrote("configmap/a", "patch", "data.url", json!("http://kim:(secret)@a"), json!("http://b"));
+        assert_eq!(without_hidden(plain.clone()), plain);
+        assert!(matches!(without_hidden(hidden).inverse, Inverse::Irreversible(_)));
     }
 
     #[test]

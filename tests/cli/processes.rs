@@ -15,6 +15,9 @@ use tokio::runtime::Runtime;
 
 use super::support::{Host, Said};
 
+/// How long a request may take, and a run until it is held.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// `lockgate sandbox` in a process of its own, and a client of it.
 struct Sandbox {
     child: Child,
@@ -43,7 +46,10 @@ impl Sandbox {
 
     fn ask(&self, method: &str, path: &str) -> Json {
         let request = http::Request::builder().method(method).uri(path).body(Vec::new()).unwrap();
-        self.runtime.block_on(self.client.request(request)).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        // Whoever is never held would be waited for without end.
+        let answer = async { tokio::time::timeout(LIMIT, self.client.request(request)).await };
+        let answer = self.runtime.block_on(answer).unwrap_or_else(|_| panic!("{method} {path}: no answer in {} s", LIMIT.as_secs()));
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// What there is now, and what clients did, each in the words that every run has for it.

@@ -44,8 +44,7 @@ impl Drop for Served {
     }
 }
 
-const GRANTS: &str =
-    "permissions { { verbs = { \"patch\", \"create\", \"delete\" }, kinds = { \"deployments\", \"secrets\" }, namespaces = { \"shop\" } } }\n";
+const GRANTS: &str = "permissions { { verbs = { \"patch\", \"create\", \"delete\" }, kinds = { \"deployments\", \"secrets\" }, namespaces = { \"shop\" } } }\n";
 
 /// The journal of the only run.
 fn journal(host: &Host) -> PathBuf {

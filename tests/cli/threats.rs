@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -398,34 +399,36 @@ fn t16_the_server_is_watched_and_not_asked_again_and_again() {
     assert!(lines.iter().any(|line| line["act"]["verb"] == "watch"));
 }
 
-#[test]
-fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
-    use std::os::unix::fs::PermissionsExt as _;
+/// What is done to the folder, and what is told of it.
+type Spoil = (&'static str, fn(&std::path::Path), &'static str);
 
-    /// What is done to the folder, and what is told of it.
-    type Row = (&'static str, fn(&std::path::Path), &'static str);
-    fn edit(path: &std::path::Path, from: &str, to: &str) {
-        let text = fs::read_to_string(path).unwrap();
-        assert!(text.contains(from), "{from} is not in {text}");
-        fs::write(path, text.replacen(from, to, 1)).unwrap();
-    }
-    fn mode(path: &std::path::Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-    fn script(folder: &std::path::Path) -> std::path::PathBuf {
-        let mut folders = vec![folder.join("script")];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                match entry.file_name().unwrap().to_str() {
-                    Some("runbook.luau") => return entry,
-                    _ if entry.is_dir() => folders.push(entry),
-                    _ => {}
-                }
+fn edit(path: &std::path::Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn script(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut folders = vec![folder.join("script")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.file_name().unwrap().to_str() {
+                Some("runbook.luau") => return entry,
+                _ if entry.is_dir() => folders.push(entry),
+                _ => {}
             }
         }
-        panic!("no runbook is pinned")
     }
-    let rows: [Row; 8] = [
+    panic!("no runbook is pinned")
+}
+
+/// What others can do to it.
+fn spoils() -> [Spoil; 8] {
+    [
         (
             "a parameter of the record",
             |folder| edit(&folder.join("journal.jsonl"), "web:v1.2.4", "web:v6.6.6"),
@@ -465,7 +468,11 @@ fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
             },
             "others than its owner can read or write it",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
     let host = Host::with_runbook(&format!(
         "{MOVE}step \"rest\" {{ title = \"Rest\", gate = \"Go on?\", run = function() note(\"went on\") end }}\n"
     ));
@@ -487,7 +494,7 @@ fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
             .count()
     };
     let before = writes();
-    for (what, spoil, told) in rows {
+    for (what, spoil, told) in spoils() {
         let spoiled = host.path().join("spoiled");
         fs::remove_dir_all(&spoiled).ok();
         copy(&runs, &spoiled);

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use expectrl::Expect as _;
 use expectrl::ControlCode;
+use expectrl::Expect as _;
 
 use super::Terminal;
 

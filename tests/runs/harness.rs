@@ -150,6 +150,20 @@ impl Disk {
         seq
     }
 
+    /// How many writes are announced of which nothing more is said.
+    pub(super) fn open_intents(&self) -> usize {
+        let entries = self.entries.borrow();
+        let outcomes: Vec<&str> = entries
+            .iter()
+            .filter_map(|entry| match &entry.fact {
+                Fact::Outcome { op, .. } => Some(op.as_str()),
+                _ => None,
+            })
+            .collect();
+        let open = |entry: &&Entry| matches!(&entry.fact, Fact::Intent { intent, .. } if !outcomes.contains(&intent.op.as_str()));
+        entries.iter().filter(open).count()
+    }
+
     /// How many lines the present process has written.
     pub(super) fn written(&self) -> usize {
         self.written.get()
@@ -326,9 +340,10 @@ impl World {
         self.simulation.with(|sim| sim.faults().asked().skip(first).map(|asked| writes(asked.verb)).collect())
     }
 
-    /// How many requests a killed process made after its death.
-    pub(super) fn asked_since_death(&self) -> usize {
-        self.asked() - self.disk.death.asked.load(Ordering::Relaxed)
+    /// How many requests that write a killed process made after its death. What another item of its batch was reading at that moment is
+    /// no harm.
+    pub(super) fn written_since_death(&self) -> usize {
+        self.asked_since(self.disk.death.asked.load(Ordering::Relaxed)).into_iter().filter(|writes| *writes).count()
     }
 
     /// What was on its way to the server when its sender died arrives so much later; false when nothing was.
