@@ -55,7 +55,10 @@ fn written(prior: Option<&Json>, wanted: Option<&Json>, now: Option<&Json>) -> O
             let mut fields = Map::new();
             let names = was.into_iter().flat_map(Map::keys).chain(asked.keys()).chain(is.keys());
             for name in names {
-                let value = written(was.and_then(|was| was.get(name)), asked.get(name), is.get(name));
+                let (had, asks) = (was.and_then(|was| was.get(name)), asked.get(name));
+                // What is beneath a field that the write made is its own, but anybody adds to these maps.
+                let is_new = had.is_none() && asks.is_some() && !matches!(name.as_ref(), "annotations" | "labels");
+                let value = if is_new { is.get(name).cloned() } else { written(had, asks, is.get(name)) };
                 if let (Some(value), false) = (value, fields.contains_key(name)) {
                     fields.insert(name.clone(), value);
                 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lockgate::base::json::{Value as Json, json};
 use lockgate::cli::test::ended::{KINDS, tidy};
@@ -17,6 +18,9 @@ use super::support::{Host, Said};
 
 /// How long a request may take, and a run until it is held.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// How many runs are killed at a time.
+const WORKERS: usize = 12;
 
 /// `lockgate sandbox` in a process of its own, and a client of it.
 struct Sandbox {
@@ -166,23 +170,35 @@ impl Runbook {
         (ended, writes)
     }
 
-    /// Kills it everywhere; gives how often.
+    /// Kills it everywhere; gives how often. Several at a time: a write that may still be on its way is waited for, in real time.
     fn everywhere(&self) -> usize {
         let (wanted, writes) = self.whole();
-        for (write, nth) in &writes {
-            for side in ["before", "after"] {
-                let what = format!("{side} {write:?}, the {nth}. of its kind");
-                let rules = json!({ "apiVersion": "lockgate.dev/v1", "kind": "Faults", "rules": [write.rule(*nth, side)] });
-                let host = self.host().file("chaos.yaml", &rules.to_string());
-                let sandbox = Sandbox::start(&host, &["--chaos", "chaos.yaml"]);
-                let said = self.killed(&host, &sandbox);
-                assert_eq!(said.code, Some(0), "{what}\n{}", said.transcript());
-                let ended = sandbox.ended();
-                assert_eq!(ended.1, wanted.1, "{what}\n{}", said.transcript());
-                assert_eq!(ended.0, wanted.0, "{what}\n{}", said.transcript());
+        let points: Vec<(&Write, usize, &str)> =
+            writes.iter().flat_map(|(write, nth)| ["before", "after"].map(|side| (write, *nth, side))).collect();
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    while let Some((write, nth, side)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.at(write, *nth, side, &wanted);
+                    }
+                });
             }
-        }
-        2 * writes.len()
+        });
+        points.len()
+    }
+
+    /// Kills it at one write.
+    fn at(&self, write: &Write, nth: usize, side: &str, wanted: &(Vec<String>, Vec<String>)) {
+        let what = format!("{side} {write:?}, the {nth}. of its kind");
+        let rules = json!({ "apiVersion": "lockgate.dev/v1", "kind": "Faults", "rules": [write.rule(nth, side)] });
+        let host = self.host().file("chaos.yaml", &rules.to_string());
+        let sandbox = Sandbox::start(&host, &["--chaos", "chaos.yaml"]);
+        let said = self.killed(&host, &sandbox);
+        assert_eq!(said.code, Some(0), "{what}\n{}", said.transcript());
+        let ended = sandbox.ended();
+        assert_eq!(ended.1, wanted.1, "{what}\n{}", said.transcript());
+        assert_eq!(ended.0, wanted.0, "{what}\n{}", said.transcript());
     }
 
     /// Begins a run, kills it when its write stands still, and goes on with it.

@@ -130,7 +130,7 @@ pub fn page() -> String {
         &mut out,
         &format!("**Stored only.** Objects of these kinds are defaulted and validated, and nothing acts on them: {}.", data.join(", ")),
     );
-    let own = "the paths /metrics, /logs, /debug, /openid, /flagz and /statusz";
+    let own = "the paths /metrics, /debug and /openid";
     item(&mut out, &format!("**Refused** with 501, by name: all of {}; {}; {own}.", groups.join(", "), resources.join(", ")));
     for (about, text) in GAPS {
         item(&mut out, &format!("**{about}.** {text}"));

@@ -83,7 +83,7 @@ pub(crate) enum Target {
 }
 
 /// What a real server has beside its resources, and this one has not.
-const OWN: [&str; 6] = ["metrics", "logs", "debug", "openid", "flagz", "statusz"];
+const OWN: [&str; 3] = ["metrics", "debug", "openid"];
 
 /// Reads the path of a request.
 ///
