@@ -93,7 +93,6 @@ impl Clock {
 
     /// Takes this participant out until the guard is dropped: others, each with a clock that joined, go on in its place, and time moves
     /// without it. It must not wait meanwhile.
-    #[must_use]
     pub fn stand_aside(&self) -> Aside {
         match &self.0 {
             Inner::Real { .. } => Aside(None),

@@ -13,8 +13,8 @@ use super::world::World;
 use super::{consent, find, record, run as running, told};
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, Value};
-use crate::cluster::{Cluster, RunId};
 use crate::cluster::machines::quoted;
+use crate::cluster::{Cluster, RunId};
 use crate::lua::STDLIB;
 use crate::report::{Screen, Transcript};
 use crate::run::journal::entry::Header;
@@ -36,7 +36,8 @@ pub(super) struct Found {
 /// When its journal cannot be read.
 pub(super) fn found(folder: RunFolder, truncated: bool) -> Result<Found> {
     let read = journal::read(&mut folder.disk(), folder.id(), truncated)?;
-    let mut header = read.header().cloned().ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))?;
+    let mut header =
+        read.header().cloned().ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))?;
     let past = Past::of(read.entries.iter().cloned());
     if let Some(script) = &past.script {
         // What it went on with is its source from then on.
@@ -87,7 +88,9 @@ pub(super) fn resume(args: &ResumeArgs, screen: &Rc<Screen>) -> Done {
     }
     if found.header.what == typed::PROMPT {
         return Err(Error::new(Kind::Refused, Reason::Unsupported, format!("run `{run}` was typed at the prompt: nobody types it again"))
-            .hint(format!("`lockgate rollback {run}` takes back what was written; `lockgate unlock {run}` frees the lock, where it is still its")));
+            .hint(format!(
+                "`lockgate rollback {run}` takes back what was written; `lockgate unlock {run}` frees the lock, where it is still its"
+            )));
     }
     if found.header.what == "rollback" {
         return super::rollback::go_on(args, found, held, screen);
@@ -240,16 +243,17 @@ pub(super) fn is_cluster_of(runtime: &tokio::runtime::Runtime, cluster: &Cluster
     let now = record::identity(runtime, cluster)?;
     let here = cluster.label().name;
     let (then_at, now_at) = (header.way.get("server").and_then(Json::as_str), cluster.server());
-    let other = |message: String, why: String| Error::new(Kind::Refused, Reason::Replaced, message).cause(why).hint(format!(
-        "the run began on context `{}`; `--context` and `--kubeconfig` say where that cluster is found now",
-        header.target.name
-    ));
+    let other = |message: String, why: String| {
+        Error::new(Kind::Refused, Reason::Replaced, message).cause(why).hint(format!(
+            "the run began on context `{}`; `--context` and `--kubeconfig` say where that cluster is found now",
+            header.target.name
+        ))
+    };
     let not_it = || format!("`{here}` is not the cluster of run `{}`", header.run);
     match (&header.cluster, &now, then_at, &now_at) {
-        (Some(then), Some(now), ..) if then != now => Err(other(
-            not_it(),
-            format!("its namespace `kube-system` has the uid {now}, and that of the run's cluster has {then}"),
-        )),
+        (Some(then), Some(now), ..) if then != now => {
+            Err(other(not_it(), format!("its namespace `kube-system` has the uid {now}, and that of the run's cluster has {then}")))
+        }
         (Some(_), Some(_), ..) => Ok(()),
         (Some(then), None, ..) => Err(other(
             format!("nobody can tell whether `{here}` is the cluster of run `{}`", header.run),

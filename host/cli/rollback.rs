@@ -14,8 +14,8 @@ use super::{Done, consent, run as running, told, world};
 use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result};
-use crate::cluster::{Cluster, RunId};
 use crate::cluster::keep::{Open, Outcome, Prior, Settled};
+use crate::cluster::{Cluster, RunId};
 use crate::primitives::helm::interrupted;
 use crate::primitives::{Inverse, Wrote};
 use crate::report::{Screen, Transcript, escape};
@@ -43,7 +43,11 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         if !taken.is_whole() {
             return Err(taken.refuses(&found.header.run));
         }
-        screen.talk(&format!("run `{}` was taken back {}: nothing is left to take back, and nothing was written", found.header.run, taken.told()));
+        screen.talk(&format!(
+            "run `{}` was taken back {}: nothing is left to take back, and nothing was written",
+            found.header.run,
+            taken.told()
+        ));
         return Ok(0);
     }
     let mut setting = opened(&found, &args.params)?;

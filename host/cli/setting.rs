@@ -12,8 +12,8 @@ use crate::base::{Result, Value};
 use crate::cluster::machines::quoted;
 use crate::cluster::{Cancel, Cluster};
 use crate::report::{Screen, Transcript, trace};
-use crate::run::params_file::ParamFile;
 use crate::run::journal::requests::Requests;
+use crate::run::params_file::ParamFile;
 use crate::run::runbook::ParamType;
 use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Summary, What};
 

@@ -489,7 +489,7 @@ fn fresh(act: &Act, object: &Json) -> Json {
 fn given_out(act: &Act, object: &mut Json) {
     let remove = |part: Option<&mut Json>, fields: &[&str]| {
         if let Some(map) = part.and_then(Json::as_object_mut) {
-            fields.iter().for_each(|field| drop(map.remove(*field)));
+            fields.iter().for_each(|field| drop(map.remove(field)));
         }
     };
     match (act.group.as_str(), act.resource.as_str()) {

@@ -12,9 +12,9 @@ use super::client::{Cluster, Target};
 use super::op::OP_ANNOTATION;
 use super::request::Call;
 use super::written::as_written;
+use crate::base::clock::{Duration, later};
 use crate::base::diff::{changes, reaches};
 use crate::base::json::{Value as Json, json};
-use crate::base::clock::{Duration, later};
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Timestamp};
 
 /// Which write of a call it is: calls are made anew in the same way, so that verb, object and part find it again.

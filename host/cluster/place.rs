@@ -47,7 +47,16 @@ impl Options {
     /// The usual options for this run.
     #[must_use]
     pub fn new(run: RunId) -> Options {
-        Options { run, namespace: None, cancel: Cancel::new(), limits: Limits::default(), name: None, helm: None, machines: None, local: false }
+        Options {
+            run,
+            namespace: None,
+            cancel: Cancel::new(),
+            limits: Limits::default(),
+            name: None,
+            helm: None,
+            machines: None,
+            local: false,
+        }
     }
 }
 

@@ -133,7 +133,8 @@ fn perform(
 
 /// The error of a verb in a function that a verb calls without waiting for it.
 pub(super) fn called_inside(verb: &str) -> Error {
-    broken(format!("`{verb}` is called inside a function that a verb calls in the middle of its work")).hint("use what the function is given")
+    broken(format!("`{verb}` is called inside a function that a verb calls in the middle of its work"))
+        .hint("use what the function is given")
 }
 
 /// Runs a verb to its end. What it asks of the script's functions meanwhile is answered outside of the runtime, so that those

@@ -36,7 +36,13 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(mode: Mode, runtime: Option<Rc<tokio::runtime::Runtime>>) -> Rc<Session> {
-        Rc::new(Session { mode: Cell::new(mode), scene: RefCell::default(), port: RefCell::default(), runtime, not_needed: RefCell::default() })
+        Rc::new(Session {
+            mode: Cell::new(mode),
+            scene: RefCell::default(),
+            port: RefCell::default(),
+            runtime,
+            not_needed: RefCell::default(),
+        })
     }
 
     pub(crate) fn mode(&self) -> Mode {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Clock, Error, Result, Span, Timestamp};
 use super::done::Done;
+use crate::base::{Clock, Error, Result, Span, Timestamp};
 use crate::cluster::{Cluster, Delay};
 
 /// The surroundings of one call. Cheap to clone.

@@ -162,7 +162,8 @@ async fn observed(cx: &Cx, target: &Target, watched: &mut Watched) -> Result<Rol
 /// youngest of those that may be.
 fn interrupted(cx: &Cx, target: &Target, rollout: &Rollout, node: &str) -> Option<(Arc<Json>, Vec<String>)> {
     let pods = format!("pod/{}/", target.namespace.as_deref().unwrap_or_default());
-    let former = cx.cluster.interrupted().into_iter().find(|open| open.intent.key.verb == "delete" && open.intent.object().starts_with(&pods))?;
+    let former =
+        cx.cluster.interrupted().into_iter().find(|open| open.intent.key.verb == "delete" && open.intent.object().starts_with(&pods))?;
     let (name, uid) = (former.intent.object().strip_prefix(&pods)?.to_owned(), former.intent.key.part.clone()?);
     let old = rollout.pods.iter().find(|pod| view::uid(pod) == uid).cloned();
     let old = old.unwrap_or_else(|| {

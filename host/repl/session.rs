@@ -214,7 +214,11 @@ impl Session {
                 self.screen.talk("not accepted: calls act on a copy");
                 return Ok(());
             }
-            None => return Err(Error::usage("there is no terminal to ask for consent: calls act on a copy").hint("write a runbook, and run it")),
+            None => {
+                return Err(
+                    Error::usage("there is no terminal to ask for consent: calls act on a copy").hint("write a runbook, and run it")
+                );
+            }
         }
         let shown = Shown { screen: self.screen.clone(), transcript: Transcript::new(self.screen.talk_paint) };
         let job = self.recorder.borrow_mut().begin(self.person.clone(), Rc::new(RefCell::new(shown)))?;

@@ -356,7 +356,10 @@ fn skew() -> Json {
 }
 
 fn test() -> Json {
-    let result = object(json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }), json!({ "error": error(), "killed": count() }));
+    let result = object(
+        json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }),
+        json!({ "error": error(), "killed": count() }),
+    );
     let properties = json!({ "tests": list_of(result), "passed": count(), "failed": count(), "killed": count(), "asked": count() });
     document(TEST, "What `lockgate test -o json` prints", &["tests", "passed", "failed", "killed", "asked"], properties)
 }

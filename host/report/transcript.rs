@@ -167,7 +167,9 @@ impl Transcript {
     fn known(&self, known: Known) -> String {
         match (self.what, known) {
             (What::Run, _) => String::new(),
-            (What::Plan, Known::Observed | Known::Admitted | Known::Modelled) => format!("  {}", self.paint.dim(format!("[{}]", known.as_str()))),
+            (What::Plan, Known::Observed | Known::Admitted | Known::Modelled) => {
+                format!("  {}", self.paint.dim(format!("[{}]", known.as_str())))
+            }
             (What::Plan, _) => format!("  {}", self.paint.warn(format!("[{}]", known.as_str()))),
         }
     }

@@ -63,8 +63,11 @@ fn summary(end: End, exit_code: u8) -> Summary {
 }
 
 fn text(events: Vec<Event>) -> String {
-    let records: Vec<Record> =
-        events.into_iter().enumerate().map(|(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, item: None, event }).collect();
+    let records: Vec<Record> = events
+        .into_iter()
+        .enumerate()
+        .map(|(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, item: None, event })
+        .collect();
     Transcript::text(&records)
 }
 
@@ -174,7 +177,8 @@ fn colour_adds_nothing_but_colour() {
         out + rest
     };
     let mut painted = Transcript::new(Paint::always());
-    let records: Vec<Record> = events(What::Plan).into_iter().map(|event| Record { seq: 1, at: Timestamp::UNIX_EPOCH, item: None, event }).collect();
+    let records: Vec<Record> =
+        events(What::Plan).into_iter().map(|event| Record { seq: 1, at: Timestamp::UNIX_EPOCH, item: None, event }).collect();
     let shown: String = records.iter().map(|record| painted.lines(record)).collect();
     assert!(shown.contains('\u{1b}'));
     assert_eq!(coloured(&shown), text(events(What::Plan)));

@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use super::{drift, hiding};
 use super::event::{Event, Item, Part, StepEnd, Summary, TargetInfo};
 use super::journal::Book;
 use super::journal::book::{OnDrift, drifted};
@@ -13,6 +12,7 @@ use super::runbook::{Owner, Phase};
 use super::runner::{Job, Runner, Stop, error_value, within};
 use super::script::{Call, Calls as _, Script};
 use super::undo::{Back, How, Undo};
+use super::{drift, hiding};
 use crate::base::json::Value as Json;
 use crate::base::{Error, ObjectRef, Result, Span, Value};
 use crate::cluster::Access;

@@ -93,7 +93,8 @@ fn a_command_in_flight_is_not_forgotten_by_a_rollback() {
   rollback = function() label(\"deployment/web\", { upgraded = \"no\" }) end,
 }
 ";
-    let without = "step \"one\" { title = \"One\", run = function() exec(list(\"pods\", { labels = \"app=web\" })[1], { \"upgrade\" }) end }\n";
+    let without =
+        "step \"one\" { title = \"One\", run = function() exec(list(\"pods\", { labels = \"app=web\" })[1], { \"upgrade\" }) end }\n";
     let model = "---\napiVersion: lockgate.dev/v1\nkind: Model\nexec:\n- { match: { command: upgrade }, answer: { code: 0 }, why: seen }\n";
     for (steps, said) in [(with, "patch    deployment/web"), (without, "may have been done: look there")] {
         let host = host(steps).file("r/cluster.yaml", &format!("{}{model}", super::support::CLUSTER));

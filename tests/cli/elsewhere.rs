@@ -58,7 +58,10 @@ fn a_gate_is_answered_once_and_by_its_name() {
     host.run(&words(&["rset", "--yes"])).exits(2).tells("does not wait at `rset` but at `rest`").tells("did you mean `rest`?");
     host.run(&words(&["rest"])).exits(2).tells("no terminal").tells("Go on with the other nodes?");
     let answered = host.run(&words(&["rest", "--yes"])).exits(0);
-    answered.tells("Go on with the other nodes?").shows("`rest` is answered with yes").shows(&format!("`lockgate resume {NEW} --runs state` takes it"));
+    answered
+        .tells("Go on with the other nodes?")
+        .shows("`rest` is answered with yes")
+        .shows(&format!("`lockgate resume {NEW} --runs state` takes it"));
     host.run(&words(&["rest", "--no"])).exits(5).tells("has been answered");
     drop(write(&host, OLD, &story(OLD, false, Some(End::Succeeded))));
     host.run(&["approve", OLD, "rest", "--yes", "--runs", "state"]).exits(2).tells("waits for no answer");

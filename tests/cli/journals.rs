@@ -66,7 +66,16 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
             planned: Some(planned),
         }),
         told(1, Event::StepStarted { step: step() }),
-        told(2, Event::Asked { confirmation: question(), answer: Some("yes".to_owned()), by: AnsweredBy::Plan, who: None, known: Known::Observed }),
+        told(
+            2,
+            Event::Asked {
+                confirmation: question(),
+                answer: Some("yes".to_owned()),
+                by: AnsweredBy::Plan,
+                who: None,
+                known: Known::Observed,
+            },
+        ),
         intent(1),
         Fact::Outcome { op: format!("{run}/1/1"), outcome: Outcome::Made { after: None } },
     ];

@@ -175,7 +175,8 @@ fn items_that_are_done_at_the_same_time_say_which_they_are() {
     ));
     let said = host.run(&["run", "r", "--sandbox", "-o", "json"]).exits(0);
     let lines: Vec<Json> = said.stdout.lines().map(|line| fits("event.v1.json", line)).collect();
-    let mut wrote: Vec<&Json> = lines.iter().filter(|line| line["event"] == "wrote" && line["in"] == "run").map(|line| &line["item_key"]).collect();
+    let mut wrote: Vec<&Json> =
+        lines.iter().filter(|line| line["event"] == "wrote" && line["in"] == "run").map(|line| &line["item_key"]).collect();
     wrote.sort_by_key(|key| key.to_string());
     assert_eq!(wrote, [&Json::from("mark/a"), &Json::from("mark/b")]);
     host.run(&["plan", "r", "--sandbox"]).exits(0).shows("patch    a: deployment/web").shows("done     b: it is over");

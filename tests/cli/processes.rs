@@ -143,13 +143,16 @@ struct Runbook {
     params: &'static [&'static str],
 }
 
+/// What a cluster holds at its end, and what was done in it.
+type Ended = (Vec<String>, Vec<String>);
+
 impl Runbook {
     fn host(&self) -> Host {
         Host::new().file("r/runbook.luau", &self.source).file("r/cluster.yaml", &self.fixture)
     }
 
     /// The run that nobody kills: how the cluster ends, what was done, and each of its writes with its number among those like it.
-    fn whole(&self) -> ((Vec<String>, Vec<String>), Vec<(Write, usize)>) {
+    fn whole(&self) -> (Ended, Vec<(Write, usize)>) {
         let host = self.host();
         let sandbox = Sandbox::start(&host, &["--record", "requests.jsonl"]);
         let output = sandbox.run(&host, self).output().unwrap();

@@ -56,8 +56,8 @@ fn journal(host: &Host) -> PathBuf {
 fn last_intent(host: &Host) -> SystemTime {
     let text = std::fs::read_to_string(journal(host)).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<lockgate::base::json::Value>(line).unwrap());
-    let at = lines.filter(|line| line["k"] == "intent").map(|line| line["at"].as_str().unwrap().parse::<Timestamp>().unwrap());
-    SystemTime::from(at.last().unwrap())
+    let mut at = lines.filter(|line| line["k"] == "intent").map(|line| line["at"].as_str().unwrap().parse::<Timestamp>().unwrap());
+    SystemTime::from(at.next_back().unwrap())
 }
 
 /// A run that writes and writes, and is told to stop in the middle: how long after that it announced its last write, and how long it took

@@ -135,7 +135,8 @@ fn a_run_that_was_killed_over_its_lock_gives_it_back() {
         killed_at(&host, last);
         let said = host.run(&["resume", "last", "--runs", "state"]).exits(0);
         assert!(!said.stderr.contains("is over"), "{side}\n{}", said.transcript());
-        let free = again(&host).with(|sim| sim.store().list(lockgate_sim::kinds::LEASE, None).map(|(_, lease)| lease.to_string()).collect::<Vec<_>>());
+        let free = again(&host)
+            .with(|sim| sim.store().list(lockgate_sim::kinds::LEASE, None).map(|(_, lease)| lease.to_string()).collect::<Vec<_>>());
         assert!(free.iter().all(|lease| !lease.contains("holderIdentity")), "{side} {free:?}");
         host.run(&["resume", "last", "--runs", "state"]).exits(0).tells("is over: nothing is left to do");
     }
@@ -195,9 +196,7 @@ fn a_cluster_that_cannot_be_made_again_is_named() {
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();
     assert!(!fs::read_to_string(folder.path().join(requests::REQUESTS)).unwrap().contains("hunter2"));
 
-    let host = Host::with_runbook(&format!(
-        "{HEAD}step \"s\" {{ title = \"S\", run = function() error(\"x\") end }}\n"
-    ));
+    let host = Host::with_runbook(&format!("{HEAD}step \"s\" {{ title = \"S\", run = function() error(\"x\") end }}\n"));
     host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();
     fs::remove_file(folder.path().join(requests::REQUESTS)).unwrap();

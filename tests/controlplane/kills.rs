@@ -2,6 +2,7 @@
 //! end. The end state must be that of a run that nobody killed, and the server's own log must have no write twice.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -247,6 +248,6 @@ fn killed(binaries: &Binaries, seed: u64) -> Outcome {
             return Err(format!("run {runs} ended in another way\nwanted {wanted:#?}\nfound {found:#?}\n{}", trial.told()));
         }
     }
-    eprintln!("controlplane::kills: {killed} processes killed in {runs} runs, {SEED}={seed}");
-    Ok(())
+    let told = format!("controlplane::kills: {killed} processes killed in {runs} runs, {SEED}={seed}\n");
+    std::io::stderr().write_all(told.as_bytes()).map_err(|error| format!("telling the figures: {error}"))
 }

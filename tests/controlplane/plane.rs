@@ -76,7 +76,8 @@ impl Server {
     /// read kinds that a server of v1.33 does not have (resource.k8s.io/v1). Older than the server they may be.
     fn company(&self) -> Option<String> {
         let minor = |version: &str| version.trim_start_matches('v').split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-        let said = self.version.as_deref().and_then(minor).filter(|minor| *minor < BUILT).map(|minor| format!("--emulated-version=1.{minor}"));
+        let said =
+            self.version.as_deref().and_then(minor).filter(|minor| *minor < BUILT).map(|minor| format!("--emulated-version=1.{minor}"));
         self.emulation().or(said)
     }
 }

@@ -11,9 +11,9 @@ use lockgate::base::{Error, Kind, Reason, Result, Span, Value};
 use lockgate::cluster::door::{Child, Ended};
 use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
 use lockgate::primitives::{Arg, Arguments, AskOptions, Cx, Done, Progress, Talk, Wrote, find};
-use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::json::{Value as Json, json};
+use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use tempfile::TempDir;
 
 use crate::controlplane::Binaries;

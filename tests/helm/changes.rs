@@ -249,7 +249,8 @@ fn refusing(bench: &Bench) -> Outcome<&'static str> {
     let namespace = bench.cluster.namespace().to_owned();
     if let Some(simulation) = bench.cluster.simulation() {
         let when = Match { verb: Some("patch".into()), kind: Some("Deployment".into()), ..Match::default() };
-        let failure = Failure { code: 422, reason: Some("Invalid".into()), message: Some(SAID.into()), retry_after: None, causes: Vec::new() };
+        let failure =
+            Failure { code: 422, reason: Some("Invalid".into()), message: Some(SAID.into()), retry_after: None, causes: Vec::new() };
         simulation.with(|sim| sim.add_fault(Rule { when, action: Action::Fail(failure) }));
         return Ok(SAID);
     }
@@ -270,7 +271,8 @@ fn refusing(bench: &Bench) -> Outcome<&'static str> {
         bench.value("create", json!([object]), json!({}))?;
     }
     // It acts when the server has noticed it; what it lets through until then stays as it is.
-    let image = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "shop", "image": "registry.example/shop:v2.0.0" }] } } } });
+    let image =
+        json!({ "spec": { "template": { "spec": { "containers": [{ "name": "shop", "image": "registry.example/shop:v2.0.0" }] } } } });
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     loop {
         let tried = bench.planning_beside()?.call("patch", json!(["deployment/shop", image]), json!({ "type": "strategic" }));

@@ -48,11 +48,10 @@ fn as_it_is(cluster: &Cluster) -> Vec<String> {
 
 /// What clients wrote since there were so many effects, in order.
 fn writes(simulation: &Simulation, since: usize) -> Vec<String> {
-    let written = simulation.with(|sim| {
+    simulation.with(|sim| {
         let since = sim.ledger().iter().skip(since);
         since.map(|effect| effect.subject.clone()).filter(|subject| !subject.starts_with("lease/")).collect()
-    });
-    written
+    })
 }
 
 fn count(simulation: &Simulation) -> usize {

@@ -142,12 +142,10 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_once_for_each_time() {
-        assert_eq!(difference(&lines(&["a", "b", "b"]), &lines(&["b", "c", "c"])), [
-            "not there: a",
-            "not there: b",
-            "too much: c",
-            "too much: c"
-        ]);
+        assert_eq!(
+            difference(&lines(&["a", "b", "b"]), &lines(&["b", "c", "c"])),
+            ["not there: a", "not there: b", "too much: c", "too much: c"]
+        );
         assert!(difference(&lines(&["a", "b"]), &lines(&["b", "a"])).is_empty());
     }
 

@@ -172,7 +172,10 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
             }
         }
         Format::Json => {
-            screen.data(&report::document(report::TEST, &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed.points, "asked": killed.asked }))?);
+            screen.data(&report::document(
+                report::TEST,
+                &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed.points, "asked": killed.asked }),
+            )?);
         }
     }
     Ok(u8::from(failed > 0))

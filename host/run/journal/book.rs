@@ -40,6 +40,9 @@ const AGAIN: &str = "again";
 /// Stop with the differences.
 const STOP: &str = "stop";
 
+/// Who is asked, and the answers that there are.
+type Asked = (Rc<dyn Operator>, Vec<&'static str>);
+
 /// The journal of a run that goes.
 pub struct Book {
     keep: Rc<dyn Keep>,
@@ -63,7 +66,7 @@ pub struct Book {
     /// Why nothing can be kept any more.
     fault: Rc<RefCell<Option<Error>>>,
     /// Who is asked about a cluster that is not as the record says, and the answers that there are.
-    asked: RefCell<Option<(Rc<dyn Operator>, Vec<&'static str>)>>,
+    asked: RefCell<Option<Asked>>,
 }
 
 impl std::fmt::Debug for Book {
@@ -368,7 +371,8 @@ impl Book {
                     Reason::Replaced,
                     format!("what `{}` reads is not what it was before the run was stopped", call.verb),
                 );
-                *self.fault.borrow_mut() = Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
+                *self.fault.borrow_mut() =
+                    Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
             }
             return;
         }

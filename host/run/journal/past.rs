@@ -185,7 +185,8 @@ impl PlacePast {
 /// What of `state` is no longer as it was; none is gone.
 pub(crate) fn changed_state(before: &State, after: &State) -> Vec<(String, Option<Value>)> {
     let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None));
-    let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, value)| (name.clone(), Some(value.clone())));
+    let set =
+        after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, value)| (name.clone(), Some(value.clone())));
     gone.chain(set).collect()
 }
 

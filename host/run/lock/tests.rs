@@ -110,7 +110,9 @@ fn a_run_that_failed_half_way_is_named_with_the_ways_on() {
 fn who_waits_for_the_lock_is_told_why() {
     let begin = |lease: &Lease, now| waits("prod", lease, &worker("B"), &Errand::Begin, at(now));
     let freed = Lease { run: None, host: String::new(), last: Some("A".to_owned()), freed: true, ..lease() };
-    assert!(begin(&freed, 130).unwrap().starts_with("waiting 1m: the lock of `prod` was freed from the run `A`, which may have been at work"));
+    assert!(
+        begin(&freed, 130).unwrap().starts_with("waiting 1m: the lock of `prod` was freed from the run `A`, which may have been at work")
+    );
     assert_eq!(begin(&freed, 100 + 3600), None, "it was not heard of for long");
     assert_eq!(begin(&Lease { freed: false, ..freed }, 130), None);
     assert_eq!(begin(&lease(), 130), None, "it is refused, and not waited for");

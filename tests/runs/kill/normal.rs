@@ -32,7 +32,7 @@ const BOOKKEEPING: [&str; 3] = ["lockgate.dev/op", "deployment.kubernetes.io/rev
 
 /// What a cluster holds a quarter of an hour later that a run may have changed, without what moves by itself.
 pub(in crate::runs) fn state(cluster: &Cluster) -> Vec<String> {
-    cluster.simulation().unwrap().with(|sim| held(sim))
+    cluster.simulation().unwrap().with(held)
 }
 
 /// The same of the cluster itself.
@@ -95,11 +95,7 @@ fn tidy_metadata(object: &mut Json) {
 /// A time is a time.
 fn mask(value: &mut Json) {
     match value {
-        Json::String(text) => {
-            if is_time(text) {
-                *value = "TIME".into();
-            }
-        }
+        Json::String(text) if is_time(text) => *value = "TIME".into(),
         Json::Array(items) => items.iter_mut().for_each(mask),
         Json::Object(fields) => fields.values_mut().for_each(mask),
         _ => {}

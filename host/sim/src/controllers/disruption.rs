@@ -137,11 +137,7 @@ fn set_condition(budget: &mut Value, status: &str, reason: &str, message: &str, 
 }
 
 /// Evicted pods that have not been marked as going yet, and when to look again.
-fn disrupted_pods(
-    ctx: &mut Ctx<'_>,
-    budget: &Value,
-    chosen: &[Arc<Value>],
-) -> Result<(BTreeMap<String, Text>, Option<Timestamp>), Status> {
+fn disrupted_pods(ctx: &mut Ctx<'_>, budget: &Value, chosen: &[Arc<Value>]) -> Result<(BTreeMap<String, Text>, Option<Timestamp>), Status> {
     let (mut still, mut recheck) = (BTreeMap::new(), None::<Timestamp>);
     for pod in chosen.iter().filter(|pod| !view::is_terminating(pod)) {
         let name = view::name(pod);
