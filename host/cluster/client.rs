@@ -1,7 +1,7 @@
 //! The cluster as primitives see it: objects in, objects out, the same for every target.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::request::{Act, Call, MANAGER, PatchType, Verb};
 use super::run_id::RunId;
 use super::settle;
 use super::wire::{Delay, Wire};
-use crate::base::{Clock, Error, ObjectRef, Reason, Result};
+use crate::base::{Clock, Error, ObjectRef, Reason, Result, Timestamp};
 
 /// Which objects of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,6 +110,8 @@ pub(super) struct Shared {
     pub(super) grantor: RefCell<Option<Rc<dyn super::permit::Grantor>>>,
     /// What the present call read, by full name and part: `None` was not there.
     pub(super) seen: RefCell<Seen>,
+    /// Objects that a creation given up for lost may still make, by their full names, and until when.
+    pub(super) stragglers: RefCell<BTreeMap<String, Timestamp>>,
     pub(super) drawn: Rc<Cell<u64>>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,

@@ -125,6 +125,7 @@ fn server(turns: Vec<Turn>) -> Server {
         discovered: Cell::new(false),
         keeper: RefCell::default(),
         seen: RefCell::default(),
+        stragglers: RefCell::default(),
         grantor: RefCell::default(),
     };
     Server { cluster: Cluster { shared: Rc::new(shared), namespace: "d".into() }, asked }

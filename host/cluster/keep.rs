@@ -490,7 +490,7 @@ const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 /// What makes a workload restart (`kubectl rollout restart`).
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// So long an API server works on a request at most (its `--request-timeout`), whoever still waits for it.
-const SERVER: Duration = Duration::from_secs(60);
+pub(super) const SERVER: Duration = Duration::from_secs(60);
 
 /// Whether a write is refused when the object is another one, or of another version, than when it was asked for.
 fn is_bound(call: &Call) -> bool {

@@ -178,6 +178,7 @@ impl Parts {
             keeper: RefCell::default(),
             grantor: RefCell::default(),
             seen: RefCell::default(),
+            stragglers: RefCell::default(),
             drawn: Rc::default(),
             known: RefCell::new(discovery::built_in()),
             discovered: Cell::new(false),

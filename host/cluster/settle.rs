@@ -11,9 +11,9 @@ use crate::base::json::{Map, Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result};
 
 use super::client::{Cluster, Target};
-use super::keep::{Key, Operation, Sign};
+use super::keep::{Key, Operation, SERVER, Sign};
 use super::op::OP_ANNOTATION;
-use super::request::{Call, PatchType};
+use super::request::{Call, PatchType, Verb};
 
 /// How often one write is sent at most.
 const TRIES: u32 = 5;
@@ -46,6 +46,7 @@ impl Cluster {
     /// looked at and was not.
     pub(super) async fn settled(&self, call: Call, target: &Target, sign: &Sign, operation: &Operation) -> Result<Arc<Json>> {
         self.permitted(&call).await?;
+        self.no_straggler(&call, target).await?;
         if let Some(answer) = self.intend(&call, target, sign, operation).await? {
             return Ok(answer);
         }
@@ -56,6 +57,16 @@ impl Cluster {
             Err(error) => self.became(operation, &Err(error.clone()))?,
         }
         result.map(|(Sent::Answered(object) | Sent::Seen(object))| object)
+    }
+
+    /// Before an object is deleted whose creation was sent twice: the first try finds its name taken for as long as the object is there. What
+    /// may still come is waited for.
+    async fn no_straggler(&self, call: &Call, target: &Target) -> Result<()> {
+        let until = self.shared.stragglers.borrow().get(&target.full_name()).copied().filter(|_| call.act.verb == Verb::Delete);
+        let now = self.clock().now();
+        let Some(until) = until.filter(|until| *until > now) else { return Ok(()) };
+        self.wire().delayed(call, now, format!("its creation was sent twice, and the first try may still come until {until:.0}"));
+        self.wire().rest(until).await
     }
 
     async fn sent_and_settled(&self, mut call: Call, target: &Target, sign: &Sign) -> Result<Sent> {
@@ -94,6 +105,9 @@ impl Cluster {
                 return Err(outcome(error, "not_made"));
             }
             unsure = true;
+            if matches!(sign, Sign::Stamp(_)) && call.act.verb == Verb::Create {
+                self.shared.stragglers.borrow_mut().insert(target.full_name(), later(deadline, SERVER));
+            }
             bind(&mut call, now.as_deref());
             self.wire().rest(next).await?;
             pause *= 2;
@@ -150,7 +164,7 @@ impl Cluster {
             "metadata": { "name": pod.name, "namespace": pod.namespace },
             "deleteOptions": options,
         });
-        let mut call = self.call(super::request::Verb::Create, pod, Some("eviction")).body(body);
+        let mut call = self.call(Verb::Create, pod, Some("eviction")).body(body);
         call.about = format!("the eviction of {}", call.about);
         let operation = self.begin_write(Key::of("evict", pod, Some(uid)));
         self.settled(call, pod, &Sign::Ended { uid: Some(uid.to_owned()) }, &operation).await
