@@ -27,6 +27,20 @@ use crate::run::rollback::{Undoing, rollback as take_back};
 use crate::run::undo::{self, How};
 use crate::run::{Confirmation, End, Job, Runbook, Summary, Voice, What, permissions};
 
+/// Whether nothing is left to do, which is told.
+///
+/// # Errors
+/// When it was begun and not ended.
+fn was_taken_back(runs: &Runs, found: &Found, screen: &Screen) -> Result<bool> {
+    let Some(taken) = TakenBack::of(runs, &found.read) else { return Ok(false) };
+    let run = &found.header.run;
+    if !taken.is_whole() {
+        return Err(taken.refuses(run));
+    }
+    screen.talk(&format!("run `{run}` was taken back {}: nothing is left to take back, and nothing was written", taken.told()));
+    Ok(true)
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -39,15 +53,7 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     let _held = folder.hold()?;
     let found = resume::found(folder, false).map_err(whole)?.found_at(&args.target);
     possible(args, &found)?;
-    if let Some(taken) = TakenBack::of(&runs, &found.read) {
-        if !taken.is_whole() {
-            return Err(taken.refuses(&found.header.run));
-        }
-        screen.talk(&format!(
-            "run `{}` was taken back {}: nothing is left to take back, and nothing was written",
-            found.header.run,
-            taken.told()
-        ));
+    if was_taken_back(&runs, &found, screen)? {
         return Ok(0);
     }
     let mut setting = opened(&found, &args.params)?;
