@@ -103,7 +103,8 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn new(plane: &'a ControlPlane, number: usize) -> Outcome<Trial<'a>> {
-        let namespace = format!("k{number}");
+        // No word that anything else could hold.
+        let namespace = format!("killed-{number}");
         plane.apply(&begin(&namespace))?;
         plane.until("the deployment is there", Duration::from_secs(60), |plane| {
             let ready = plane.kubectl(&["get", "deployment", "web", "-n", &namespace, "-o", "jsonpath={.status.availableReplicas}"])?;
@@ -182,7 +183,7 @@ impl<'a> Trial<'a> {
     }
 
     /// What the namespace holds, and what was written to it, with the same words in each.
-    fn ended(&self) -> Outcome<(Vec<String>, Vec<String>)> {
+    fn ended(&self) -> Outcome<Ended> {
         // Pods that the last rollout replaced may still be going.
         self.plane.until("no pod is going", LIMIT, |plane| Ok(plane.list(Some(&self.namespace), "pods")?.len() == 2))?;
         let mut held = Vec::new();
@@ -200,20 +201,40 @@ impl<'a> Trial<'a> {
         held.sort();
         let part = format!("/namespaces/{}/", self.namespace);
         let ours = |request: &&super::audit::Request| {
-            request.user_agent.starts_with("lockgate/") && request.uri.contains(&part) && !request.is_read() && request.code < 300
+            request.user_agent.starts_with("lockgate/") && request.uri.contains(&part) && !request.is_read()
         };
-        let mut writes: Vec<String> = self
-            .plane
-            .audit()?
-            .iter()
-            .filter(ours)
-            .map(|request| {
-                let path = request.uri.split('?').next().unwrap_or_default();
-                format!("{} {}", request.verb, path.replace(&part, "/NS/"))
-            })
-            .collect();
+        let said = |request: &super::audit::Request| {
+            let path = request.uri.split('?').next().unwrap_or_default();
+            format!("{} {}", request.verb, path.replace(&part, "/NS/"))
+        };
+        let audit = self.plane.audit()?;
+        let (made, other): (Vec<_>, Vec<_>) = audit.iter().filter(ours).partition(|request| request.code < 300);
+        let mut writes: Vec<String> = made.into_iter().map(said).collect();
         writes.sort();
-        Ok((held, writes))
+        Ok(Ended { held, writes, unanswered: other.into_iter().map(said).collect() })
+    }
+}
+
+/// How a namespace ended.
+#[derive(Debug)]
+struct Ended {
+    /// What it holds.
+    held: Vec<String>,
+    /// The writes to it that the server answered well, in any order.
+    writes: Vec<String>,
+    /// Those that it answered otherwise: also when the write was made while its sender died.
+    unanswered: Vec<String>,
+}
+
+impl Ended {
+    /// Whether it ended as this run did that nobody killed: it holds the same, no write was made more often, and what the log does not know
+    /// to have been made was under way when a process died.
+    fn is_as(&self, wanted: &Ended) -> bool {
+        let mut left = wanted.writes.clone();
+        let once = self.writes.iter().all(|write| left.iter().position(|other| other == write).map(|at| left.remove(at)).is_some());
+        let mut unanswered = self.unanswered.clone();
+        let died = left.iter().all(|write| unanswered.iter().position(|other| other == write).map(|at| unanswered.remove(at)).is_some());
+        self.held == wanted.held && once && died
     }
 }
 
@@ -233,8 +254,8 @@ fn killed(binaries: &Binaries, seed: u64) -> Outcome {
     whole.until_the_end(|| None)?;
     let took = began.elapsed();
     let wanted = whole.ended()?;
-    if wanted.1.len() < 7 {
-        return Err(format!("the audit log has only {:?}", wanted.1));
+    if wanted.writes.len() < 7 {
+        return Err(format!("the audit log has only {:?}", wanted.writes));
     }
     let (mut random, mut killed, mut runs) = (Random(seed), 0, 0);
     while killed < KILLS {
@@ -244,7 +265,7 @@ fn killed(binaries: &Binaries, seed: u64) -> Outcome {
         let longest = u64::try_from(took.as_millis() * 2 / 3).unwrap_or(u64::MAX).max(100);
         killed += trial.until_the_end(|| Some(Duration::from_millis(random.below(longest))))?;
         let found = trial.ended()?;
-        if found != wanted {
+        if !found.is_as(&wanted) {
             return Err(format!("run {runs} ended in another way\nwanted {wanted:#?}\nfound {found:#?}\n{}", trial.told()));
         }
     }
