@@ -3,27 +3,12 @@
 use std::sync::Arc;
 
 use lockgate::base::diff::changes;
+use lockgate::cli::test::ended::KINDS;
 use lockgate::cluster::Cluster;
 use lockgate_sim::Cluster as Sim;
 use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::ledger::Effect;
 use lockgate_sim::store::Change;
-
-/// What is compared of the state.
-const KINDS: &[(&str, &str, &str)] = &[
-    ("apps", "v1", "deployments"),
-    ("apps", "v1", "daemonsets"),
-    ("apps", "v1", "statefulsets"),
-    ("batch", "v1", "jobs"),
-    ("", "v1", "configmaps"),
-    ("", "v1", "namespaces"),
-    ("", "v1", "nodes"),
-    ("", "v1", "pods"),
-    ("", "v1", "secrets"),
-    ("", "v1", "serviceaccounts"),
-    ("", "v1", "services"),
-    ("policy", "v1", "poddisruptionbudgets"),
-];
 
 /// What somebody else writes in these tests, and nobody cares about.
 pub(in crate::runs) const THEIRS: &str = "somebody.example/was-here";
