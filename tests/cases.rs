@@ -10,6 +10,7 @@ mod roles;
 mod sandbox;
 #[path = "support/simulated_only.rs"]
 mod simulated_only;
+mod truth;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -27,10 +28,11 @@ fn main() {
     trials.extend(machine::cases());
     trials.extend(helm::cases());
     trials.extend(conformance::cases());
+    trials.extend(truth::cases());
     trials.push(Trial::test("simulated_only::the_list_is_complete", || Ok(simulated_only::is_complete()?)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
-        write!(std::io::stdout(), "{}{}", controlplane::slowest(), simulated_only::told()).ok();
+        write!(std::io::stdout(), "{}{}{}", truth::told(), controlplane::slowest(), simulated_only::told()).ok();
     }
     conclusion.exit();
 }

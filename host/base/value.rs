@@ -41,13 +41,16 @@ pub struct Object {
     pub current: Arc<Json>,
     /// As the cluster gave it in this step; `None` when the script built it, copied it or carried it over.
     pub original: Option<Arc<Json>>,
+    /// In a plan: its content was changed by the plan, and nobody plays who would write its `status`. What stands there is of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unmodelled: bool,
 }
 
 impl Object {
     /// An object just read from the cluster.
     #[must_use]
     pub fn read(object: Arc<Json>) -> Self {
-        Object { current: object.clone(), original: Some(object) }
+        Object { current: object.clone(), original: Some(object), unmodelled: false }
     }
 }
 

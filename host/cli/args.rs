@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Budget;
 use crate::cluster::serve::Speed;
 
 /// Runs Kubernetes upgrade runbooks, and can first run each of them against a copy of the cluster.
@@ -39,7 +40,7 @@ pub enum Command {
     /// Show a runbook: what it is, parameters, checks, steps; never touches a cluster
     Show(ShowArgs),
     /// Make a dry run on a copy of the cluster and print it; writes nothing
-    Plan(PlanArgs),
+    Plan(PlanCommandArgs),
     /// Plan, ask, then do it
     Run(RunArgs),
     /// Go on with a run that was stopped, failed or was killed
@@ -68,6 +69,8 @@ pub enum Command {
     Rbac(RbacArgs),
     /// Serve a simulated cluster on loopback, for kubectl and helm, until Ctrl-C
     Sandbox(SandboxArgs),
+    /// Write what a cluster holds to a file, without its secrets: plans can be made on it where the cluster cannot be reached
+    Snapshot(SnapshotArgs),
     /// Print Luau type definitions of everything a runbook may name, for editors
     Types,
     /// Print completions for a shell
@@ -134,6 +137,15 @@ pub struct TargetArgs {
         conflicts_with_all = ["context", "kubeconfig"]
     )]
     pub sandbox: Option<String>,
+    /// A snapshot of a cluster (`lockgate snapshot`), or what `kubectl get -A -o yaml` or `kubectl cluster-info dump` gave; nothing is
+    /// contacted
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Target",
+        conflicts_with_all = ["context", "kubeconfig", "sandbox", "machines"]
+    )]
+    pub snapshot: Option<PathBuf>,
     /// Let things go wrong in the simulated cluster: by the rules in FILE, or drawn from the number SEED
     #[arg(long, value_name = "FILE|SEED", help_heading = "Target", requires = "sandbox")]
     pub chaos: Option<String>,
@@ -186,7 +198,106 @@ pub struct ShowArgs {
     pub output: OutputArgs,
 }
 
+/// How much a plan may read from a live cluster for what its controllers would do; what the runbook reads it always gets.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct BudgetArgs {
+    /// Memory that the objects may take which the plan reads by itself, for example `512MiB`; beyond it the plan assumes (default 256MiB)
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Target")]
+    pub overlay_mem: Option<u64>,
+    /// Requests that the plan may send by itself; beyond it the plan assumes (default 2000)
+    #[arg(long, value_name = "N", help_heading = "Target")]
+    pub overlay_calls: Option<u64>,
+    /// Requests a second that the plan may send by itself (default 20)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Target")]
+    pub overlay_qps: Option<u32>,
+}
+
+impl BudgetArgs {
+    /// It as it was typed.
+    #[must_use]
+    pub fn words(self) -> Vec<String> {
+        let flags = [
+            ("--overlay-mem", self.overlay_mem),
+            ("--overlay-calls", self.overlay_calls),
+            ("--overlay-qps", self.overlay_qps.map(u64::from)),
+        ];
+        flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.to_string()])).flatten().collect()
+    }
+
+    /// What is not said is as usual.
+    #[must_use]
+    pub fn budget(self) -> Budget {
+        let usual = Budget::default();
+        Budget {
+            calls: self.overlay_calls.unwrap_or(usual.calls),
+            bytes: self.overlay_mem.unwrap_or(usual.bytes),
+            per_second: self.overlay_qps.unwrap_or(usual.per_second),
+        }
+    }
+}
+
+/// Reads a size of memory: a number of bytes, or with `KiB`, `MiB` or `GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor = match unit {
+        "" => Some(1),
+        "KiB" | "Ki" => Some(1 << 10),
+        "MiB" | "Mi" => Some(1 << 20),
+        "GiB" | "Gi" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
+    bytes.ok_or_else(|| "write a number with `KiB`, `MiB` or `GiB`".to_owned())
+}
+
 /// `lockgate plan`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit codes: 0 would succeed, 1 would fail, 3 would succeed as far as can be known: it rests on assumptions or unknowns.")]
+pub struct PlanCommandArgs {
+    /// Which.
+    #[command(flatten)]
+    pub runbook: RunbookArgs,
+    /// With what.
+    #[command(flatten)]
+    pub params: ParamArgs,
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
+    #[arg(long, conflicts_with = "sandbox")]
+    pub local: bool,
+    /// How much it may read.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// Write the plan to FILE, bound to what it read: `lockgate run … --plan FILE` does that and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print this step in full instead: the difference of every object, and what each line rests on
+    #[arg(long, value_name = "STEP", conflicts_with = "output")]
+    pub explain: Option<String>,
+    /// How to print the plan
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
+}
+
+impl PlanCommandArgs {
+    /// What is to be planned.
+    #[must_use]
+    pub fn subject(&self) -> PlanArgs {
+        let format = if self.output == ReportFormat::Json { Format::Json } else { Format::Text };
+        PlanArgs {
+            runbook: self.runbook.clone(),
+            params: self.params.clone(),
+            target: self.target.clone(),
+            local: self.local,
+            budget: self.budget,
+            output: OutputArgs { output: format },
+        }
+    }
+}
+
+/// What is planned: by `lockgate plan`, and by `lockgate run` before it runs.
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
     /// Which.
@@ -201,6 +312,9 @@ pub struct PlanArgs {
     /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
     #[arg(long, conflicts_with = "sandbox")]
     pub local: bool,
+    /// How much it may read.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -218,6 +332,9 @@ pub struct RunArgs {
     /// Run without a plan; nothing is consented to beforehand
     #[arg(long)]
     pub no_plan: bool,
+    /// Do what this file of `lockgate plan --out` says, or nothing: refused when the cluster, the runbook or a parameter is another
+    #[arg(long = "plan", value_name = "FILE", conflicts_with = "no_plan")]
+    pub plan_file: Option<PathBuf>,
     /// Where runs are kept.
     #[command(flatten)]
     pub state: StateArgs,
@@ -540,6 +657,29 @@ pub struct SandboxArgs {
     /// Print the models of the fixture as stages for KWOK, and end
     #[arg(long, requires = "fixture", conflicts_with_all = ["port", "record", "print_kubeconfig", "chaos"])]
     pub stages: bool,
+}
+
+/// `lockgate snapshot`.
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotArgs {
+    /// Write it to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Only what a plan of this runbook reads, and what tells where pods fit
+    #[arg(long = "for", value_name = "RUNBOOK")]
+    pub runbook: Option<String>,
+    /// The parameters of that runbook, as `name=value`
+    #[arg(value_name = "NAME=VALUE", requires = "runbook")]
+    pub params: Vec<String>,
+    /// Read its parameters from a YAML or JSON file; words win over it
+    #[arg(long = "params", value_name = "FILE", requires = "runbook")]
+    pub params_file: Option<PathBuf>,
+    /// Look for its modules in this folder too (can be repeated)
+    #[arg(long, value_name = "DIR", requires = "runbook")]
+    pub modules: Vec<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// `lockgate completions`.

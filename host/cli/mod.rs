@@ -3,8 +3,10 @@
 mod approve;
 pub mod args;
 mod attach;
+mod bound;
 mod chaos;
 mod consent;
+mod explain;
 mod find;
 mod host;
 mod interrupt;
@@ -24,6 +26,7 @@ mod sandbox;
 mod setting;
 mod show;
 mod skew;
+mod snapshot;
 mod target;
 pub mod test;
 mod told;
@@ -122,6 +125,7 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
         Command::Skew(args) => skew::skew(args, screen),
         Command::Rbac(args) => rbac::rbac(args, screen),
         Command::Sandbox(args) => sandbox::sandbox(args, screen),
+        Command::Snapshot(args) => snapshot::snapshot(args, screen),
         Command::Types => words::types(screen),
         Command::Completions(args) => words::completions(*args, screen),
     });
@@ -164,7 +168,7 @@ fn format(command: &Command) -> Format {
     match command {
         Command::List(args) => args.output.output,
         Command::Show(args) => args.output.output,
-        Command::Plan(args) => args.output.output,
+        Command::Plan(args) => args.subject().output.output,
         Command::Run(args) => args.plan.output.output,
         Command::Resume(args) => args.output.output,
         Command::Rollback(args) => args.output.output,
@@ -177,7 +181,7 @@ fn format(command: &Command) -> Format {
         Command::Approve(_) | Command::Unlock(_) => Format::Text,
         Command::Report(args) if args.output == ReportFormat::Json => Format::Json,
         Command::Runs(_) | Command::Report(_) => Format::Text,
-        Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Types | Command::Completions(_) => Format::Text,
+        Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Snapshot(_) | Command::Types | Command::Completions(_) => Format::Text,
     }
 }
 

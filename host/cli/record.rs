@@ -27,6 +27,8 @@ use crate::run::{Operator, Recording, Source, typed};
 
 /// The name of the pinned fixture.
 pub(super) const FIXTURE: &str = "fixture.yaml";
+/// The name of the pinned plan file.
+pub(super) const PLAN: &str = "plan.json";
 /// The name of the pinned parameter file.
 pub(super) const PARAMS: &str = "params.yaml";
 
@@ -56,8 +58,19 @@ pub(super) struct Beginning<'a> {
     pub(super) on_drift: DriftBy,
     /// What makes a simulated cluster, by the names under which it is pinned.
     pub(super) world: Vec<(&'static str, String)>,
-    /// The run that it takes back, in whose simulated cluster it goes on, and the step that is left as it is.
-    pub(super) takes_back: Option<(&'a RunFolder, &'a Read, Option<&'a str>)>,
+    /// What it takes back.
+    pub(super) takes_back: Option<TakesBack<'a>>,
+}
+
+/// The run that a rollback takes back.
+#[derive(Clone, Copy)]
+pub(super) struct TakesBack<'a> {
+    pub(super) folder: &'a RunFolder,
+    pub(super) read: &'a Read,
+    /// The step that is left as it is.
+    pub(super) to: Option<&'a str>,
+    /// The run in whose simulated cluster it goes on: that one, or a rollback of a part of it.
+    pub(super) left: &'a RunFolder,
 }
 
 /// An id for a run that is about to begin: in a simulated cluster ids repeat, and the next free one is taken.
@@ -91,7 +104,7 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
         }
         pinned.write(&folder)?;
         if let Some(requests) = &setting.requests {
-            requests.settle(&folder, takes_back.map(|(before, ..)| before))?;
+            requests.settle(&folder, takes_back.map(|taken| taken.left))?;
         }
         let redactor = Rc::new(folder.redactor()?);
         let mut header = header(setting, source, args, what, of, pinned.hashes(), &redactor)?;
@@ -104,7 +117,7 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
         // Last, so that nothing that fails leaves a lock behind.
         let begun = locked(setting, &args.target, &errand, screen)?;
         let noted = |()| match takes_back {
-            Some((of, read, to)) => taken::note(of, read, setting.cluster.clock().now(), &id, to),
+            Some(TakesBack { folder: of, read, to, .. }) => taken::note(of, read, setting.cluster.clock().now(), &id, to),
             None => Ok(()),
         };
         match first_lines(&book, begun.lock.epoch()).and_then(noted) {

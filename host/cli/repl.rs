@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::args::{DriftBy, Format, OutputArgs, ParamArgs, PlanArgs, ReplArgs, RunbookArgs};
+use super::args::{BudgetArgs, DriftBy, Format, OutputArgs, ParamArgs, PlanArgs, ReplArgs, RunbookArgs};
 use super::record::{self, Beginning, Kept};
 use super::setting::Setting;
 use super::{Done, chaos, host, interrupt, target, world};
@@ -60,6 +60,7 @@ struct Recorder {
 
 impl repl::Recorder for Recorder {
     fn begin(&mut self, operator: Rc<dyn Operator>, sink: Rc<RefCell<dyn Sink>>) -> Result<Job> {
+        super::snapshot::not_to_be_run(&self.args.target)?;
         let runs = Runs::find(self.args.state.runs.as_deref())?;
         let source = typed::source();
         let mut script = host::script(&source, &self.args.modules, &self.runtime)?;
@@ -94,6 +95,7 @@ impl repl::Recorder for Recorder {
             params: ParamArgs { params: Vec::new(), params_file: None },
             target: self.args.target.clone(),
             local: self.args.local,
+            budget: BudgetArgs::default(),
             output: OutputArgs { output: Format::Text },
         };
         let consent = Consent { by: "operator".to_owned(), plan: None, confirmations: Vec::new(), planned: None, grants: None };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Done;
-use super::args::{PlanArgs, ResumeArgs, TargetArgs, WhereArgs};
+use super::args::{BudgetArgs, PlanArgs, ResumeArgs, TargetArgs, WhereArgs};
 use super::live::Live;
 use super::prompt::Prompter;
 use super::setting::Setting;
@@ -196,6 +196,14 @@ pub(super) fn target(header: &Header) -> Result<TargetArgs> {
 /// # Errors
 /// What is wrong, before anything is contacted.
 pub(super) fn setting(found: &Found, source: &Source, modules: Vec<PathBuf>, words: &[String]) -> Result<Setting> {
+    setting_in(found, found, source, modules, words)
+}
+
+/// The same where a simulated cluster is as another run has left it.
+///
+/// # Errors
+/// As [`setting`].
+pub(super) fn setting_in(found: &Found, left: &Found, source: &Source, modules: Vec<PathBuf>, words: &[String]) -> Result<Setting> {
     let header = &found.header;
     let redactor = found.folder.redactor()?;
     let secrets = |runbook: &Runbook| -> Result<Params> {
@@ -221,7 +229,7 @@ pub(super) fn setting(found: &Found, source: &Source, modules: Vec<PathBuf>, wor
         }
         Ok(params)
     };
-    let setting = Setting::again(source, modules, &target(header)?, World::of(found)?, secrets)?;
+    let setting = Setting::again(source, modules, &target(header)?, World::of(left)?, secrets)?;
     let id: RunId = header.run.parse()?;
     setting.cluster.set_run(id);
     Ok(setting)
@@ -274,6 +282,7 @@ pub(super) fn plan_args(found: &Found, modules: Vec<PathBuf>) -> Result<PlanArgs
         params: super::args::ParamArgs { params: Vec::new(), params_file: None },
         target: target(&found.header)?,
         local: false,
+        budget: BudgetArgs::default(),
         output: super::args::OutputArgs { output: super::args::Format::Text },
     })
 }

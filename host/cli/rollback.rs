@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::args::{DriftBy, Format, ResumeArgs, RollbackArgs};
 use super::live::Live;
 use super::prompt::Prompter;
-use super::record::{self, Beginning, Kept};
+use super::record::{self, Beginning, Kept, TakesBack};
 use super::resume::{self, Found};
 use super::setting::Setting;
 use super::{Done, consent, run as running, told, world};
@@ -21,24 +21,57 @@ use crate::primitives::{Inverse, Wrote};
 use crate::report::{Screen, Transcript, escape};
 use crate::run::journal::book::OnDrift;
 use crate::run::journal::entry::Consent;
+use crate::run::journal::view::Standing;
 use crate::run::journal::{Fact, Held, Past, Runs, TakenBack, pin, taken};
 use crate::run::lock::Errand;
 use crate::run::rollback::{Undoing, rollback as take_back};
 use crate::run::undo::{self, How};
 use crate::run::{Confirmation, End, Job, Runbook, Summary, Voice, What, permissions};
 
-/// Whether nothing is left to do, which is told.
+/// What a rollback before this one has left.
+enum Left {
+    /// All of the run: there was none.
+    Everything,
+    /// What that one has left.
+    Less(TakenBack),
+    /// Nothing.
+    Nothing,
+    /// It was begun to the same end, and stopped half-way: this run goes on with it.
+    Half(String),
+}
+
+/// What is left to do; that it is nothing is told.
 ///
 /// # Errors
-/// When it was begun and not ended.
-fn was_taken_back(runs: &Runs, found: &Found, screen: &Screen) -> Result<bool> {
-    let Some(taken) = TakenBack::of(runs, &found.read) else { return Ok(false) };
+/// When a rollback was begun to another end and is not over, or is not to be found.
+fn left(runs: &Runs, found: &Found, to: Option<&str>, screen: &Screen) -> Result<Left> {
+    let Some(taken) = TakenBack::of(runs, &found.read) else { return Ok(Left::Everything) };
     let run = &found.header.run;
-    if !taken.is_whole() {
-        return Err(taken.refuses(run));
+    match (&taken.standing, &taken.to) {
+        (Some(standing), _) if standing.can_go_on() && taken.to.as_deref() == to => Ok(Left::Half(taken.run.clone())),
+        (Some(Standing::Done | Standing::NothingToDo), Some(_)) => Ok(Left::Less(taken)),
+        _ if taken.is_whole() => {
+            screen.talk(&format!("run `{run}` was taken back {}: nothing is left to take back, and nothing was written", taken.told()));
+            Ok(Left::Nothing)
+        }
+        _ => Err(taken.refuses(run)),
     }
-    screen.talk(&format!("run `{run}` was taken back {}: nothing is left to take back, and nothing was written", taken.told()));
-    Ok(true)
+}
+
+/// Goes on with a rollback that was stopped half-way, as `resume` does: what is to be done was accepted when it began.
+fn half(args: &RollbackArgs, run: String, screen: &Rc<Screen>) -> Done {
+    screen.talk(&format!("run `{run}` takes it back already, and was stopped: this goes on with that"));
+    let again = ResumeArgs {
+        run,
+        params: args.params.clone(),
+        script: None,
+        drift: args.drift,
+        accept_truncated: false,
+        target: args.target.clone(),
+        state: args.state.clone(),
+        output: args.output.clone(),
+    };
+    resume::resume(&again, screen)
 }
 
 /// Does it.
@@ -50,13 +83,20 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     let runs = Runs::find(args.state.runs.as_deref())?;
     // Nobody may work on the run that is taken back.
     let folder = runs.open(&args.run)?;
-    let _held = folder.hold()?;
+    let held = folder.hold()?;
     let found = resume::found(folder, false).map_err(whole)?.found_at(&args.target);
     possible(args, &found)?;
-    if was_taken_back(&runs, &found, screen)? {
-        return Ok(0);
-    }
-    let mut setting = opened(&found, &args.params)?;
+    let before = match left(&runs, &found, args.to.as_deref(), screen)? {
+        Left::Everything => None,
+        Left::Less(taken) => Some(taken),
+        Left::Nothing => return Ok(0),
+        Left::Half(run) => {
+            drop(held);
+            return half(args, run, screen);
+        }
+    };
+    let before = Before::of(&runs, before)?;
+    let mut setting = opened(&found, before.as_ref(), &args.params)?;
     if args.local {
         setting.cluster.plan_locally();
     }
@@ -66,7 +106,8 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     // Before anything is begun.
     let by = if args.drift == DriftBy::Ask && !prompter.is_there() { DriftBy::Stop } else { args.drift };
-    let undoing = undoing(&On::of(&setting), &found.header.run, found.past.clone(), args.to.as_deref(), record::drift(by))?;
+    let reach = Reach { from: before.as_ref().and_then(Before::step), to: args.to.as_deref() };
+    let undoing = undoing(&On::of(&setting), &found.header.run, found.past.clone(), reach, record::drift(by))?;
     if undoing.steps.is_empty() {
         screen.talk(&format!("run `{}` wrote nothing that is to be taken back: nothing was written", found.header.run));
         return Ok(0);
@@ -116,7 +157,12 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         errand,
         on_drift: by,
         world,
-        takes_back: Some((&found.folder, &found.read, args.to.as_deref())),
+        takes_back: Some(TakesBack {
+            folder: &found.folder,
+            read: &found.read,
+            to: args.to.as_deref(),
+            left: before.as_ref().map_or(&found.folder, |before| &before.found.folder),
+        }),
     };
     let kept = record::begin(&runs, beginning)?;
     done(&mut setting, kept, &undoing, prompter, consented, format, screen)
@@ -148,10 +194,13 @@ pub(super) fn go_on(args: &ResumeArgs, found: Found, held: Held, screen: &Rc<Scr
         None => (word.as_str(), None),
     };
     let first = resume::found(runs.open(of)?, false).map_err(whole)?;
-    let mut setting = opened(&found, &args.params)?;
+    let before = TakenBack::before(&runs, &first.read, &found.header.run);
+    // What its cluster was asked is in its own folder.
+    let mut setting = opened(&found, None, &args.params)?;
     resume::same_cluster(&setting, &found.header)?;
     told::checked(&setting, &found, args.accept_truncated)?;
-    let undoing = undoing(&On::of(&setting), of, first.past, to, record::drift(args.drift))?;
+    let reach = Reach { from: before.as_ref().and_then(|before| before.to.as_deref()), to };
+    let undoing = undoing(&On::of(&setting), of, first.past, reach, record::drift(args.drift))?;
     let consented = found.past.consented.clone();
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let consent = consent::missing(&setting, &found, &prompter)?;
@@ -176,9 +225,29 @@ fn whole(error: Error) -> Error {
     error.hint("a rollback needs the whole record: go on with the folder as it was (`--runs DIR`), or look at the cluster and take back by hand what is there")
 }
 
-fn opened(found: &Found, words: &[String]) -> Result<Setting> {
+/// A rollback before this one that took back a part.
+struct Before {
+    taken: TakenBack,
+    found: Found,
+}
+
+impl Before {
+    fn of(runs: &Runs, taken: Option<TakenBack>) -> Result<Option<Before>> {
+        let Some(taken) = taken else { return Ok(None) };
+        let found = resume::found(runs.open(&taken.run)?, false).map_err(whole)?;
+        Ok(Some(Before { taken, found }))
+    }
+
+    /// The step that it left, with all before it.
+    fn step(&self) -> Option<&str> {
+        self.taken.to.as_deref()
+    }
+}
+
+/// The setting of the run; a simulated cluster is as that rollback left it.
+fn opened(found: &Found, before: Option<&Before>, words: &[String]) -> Result<Setting> {
     let (source, modules) = pin::pinned(&found.folder, &found.header)?;
-    resume::setting(found, &source, modules, words)
+    resume::setting_in(found, before.map_or(found, |before| &before.found), &source, modules, words)
 }
 
 /// Where a run is taken back.
@@ -194,8 +263,17 @@ impl<'a> On<'a> {
     }
 }
 
+/// Which steps are taken back.
+#[derive(Clone, Copy)]
+pub(super) struct Reach<'a> {
+    /// The last of them; the last of the run when there is none. What came after it was taken back before.
+    pub(super) from: Option<&'a str>,
+    /// The step before the first of them; when there is none, they begin with the first of the run.
+    pub(super) to: Option<&'a str>,
+}
+
 /// What is to be done, after one read of every write whose outcome the record does not have.
-pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, to: Option<&str>, on_drift: OnDrift) -> Result<Undoing> {
+pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, reach: Reach<'_>, on_drift: OnDrift) -> Result<Undoing> {
     let aside = on.cluster.aside();
     let mut unfinished: BTreeMap<String, Vec<Wrote>> = BTreeMap::new();
     for (place, known) in &past.places {
@@ -213,7 +291,11 @@ pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, to: Option<&str>, on_dr
             });
         }
     }
-    let steps = undo::of(on.runbook, &past, to, &unfinished)?;
+    let mut steps = undo::of(on.runbook, &past, reach.to, &unfinished)?;
+    if let Some(from) = reach.from {
+        let place = |key: &str| past.order.iter().position(|place| place.strip_prefix("step ") == Some(key));
+        steps.retain(|undo| place(&undo.key) <= place(from));
+    }
     Ok(Undoing { of: of.to_owned(), past, steps, on_drift, runtime: on.runtime.clone() })
 }
 

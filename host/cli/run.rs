@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::Done;
 use super::args::{DriftBy, RunArgs, TargetArgs};
+use super::bound::Held;
 use super::live::Live;
 use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
@@ -14,22 +15,27 @@ use crate::base::{Error, Result};
 use crate::cluster::Cluster;
 use crate::cluster::machines::quoted;
 use crate::primitives::registry::plural;
+use crate::report::runs::foresight;
 use crate::report::{Screen, Transcript};
+use crate::run::hindsight::{Hindsight, predictions};
 use crate::run::journal::Runs;
 use crate::run::journal::chain::sha256;
 use crate::run::journal::entry::{Consent, Planned};
 use crate::run::lock::Errand;
+use crate::run::planfile::short;
 use crate::run::runbook::{ParamDecl, ParamType};
-use crate::run::{self, Confirmation, End, Job, Summary, Voice, What};
+use crate::run::{self, Confirmation, End, Job, Record, Sink, Summary, Voice, What};
 
 /// Does it.
 ///
 /// # Errors
 /// What was wrong before anything was contacted, or that there is no consent. How the run ended is the exit code.
 pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
+    super::snapshot::not_to_be_run(&args.plan.target)?;
     let runs = Runs::find(args.state.runs.as_deref())?;
     let mut setting = Setting::open(&args.plan)?;
     record::name(&runs, &setting)?;
+    let held = args.plan_file.as_deref().map(|path| Held::open(path, &setting, &args.plan.runbook.modules)).transpose()?;
     setting.told.iter().for_each(|line| screen.talk(line));
     let format = args.plan.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
@@ -39,7 +45,11 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         run::permissions::unplanned(&setting.cluster, &setting.runbook);
         Vec::new()
     } else {
-        let (plan, records) = setting.plan(Some((screen.clone(), format)))?;
+        held.as_ref().map_or(Ok(()), |held| held.meets(&setting))?;
+        let made = setting.planned(Some((screen.clone(), format)))?;
+        held.as_ref().map_or(Ok(()), |held| held.holds(&setting, &made, &args.plan.runbook.modules))?;
+        let made_up = made.made_up();
+        let (plan, records) = (made.summary, made.records);
         match plan.end {
             End::Succeeded | End::Unknown => {}
             End::NotNeeded => return Ok(plan.exit_code),
@@ -47,7 +57,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         }
         transcript = transcript.predicted(plan.took);
         let text = Transcript::text(&records);
-        planned = Some(Planned::of(&plan, &records, text));
+        planned = Some(Planned::of(&plan, &records, text, made_up)?);
         plan.confirmations.clone()
     };
     // Consent is to what was shown.
@@ -56,25 +66,48 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
     }
+    let said = planned.clone();
     let consent = consent(args, &setting, &prompter, consented.clone(), planned);
-    let kept = recorded(args, &runs, &setting, consent, screen)?;
+    let consent = match &held {
+        Some(held) => Consent { by: format!("{}, bound to plan file {}", consent.by, short(&held.file.hash)), ..consent },
+        None => consent,
+    };
+    let kept = recorded(args, &runs, &setting, consent, held.as_ref(), screen)?;
     kept.warn(screen);
     if format == super::args::Format::Text && !args.no_plan {
         screen.data("\n");
     }
     let live = Rc::new(RefCell::new(Live::new(screen.clone(), format, What::Run, transcript)));
+    let told = Rc::new(RefCell::new(Told { live: live.clone(), records: Vec::new() }));
     let job = Job {
         what: What::Run,
         cluster: setting.cluster.clone(),
         runbook: setting.runbook.clone(),
         params: setting.params.clone(),
         voice: Voice::Person { operator: kept.operator(prompter, true), consented },
-        sink: live.clone(),
+        sink: told.clone(),
         record: Some(kept.recording.clone()),
     };
     let summary = run::perform(setting.script.as_mut(), job);
+    if let (Some(said), super::args::Format::Text) = (&said, format) {
+        let happened = predictions(&told.borrow().records, said.made_up.clone())?;
+        screen.data(&foresight(&Hindsight::of(&said.predictions, &happened)));
+    }
     let run = setting.cluster.run().to_string();
     ended(&setting, kept, &live, &summary, &run, screen)
+}
+
+/// Shows what a run tells, and keeps it for the comparison with its plan.
+struct Told {
+    live: Rc<RefCell<Live>>,
+    records: Vec<Record>,
+}
+
+impl Sink for Told {
+    fn record(&mut self, record: &Record) {
+        self.live.borrow_mut().record(record);
+        self.records.push(record.clone());
+    }
 }
 
 /// The end of a run, a resumed one or a rollback: the lock, what could not be shown, why it did not succeed, the exit code.
@@ -95,8 +128,9 @@ pub(super) fn way(target: &TargetArgs) -> String {
 }
 
 /// Begins the record of the run.
-fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent, screen: &Screen) -> Result<Kept> {
+fn recorded(args: &RunArgs, runs: &Runs, setting: &Setting, consent: Consent, held: Option<&Held>, screen: &Screen) -> Result<Kept> {
     let mut world = Vec::new();
+    world.extend(held.map(|held| (record::PLAN, held.text.clone())));
     if let Some(word) = &args.plan.target.sandbox {
         world.push((record::FIXTURE, target::text(&setting.source, word)?.text));
     }

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::args::{Format, PlanArgs, TargetArgs};
+use super::explain::Witness;
 use super::live::Live;
 use super::world::{self, World};
 use super::{find, host, interrupt, target};
-use crate::base::{Result, Value};
+use crate::base::{Error, Result, Timestamp, Value};
 use crate::cluster::machines::quoted;
+use crate::cluster::downtime::{Downtime, Line, MadeUp};
 use crate::cluster::{Cancel, Cluster};
+use crate::report::explained::Basis;
 use crate::report::{Screen, Transcript, trace};
 use crate::run::journal::requests::Requests;
 use crate::run::params_file::ParamFile;
 use crate::run::runbook::ParamType;
-use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Summary, What};
+use crate::run::{self, Given, Params, Record, Runbook, Script, Sink, Source, Steady, Summary, What};
 
 /// A runbook on a cluster, ready to be planned or run.
 pub(super) struct Setting {
@@ -61,6 +64,7 @@ impl Setting {
         if args.local {
             cluster.plan_locally();
         }
+        cluster.set_budget(args.budget.budget());
         interrupt::listen(&cancel)?;
         let requests = world::kept(&cluster, &runbook, &params);
         let (runbook, params) = (Rc::new(runbook), Rc::new(params));
@@ -100,19 +104,77 @@ impl Setting {
     /// # Errors
     /// What could not be shown. How the plan ended is in its summary.
     pub(super) fn plan(&mut self, shown: Option<(Rc<Screen>, Format)>) -> Result<(Summary, Vec<Record>)> {
+        self.planned(shown).map(|made| (made.summary, made.records))
+    }
+
+    /// The same with all that is known of it.
+    ///
+    /// # Errors
+    /// As [`Setting::plan`].
+    pub(super) fn planned(&mut self, shown: Option<(Rc<Screen>, Format)>) -> Result<Made> {
+        self.made(shown, false)
+    }
+
+    /// The same, not shown, with what each line rests on.
+    ///
+    /// # Errors
+    /// As [`Setting::plan`].
+    pub(super) fn explained(&mut self) -> Result<Made> {
+        self.made(None, true)
+    }
+
+    fn made(&mut self, shown: Option<(Rc<Screen>, Format)>, explained: bool) -> Result<Made> {
+        let twin = self.cluster.planning();
+        twin.looks_back_on(&self.runtime);
         let view = Rc::new(RefCell::new(Kept {
             kept: Vec::new(),
+            began: twin.clock().now(),
+            steady: Steady::new(twin.clock().now(), twin.run().to_string(), MadeUp::new()),
+            downtime: Downtime::of(&twin),
+            twin: twin.clone(),
+            witness: explained.then(|| Witness::of(&twin)),
+            fault: None,
             live: shown.map(|(screen, format)| {
                 let paint = screen.paint;
-                Live::new(screen, format, What::Plan, Transcript::new(paint))
+                (Live::new(screen, format, What::Plan, Transcript::new(paint)), format)
             }),
         }));
-        let summary = run::plan(self.script.as_mut(), &self.cluster, &self.runbook, &self.params, view.clone());
+        let summary = run::plan_on(self.script.as_mut(), &self.cluster, &twin, &self.runbook, &self.params, view.clone());
         let mut view = view.borrow_mut();
-        if let Some(live) = &mut view.live {
+        if let Some((live, _)) = &mut view.live {
             live.finish()?;
         }
-        Ok((summary, std::mem::take(&mut view.kept)))
+        view.fault.take().map_or(Ok(()), Err)?;
+        let downtime = view.downtime.as_ref().map(Downtime::lines).unwrap_or_default();
+        let basis = view.witness.take().map(Witness::kept).unwrap_or_default();
+        Ok(Made { summary, records: std::mem::take(&mut view.kept), downtime, basis, twin })
+    }
+}
+
+/// A plan that was made.
+pub(super) struct Made {
+    /// How it ended.
+    pub(super) summary: Summary,
+    /// Everything that happened in it, as it was told.
+    pub(super) records: Vec<Record>,
+    /// What is down when.
+    pub(super) downtime: Vec<Line>,
+    /// What each line rests on, where that was asked for.
+    pub(super) basis: Vec<Basis>,
+    /// The copy that it was made on, as the plan left it.
+    pub(super) twin: Cluster,
+}
+
+impl Made {
+    /// What of its words does not change by itself.
+    pub(super) fn steady(&self) -> Steady {
+        Steady::of(&self.records, self.made_up())
+    }
+
+    /// The names that were made up in it.
+    pub(super) fn made_up(&self) -> MadeUp {
+        let began = self.records.first().map_or_else(|| self.twin.clock().now(), |record| record.at);
+        self.twin.made_up(began)
     }
 }
 
@@ -126,13 +188,35 @@ fn hide(runbook: &Runbook, params: &Params) {
 /// Keeps every record, and shows it.
 struct Kept {
     kept: Vec<Record>,
-    live: Option<Live>,
+    /// What is shown as text is the same whenever the plan is made.
+    steady: Steady,
+    began: Timestamp,
+    downtime: Option<Downtime>,
+    twin: Cluster,
+    witness: Option<Witness>,
+    /// A record that could not be shown.
+    fault: Option<Error>,
+    live: Option<(Live, Format)>,
 }
 
 impl Sink for Kept {
     fn record(&mut self, record: &Record) {
-        if let Some(live) = &mut self.live {
-            live.record(record);
+        if let Some(downtime) = &mut self.downtime {
+            downtime.look(&self.twin);
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.record(record);
+        }
+        match &mut self.live {
+            Some((live, Format::Text)) => {
+                self.steady.learn(self.twin.made_up_since(self.began));
+                match self.steady.record(record) {
+                    Ok(steady) => live.record(&steady),
+                    Err(error) => self.fault = Some(error),
+                }
+            }
+            Some((live, Format::Json)) => live.record(record),
+            None => {}
         }
         self.kept.push(record.clone());
     }
@@ -148,12 +232,13 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
         _ => word.clone(),
     }));
     let path = |path: &Path| path.display().to_string();
-    let TargetArgs { context, kubeconfig, sandbox, chaos, machines, inventory } = &args.target;
+    let TargetArgs { context, kubeconfig, sandbox, snapshot, chaos, machines, inventory } = &args.target;
     let way = machines.and_then(|way| clap::ValueEnum::to_possible_value(&way)).map(|value| value.get_name().to_owned());
     let flags = [
         ("--params", args.params.params_file.as_deref().map(path)),
         ("--context", context.clone()),
         ("--kubeconfig", kubeconfig.as_deref().map(path)),
+        ("--snapshot", snapshot.as_deref().map(path)),
         ("--chaos", chaos.clone()),
         ("--machines", way),
         ("--inventory", inventory.as_deref().map(path)),
@@ -166,6 +251,7 @@ pub(super) fn again(args: &PlanArgs, runbook: &Runbook) -> String {
     if args.local {
         words.push("--local".to_owned());
     }
+    words.extend(args.budget.words());
     words.extend(args.runbook.modules.iter().flat_map(|folder| ["--modules".to_owned(), path(folder)]));
     match sandbox.as_deref() {
         Some("") => words.push("--sandbox".to_owned()),

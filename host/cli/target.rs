@@ -11,7 +11,9 @@ use super::chaos;
 use crate::base::{Error, Kind, Place, Reason, Result};
 use crate::cluster::door::on_path;
 use crate::cluster::machines::{Inventory, Way, Ways};
+use crate::cluster::snapshot::Contents;
 use crate::cluster::{Cancel, Cluster, LiveOptions, Options, RunId};
+use crate::primitives::registry::plural;
 use crate::report::{escape, sandbox as page};
 use crate::run::Source;
 use crate::run::source::{Beside, FILES, unreadable};
@@ -34,6 +36,9 @@ pub(super) struct Text {
 /// # Errors
 /// Input errors: a fixture that is missing or broken (with file and line), a kubeconfig or context that is not there.
 pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, cancel: &Cancel) -> Result<(Cluster, Vec<String>)> {
+    if let Some(path) = &target.snapshot {
+        return snapshot(path, cancel);
+    }
     let Some(fixture) = &target.sandbox else {
         let options = Options { cancel: cancel.clone(), machines: machines(target)?, ..Options::new(RunId::generate()) };
         let live = LiveOptions { kubeconfig: target.kubeconfig.clone(), context: target.context.clone() };
@@ -52,6 +57,22 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
         simulation.with(|sim| sim.disturb(faults));
     }
     Ok((cluster, told))
+}
+
+/// A snapshot, with what is to be known of it.
+fn snapshot(path: &Path, cancel: &Cancel) -> Result<(Cluster, Vec<String>)> {
+    let contents = Contents::open(path)?;
+    let label = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let head = &contents.head;
+    let slim = if head.scopes.iter().any(|part| part.slim) { "; some pods are slim: what runs in them is not in it" } else { "" };
+    let made = if head.tool == "imported" { "it was imported".to_owned() } else { format!("made at {}", head.at) };
+    let told = format!(
+        "on the snapshot of `{}`: {}, {made}{slim}; nothing is contacted",
+        escape::line(&head.cluster),
+        plural(contents.len(), "object")
+    );
+    let options = Options { cancel: cancel.clone(), ..Options::new(RunId::generate()) };
+    Ok((Cluster::on_snapshot(&label, contents, options), vec![told]))
 }
 
 /// What a simulated cluster is called.

@@ -248,7 +248,7 @@ impl Admission {
 
     /// Whether only the copy has this namespace.
     fn is_own_namespace(&self, trial: &mut Sim, namespace: &str) -> bool {
-        if !trial.is_loaded(&Scope { kind: kinds::NAMESPACE, namespace: None }) {
+        if !trial.is_loaded(&Scope::named(kinds::NAMESPACE, None, namespace)) {
             return false;
         }
         let answer = trial.handle(&SimRequest::get(&format!("/api/v1/namespaces/{namespace}")));

@@ -1,4 +1,5 @@
-//! A command in a container over a WebSocket: what Kubernetes calls `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+//! A command in a container over a stream to a client; and the WebSocket that most clients speak for it, what Kubernetes calls
+//! `v4.channel.k8s.io` and `v5.channel.k8s.io`. What older ones speak is in [`super::spdy`].
 //!
 //! The first byte of each message is its channel. The client sends standard input and, in version 5, its end; the server sends
 //! both outputs and at last a status, and closes.
@@ -7,25 +8,26 @@ use std::any::Any;
 
 use futures::{SinkExt as _, StreamExt as _};
 use lockgate_sim::Exec;
+use lockgate_sim::json::Value as SimValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WsError, Result as WsResult};
+use tokio_tungstenite::tungstenite::Error as WsError;
 
 use super::sim::Simulation;
 use super::sim::deliver::Break;
 use crate::base::{Clock, Timestamp};
 
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const STATUS: u8 = 3;
+pub(super) const STDIN: u8 = 0;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
+pub(super) const STATUS: u8 = 3;
 /// Version 5: the channel in the next byte has ended.
 const CLOSE: u8 = 255;
 
 /// The largest piece of output in one message.
-const PIECE: usize = 32 << 10;
+pub(super) const PIECE: usize = 32 << 10;
 /// The largest message that is taken from a client.
 const LARGEST: usize = 1 << 20;
 
@@ -50,33 +52,42 @@ impl Hold {
     }
 }
 
-/// Carries a command from its start to its status. Ends early when the client goes away, or where a fault rule wants it.
-pub(super) async fn carry<S>(io: S, exec: &Exec, simulation: &Simulation, hold: Hold, ends: Option<Break>) -> WsResult<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-    let mut stream = Stream { socket, left: ends.map(|ends| ends.after), is_cut: false };
+/// A connection to whoever wants a command run, in whatever protocol.
+pub(super) trait Line: Send {
+    /// What the client sends next; `None` when it is gone. It may be given up and asked again.
+    fn input(&mut self) -> impl Future<Output = Option<Input>> + Send;
+
+    /// Sends a piece of an output, or of the status; `None` when the client is gone.
+    fn send(&mut self, channel: u8, data: &[u8]) -> impl Future<Output = Option<()>> + Send;
+
+    /// How the status of a command is told.
+    fn last_word(&self, status: &SimValue) -> Vec<u8> {
+        status.to_string().into_bytes()
+    }
+
+    /// Ends the stream when all is said, and waits until the client has read it.
+    fn finish(&mut self) -> impl Future<Output = Option<()>> + Send;
+}
+
+/// Carries a command from its start to its status. Ends early, with `None`, when the client goes away, or where a fault rule wants it.
+pub(super) async fn carry<L: Line>(line: L, exec: &Exec, simulation: &Simulation, hold: Hold, ends: Option<Break>) -> Option<()> {
+    let mut stream = Stream { line, left: ends.map(|ends| ends.after), is_cut: false };
     let played = play(&mut stream, exec, simulation, hold).await;
     if stream.is_cut && ends.is_some_and(|ends| ends.silent) {
-        while let Some(Ok(_)) = stream.socket.next().await {}
+        while stream.line.input().await.is_some() {}
     }
     played
 }
 
 /// A stream to a client, and what of it goes through.
-struct Stream<S> {
-    socket: WebSocketStream<S>,
+struct Stream<L> {
+    line: L,
     /// How many bytes more; all when `None`.
     left: Option<usize>,
     is_cut: bool,
 }
 
-async fn play<S>(stream: &mut Stream<S>, exec: &Exec, simulation: &Simulation, hold: Hold) -> WsResult<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn play<L: Line>(stream: &mut Stream<L>, exec: &Exec, simulation: &Simulation, hold: Hold) -> Option<()> {
     if let Ok(ran) = &exec.outcome {
         let echoes = ran.echo && exec.stdin;
         if echoes {
@@ -89,7 +100,7 @@ where
             tokio::select! {
                 biased;
                 () = &mut time, if !time_is_over => time_is_over = true,
-                message = stream.socket.next() => match input(message)? {
+                input = stream.line.input() => match input? {
                     Input::Data(data) if echoes => send(stream, STDOUT, &data).await?,
                     Input::End => input_ended = true,
                     Input::Data(_) | Input::Other => {}
@@ -101,67 +112,85 @@ where
         }
     }
     simulation.tell();
-    send(stream, STATUS, exec.status().to_string().as_bytes()).await?;
-    stream.socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await?;
-    // The client answers with a close of its own; until then what was sent may not have been read.
-    while let Some(Ok(_)) = stream.socket.next().await {}
-    Ok(())
+    let last = stream.line.last_word(&exec.status());
+    send(stream, STATUS, &last).await?;
+    stream.line.finish().await
 }
 
 /// What a client sends.
-enum Input {
+pub(super) enum Input {
+    /// A piece of standard input.
     Data(Vec<u8>),
+    /// Standard input has ended.
     End,
+    /// What matters to no command.
     Other,
 }
 
-fn input(message: Option<WsResult<Message>>) -> WsResult<Input> {
-    let message = message.unwrap_or(Err(WsError::ConnectionClosed))?;
-    Ok(match &message {
-        Message::Close(_) => return Err(WsError::ConnectionClosed),
-        Message::Binary(data) => match data.split_first() {
-            Some((&STDIN, data)) => Input::Data(data.to_vec()),
-            Some((&CLOSE, [STDIN, ..])) => Input::End,
-            _ => Input::Other,
-        },
-        _ => Input::Other,
-    })
+/// A WebSocket to a client.
+pub(super) struct WebSocket<S>(WebSocketStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// The server's end of a connection whose handshake is done.
+    pub(super) async fn new(io: S) -> WebSocket<S> {
+        let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+        WebSocket(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
+    }
 }
 
-async fn outputs<S>(stream: &mut Stream<S>, exec: &Exec) -> WsResult<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let Ok(ran) = &exec.outcome else { return Ok(()) };
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for WebSocket<S> {
+    async fn input(&mut self) -> Option<Input> {
+        Some(match self.0.next().await?.ok()? {
+            Message::Close(_) => return None,
+            Message::Binary(data) => match data.split_first() {
+                Some((&STDIN, data)) => Input::Data(data.to_vec()),
+                Some((&CLOSE, [STDIN, ..])) => Input::End,
+                _ => Input::Other,
+            },
+            _ => Input::Other,
+        })
+    }
+
+    async fn send(&mut self, channel: u8, data: &[u8]) -> Option<()> {
+        self.0.send(framed(channel, data)).await.ok()
+    }
+
+    async fn finish(&mut self) -> Option<()> {
+        self.0.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await.ok()?;
+        // The client answers with a close of its own; until then what was sent may not have been read.
+        while let Some(Ok(_)) = self.0.next().await {}
+        Some(())
+    }
+}
+
+async fn outputs<L: Line>(stream: &mut Stream<L>, exec: &Exec) -> Option<()> {
+    let Ok(ran) = &exec.outcome else { return Some(()) };
     if exec.tty {
         // A terminal has one output, and its lines go back to the first column.
         let text = format!("{}{}", ran.stdout, ran.stderr).replace('\n', "\r\n");
-        return if exec.stdout { send(stream, STDOUT, text.as_bytes()).await } else { Ok(()) };
+        return if exec.stdout { send(stream, STDOUT, text.as_bytes()).await } else { Some(()) };
     }
     for (wanted, channel, text) in [(exec.stdout, STDOUT, &ran.stdout), (exec.stderr, STDERR, &ran.stderr)] {
         if wanted {
             send(stream, channel, text.as_bytes()).await?;
         }
     }
-    Ok(())
+    Some(())
 }
 
 /// Sends in pieces; each waits until the client has room for it.
-async fn send<S>(stream: &mut Stream<S>, channel: u8, data: &[u8]) -> WsResult<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn send<L: Line>(stream: &mut Stream<L>, channel: u8, data: &[u8]) -> Option<()> {
     for piece in data.chunks(PIECE) {
         if let Some(left) = &mut stream.left {
             let Some(rest) = left.checked_sub(piece.len()) else {
                 stream.is_cut = true;
-                return Err(WsError::ConnectionClosed);
+                return None;
             };
             *left = rest;
         }
-        stream.socket.send(framed(channel, piece)).await?;
+        stream.line.send(channel, piece).await?;
     }
-    Ok(())
+    Some(())
 }
 
 /// What a command said, and at last its status.

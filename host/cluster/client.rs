@@ -120,7 +120,13 @@ pub(super) struct Shared {
     pub(super) ways: Option<super::machines::Ways>,
     /// Whether plans leave the server out.
     pub(super) local: Cell<bool>,
+    /// How much a plan may read by itself.
+    pub(super) budget: Cell<super::budget::Budget>,
+    /// Where the end of a plan can look at the cluster again.
+    pub(super) looks_back: Rc<RefCell<Option<Rc<tokio::runtime::Runtime>>>>,
     pub(super) on_machines: Rc<RefCell<Vec<super::machines::OnMachine>>>,
+    /// What the verbs of a plan read.
+    pub(super) reads: Rc<RefCell<super::reads::Reads>>,
 }
 
 /// A way to one cluster: live, simulated, or the copy that a plan works on. Cheap to clone.
@@ -204,8 +210,14 @@ impl Cluster {
             }
         };
         match &read {
-            Ok(object) => self.saw(target, subresource, Some(object)),
-            Err(error) if error.reason == Reason::NotFound => self.saw(target, subresource, None),
+            Ok(object) => {
+                self.saw(target, subresource, Some(object));
+                self.noted(target, subresource, Some(object));
+            }
+            Err(error) if error.reason == Reason::NotFound => {
+                self.saw(target, subresource, None);
+                self.noted(target, subresource, None);
+            }
             Err(_) => {}
         }
         read
@@ -252,6 +264,7 @@ impl Cluster {
         let mut items: Vec<Arc<Json>> = pages.items.into_iter().map(Arc::new).collect();
         self.learn(&resource.group, &resource.plural, items.iter().map(|item| &**item));
         items.sort_by(|a, b| (meta(a, "namespace"), meta(a, "name")).cmp(&(meta(b, "namespace"), meta(b, "name"))));
+        self.noted_list(resource, call, &items);
         Ok(Listed { items, resource_version: pages.resource_version })
     }
 
@@ -267,7 +280,9 @@ impl Cluster {
         let stamp = operation.stamp.clone();
         if meta(&object, "name").is_empty() && !meta(&object, "generateName").is_empty() {
             // Chosen here and not by the server, so that one read tells whether it was created.
-            let name = format!("{}{}", meta(&object, "generateName"), op::suffix(&stamp));
+            // In a plan not from the run's id: two plans of the same input make up the same names.
+            let chosen = stamp.split_once('/').filter(|_| self.shared.label.plan).map_or(stamp.as_str(), |(_, rest)| rest);
+            let name = format!("{}{}", meta(&object, "generateName"), op::suffix(chosen));
             object["metadata"]["name"] = name.into();
         }
         let target = self.object(resource.clone(), namespace, meta(&object, "name"));

@@ -114,7 +114,7 @@ impl Cluster {
         let moves = match &self.shared.place {
             Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => Moves::Simulation(simulation.clone()),
             Place::Copy(overlay) => Moves::Copy(overlay.clone()),
-            Place::Server(Server::Live(_)) => Moves::Nothing,
+            Place::Server(Server::Live(_) | Server::Snapshot(_)) => Moves::Nothing,
         };
         let served = Served(tokio::spawn(front.relay(client, moves.clone())));
         Ok(Endpoint { kubeconfig, time: Time(moves), served })

@@ -17,7 +17,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::fence::Fence;
 use super::permit::{Permit, Wanted};
-use super::question::only_asks;
+use super::question::{is_review, only_asks};
 use super::request::{Act, Verb};
 use crate::base::{Clock, Error, Kind, Reason, Timestamp};
 
@@ -131,10 +131,10 @@ impl Gate {
         Reading { gate: self.clone(), pod }
     }
 
-    /// Whether this may be sent now.
-    fn allows(&self, act: &Act) -> Result<(), Error> {
+    /// Whether this may be sent now. What only asks needs no lock, which nobody renewed for it.
+    fn allows(&self, act: &Act, query: &str) -> Result<(), Error> {
         self.opens_for(act)?;
-        if act.verb.is_write() { self.fence.check() } else { Ok(()) }
+        if act.verb.is_write() && !changes_nothing(act, query) { self.fence.check() } else { Ok(()) }
     }
 
     /// Whether this may be sent where the script is now; a write may have to wait for the lock all the same.
@@ -172,7 +172,7 @@ pub struct Recorded {
     pub at: Timestamp,
     /// Whether the copy that a plan works on answered it. `false` is what went to the cluster itself.
     pub dry: bool,
-    /// Whether the server was asked to do all but store it (`dryRun=All`).
+    /// Whether the server was only asked: to do all but store it (`dryRun=All`), or what this user may do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }
@@ -204,6 +204,11 @@ impl Recorder {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Whether one after the first `count` of all changed something, in the cluster or in a plan's copy of it.
+    pub(crate) fn wrote_after(&self, count: usize) -> bool {
+        self.lock().iter().skip(count).any(|(_, entry)| entry.verb.is_write() && !entry.dry_run)
     }
 
     /// Those of this branch after the first `count` of all.
@@ -295,7 +300,7 @@ where
 impl Gate {
     /// Gives a request back that may be sent now.
     fn let_through(&self, act: &Act, request: Request<Body>) -> Result<Request<Body>, Error> {
-        match self.allows(act) {
+        match self.allows(act, request.uri().query().unwrap_or_default()) {
             Ok(()) => self.permitted(act, request),
             Err(refusal) if self.asks => {
                 let (parts, body) = opened(act, request)?;
@@ -317,6 +322,11 @@ impl Gate {
         self.permit.admit(&Wanted::of(&parts.method, path, query, content_type, &body))?;
         Ok(Request::from_parts(parts, Body::from(body.to_vec())))
     }
+}
+
+/// Whether the server is only asked, whatever the verb.
+fn changes_nothing(act: &Act, query: &str) -> bool {
+    is_review(act) || query.split('&').any(|pair| pair == "dryRun=All")
 }
 
 /// A request with the whole of its body.
@@ -353,7 +363,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let act = act_of(&request);
         let query = request.uri().query().unwrap_or_default();
-        let dry_run = query.split('&').any(|pair| pair == "dryRun=All");
+        let dry_run = changes_nothing(&act, query);
         let index = self.recorder.sent(&act, self.clock.now(), self.dry, dry_run);
         let recorder = self.recorder.clone();
         let dry = self.dry;

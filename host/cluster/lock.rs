@@ -274,7 +274,7 @@ impl Cluster {
         let (layers, clock) = (own_layers(self.clock()), self.clock().clone());
         let wire = match &self.shared.place {
             Place::Copy(_) => return Err(Error::internal("the lock of a cluster was asked of a plan's copy of it")),
-            Place::Server(server @ Server::Live(_)) => server.wire(layers, Cancel::new(), limits),
+            Place::Server(server @ (Server::Live(_) | Server::Snapshot(_))) => server.wire(layers, Cancel::new(), limits),
             Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => {
                 let simulation = simulation.clone();
                 let connect = Box::new(move |_: bool| Ok(sim::client(&simulation, &layers)));

@@ -1,27 +1,36 @@
 //! A plan on a live cluster: a simulated cluster that reads what it needs from the live one, and keeps every write to itself.
 //!
-//! First form (`reference/clusters.md` B5): objects are copied per kind and namespace when a request or a simulated controller
-//! first touches them, whole lists in pages, once; so all reads of a plan are about one state. Nothing but GET leaves the
-//! process. What may not be read is *unknown*: reading it gives the server's refusal, controllers take it for empty, and the plan
-//! lists it. Custom resources are known by their definitions, which are read when one is first touched; what their operators would do
-//! nobody knows, so they are not waited for. Other kinds that the simulator does not know are read through and cannot be written.
+//! Objects are copied when a request or a simulated controller first touches them (`reference/clusters.md` B5): one object by its name,
+//! lists with the selectors they were asked with, and what controllers need to carry on what was written by the closure of its kind
+//! (`lockgate_sim::Scope`); each once, so all reads of a plan are about one state. Nothing but GET leaves the process. What may not be
+//! read is *unknown*: reading it gives the server's refusal, controllers take it for empty, and the plan lists it. Custom resources are
+//! known by their definitions, which are read when one is first touched; what their operators would do nobody knows, so they are not
+//! waited for. Other kinds that the simulator does not know are read through and cannot be written.
 
-use std::collections::BTreeSet;
+mod defined;
+mod drift;
+mod reading;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use crate::base::json::{Value as Json, json};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
 use lockgate_sim::faults::{Action, Match, Rule};
 use lockgate_sim::request::{Request as SimRequest, Response as SimResponse};
 use lockgate_sim::status::Status;
-use lockgate_sim::{Cluster as Sim, Options as SimOptions, Scope, kinds};
+use lockgate_sim::store::Key;
+use lockgate_sim::{Cluster as Sim, Options as SimOptions, kinds};
 use tower::{BoxError, Layer, Service};
 
 use super::admission::{Admission, Judged};
+use super::budget::Budget;
+use super::calibrate::Starts;
+pub use self::drift::{Drift, Moved};
+use self::drift::Inputs;
 use super::layers::Layers;
 use super::page;
 use super::question::Original;
@@ -30,7 +39,10 @@ use super::serve::Still;
 use super::sim::{Reply, Simulation, to_sim};
 use super::wire::Wire;
 use crate::base::clock::{Advance, Busy, TimeSource};
-use crate::base::{Clock, Error, Reason, Result, Timestamp};
+use crate::base::{Clock, Result, Timestamp};
+
+/// What is drawn here is drawn otherwise than in a simulated cluster that is copied: two objects would have one uid.
+const SEED: u64 = 0x706c_616e;
 
 /// The copy and where it copies from.
 pub(super) struct Overlay {
@@ -45,6 +57,25 @@ pub(super) struct Overlay {
     began: Timestamp,
     /// What the server says about writes.
     admission: Admission,
+    /// How much may be read for the simulated controllers.
+    budget: Budget,
+    /// What was read.
+    read: Mutex<Read>,
+    /// How long pods took to come up.
+    starts: Mutex<Starts>,
+}
+
+/// What a plan has read so far.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    /// Requests.
+    calls: u64,
+    /// About how many bytes of memory the objects take.
+    bytes: u64,
+    /// Objects that controllers asked for by name, by kind and namespace.
+    named: BTreeMap<(&'static str, Option<String>), usize>,
+    /// The objects, as far as they were read whole.
+    inputs: Inputs,
 }
 
 impl fmt::Debug for Overlay {
@@ -55,9 +86,9 @@ impl fmt::Debug for Overlay {
 
 impl Overlay {
     /// An empty copy of what `base` leads to. Its virtual time begins now. Unless it `asks`, the server hears of no write.
-    pub(super) fn new(base: Wire, asks: bool) -> Overlay {
+    pub(super) fn new(base: Wire, asks: bool, budget: Budget) -> Overlay {
         let start = base.clock().now();
-        let sim = Sim::new(SimOptions { start, partial: true, ..SimOptions::default() });
+        let sim = Sim::new(SimOptions { start, partial: true, seed: SEED, ..SimOptions::default() });
         Overlay {
             simulation: Simulation::new(sim),
             base: Arc::new(base),
@@ -66,6 +97,9 @@ impl Overlay {
             undefined: Mutex::default(),
             began: start,
             admission: Admission::new(asks),
+            budget,
+            read: Mutex::default(),
+            starts: Mutex::default(),
         }
     }
 
@@ -84,6 +118,9 @@ impl Overlay {
             undefined: Mutex::new(self.undefined().clone()),
             began: self.began,
             admission: self.admission.fork(),
+            budget: self.budget,
+            read: Mutex::new(self.read().clone()),
+            starts: Mutex::new(self.starts.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
     }
 
@@ -109,6 +146,9 @@ impl Overlay {
             let answered = to_sim(request).await.map(|request| self.simulation.answer(&request));
             return answered.unwrap_or_else(|refusal| self.simulation.respond(*refusal));
         }
+        if act.verb == Verb::Get && !act.is_resource() && self.defines() {
+            return self.discovery(request, act).await;
+        }
         if said || is_up_to_an_operator(&act) || !self.knows(&act).await? {
             return self.pass(request, act).await;
         }
@@ -118,15 +158,14 @@ impl Overlay {
             Err(refusal) => return self.simulation.respond(*refusal),
         };
         let _turn = self.turn.lock().await;
-        let scopes = self.simulation.with(|sim| {
-            let mut scopes = sim.scopes(&request);
-            scopes.retain(|scope| !sim.is_loaded(scope));
-            scopes
-        });
-        for scope in scopes {
-            self.load(scope).await?;
+        self.prepare(&request).await?;
+        if !act.verb.is_write() {
+            // What is read is answered as it is; who has something to do with it goes to work when time goes on.
+            return Ok(self.simulation.answer(&request)?);
         }
         self.settle().await?;
+        // What came in on the way may be of more concern than it was.
+        self.prepare(&request).await?;
         let response = if self.admission.asks() && act.verb.is_write() && !request.query.iter().any(|(name, _)| name == "dryRun") {
             let uri = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
             let original = Original { method, uri, content_type: request.content_type.clone(), body: request.body.clone() };
@@ -158,13 +197,9 @@ impl Overlay {
     /// Whether it is about a pod that is younger than the copy: no live one, whatever its name.
     fn made_here(&self, act: &Act) -> bool {
         let (Some(namespace), Some(name)) = (&act.namespace, &act.name) else { return false };
-        let scope = Scope { kind: kinds::POD, namespace: Some(namespace.clone()) };
         self.simulation.with(|sim| {
-            if !sim.is_loaded(&scope) {
-                return false;
-            }
-            let answer = sim.handle(&lockgate_sim::Request::get(&format!("/api/v1/namespaces/{namespace}/pods/{name}")));
-            let created = answer.value().filter(|_| answer.status == 200).map(|pod| page::meta(pod, "creationTimestamp").to_owned());
+            let pod = sim.store().get(&Key::new(kinds::POD, namespace, name));
+            let created = pod.map(|pod| page::meta(pod, "creationTimestamp").to_owned());
             // The API counts in whole seconds.
             created
                 .and_then(|created| created.parse::<Timestamp>().ok())
@@ -172,43 +207,8 @@ impl Overlay {
         })
     }
 
-    /// Whether the copy can answer for a resource. What is none of Kubernetes itself may be a custom resource of the live cluster: its
-    /// definition is read once, and its objects are copied like all others.
-    async fn knows(&self, act: &Act) -> Result<bool> {
-        let _turn = self.turn.lock().await;
-        let (group, version, resource) = (&act.group, &act.version, &act.resource);
-        let wanted = self.simulation.with(|sim| sim.definition_wanted(group, version, resource));
-        if let Some(name) = wanted.filter(|name| !self.undefined().contains(name)) {
-            let definitions = kinds::CUSTOM_RESOURCE_DEFINITION;
-            let act = Act {
-                verb: Verb::Get,
-                group: definitions.group.to_owned(),
-                version: definitions.version.to_owned(),
-                resource: definitions.plural.to_owned(),
-                namespace: None,
-                name: Some(name.clone()),
-                subresource: None,
-            };
-            let about = format!("the definition of {name}");
-            let defined = match self.base.json(&Call::new(act, about.as_str())).await {
-                Ok(definition) => {
-                    let told = self.simulation.with(|sim| sim.define(Arc::unwrap_or_clone(definition)));
-                    told.map_err(|refusal| refusal.message().to_owned())
-                }
-                Err(error) if error.details["code"] == 404 => Err(String::new()),
-                Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported) => {
-                    Err(error.causes.first().cloned().unwrap_or_else(|| error.message.clone()))
-                }
-                Err(error) => return Err(error.context(format!("reading {about} for the plan"))),
-            };
-            if let Err(cause) = defined {
-                if !cause.is_empty() {
-                    self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{about}: {cause}"));
-                }
-                self.undefined().insert(name);
-            }
-        }
-        Ok(self.simulation.with(|sim| sim.serves(group, version, resource)))
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn undefined(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -233,82 +233,9 @@ impl Overlay {
         Ok(answer.map(|text| Reply::Text(Some(text))))
     }
 
-    /// Copies one kind of one namespace.
-    async fn load(&self, scope: Scope) -> Result<()> {
-        let kind = scope.kind;
-        let about = match &scope.namespace {
-            Some(namespace) => format!("{} in namespace `{namespace}`", kind.plural),
-            None => kind.plural.to_owned(),
-        };
-        let act = Act {
-            verb: Verb::List,
-            group: kind.group.to_owned(),
-            version: kind.version.to_owned(),
-            resource: kind.plural.to_owned(),
-            namespace: scope.namespace.clone(),
-            name: None,
-            subresource: None,
-        };
-        match page::read(&self.base, &Call::new(act, about.as_str()), &kind.api_version(), kind.kind).await {
-            Ok(pages) => {
-                self.admission.copied(kind, pages.items.iter());
-                self.simulation.with(|sim| {
-                    let objects = pages.items.into_iter().filter(|object| !is_pinned(sim, &scope, object));
-                    let objects = match UNOWNED.contains(&kind.kind) {
-                        true => objects.map(without_managed_fields).collect(),
-                        false => objects.collect(),
-                    };
-                    sim.load(scope.clone(), objects);
-                });
-                Ok(())
-            }
-            Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported) => {
-                let cause = error.causes.first().cloned().unwrap_or_else(|| error.message.clone());
-                let mut unknowns = self.unknowns.lock().unwrap_or_else(PoisonError::into_inner);
-                if unknowns.insert(format!("{about}: {cause}")) {
-                    tracing::info!(target: "lockgate::plan", %about, %cause, "cannot be read: unknown in this plan");
-                }
-                drop(unknowns);
-                self.simulation.with(|sim| sim.load_refused(scope, refusal(&error, &cause)));
-                Ok(())
-            }
-            Err(error) => Err(error.context(format!("copying {about} for the plan"))),
-        }
-    }
-
-    /// Reads what the controllers ask for until they come to rest.
-    async fn settle(&self) -> Result<()> {
-        loop {
-            let (needs, known) = self.simulation.with(|sim| {
-                let needs = sim.needs();
-                let known = needs.iter().filter(|scope| sim.is_loaded(scope)).count();
-                (needs, known)
-            });
-            if needs.is_empty() {
-                return Ok(());
-            }
-            if known > 0 {
-                return Err(Error::internal("the simulated cluster asks twice for the same objects"));
-            }
-            for scope in needs {
-                self.load(scope).await?;
-            }
-            self.simulation.with(Sim::settle);
-        }
-    }
-
     pub(super) async fn advance(&self, to: Timestamp) -> Result<()> {
         let _turn = self.turn.lock().await;
-        loop {
-            self.settle().await?;
-            let (whole, stuck) = self.simulation.with(|sim| (sim.advance_to(to), sim.needs().is_empty()));
-            if whole {
-                return self.settle().await;
-            }
-            if stuck {
-                return Err(Error::internal("the simulated cluster stopped in the middle of a step in time"));
-            }
-        }
+        self.advance_to(to).await
     }
 }
 
@@ -317,12 +244,6 @@ impl Overlay {
 fn is_up_to_an_operator(act: &Act) -> bool {
     let custom = kinds::by_resource(&act.group, &act.version, &act.resource).is_none();
     custom && (act.verb == Verb::Watch || act.verb.is_write() && act.subresource.as_deref() == Some("scale"))
-}
-
-/// Whether an object of a list over all namespaces is in one that was read before: what the plan has seen and done there stands.
-fn is_pinned(sim: &Sim, scope: &Scope, object: &Json) -> bool {
-    let namespace = page::meta(object, "namespace");
-    scope.namespace.is_none() && !namespace.is_empty() && sim.is_loaded(&Scope { kind: scope.kind, namespace: Some(namespace.to_owned()) })
 }
 
 /// The time of a plan on a live cluster: virtual, and reading on the way.
@@ -339,30 +260,16 @@ impl TimeSource for OverlayTime {
     }
 
     fn next_event_at(&self) -> Option<Timestamp> {
-        self.0.simulation.next_event_at()
+        let overlay = &self.0;
+        // What was read may have set somebody to work, at once.
+        let waiting = overlay.simulation.with(|sim| sim.has_work());
+        if waiting { Some(overlay.simulation.now()) } else { overlay.simulation.next_event_at() }
     }
 
     fn advance_to(&self, to: Timestamp) -> Advance {
         let overlay = self.0.clone();
         Box::pin(async move { overlay.advance(to).await })
     }
-}
-
-/// The `Status` a refused read is answered with.
-fn refusal(error: &Error, cause: &str) -> Json {
-    let code = error.details.get("code").and_then(Json::as_u64).unwrap_or(403);
-    let reason = error.details.get("reason").and_then(Json::as_str).unwrap_or("Forbidden");
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": cause})
-}
-
-/// Kinds that there are many of and that controllers write: field ownership is the larger part of them, and nobody applies them.
-const UNOWNED: [&str; 8] = ["Pod", "Node", "ReplicaSet", "ControllerRevision", "Endpoints", "EndpointSlice", "Event", "Lease"];
-
-fn without_managed_fields(mut object: Json) -> Json {
-    if let Some(meta) = object.get_mut("metadata").and_then(Json::as_object_mut) {
-        drop(meta.remove("managedFields"));
-    }
-    object
 }
 
 #[derive(Clone, Debug)]

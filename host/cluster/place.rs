@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lockgate_sim::Cluster as Sim;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Budget;
 use super::cancel::Cancel;
 use super::client::{Cluster, Shared};
 use super::discovery;
@@ -15,10 +16,12 @@ use super::endpoint::Scratch;
 use super::layers::{Access, Gate, Layers, Recorder};
 use super::live::{Live, LiveOptions};
 use super::machines::Ways;
-use super::overlay::{self, Overlay};
+use super::overlay::{self, Drift, Overlay};
 use super::run_id::RunId;
 use super::sim::{self, Simulation};
+use super::snapshot::{self, Contents, Snapshot};
 use super::wire::{Limits, Wire};
+use crate::base::json::Value as Json;
 use crate::base::{Clock, Result};
 
 /// How a cluster is to be used.
@@ -41,6 +44,8 @@ pub struct Options {
     /// Whether a plan on a live cluster leaves its server out: then nothing but reads is sent, and what the server would say about a
     /// write (admission, authorization, defaults) is not known. Default no.
     pub local: bool,
+    /// How much a plan on a live cluster may read by itself.
+    pub budget: Budget,
 }
 
 impl Options {
@@ -56,6 +61,7 @@ impl Options {
             helm: None,
             machines: None,
             local: false,
+            budget: Budget::default(),
         }
     }
 }
@@ -87,7 +93,7 @@ impl Place {
     pub(super) fn server(&self) -> Option<String> {
         match self {
             Place::Server(Server::Live(live)) => Some(live.identity()),
-            Place::Server(Server::StandIn(_)) | Place::Simulated(_) | Place::Copy(_) => None,
+            Place::Server(Server::StandIn(_) | Server::Snapshot(_)) | Place::Simulated(_) | Place::Copy(_) => None,
         }
     }
 }
@@ -97,6 +103,7 @@ impl Place {
 pub(super) enum Server {
     Live(Arc<Live>),
     StandIn(Simulation),
+    Snapshot(Arc<Snapshot>),
 }
 
 impl Server {
@@ -105,6 +112,7 @@ impl Server {
         match self {
             Server::Live(_) => Clock::real(),
             Server::StandIn(simulation) => simulation.clock(),
+            Server::Snapshot(snapshot) => snapshot.clock(),
         }
     }
 
@@ -119,6 +127,10 @@ impl Server {
             Server::StandIn(simulation) => {
                 let connect = Box::new(move |_: bool| Ok(sim::client(&simulation, &layers)));
                 Wire::new(connect, "https://stand-in".to_owned(), clock, cancel, limits)
+            }
+            Server::Snapshot(snapshot) => {
+                let connect = Box::new(move |_: bool| Ok(snapshot::client(&snapshot, &layers)));
+                Wire::new(connect, "the snapshot".to_owned(), clock, cancel, limits)
             }
         }
     }
@@ -139,6 +151,7 @@ struct Parts {
     helm: Option<PathBuf>,
     ways: Option<Ways>,
     local: bool,
+    budget: Budget,
 }
 
 impl Parts {
@@ -186,7 +199,10 @@ impl Parts {
             helm: self.helm,
             ways: self.ways,
             local: Cell::new(self.local),
+            budget: Cell::new(self.budget),
+            looks_back: Rc::default(),
             on_machines: Rc::default(),
+            reads: Rc::default(),
         }
     }
 }
@@ -229,6 +245,22 @@ impl Cluster {
         Cluster::build(place, false, Access::ReadOnly, clock, DEFAULT_NAMESPACE, Some("stand-in".to_owned()), options)
     }
 
+    /// A snapshot in the place of a cluster: it is read and nothing else, and plans on it ask no server.
+    #[must_use]
+    pub fn on_snapshot(label: &str, contents: Contents, options: Options) -> Cluster {
+        let (name, namespace) = (format!("{} (snapshot {label})", contents.head.cluster), contents.head.namespace.clone());
+        let snapshot = Arc::new(Snapshot::new(label, contents));
+        let clock = snapshot.clock();
+        let options = Options { local: true, ..options };
+        Cluster::build(Place::Server(Server::Snapshot(snapshot)), false, Access::ReadOnly, clock, &namespace, Some(name), options)
+    }
+
+    /// Whether it is a snapshot: there is nothing that could be written.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        matches!(&self.shared.place, Place::Server(Server::Snapshot(_)))
+    }
+
     fn build(
         place: Place,
         simulated: bool,
@@ -253,6 +285,7 @@ impl Cluster {
             helm: options.helm,
             ways: options.machines,
             local: options.local,
+            budget: options.budget,
         }
         .cluster()
     }
@@ -267,6 +300,7 @@ impl Cluster {
             limits: self.wire().limits(),
             helm: self.shared.helm.clone(),
             local: self.shared.local.get(),
+            budget: self.shared.budget.get(),
             ..Options::new(self.run())
         };
         let (place, clock) = (Place::Server(Server::StandIn(simulation.clone())), simulation.clock());
@@ -284,6 +318,8 @@ impl Cluster {
                 let mut sim = simulation.fork();
                 // No plan foresees what goes wrong.
                 sim.clear_faults();
+                // What stands there is the world of the plan.
+                sim.take_as_modelled();
                 let copy = Simulation::new(sim);
                 let clock = copy.clock();
                 (Place::Simulated(copy), clock)
@@ -299,7 +335,7 @@ impl Cluster {
                 let gate = if asks { Gate::asking() } else { Gate::new(Access::ReadOnly) };
                 let layers = Layers { gate, recorder: recorder.clone(), clock: server.clock(), dry: false };
                 let base = server.wire(layers, self.cancel().clone(), self.wire().limits());
-                let copy = Arc::new(Overlay::new(base, asks));
+                let copy = Arc::new(Overlay::new(base, asks, self.shared.budget.get()));
                 let clock = overlay::clock(&copy);
                 (Place::Copy(copy), clock)
             }
@@ -319,6 +355,7 @@ impl Cluster {
             helm: self.shared.helm.clone(),
             ways: self.shared.ways.clone(),
             local: self.shared.local.get(),
+            budget: self.shared.budget.get(),
         }
         .cluster()
     }
@@ -340,6 +377,7 @@ impl Cluster {
             helm: self.shared.helm.clone(),
             ways: self.shared.ways.clone(),
             local: self.shared.local.get(),
+            budget: self.shared.budget.get(),
         }
         .cluster()
     }
@@ -363,14 +401,17 @@ impl Cluster {
             helm: shared.helm.clone(),
             ways: shared.ways.clone(),
             local: shared.local.get(),
+            budget: shared.budget.get(),
         };
         let shared = Shared {
             takes_back: shared.takes_back.clone(),
             writes: shared.writes.clone(),
             drawn: shared.drawn.clone(),
+            looks_back: shared.looks_back.clone(),
             known: shared.known.clone(),
             discovered: shared.discovered.clone(),
             on_machines: shared.on_machines.clone(),
+            reads: shared.reads.clone(),
             ..parts.through(self.gate().branch())
         };
         Cluster { shared: Rc::new(shared), namespace: self.namespace.clone() }
@@ -382,7 +423,7 @@ impl Cluster {
         match &self.shared.place {
             Place::Simulated(simulation) | Place::Server(Server::StandIn(simulation)) => Some(simulation.clone()),
             Place::Copy(overlay) => Some(overlay.simulation().clone()),
-            Place::Server(Server::Live(_)) => None,
+            Place::Server(Server::Live(_) | Server::Snapshot(_)) => None,
         }
     }
 
@@ -391,13 +432,18 @@ impl Cluster {
     pub fn signs_in_by(&self) -> Option<String> {
         match &self.shared.place {
             Place::Server(Server::Live(live)) => live.plugin().map(str::to_owned),
-            Place::Server(Server::StandIn(_)) | Place::Simulated(_) | Place::Copy(_) => None,
+            Place::Server(Server::StandIn(_) | Server::Snapshot(_)) | Place::Simulated(_) | Place::Copy(_) => None,
         }
     }
 
     /// From now on a plan on this cluster leaves the server out ([`Options::local`]).
     pub fn plan_locally(&self) {
         self.shared.local.set(true);
+    }
+
+    /// From now on a plan on this cluster may read this much by itself.
+    pub fn set_budget(&self, budget: Budget) {
+        self.shared.budget.set(budget);
     }
 
     /// Whether the server was asked about every write of the present call so far, and would do all of them. Only in a plan on a live
@@ -414,6 +460,55 @@ impl Cluster {
     pub(super) fn forget_admitted(&self) {
         if let Place::Copy(overlay) = &self.shared.place {
             overlay.admission().begin();
+        }
+    }
+
+    /// Whether what a plan on a live cluster has read is still so; nothing for everything else. Reads it again.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub async fn drift(&self) -> Result<Option<Drift>> {
+        match &self.shared.place {
+            Place::Copy(overlay) => overlay.drift().await.map(Some),
+            Place::Simulated(_) | Place::Server(_) => Ok(None),
+        }
+    }
+
+    /// In a plan: whether the plan has changed what this object asks for, and nobody plays who would answer that in its status.
+    #[must_use]
+    pub fn is_unmodelled(&self, object: &Json) -> bool {
+        let simulation = match &self.shared.place {
+            Place::Simulated(simulation) if self.shared.label.plan => simulation,
+            Place::Copy(overlay) => overlay.simulation(),
+            Place::Simulated(_) | Place::Server(_) => return false,
+        };
+        simulation.with(|sim| sim.is_unmodelled(object))
+    }
+
+    /// In a plan on a live cluster: reads what the models of machines look at.
+    pub(super) async fn knows_machines(&self) -> Result<()> {
+        match &self.shared.place {
+            Place::Copy(overlay) => overlay.machines().await,
+            Place::Simulated(_) | Place::Server(_) => Ok(()),
+        }
+    }
+
+    /// From now on [`Cluster::moved_since`] can look, on this runtime.
+    pub fn looks_back_on(&self, runtime: &Rc<tokio::runtime::Runtime>) {
+        drop(self.shared.looks_back.replace(Some(runtime.clone())));
+    }
+
+    /// What of the live cluster has changed since this plan has read it; nothing when nothing has, and where nobody can look. Not to be
+    /// called by what runs on a runtime.
+    #[must_use]
+    pub fn moved_since(&self) -> Option<Drift> {
+        let runtime = self.shared.looks_back.borrow().clone()?;
+        match runtime.block_on(self.drift()) {
+            Ok(drift) => drift.filter(|drift| !drift.changed.is_empty()),
+            Err(error) => {
+                tracing::warn!(target: "lockgate::plan", %error, "whether the cluster has changed while it was planned is not known");
+                None
+            }
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) fn only_asks(act: &Act, query: &str, body: &[u8]) -> bool {
 }
 
 /// Whether it asks what this user may do: answered at once, never stored.
-fn is_review(act: &Act) -> bool {
+pub(super) fn is_review(act: &Act) -> bool {
     act.group == "authorization.k8s.io" && act.resource == "selfsubjectaccessreviews" && act.name.is_none() && act.subresource.is_none()
 }
 

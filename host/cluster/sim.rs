@@ -48,6 +48,8 @@ struct Shared {
     told: AtomicU64,
     /// Who hears of a request that stands still.
     on_hold: Mutex<Option<deliver::OnHold>>,
+    /// Who hears of every request.
+    on_request: Mutex<Option<deliver::OnRequest>>,
 }
 
 /// The cluster, and what keeps all that it is asked.
@@ -79,6 +81,7 @@ impl Simulation {
             more_expected: Notify::new(),
             told: AtomicU64::new(0),
             on_hold: Mutex::default(),
+            on_request: Mutex::default(),
         };
         Simulation(Arc::new(shared))
     }

@@ -1,4 +1,4 @@
-//! From an answer to a stream: the WebSocket handshake of `pods/exec`, over a socket or inside this process.
+//! From an answer to a stream: the handshakes of `pods/exec`, over a socket or inside this process.
 //!
 //! A library that upgrades a connection needs a connection. In process that is a pipe with an HTTP server at one end and a
 //! client at the other: the same code as over the socket, and what `kube` and real clients see is the same.
@@ -15,15 +15,17 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use lockgate_sim::Exec;
+use lockgate_sim::json::Value as SimValue;
 use lockgate_sim::request::Response as SimResponse;
 use lockgate_sim::status::Status;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower::BoxError;
 
-use super::channels::{self, Hold};
+use super::channels::{self, Hold, WebSocket};
 use super::serve::Still;
 use super::sim::deliver::Break;
 use super::sim::{Reply, Simulation, to_sim};
+use super::spdy::{self, Spdy};
 use crate::base::clock::Busy;
 use crate::base::{Clock, Result};
 
@@ -32,6 +34,9 @@ const PIPE: usize = 64 << 10;
 
 /// The versions of the stream protocol, best first. Version 5 can say that standard input has ended.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// Where a client that speaks SPDY says which versions it knows, and is told which it is.
+const STREAM_PROTOCOL: header::HeaderName = header::HeaderName::from_static("x-stream-protocol-version");
 
 /// Answers a request that wants a stream; the stream itself goes through a connection of its own inside this process.
 pub(super) async fn in_process(simulation: Simulation, clock: Clock, mut request: Request<Body>) -> Result<Response<Reply>, BoxError> {
@@ -91,7 +96,9 @@ pub(super) fn switch(
     hold: impl FnOnce() -> Hold,
 ) -> Result<Response<Reply>, BoxError> {
     let Some(exec) = answer.extensions_mut().remove::<Arc<Exec>>() else { return Ok(answer) };
-    let (protocol, accept) = match agree(headers) {
+    let over_spdy = text(headers, &header::UPGRADE).eq_ignore_ascii_case(spdy::UPGRADE);
+    let agreed = if over_spdy { agree_spdy(headers).map(|protocol| (protocol, String::new())) } else { agree(headers) };
+    let (protocol, accept) = match agreed {
         Ok(agreed) => agreed,
         Err(status) => return simulation.respond(SimResponse::from(status)),
     };
@@ -99,34 +106,53 @@ pub(super) fn switch(
     let ends = answer.extensions_mut().remove::<Break>();
     drop(tokio::spawn(async move {
         // A client that does not take the stream is gone: there is nobody to be told.
-        if let Ok(upgraded) = on.await {
-            channels::carry(TokioIo::new(upgraded), &exec, &simulation, hold, ends).await.ok();
+        let io = TokioIo::new(on.await.ok()?);
+        if over_spdy {
+            channels::carry(Spdy::open(io, &exec, protocol).await?, &exec, &simulation, hold, ends).await
+        } else {
+            channels::carry(WebSocket::new(io).await, &exec, &simulation, hold, ends).await
         }
     }));
-    Ok(Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(header::UPGRADE, "websocket")
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
-        .header(header::SEC_WEBSOCKET_PROTOCOL, protocol)
-        .body(Reply::Text(None))?)
+    let switched = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header(header::CONNECTION, "Upgrade");
+    let switched = if over_spdy {
+        switched.header(header::UPGRADE, spdy::UPGRADE).header(STREAM_PROTOCOL, protocol)
+    } else {
+        let switched = switched.header(header::UPGRADE, "websocket").header(header::SEC_WEBSOCKET_ACCEPT, accept);
+        switched.header(header::SEC_WEBSOCKET_PROTOCOL, protocol)
+    };
+    Ok(switched.body(Reply::Text(None))?)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// All values of a header that is a list.
+fn list<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Vec<&'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|list| list.split(',')).map(str::trim).filter(|offer| !offer.is_empty()).collect()
+}
+
+/// The version of the stream protocol for a client that speaks SPDY: the first of its own that is known here, as a kubelet takes it.
+fn agree_spdy(headers: &HeaderMap) -> Result<&'static str, Status> {
+    let offered = list(headers, &STREAM_PROTOCOL);
+    if offered.is_empty() {
+        return Err(Status::bad_request("unable to upgrade: X-Stream-Protocol-Version is required"));
+    }
+    offered.iter().find_map(|offer| spdy::PROTOCOLS.into_iter().find(|known| known == offer)).ok_or_else(|| {
+        let (offered, spoken) = (offered.join(" "), spdy::PROTOCOLS.join(" "));
+        let text = format!("unable to upgrade: unable to negotiate protocol: client supports [{offered}], server accepts [{spoken}]");
+        Status::new(403, "Forbidden", text, SimValue::Null)
+    })
 }
 
 /// The protocol that both sides speak, and the answer to the client's key.
 fn agree(headers: &HeaderMap) -> Result<(&'static str, String), Status> {
-    let text = |name: &header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key = text(&header::SEC_WEBSOCKET_KEY);
-    if key.is_empty() || text(&header::SEC_WEBSOCKET_VERSION) != "13" {
+    let key = text(headers, &header::SEC_WEBSOCKET_KEY);
+    if key.is_empty() || text(headers, &header::SEC_WEBSOCKET_VERSION) != "13" {
         return Err(Status::bad_request("a WebSocket handshake has a Sec-WebSocket-Key, and a Sec-WebSocket-Version of 13"));
     }
-    let offered: Vec<&str> = headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|offer| !offer.is_empty())
-        .collect();
+    let offered = list(headers, &header::SEC_WEBSOCKET_PROTOCOL);
     let Some(protocol) = PROTOCOLS.into_iter().find(|protocol| offered.contains(protocol)) else {
         let (offered, spoken) = (offered.join(" "), PROTOCOLS.join(" "));
         return Err(Status::not_modelled(&format!("the stream protocols [{offered}]; [{spoken}] are")));
@@ -154,5 +180,19 @@ mod tests {
         assert_eq!(agree(&headers(&[key, version])).unwrap_err().code(), 501);
         assert_eq!(agree(&headers(&[version])).unwrap_err().code(), 400);
         assert_eq!(agree(&headers(&[key])).unwrap_err().code(), 400);
+    }
+    #[test]
+    fn a_client_that_speaks_spdy_is_told_the_first_version_that_both_know() {
+        let with = |protocols: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for protocol in protocols {
+                headers.append("x-stream-protocol-version", HeaderValue::from_static(protocol));
+            }
+            agree_spdy(&headers)
+        };
+        assert_eq!(with(&["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io"]), Ok("v4.channel.k8s.io"));
+        assert_eq!(with(&["v2.channel.k8s.io, v4.channel.k8s.io"]), Ok("v2.channel.k8s.io"));
+        assert_eq!(with(&["v5.channel.k8s.io"]).unwrap_err().code(), 403);
+        assert_eq!(with(&[]).unwrap_err().code(), 400);
     }
 }

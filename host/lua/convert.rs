@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::json::{Map, Number, Value as Json, json};
-use mlua::{AnyUserData, Lua, Table, UserData, Value as LuaValue};
+use mlua::{AnyUserData, Function, Lua, Table, UserData, Value as LuaValue};
 
 use super::error::{broken, kind};
 use super::values;
-use crate::base::{Error, Object, Result, Value};
+use crate::base::{Error, Object, ObjectRef, Result, Value};
+use crate::primitives::cx::unmodelled_status;
 
 /// How deep tables may be nested.
 const DEEPEST: usize = 128;
@@ -29,6 +30,10 @@ pub(crate) struct Converter {
     object: Table,
     /// Table → [`Original`], weak.
     originals: Table,
+    /// Metatable of what stands for the status of an object that nobody knows: to read it is an error.
+    pub(crate) unmodelled: Table,
+    /// Such a table → the name of its object, weak.
+    nameless: Table,
 }
 
 /// One reading of a Lua value.
@@ -48,9 +53,42 @@ impl Converter {
         };
         let weak = lua.create_table()?;
         weak.raw_set("__mode", "k")?;
-        let originals = lua.create_table()?;
-        originals.set_metatable(Some(weak))?;
-        Ok(Converter { list: mark()?, object: mark()?, originals })
+        let (originals, nameless) = (lua.create_table()?, lua.create_table()?);
+        originals.set_metatable(Some(weak.clone()))?;
+        nameless.set_metatable(Some(weak))?;
+        // Its functions come when there is a state to raise errors in.
+        Ok(Converter { list: mark()?, object: mark()?, originals, unmodelled: lua.create_table()?, nameless })
+    }
+
+    /// What it raises when somebody reads it.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub(crate) fn raises(&self, raise: &Function) -> mlua::Result<()> {
+        for event in ["__index", "__newindex", "__len", "__iter", "__call", "__unm", "__concat"] {
+            self.unmodelled.raw_set(event, raise)?;
+        }
+        self.unmodelled.set_readonly(true);
+        Ok(())
+    }
+
+    /// The error of who reads this table; `None` when it may be read.
+    pub(crate) fn unreadable(&self, table: &Table) -> Option<Error> {
+        if !Self::is_marked(table, &self.unmodelled) {
+            return None;
+        }
+        let object = self.nameless.raw_get::<Option<String>>(table.clone()).ok().flatten().unwrap_or_default();
+        Some(unmodelled_status(&object))
+    }
+
+    /// What stands for a status that nobody knows.
+    fn no_status(&self, lua: &Lua, object: &Json) -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        let name = ObjectRef::of(object).map_or_else(|_| "the object".to_owned(), |reference| reference.to_string());
+        self.nameless.raw_set(table.clone(), name)?;
+        table.set_metatable(Some(self.unmodelled.clone()))?;
+        table.set_readonly(true);
+        Ok(table)
     }
 
     /// Marks a table as a list, so that it stays one when it is empty.
@@ -100,6 +138,9 @@ impl Converter {
                 if let (true, LuaValue::Table(table), Some(original)) = (fresh, &table, &object.original) {
                     self.originals.raw_set(table.clone(), lua.create_userdata(Original(original.clone()))?)?;
                 }
+                if let (true, LuaValue::Table(table)) = (object.unmodelled, &table) {
+                    table.raw_set("status", self.no_status(lua, &object.current)?)?;
+                }
                 table
             }
             Value::List(items) => {
@@ -134,6 +175,12 @@ impl Converter {
     fn original(&self, table: &Table) -> Option<Arc<Json>> {
         let found = self.originals.raw_get::<Option<AnyUserData>>(table.clone()).ok().flatten()?;
         found.borrow::<Original>().ok().map(|original| original.0.clone())
+    }
+
+    /// Whether the status of this object is one that nobody knows.
+    fn hides_status(&self, table: &Table) -> bool {
+        let status = table.raw_get::<LuaValue>("status").ok();
+        matches!(status, Some(LuaValue::Table(status)) if Self::is_marked(&status, &self.unmodelled))
     }
 
     fn is_marked(table: &Table, mark: &Table) -> bool {
@@ -194,12 +241,22 @@ impl Reading<'_> {
         if self.above.len() >= DEEPEST {
             return Err(self.wrong(&format!("tables nested more than {DEEPEST} deep")));
         }
+        if let Some(error) = self.converter.unreadable(table) {
+            return Err(error);
+        }
         let original = self.converter.original(table);
+        let unmodelled = original.is_some() && self.converter.hides_status(table);
         self.above.push(table.to_pointer());
-        let read = self.entries(table, original.as_deref().or(guide));
+        let read = self.entries(table, original.as_deref().or(guide), unmodelled);
         self.above.pop();
         match (read?, original) {
-            (Value::Json(current), Some(original)) => Ok(Value::Object(Object { current: current.into(), original: Some(original) })),
+            (Value::Json(mut current), Some(original)) => {
+                // Nobody could touch it.
+                if let (true, Some(fields), Some(status)) = (unmodelled, current.as_object_mut(), original.get("status")) {
+                    fields.insert("status", status.clone());
+                }
+                Ok(Value::Object(Object { current: current.into(), original: Some(original), unmodelled }))
+            }
             (value, Some(_)) => {
                 let typed = self.typed_in(&value);
                 Err(self.wrong(&format!("an object with a typed value in it{typed}")).hint("write `tostring(value)` into objects"))
@@ -219,13 +276,14 @@ impl Reading<'_> {
         }
     }
 
-    fn entries(&mut self, table: &Table, guide: Option<&Json>) -> Result<Value> {
+    fn entries(&mut self, table: &Table, guide: Option<&Json>, without_status: bool) -> Result<Value> {
         let mut named: BTreeMap<String, LuaValue> = BTreeMap::new();
         let mut numbered: BTreeMap<u64, LuaValue> = BTreeMap::new();
         let mut strange: Option<Error> = None;
         let walked = table.for_each(|key: LuaValue, value: LuaValue| {
             match key {
                 LuaValue::String(text) => match text.to_str() {
+                    Ok(text) if without_status && text == "status" => {}
                     Ok(text) => {
                         named.insert(text.to_owned(), value);
                     }

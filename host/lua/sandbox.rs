@@ -25,9 +25,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("_G", "a file sees its own names and the verbs"),
 ];
 
-/// Words of the design that this version does not have yet.
-pub(crate) const LATER: &[&str] = &["group", "permissions"];
-
 /// The functions that the prelude is given.
 pub(crate) fn host_functions(core: &Rc<Core>, lua: &Lua) -> mlua::Result<Table> {
     let host = lua.create_table()?;
@@ -37,8 +34,19 @@ pub(crate) fn host_functions(core: &Rc<Core>, lua: &Lua) -> mlua::Result<Table> 
     host.raw_set("split", core.function(lua, "split", |_, lua, arguments| split(lua, &arguments))?)?;
     let absent = core.function(lua, "", |core, lua, arguments| Err(unknown_member(core, lua, &arguments)))?;
     host.raw_set("unknown_member", absent)?;
+    let raise = core.function(lua, "", |core, lua, arguments| Err(unreadable(core, lua, &arguments)))?;
+    core.convert.raises(&raise)?;
+    host.raw_set("unmodelled", &core.convert.unmodelled)?;
     host.raw_set("print", core.function(lua, "print", |core, lua, arguments| bind::print(core, lua, &arguments))?)?;
     Ok(host)
+}
+
+/// Somebody reads what stands for a status that nobody knows.
+fn unreadable(core: &Core, lua: &Lua, arguments: &MultiValue) -> Error {
+    let found = arguments.iter().find_map(|argument| argument.as_table().and_then(|table| core.convert.unreadable(table)));
+    let mut error = found.unwrap_or_else(|| Error::internal("a status that nobody knows has no object"));
+    error.places = super::stack::places(core, lua, None);
+    error
 }
 
 /// Makes the words that every file sees final.
@@ -133,9 +141,6 @@ fn known_names(core: &Core) -> Vec<String> {
 fn unknown(core: &Core, name: &str) -> Error {
     if let Some((_, instead)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
         return broken(format!("there is no `{name}` here")).hint(*instead);
-    }
-    if LATER.contains(&name) {
-        return broken(format!("`{name}` is not known to this version of lockgate"));
     }
     if declarations::is_declaring(name) || name == "params" || name == "state" {
         return broken(format!("there is no `{name}` here"))

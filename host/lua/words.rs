@@ -22,7 +22,7 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> 
     base.raw_set("not_needed", core.function(lua, "not_needed", |core, _, arguments| not_needed(core, &arguments))?)?;
     base.raw_set("array", core.function(lua, "array", |core, _, arguments| mark(core, &arguments, "array"))?)?;
     base.raw_set("object", core.function(lua, "object", |core, _, arguments| mark(core, &arguments, "object"))?)?;
-    base.raw_set("at", core.function(lua, "at", |_, _, arguments| at(&arguments))?)?;
+    base.raw_set("at", core.function(lua, "at", |core, _, arguments| at(core, &arguments))?)?;
     base.raw_set("merge", core.function(lua, "merge", |core, lua, arguments| merge(core, lua, &arguments))?)?;
     for word in values::MAKERS {
         let make = core.function(lua, word, move |core, lua, arguments| {
@@ -105,7 +105,7 @@ fn mark(core: &Core, arguments: &MultiValue, word: &str) -> Result<MultiValue> {
 }
 
 /// `at(object, { "spec", "x" }, default)`.
-fn at(arguments: &MultiValue) -> Result<MultiValue> {
+fn at(core: &Core, arguments: &MultiValue) -> Result<MultiValue> {
     let default = arguments.get(2).cloned().unwrap_or(LuaValue::Nil);
     let Some(LuaValue::Table(path)) = arguments.get(1) else {
         return Err(broken("`at` needs a path as its second argument").hint("write `at(object, { \"spec\", \"replicas\" }, 1)`"));
@@ -114,6 +114,9 @@ fn at(arguments: &MultiValue) -> Result<MultiValue> {
     for place in 1..=path.raw_len() {
         let key: LuaValue = path.raw_get(place).map_err(fault)?;
         let LuaValue::Table(table) = &value else { return one(default) };
+        if let Some(error) = core.convert.unreadable(table) {
+            return Err(error);
+        }
         value = table.raw_get(key).map_err(fault)?;
     }
     let absent = matches!(value, LuaValue::Nil) || value == LuaValue::NULL;

@@ -9,7 +9,7 @@ use super::done::{Done, Inverse, Wrote};
 use super::manifest::Manifest;
 use super::view;
 use crate::base::diff::{Change, changes};
-use crate::base::{Error, Object, Reason, Result, Value};
+use crate::base::{Error, Reason, Result, Value};
 use crate::cluster::Target;
 use crate::primitive;
 
@@ -47,7 +47,7 @@ impl Create {
         let target = cx.cluster.object(resource, namespace, name);
         let wrote = wrote(&target, &object.0);
         let fields =
-            BTreeMap::from([("changed".to_owned(), Value::from(true)), ("object".to_owned(), Value::Object(Object::read(stored)))]);
+            BTreeMap::from([("changed".to_owned(), Value::from(true)), ("object".to_owned(), cx.object(stored))]);
         Ok(Done::changed(Value::Map(fields), wrote))
     }
 }

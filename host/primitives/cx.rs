@@ -1,13 +1,15 @@
 //! What a primitive may use: the cluster, and the operator.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::done::Done;
-use crate::base::{Clock, Error, Result, Span, Timestamp};
-use crate::cluster::{Cluster, Delay};
+use crate::base::json::Value as Json;
+use crate::base::{Clock, Error, Kind, Object, Reason, Result, Span, Timestamp, Value};
+use crate::cluster::{Cluster, Delay, Target};
 
 /// The surroundings of one call. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +44,21 @@ impl Cx {
         self.clock().now()
     }
 
+    /// An object as scripts get it.
+    #[must_use]
+    pub fn object(&self, object: Arc<Json>) -> Value {
+        let unmodelled = self.cluster.is_unmodelled(&object);
+        Value::Object(Object { unmodelled, ..Object::read(object) })
+    }
+
+    /// The error of who wants to know from its status how an object is.
+    ///
+    /// # Errors
+    /// `unmodelled` in a plan, when nobody plays who would write that status.
+    pub fn must_be_modelled(&self, target: &Target, object: &Json) -> Result<()> {
+        if self.cluster.is_unmodelled(object) { Err(unmodelled_status(&target.full_name())) } else { Ok(()) }
+    }
+
     /// Says what is being waited for.
     pub fn waiting(&self, what: &str, state: impl Into<String>, since: Timestamp) {
         self.talk.progress(Progress::Waiting { what: what.to_owned(), state: state.into(), since });
@@ -52,6 +69,15 @@ impl Cx {
         let took = Span::between(since, self.now());
         self.talk.progress(Progress::Done { what: what.to_owned(), state: state.into(), took });
     }
+}
+
+/// Nobody can say what the status of this object (`kind/namespace/name`) will be.
+#[must_use]
+pub fn unmodelled_status(object: &str) -> Error {
+    let message = format!("the status of `{object}` is not known: the plan has changed the object, and nobody plays its operator here");
+    Error::new(Kind::Cluster, Reason::Unmodelled, message)
+        .about(object)
+        .hint("where the plan may take something for granted, say so: `assume(function() return … end, value, \"why\")`")
 }
 
 /// The options of a question.

@@ -2,7 +2,7 @@
 
 use super::cx::Cx;
 use super::done::Done;
-use crate::base::{Object, ObjectRef, Result, Value};
+use crate::base::{ObjectRef, Result, Value};
 use crate::primitive;
 
 primitive! {
@@ -28,6 +28,6 @@ impl Get {
     async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.object, self.namespace.as_deref()).await?;
         let object = if self.missing_ok == Some(true) { cx.cluster.find(&target).await? } else { Some(cx.read(&target).await?) };
-        Ok(Done::read(object.map_or(Value::Nil, |object| Value::Object(Object::read(object)))))
+        Ok(Done::read(object.map_or(Value::Nil, |object| cx.object(object))))
     }
 }

@@ -3,7 +3,7 @@
 use super::cx::Cx;
 use super::done::Done;
 use super::types::KindName;
-use crate::base::{Error, Kind, Object, Reason, Result, Value};
+use crate::base::{Error, Kind, Reason, Result, Value};
 use crate::cluster::Select;
 use crate::primitive;
 
@@ -49,7 +49,7 @@ impl List {
             Err(error) if absent(&error) => return Ok(Done::read(Value::List(Vec::new()))),
             other => other?,
         };
-        let objects = listed.items.into_iter().map(|object| Value::Object(Object::read(object)));
+        let objects = listed.items.into_iter().map(|object| cx.object(object));
         Ok(Done::read(Value::List(objects.collect())))
     }
 }

@@ -32,7 +32,10 @@ impl Ready {
     async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.object, self.namespace.as_deref()).await?;
         let readiness = match cx.read(&target).await {
-            Ok(object) => kstatus::of(&target.resource, &object, cx.now()),
+            Ok(object) => {
+                cx.must_be_modelled(&target, &object)?;
+                kstatus::of(&target.resource, &object, cx.now())
+            }
             Err(error) if error.reason == Reason::NotFound => {
                 let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
                 Readiness::new("NotFound", "NotFound", format!("there is no `{target}`{hint}"))

@@ -240,7 +240,7 @@ impl ArgType for Object {
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
             Arg::Value(Value::Object(object)) => Ok(object),
-            Arg::Value(Value::Json(json @ Json::Object(_))) => Ok(Object { current: json.into(), original: None }),
+            Arg::Value(Value::Json(json @ Json::Object(_))) => Ok(Object { current: json.into(), original: None, unmodelled: false }),
             other => Err(mismatch::<Self>(&other)),
         }
     }

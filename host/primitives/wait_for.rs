@@ -12,7 +12,7 @@ use super::registry::Callback;
 use super::types::Condition;
 use super::view;
 use super::watched::{by_name, deleted, same};
-use crate::base::{Error, Kind, Object, ObjectRef, Reason, Result, Span, Timestamp, Value};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Timestamp, Value};
 use crate::cluster::Target;
 use crate::primitive;
 
@@ -67,14 +67,14 @@ impl WaitFor {
         let mut holding_since: Option<Timestamp> = None;
         loop {
             let object = following.items(0).next().cloned();
-            let look = self.look(&target, object.as_ref(), &mut uid).await?;
+            let look = self.look(&cx, &target, object.as_ref(), &mut uid).await?;
             let now = cx.now();
             let stable_at = if look.holds { Some(stable.after(*holding_since.get_or_insert(now))) } else { None };
             if stable_at.is_none() {
                 holding_since = None;
             } else if stable_at.is_some_and(|at| at <= now) {
                 pace.done(&cx, &look.state);
-                return Ok(Done::read(object.map_or(Value::Nil, |object| Value::Object(Object::read(object)))));
+                return Ok(Done::read(object.map_or(Value::Nil, |object| cx.object(object))));
             }
             if look.holds || progress.as_ref() != Some(&look.progress) {
                 progress = Some(look.progress);
@@ -94,9 +94,9 @@ impl WaitFor {
     }
 
     /// Looks once. `uid` is that of the object that a named condition was first seen on.
-    async fn look(&self, target: &Target, object: Option<&Arc<Json>>, uid: &mut Option<String>) -> Result<Look> {
+    async fn look(&self, cx: &Cx, target: &Target, object: Option<&Arc<Json>>, uid: &mut Option<String>) -> Result<Look> {
         let name = match &self.condition {
-            Condition::Function(function) => return asked(function, object).await,
+            Condition::Function(function) => return asked(cx, function, object).await,
             Condition::Named(name) => name,
         };
         match (object, uid.as_deref()) {
@@ -107,6 +107,7 @@ impl WaitFor {
         }
         if let Some(object) = object {
             cannot(target, object, name)?;
+            cx.must_be_modelled(target, object)?;
         }
         Ok(named(name, object.map(Arc::as_ref)))
     }
@@ -150,8 +151,8 @@ fn named(name: &str, object: Option<&Json>) -> Look {
 }
 
 /// Asks the script's function.
-async fn asked(function: &Rc<dyn Callback>, object: Option<&Arc<Json>>) -> Result<Look> {
-    let argument = object.map_or(Value::Nil, |object| Value::Object(Object::read(object.clone())));
+async fn asked(cx: &Cx, function: &Rc<dyn Callback>, object: Option<&Arc<Json>>) -> Result<Look> {
+    let argument = object.map_or(Value::Nil, |object| cx.object(object.clone()));
     let mut answers = function.invoke(vec![argument]).await?.into_iter();
     let holds = match answers.next() {
         None | Some(Value::Nil) => false,

@@ -47,6 +47,7 @@ impl Why {
         } else if target.resource.kind == "Pod" && target.resource.group.is_empty() {
             pod(&cx, &target, &object).await?
         } else {
+            cx.must_be_modelled(&target, &object)?;
             let readiness = kstatus::of(&target.resource, &object, cx.now());
             (readiness.status != "Current").then(|| Diagnosis::new(Reason::NotReady, target.to_string(), readiness.message))
         };

@@ -104,6 +104,7 @@ fn events(text: &str) -> Vec<Event> {
                 no_return: vec![t()],
                 took: Span::ZERO,
                 unknowns: vec![t()],
+                drift: Some(crate::cluster::Drift { inputs: 2, changed: vec![crate::cluster::Moved { object: t(), how: t() }] }),
                 assumptions: vec![t()],
                 confirmations: vec![question()],
                 requests: vec![t()],

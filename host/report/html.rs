@@ -1,12 +1,12 @@
 //! The report of a run as one HTML file that needs nothing else: no script, no font, no picture from elsewhere. The timeline is SVG.
 
-use super::escape;
+use super::markup::{html as text, html_lines as lines, html_table as table};
 use super::runs::{clock, cluster, end, facts, state, step_cells, timed, unknown, write_cells};
 use crate::base::{Span, Timestamp};
 use crate::run::event::StepEnd;
 use crate::run::journal::view::{Became, Standing, Stepped, Story};
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}\
+pub(super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}\
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #e3e7ec}th{color:#5b6675;font-weight:600}\
 pre{background:#f5f7f9;padding:1rem;overflow-x:auto;font-size:13px}.good{color:#1a7f45}.warn{color:#9a6700}.bad{color:#b42318}\
@@ -133,30 +133,10 @@ fn row(story: &Story, step: &Stepped, top: f64, scale: &dyn Fn(Timestamp) -> f64
     out
 }
 
-fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th>{head}</th>")).collect();
-    let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().map(|cell| format!("<td>{}</td>", text(cell))).collect::<String>());
-    format!("<table>\n<tr>{heads}</tr>\n{}</table>\n", rows.iter().map(row).collect::<String>())
-}
-
 fn class(standing: Standing) -> &'static str {
     match standing {
         Standing::Done | Standing::NothingToDo | Standing::Running => "good",
         Standing::Parked | Standing::Interrupted => "warn",
         Standing::Failed | Standing::Killed => "bad",
     }
-}
-
-/// Text of others, on one line.
-fn text(said: &str) -> String {
-    markup_free(&escape::line(said))
-}
-
-/// The same on several.
-fn lines(said: &str) -> String {
-    markup_free(&escape::lines(said))
-}
-
-fn markup_free(said: &str) -> String {
-    said.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }

@@ -5,12 +5,14 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::escape;
+use crate::base::json::to_value;
 use crate::base::{Error, Result};
+use crate::cluster::downtime::Line;
 use crate::primitives::skew::Report;
 use crate::run::journal::Story;
-use crate::run::journal::view::{Line, Listed};
+use crate::run::journal::view::{Line as RunLine, Listed};
 use crate::run::runbook::{CoveredBy, ParamDecl, Runbook};
-use crate::run::{Record, Summary, What};
+use crate::run::{Record, Steady, Summary, What};
 
 /// The schema of `lockgate list`.
 pub const LIST: &str = "lockgate.dev/list/v1";
@@ -75,12 +77,16 @@ pub fn event(what: What, record: &Record) -> Result<String> {
     line(EVENT, &content)
 }
 
-/// A plan: how it ends, and every event.
+/// A plan: how it ends, every event, and what is down when. Without moments, ids and made-up names: two plans of the same input are
+/// the same text.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn plan(summary: &Summary, records: &[Record]) -> Result<String> {
-    document(PLAN, &json!({ "summary": summary, "events": records }))
+pub fn plan(steady: &Steady, summary: &Summary, records: &[Record], downtime: &[Line]) -> Result<String> {
+    let broken = |error: serde_json::Error| Error::internal("writing JSON").cause(error.to_string());
+    let mut summary = to_value(summary).map_err(broken)?;
+    steady.json(&mut summary);
+    document(PLAN, &json!({ "summary": summary, "events": steady.document(records)?, "downtime": downtime }))
 }
 
 /// A skew report of the cluster of this name.
@@ -112,7 +118,7 @@ pub fn status(story: &Story, options: &str) -> Result<String> {
     document(
         STATUS,
         &json!({
-            "run": Line::of(story),
+            "run": RunLine::of(story),
             "title": story.title,
             "inside": story.inside,
             "steps": story.steps,

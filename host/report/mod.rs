@@ -7,10 +7,14 @@ pub mod escape;
 #[cfg(test)]
 mod escape_tests;
 pub mod excerpt;
+pub mod explained;
 pub mod html;
 pub mod json;
+pub mod markup;
 pub mod paint;
 pub mod permissions;
+pub mod planned;
+mod planned_html;
 pub mod rbac;
 pub mod reference;
 pub mod runs;

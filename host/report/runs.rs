@@ -1,11 +1,13 @@
 //! Runs, for people: the list, where one stands, and the whole report as text and as a page of Markdown.
 
 use super::escape;
+use super::markup::{code, fenced, page, page_table};
 use super::paint::Paint;
 use super::table;
 use super::transcript::Transcript;
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
+use crate::run::hindsight::Hindsight;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
 use crate::run::journal::view::{Answered, Became, Listed, Standing, Stepped, Story, Write};
 
@@ -143,9 +145,9 @@ pub fn markdown(story: &Story) -> String {
         out.push_str(&page_table(&["time", "write", "object", "where", "outcome"], &rows));
     }
     if let Some(planned) = story.consent.as_ref().and_then(|consent| consent.planned.as_ref()) {
-        out.push_str(&format!("\n## The plan\n\n{}", fenced(&planned.text)));
+        out.push_str(&format!("\n## The plan\n\n{}", fenced("text", &planned.text)));
     }
-    out.push_str(&format!("\n## What happened\n\n{}\n{}", fenced(&timed(&story.events)), page(&chain(story))));
+    out.push_str(&format!("\n## What happened\n\n{}\n{}", fenced("text", &timed(&story.events)), page(&chain(story))));
     out.push('\n');
     out
 }
@@ -195,7 +197,16 @@ pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
     }
     tell("steps", progress(story));
     tell("writes", plural(story.made(), "write"));
+    if let Some(hindsight) = &story.hindsight {
+        tell("of the plan", hindsight.to_string());
+    }
     no_return(story, tell);
+}
+
+/// The line of a run that compares it with its plan.
+#[must_use]
+pub fn foresight(hindsight: &Hindsight) -> String {
+    format!("plan      {}\n", escape::line(&hindsight.to_string()))
 }
 
 fn no_return(story: &Story, mut tell: impl FnMut(&str, String)) {
@@ -349,40 +360,6 @@ pub(super) fn cluster(name: &str, simulated: bool) -> String {
 pub(super) fn clock(at: Timestamp) -> String {
     let seconds = Timestamp::from_second(at.as_second()).unwrap_or(at);
     seconds.to_string()
-}
-
-fn page_table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
-    let mut out = line(&mut heads.iter().map(|head| (*head).to_owned()));
-    out.push_str(&format!("|{}\n", "---|".repeat(heads.len())));
-    rows.iter().for_each(|row| out.push_str(&line(&mut row.iter().map(|cell| page(cell)))));
-    out
-}
-
-/// Text of others in a line of a page: nothing of it is markup.
-fn page(text: &str) -> String {
-    let mut out = String::new();
-    for c in escape::line(text.trim_end()).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '!' | '#' | '~' => out.extend(['\\', c]),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// The same between backticks.
-fn code(text: &str) -> String {
-    escape::line(text).replace('`', "'")
-}
-
-/// Lines as they are, in a fence that none of them can end.
-fn fenced(text: &str) -> String {
-    let longest = text.lines().map(|line| line.trim_start().chars().take_while(|c| *c == '`').count()).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", escape::lines(text).trim_end())
 }
 
 #[cfg(test)]

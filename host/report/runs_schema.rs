@@ -2,7 +2,7 @@
 
 use super::super::json::{REPORT, RUNS, STATUS};
 use super::{
-    any_event, confirmation, count, document, error, item, list_of, maybe, object, step_end, summary_fields, text, verdict, words,
+    any_event, confirmation, count, document, error, item, list_of, maybe, object, step_end, summary_fields, text, texts, verdict, words,
 };
 use crate::base::json::{Value as Json, json};
 use crate::run::journal::view::{Became, Standing};
@@ -27,7 +27,12 @@ pub(super) fn status() -> Json {
 
 pub(super) fn report() -> Json {
     let process = object(json!({ "at": text(), "pid": count(), "host": text(), "user": text(), "epoch": count() }), json!({}));
-    let planned = object(json!({ "text": text(), "took": text(), "writes": count(), "steps": { "type": "object" } }), json!({}));
+    let prediction = object(json!({ "at": text(), "says": text() }), json!({ "took": text() }));
+    let hindsight = object(
+        json!({ "predicted": count(), "right": count(), "not_reached": count(), "wrong": texts(), "surprises": texts() }),
+        json!({}),
+    );
+    let planned = object(json!({ "text": text(), "took": text(), "writes": count(), "steps": { "type": "object" } }), json!({ "predictions": list_of(prediction), "made_up": { "type": "object" } }));
     let consent = object(
         json!({
             "at": text(), "by": text(), "plan": maybe("string"), "confirmations": list_of(object(confirmation(), json!({}))),
@@ -44,8 +49,9 @@ pub(super) fn report() -> Json {
         "cluster": maybe("string"), "namespace": text(), "standing": words(Standing::WORDS), "started": text(), "last": text(),
         "took": text(), "processes": list_of(process), "consent": or_null(consent), "checks": list_of(check), "steps_of": count(),
         "steps": list_of(step()), "inside": maybe("string"), "asked": list_of(asked()), "writes": list_of(write()),
-        "incidents": list_of(incident), "summary": or_null(object(required, optional)), "events": list_of(any_event(&json!({}))),
+        "incidents": list_of(incident), "summary": or_null(object(required, optional)), "events": list_of(any_event("at", &json!({}))),
         "lines": count(), "head": text(), "torn": { "type": "boolean" }, "taken_back": or_null(taken_back()),
+        "hindsight": or_null(hindsight),
     });
     let names: Vec<String> = properties.as_object().map(|map| map.keys().map(ToString::to_string).collect()).unwrap_or_default();
     document(REPORT, "What `lockgate report -o json` prints", &names.iter().map(String::as_str).collect::<Vec<_>>(), properties)

@@ -69,7 +69,7 @@ fn killed() -> Vec<Fact> {
             by: "operator".to_owned(),
             plan: Some("cd".repeat(32)),
             confirmations: vec![question()],
-            planned: Some(Planned { text: "plan: two writes\n".to_owned(), took: Span::from_secs(40), writes: 2, steps }),
+            planned: Some(Planned { text: "plan: two writes\n".to_owned(), took: Span::from_secs(40), writes: 2, steps, predictions: Vec::new(), made_up: Default::default() }),
         }),
         told(Event::Started {
             what: What::Run,
@@ -118,6 +118,7 @@ fn ended() -> Vec<Fact> {
         no_return: Vec::new(),
         took: Span::from_secs(60),
         unknowns: Vec::new(),
+        drift: None,
         assumptions: Vec::new(),
         confirmations: Vec::new(),
         requests: Vec::new(),

@@ -176,6 +176,7 @@ fn summary_fields() -> (Json, Json) {
             "no_return": texts(),
             "unknowns": texts(),
             "assumptions": texts(),
+            "drift": object(json!({ "inputs": count(), "changed": list_of(object(json!({ "object": text(), "how": text() }), json!({}))) }), json!({})),
             "confirmations": list_of(object(confirmation(), json!({}))),
             "requests": texts(),
             "error": error(),
@@ -220,14 +221,23 @@ fn events() -> Vec<(&'static str, Json, Json)> {
     ]
 }
 
-/// Any event; `more` is what its carrier adds.
-fn any_event(more: &Json) -> Json {
+/// The field of a plan's events that says when, counted from its beginning; no id of a run is in them.
+const AFTER: &str = "after";
+
+/// Any event; `more` is what its carrier adds, `time` the field that says when.
+fn any_event(time: &str, more: &Json) -> Json {
     let all: Vec<Json> = events()
         .into_iter()
         .map(|(name, mut required, mut optional)| {
             merge(&mut optional, json!({ "item_key": text() }));
-            merge(&mut required, json!({ "event": { "const": name }, "seq": count(), "at": text() }));
+            merge(&mut required, json!({ "event": { "const": name }, "seq": count() }));
             merge(&mut required, more.clone());
+            if let Some(required) = required.as_object_mut() {
+                required.insert(time, text());
+                if time == AFTER {
+                    required.remove("run");
+                }
+            }
             object(required, optional)
         })
         .collect();
@@ -235,7 +245,7 @@ fn any_event(more: &Json) -> Json {
 }
 
 fn event_line() -> Json {
-    let mut schema = any_event(&json!({ "schema": { "const": EVENT }, "in": what() }));
+    let mut schema = any_event("at", &json!({ "schema": { "const": EVENT }, "in": what() }));
     merge(
         &mut schema,
         json!({
@@ -252,9 +262,21 @@ fn plan() -> Json {
     document(
         PLAN,
         "What `lockgate plan -o json` prints",
-        &["summary", "events"],
-        json!({ "summary": object(required, optional), "events": list_of(any_event(&json!({}))) }),
+        &["summary", "events", "downtime"],
+        json!({ "summary": object(required, optional), "events": list_of(any_event(AFTER, &json!({}))), "downtime": list_of(downtime()) }),
     )
+}
+
+/// When a node or workload is down.
+fn downtime() -> Json {
+    let one = |is: &str, more: Json| {
+        let mut required = json!({ "from": text(), "is": { "const": is } });
+        merge(&mut required, more);
+        object(required, json!({ "to": text() }))
+    };
+    let short = one("short", json!({ "ready": count(), "of": count() }));
+    let outage = json!({ "oneOf": [one("cordoned", json!({})), one("not_ready", json!({})), short] });
+    object(json!({ "object": text(), "outages": list_of(outage) }), json!({}))
 }
 
 fn error_document() -> Json {

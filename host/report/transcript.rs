@@ -5,6 +5,7 @@ use super::escape;
 use super::paint::Paint;
 use crate::base::diff::Change;
 use crate::base::{Error, Kind, Span};
+use crate::cluster::Drift;
 use crate::primitives::registry::plural;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, Verdict, What};
 
@@ -64,6 +65,11 @@ impl Transcript {
     pub fn text(records: &[Record]) -> String {
         let mut transcript = Transcript::new(Paint::plain());
         records.iter().map(|record| transcript.lines(record)).collect()
+    }
+
+    /// Width of the first column.
+    pub(super) fn head(&self) -> usize {
+        self.head
     }
 
     /// The lines of one record, each with its line end; empty for what is not shown.
@@ -299,6 +305,9 @@ impl Transcript {
                 self.row(out, head, text);
             }
         }
+        if let Some(text) = summary.drift.as_ref().and_then(Drift::text) {
+            self.row(out, "moved", &text);
+        }
         if self.what == What::Plan && !summary.requests.is_empty() {
             self.row(out, "needs", &summary.requests.join("; "));
         }
@@ -364,7 +373,7 @@ fn hanging(text: &str, margin: usize) -> String {
 }
 
 /// The field of a change as people call it: the container for its image, `replicas` for `spec.replicas`.
-fn field(path: &str) -> String {
+pub(super) fn field(path: &str) -> String {
     if let Some(rest) = path.strip_suffix("].image")
         && let Some((_, name)) = rest.rsplit_once("ontainers[name=")
     {

@@ -55,6 +55,7 @@ fn summary(end: End, exit_code: u8) -> Summary {
         no_return: Vec::new(),
         took: Span::from_secs(71),
         unknowns: vec![],
+        drift: None,
         assumptions: vec![],
         confirmations: vec![],
         requests: vec!["get deployments".into(), "patch deployments".into()],

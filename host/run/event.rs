@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::runbook::Phase;
 use crate::base::diff::Change;
 use crate::base::{Error, Span, Timestamp};
+use crate::cluster::Drift;
 use crate::primitives::{Inverse, Wrote};
 
 /// How a line is known.
@@ -225,6 +226,9 @@ pub struct Summary {
     /// What the plan took on trust.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<String>,
+    /// What of a live cluster has changed since the plan has read it; absent when nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// The confirmations that were reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirmations: Vec<Confirmation>,

@@ -13,7 +13,7 @@ use crate::base::Result;
 use crate::base::json::Value as Json;
 use crate::cluster::Cluster;
 use crate::cluster::keep::{Open, Outcome, Prior, Sign};
-use crate::cluster::permit::{GrantedBy, Grantor, Permissions, Spent};
+use crate::cluster::permit::{Grant, GrantedBy, Grantor, Permissions, Spent};
 
 /// Restricts the cluster of a plan or run that begins.
 pub(super) fn begin(cluster: &Cluster, runbook: &Runbook, what: What, session: &Rc<Session>) {
@@ -47,6 +47,7 @@ pub(super) fn lets_inverses_through(cluster: &Cluster, what: What) -> bool {
 /// Whom this cluster, or this branch of it, asks for what is not granted: in a run the operator of this session, in a plan nobody.
 pub(super) fn asks(cluster: &Cluster, what: What, session: &Rc<Session>) {
     if what == What::Run {
+        cluster.set_granted(session.granted_before());
         cluster.set_grantor(Some(Rc::new(Asks(session.clone()))));
     }
 }
@@ -62,8 +63,8 @@ pub fn unplanned(cluster: &Cluster, runbook: &Runbook) {
 struct Asks(Rc<Session>);
 
 impl Grantor for Asks {
-    fn grants<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<bool>> {
-        Box::pin(self.0.granted(question))
+    fn grants<'a>(&'a self, question: &'a str, line: &'a Grant) -> LocalBoxFuture<'a, Result<bool>> {
+        Box::pin(self.0.granted(question, line))
     }
 }
 

@@ -55,11 +55,22 @@ pub fn plan(
     params: &Rc<Params>,
     sink: Rc<RefCell<dyn Sink>>,
 ) -> Summary {
+    plan_on(script, cluster, &cluster.planning(), runbook, params, sink)
+}
+
+/// The same on this twin, which whoever made it looks at.
+pub fn plan_on(
+    script: &mut dyn Script,
+    cluster: &Cluster,
+    twin: &Cluster,
+    runbook: &Rc<Runbook>,
+    params: &Rc<Params>,
+    sink: Rc<RefCell<dyn Sink>>,
+) -> Summary {
     let (runbook, params) = (runbook.clone(), params.clone());
-    let twin = cluster.planning();
     let job = Job { what: What::Plan, cluster: twin.clone(), runbook, params, voice: Voice::Plan, sink, record: None };
     let summary = perform(script, job);
-    cluster.remember_plan(&twin);
+    cluster.remember_plan(twin);
     summary
 }
 
@@ -369,6 +380,7 @@ pub(super) fn summary(session: &Session, cluster: &Cluster, what: What, started:
         took: Span::between(started, session.now()),
         unknowns,
         assumptions: tally.assumptions,
+        drift: if what == What::Plan { cluster.moved_since() } else { None },
         confirmations: tally.confirmations,
         requests: needs::of(cluster),
         error,

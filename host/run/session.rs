@@ -11,10 +11,11 @@ use futures::lock::Mutex;
 use super::bounds::Bounds;
 use super::consent::{self, Answer, Voice};
 use super::event::{Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
-use super::journal::{Book, Past, Redactor};
+use super::journal::{Book, Fact, Past, Redactor};
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
+use crate::cluster::permit::Grant;
 use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
 
@@ -263,9 +264,21 @@ impl Session {
         self.replayed.set(Some(0));
     }
 
-    /// How what is read now is known: after the first write of a plan, everything is what the model made of it.
+    /// How what is read now is known: after the first write of a plan, everything is what the model made of it, and after the first
+    /// assumption everything may rest on that.
     pub(super) fn known(&self) -> Known {
-        if self.what == What::Plan && self.tally.borrow().writes > 0 { Known::Modelled } else { Known::Observed }
+        self.known_at_best(Known::Observed)
+    }
+
+    /// The weaker of this and what a plan can know by now.
+    fn known_at_best(&self, known: Known) -> Known {
+        let tally = self.tally.borrow();
+        match self.what {
+            What::Run => known,
+            What::Plan if !tally.assumptions.is_empty() => known.max(Known::Assumed),
+            What::Plan if tally.writes > 0 && known == Known::Observed => Known::Modelled,
+            What::Plan => known,
+        }
     }
 
     /// The question as it is asked, kept and consented to: without secrets.
@@ -375,11 +388,20 @@ impl Session {
         held.into_iter().for_each(|event| self.emit(event));
     }
 
+    /// Whether the call that is made now was told of before: it is made again for what it gives, and writes nothing.
+    fn is_given_again(&self) -> bool {
+        self.book.as_ref().is_some_and(|book| book.is_given_again())
+    }
+
     fn wrote(&self, wrote: &Wrote) {
+        if self.is_given_again() {
+            return;
+        }
         self.tally.borrow_mut().add(wrote, &self.place.borrow());
         self.wrote_now.borrow_mut().push(wrote.clone());
-        let known = if self.what == What::Plan && self.cluster.admitted() { Known::Admitted } else { self.known() };
-        self.emit(Event::wrote(wrote, known));
+        // What the server admits is better known than what is read after a write.
+        let known = if self.what == What::Plan && self.cluster.admitted() { Known::Admitted } else { Known::Observed };
+        self.emit(Event::wrote(wrote, self.known_at_best(known)));
     }
 }
 
@@ -424,7 +446,7 @@ impl Calls for Session {
                 for wrote in done.wrote.iter().filter(|wrote| !told.contains(wrote)) {
                     self.wrote(wrote);
                 }
-                if done.wrote.is_empty() && told.is_empty() && writes(call) {
+                if done.wrote.is_empty() && told.is_empty() && writes(call) && !self.is_given_again() {
                     self.emit(Event::Unchanged {
                         verb: call.verb.clone(),
                         target: call.target(self.cluster.namespace()),
@@ -474,8 +496,8 @@ fn writes(call: &Call) -> bool {
 
 impl Session {
     /// Asks the operator whether something may be done that nothing grants; nobody there is no. It is no question of the script: those
-    /// are counted without it.
-    pub(super) async fn granted(&self, question: &str) -> Result<bool> {
+    /// are counted without it. A yes holds for as long as the run goes on, whichever process does.
+    pub(super) async fn granted(&self, question: &str, line: &Grant) -> Result<bool> {
         let question = self.secrets.get().map_or(Cow::Borrowed(question), |secrets| secrets.text(question)).into_owned();
         let confirmation = Confirmation { at: self.place.borrow().clone(), question, occurrence: 1 };
         let one_at_a_time = self.asking.lock().await;
@@ -484,7 +506,16 @@ impl Session {
         if let Some(yes) = answer.value {
             self.asked(&confirmation, Some(if yes { "yes" } else { "no" }.to_owned()), &answer);
         }
-        Ok(answer.value == Some(true))
+        let yes = answer.value == Some(true);
+        if yes && let Some(book) = &self.book {
+            book.note(&Fact::Granted { grant: line.clone() })?;
+        }
+        Ok(yes)
+    }
+
+    /// What was allowed so in the processes before this one.
+    pub(super) fn granted_before(&self) -> Vec<Grant> {
+        self.book.as_ref().map(|book| book.past(|past| past.granted.clone())).unwrap_or_default()
     }
 }
 
@@ -568,6 +599,7 @@ impl Talk for Session {
             Progress::Done { what, state, took } if self.is_writing() => {
                 // Its write comes before it; in a plan it is the model's.
                 let known = if self.what == What::Plan { Known::Modelled } else { Known::Observed };
+                let known = self.known_at_best(known);
                 self.held.borrow_mut().push(Event::Waited { what, state, took, known });
             }
             Progress::Done { what, state, took } => self.emit(Event::Waited { what, state, took, known: self.known() }),

@@ -151,6 +151,39 @@ fn a_missing_grant_is_refused_without_a_terminal_and_nobody_can_give_it_later() 
 }
 
 #[test]
+fn what_a_person_granted_holds_after_a_resume_and_is_not_asked_again() {
+    let site = Site::new(DEPLOYMENTS, "annotate(\"configmap/victim\", { a = \"1\" })\nmanual(\"Look.\")\nannotate(\"configmap/victim\", { a = \"2\" })");
+    let mut session = start(&site.host, NO_PLAN);
+    session.expect("the runbook's `permissions` do not grant it").unwrap();
+    session.expect("for this run? [y/N] ").unwrap();
+    session.send_line("y").unwrap();
+    session.expect("Look.").unwrap();
+    session.send(expectrl::ControlCode::EndOfTransmission).unwrap();
+    ends(session, 4);
+    assert_eq!(site.writes(), 1);
+    // Another process.
+    let mut session = start(&site.host, &["resume", "last"]);
+    session.expect("Look. [y/N] ").unwrap();
+    session.send_line("y").unwrap();
+    let said = ends(session, 0);
+    assert!(!said.contains("Allow `"), "{said}");
+    assert_eq!(site.writes(), 2);
+    site.host.run(&["report", "last"]).exits(0).shows("for this run?: yes (the operator)");
+}
+
+#[test]
+fn what_a_person_refused_to_grant_is_asked_again_by_who_goes_on() {
+    let site = Site::new(DEPLOYMENTS, "annotate(\"configmap/victim\", { a = \"1\" })");
+    for (answer, code, writes) in [("n", 5, 0), ("y", 0, 1)] {
+        let mut session = start(&site.host, if code == 5 { NO_PLAN } else { &["resume", "last"] });
+        session.expect("for this run? [y/N] ").unwrap();
+        session.send_line(answer).unwrap();
+        ends(session, code);
+        assert_eq!(site.writes(), writes);
+    }
+}
+
+#[test]
 fn a_lease_is_the_runbooks_like_any_other_object() {
     let lock = "---\napiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: { name: lockgate, namespace: kube-system }\nspec: {}\n";
     for (body, told) in [

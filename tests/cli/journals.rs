@@ -55,6 +55,8 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
         took: Span::from_secs(40),
         writes: 1,
         steps: [("move".to_owned(), Span::from_secs(30))].into(),
+        predictions: Vec::new(),
+        made_up: Default::default(),
     };
     let mut facts = vec![
         Fact::Begun(Begun { pid: 71, host: "laptop".to_owned(), user: "ops".to_owned(), epoch: 1 }),
@@ -93,6 +95,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
             no_return: Vec::new(),
             took: Span::from_secs(12),
             unknowns: Vec::new(),
+            drift: None,
             assumptions: Vec::new(),
             confirmations: Vec::new(),
             requests: Vec::new(),

@@ -115,20 +115,50 @@ fn a_request_to_terminate_waits_25_seconds_for_an_answer_and_no_longer() {
     drop(served);
 }
 
+const SECRET: &str = "{ apiVersion = \"v1\", kind = \"Secret\", metadata = { name = \"new\" }, stringData = { a = \"canary-of-mine\" } }";
+
+#[test]
+fn what_a_call_that_wrote_a_secret_gave_is_read_again() {
+    let rotate = format!(
+        "step \"rotate\" {{ title = \"Rotate\", run = function()\n local new = create {SECRET}\n \
+         confirm(\"Did the clients follow?\")\n annotate(\"deployment/web\", {{ length = tostring(#new.object.data.a) }})\n end }}\n"
+    );
+    let here = Host::with_runbook(&format!("{HEAD}{GRANTS}{rotate}")).file("r/cluster.yaml", CLUSTER);
+    let resume = ["resume", "last", "--runs", "state"];
+    let served = Served::start(&here, &[]);
+    here.run(&served.run(&[])).exits(4).shows("create   secret/new").tells("nobody answered `Did the clients follow?`");
+    // It is asked again, and nothing is made again.
+    here.run(&resume).exits(4).tells("nobody answered `Did the clients follow?`").hides("create ");
+    here.run(&["approve", "last", "rotate", "--yes", "--runs", "state"]).exits(0);
+    here.run(&resume).exits(0).shows("metadata.annotations.length  added 20");
+    let report = here.run(&["report", "last", "--runs", "state"]).exits(0);
+    assert_eq!(report.stdout.matches("create   secret/new").count(), 1, "{}", report.stdout);
+    let text = std::fs::read_to_string(journal(&here)).unwrap();
+    assert!(!text.contains("canary-of-mine"));
+    assert_eq!(text.matches(r#""k":"intent""#).count(), 2, "{text}");
+
+    // It is not what it was then: here by the step itself, which might be somebody else.
+    let twice = rotate.replace("confirm(", "annotate(\"secret/new\", { more = \"yes\" })\n confirm(");
+    let here = Host::with_runbook(&format!("{HEAD}{GRANTS}{twice}")).file("r/cluster.yaml", CLUSTER);
+    let served = Served::start(&here, &[]);
+    here.run(&served.run(&[])).exits(4);
+    here.run(&resume).exits(5).tells("what `create` gives is not what it was before the run was stopped");
+}
+
 #[test]
 fn a_step_that_cannot_go_on_for_a_secret_is_taken_back() {
-    let rotate = "step \"rotate\" { title = \"Rotate\", run = function()\n annotate(\"deployment/web\", { rotated = \"yes\" })\n \
-                  create { apiVersion = \"v1\", kind = \"Secret\", metadata = { name = \"new\" }, stringData = { a = \"canary-of-mine\" } }\n \
-                  confirm(\"Did the clients follow?\")\n annotate(\"deployment/web\", { over = \"yes\" })\n end }\n";
+    let rotate = format!(
+        "step \"rotate\" {{ title = \"Rotate\", run = function()\n annotate(\"deployment/web\", {{ rotated = \"yes\" }})\n create {SECRET}\n \
+         delete(\"secret/new\")\n confirm(\"Did the clients follow?\")\n annotate(\"deployment/web\", {{ over = \"yes\" }})\n end }}\n"
+    );
     let host = Host::with_runbook(&format!("{HEAD}{GRANTS}{rotate}")).file("r/cluster.yaml", CLUSTER);
     let served = Served::start(&host, &[]);
     host.run(&served.run(&[])).exits(4).tells("nobody answered `Did the clients follow?`");
-    // What `create` gave is in no journal, and what the step does next may depend on it.
+    // What was made is gone, so that it cannot be read again, and what the step does next may depend on it.
     let said = host.run(&["resume", "last", "--runs", "state"]).exits(5);
-    said.tells("what `create` gave before the run was stopped held a secret, which no journal keeps").tells("`lockgate rollback");
+    said.tells("gone").tells("`lockgate rollback");
     assert!(!std::fs::read_to_string(journal(&host)).unwrap().contains("canary-of-mine"));
     host.run(&["rollback", "last", "--runs", "state", "--yes"])
         .exits(0)
-        .shows("delete   secret/new")
         .shows("metadata.annotations.rotated  removed");
 }

@@ -80,8 +80,12 @@ fn writes(host: &Host) -> Vec<usize> {
 
 /// Begins a run that stands still at a request, and kills it there.
 fn killed_at(host: &Host, number: usize) {
-    let words = ["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"];
-    let mut child = host.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    killed_in(host, &["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"], number);
+}
+
+/// The same with another command.
+fn killed_in(host: &Host, words: &[&str], number: usize) {
+    let mut child = host.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     // It stands still for as long as it lives.
     while requests_kept(host) < number {
@@ -97,10 +101,10 @@ fn killed_at(host: &Host, number: usize) {
 fn requests_kept(host: &Host) -> usize {
     let Ok(folders) = fs::read_dir(host.path().join("state")) else { return 0 };
     let files = folders.map(|folder| folder.unwrap().path().join(requests::REQUESTS)).collect::<Vec<PathBuf>>();
-    let Some(text) = files.iter().find_map(|path| fs::read_to_string(path).ok()) else { return 0 };
-    let counts =
-        |line: &&str| line.contains(r#""k":"request""#) && (line.contains(r#""path":"/api/v1/"#) || line.contains(r#""path":"/apis/"#));
-    text.lines().filter(counts).filter(|line| line.matches('/').count() > 3).count()
+    let is_asked = |line: &str| line.contains(r#""k":"request""#) && ["path\":\"/api/v1/", "path\":\"/apis/"].iter().any(|path| line.contains(path));
+    let counts = |line: &&str| is_asked(line) || line.contains(r#""k":"sealed""#);
+    let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
+    texts.map(|text| text.lines().filter(counts).filter(|line| line.matches('/').count() > 3).count()).max().unwrap_or_default()
 }
 
 #[test]
@@ -170,6 +174,44 @@ fn a_whole_run_is_taken_back_and_the_rollback_can_be_resumed() {
 }
 
 #[test]
+fn a_run_that_was_taken_back_in_part_is_taken_back_further() {
+    let host = host();
+    host.run(&["run", "r", "--sandbox", "--runs", "state"]).exits(0);
+    let run = Runs::at(host.path().join("state")).open("last").unwrap().id().to_owned();
+    let web = |host: &Host| again(host).with(held).into_iter().find(|line| line.contains(r#""kind":"Deployment""#)).unwrap();
+    let back = |to: &[&str]| host.run(&[&["rollback", &run, "--runs", "state", "--yes"], to].concat());
+    back(&["--to", "down-and-up"]).exits(0).hides("take back: Down and up");
+    assert!(web(&host).contains("web:v2") && !web(&host).contains("upgraded"), "{}", web(&host));
+    back(&["--to", "image"]).exits(0).hides("take back: The rest").hides("take back: A new image");
+    assert!(web(&host).contains("web:v2"), "{}", web(&host));
+    back(&[]).exits(0).shows("take back: A new image").hides("take back: The rest");
+    assert!(web(&host).contains("web:v1.2.3") && web(&host).contains(r#""replicas":2"#), "{}", web(&host));
+    back(&[]).exits(0).tells("nothing is left to take back, and nothing was written");
+}
+
+#[test]
+fn a_rollback_that_was_killed_is_gone_on_with_by_another() {
+    let whole = host().file("chaos.yaml", &holding(9999, "before"));
+    whole.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"]).exits(0);
+    let first = *writes(&whole).last().unwrap();
+    whole.run(&["rollback", "last", "--runs", "state", "--yes"]).exits(0);
+    let (wanted, numbers) = (ended(&whole), writes(&whole));
+    let numbers: Vec<usize> = numbers.into_iter().filter(|number| *number > first).collect();
+    assert!(numbers.len() >= 3, "{numbers:?}");
+    for (number, side) in numbers.into_iter().flat_map(|number| [(number, "before"), (number, "after")]) {
+        let host = host().file("chaos.yaml", &holding(number, side));
+        host.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"]).exits(0);
+        let run = Runs::at(host.path().join("state")).open("last").unwrap().id().to_owned();
+        let words = ["rollback", &run, "--runs", "state", "--yes"];
+        killed_in(&host, &words, number);
+        let said = host.run(&words);
+        assert_eq!(said.code, Some(0), "{side} request {number}\n{}", said.transcript());
+        assert_eq!(ended(&host), wanted, "{side} request {number}\n{}", said.transcript());
+        host.run(&words).exits(0).tells("nothing is left to take back");
+    }
+}
+
+#[test]
 fn a_parked_run_goes_on() {
     let text = format!(
         "{HEAD}step \"down\" {{ title = \"Down\", run = function()\n  annotate(\"deployment/web\", {{ a = \"b\" }})\n  \
@@ -182,6 +224,49 @@ fn a_parked_run_goes_on() {
     host.run(&["resume", "last", "--runs", "state"]).exits(4).tells("nobody answered `Scale web to 0?`").golden("sandbox-parked-again");
 }
 
+/// A run that writes Secrets, with a question in the middle.
+const ROTATE: &str = r#"
+step "rotate" {
+  title = "Rotate",
+  run = function()
+    local made = create { apiVersion = "v1", kind = "Secret", metadata = { name = "new" }, stringData = { key = "canary-" .. "of-mine" } }
+    patch("secret/db", { stringData = { other = "canary-of-another" } })
+    annotate("deployment/web", { rotated = made.object.metadata.name })
+    scale("deployment/web", 0, { wait = "gone" })
+    scale("deployment/web", 2)
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+"#;
+
+#[test]
+fn a_killed_run_that_wrote_secrets_goes_on() {
+    let db = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: db, namespace: shop }\nstringData: { first: canary-of-the-first }\n";
+    let host = || Host::with_runbook(&format!("{HEAD}{ROTATE}")).file("r/cluster.yaml", &format!("{CLUSTER}{db}"));
+    let whole = host().file("chaos.yaml", &holding(9999, "before"));
+    let run = ["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--runs", "state"];
+    whole.run(&run).exits(0);
+    let (wanted, numbers) = (ended(&whole), writes(&whole));
+    let secrets = |held: &[String]| held.iter().filter(|line| line.contains("Y2FuYXJ5LW9mLW1pbmU=")).count();
+    assert_eq!(secrets(&wanted.0), 1, "{:?}", wanted.0);
+    for number in numbers {
+        for side in ["before", "after"] {
+            let host = host().file("chaos.yaml", &holding(number, side));
+            killed_at(&host, number);
+            let said = host.run(&["resume", "last", "--runs", "state"]);
+            assert_eq!(said.code, Some(0), "{side} request {number}\n{}", said.transcript());
+            assert_eq!(ended(&host), wanted, "{side} request {number}\n{}", said.transcript());
+            let folder = Runs::at(host.path().join("state")).open("last").unwrap();
+            for name in ["journal.jsonl", requests::REQUESTS] {
+                let text = fs::read_to_string(folder.path().join(name)).unwrap();
+                for canary in ["canary-of-mine", "canary-of-another", "Y2FuYXJ5LW9mLW1pbmU", "Y2FuYXJ5LW9mLWFub3RoZXI"] {
+                    assert!(!text.contains(canary), "{canary} in {name}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_cluster_that_cannot_be_made_again_is_named() {
     let secret = format!(
@@ -192,9 +277,11 @@ fn a_cluster_that_cannot_be_made_again_is_named() {
     );
     let host = Host::with_runbook(&secret);
     host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]).exits(1).tells("stop");
-    host.run(&["resume", "last", "--runs", "state"]).exits(5).golden("sandbox-secret");
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();
     assert!(!fs::read_to_string(folder.path().join(requests::REQUESTS)).unwrap().contains("hunter2"));
+    // A folder that was copied without the key beside it.
+    fs::remove_file(host.path().join("state/seal")).unwrap();
+    host.run(&["resume", "last", "--runs", "state"]).exits(5).golden("sandbox-secret");
 
     let host = Host::with_runbook(&format!("{HEAD}step \"s\" {{ title = \"S\", run = function() error(\"x\") end }}\n"));
     host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);

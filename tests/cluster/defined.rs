@@ -70,7 +70,7 @@ fn the_definition_of_a_kind_is_read_once_and_writes_stay_in_the_plan() {
         assert_eq!(made["spec"]["metal"], "steel", "defaulted as its schema says");
         plan.delete(&b, json!({})).await.unwrap();
         assert_eq!(plan.find(&b).await.unwrap(), None);
-        assert_eq!(wire(&plan), ["get customresourcedefinitions", "list gears", "list namespaces"]);
+        assert_eq!(wire(&plan), ["get customresourcedefinitions", "get gears", "get gears", "get namespaces"]);
         assert_eq!(live.get(&a).await.unwrap()["spec"]["teeth"], 3, "nothing was written");
     });
 }

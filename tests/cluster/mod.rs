@@ -6,6 +6,7 @@ mod defined;
 mod exec;
 mod faults;
 mod follow;
+mod lazy;
 mod live;
 mod overlay;
 mod serve;

@@ -16,8 +16,7 @@ mod identity;
 mod kills;
 mod lock;
 mod messages;
-
-mod normalise;
+pub(crate) mod normalise;
 pub(crate) mod plane;
 mod process;
 mod rbac;
@@ -29,6 +28,7 @@ mod simulated;
 mod skew;
 mod tables;
 mod trials;
+mod truth;
 mod verbs;
 mod verbs_apply;
 mod verbs_delete;
@@ -50,7 +50,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 26] = [
+    let real: [(&str, Real); 27] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -59,6 +59,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("trap_declined", trials::trap_declined),
         ("plan_writes_nothing", trials::plan_writes_nothing),
         ("plans_ask_the_server", asked::plans),
+        ("truth", truth::scripts),
         ("forbidden", trials::forbidden),
         ("roles_are_exact", rbac::exact),
         ("kills", kills::random_moments),

@@ -7,7 +7,7 @@
 //! | `metadata.uid`, `resourceVersion`, `managedFields`, an owner's `uid`, a reference's `uid` | nothing | identity within one cluster |
 //! | a text that is a point in time | `<time>` | two clocks |
 //! | a text that is an IP address | `<ip>` | two address ranges |
-//! | the hash of a pod template or of a DaemonSet's revision | `H1`, `H2`, … by owner and revision | two hash functions |
+//! | the hash of a pod template or of a ControllerRevision | `H1`, `H2`, … by owner and revision | two hash functions |
 //! | the generated end of a name | `1`, `2`, … by the object's node and content | random |
 //! | the 64 digits of the id of an image or a container | `D1`, `D2`, … by first appearance | two digests; a container's is one of its pod's uid |
 //! | the run in `lockgate.dev/op` | `<run>` | two runs |
@@ -93,20 +93,14 @@ fn compare(path: &str, left: Option<&Value>, right: Option<&Value>, found: &mut 
 fn hashes(objects: &[Value]) -> BTreeMap<String, String> {
     let mut found: Vec<(String, String, u64, String)> = Vec::new();
     for object in objects {
-        let (label, revision) = match text(object, "/kind") {
-            "ReplicaSet" => {
-                let revision = text(object, "/metadata/annotations/deployment.kubernetes.io~1revision");
-                ("/metadata/labels/pod-template-hash", revision.parse().unwrap_or(0))
-            }
-            "ControllerRevision" => {
-                let revision = object.get("revision").and_then(Value::as_u64).unwrap_or(0);
-                ("/metadata/labels/controller-revision-hash", revision)
-            }
+        let revision = match text(object, "/kind") {
+            "ReplicaSet" => text(object, "/metadata/annotations/deployment.kubernetes.io~1revision").parse().unwrap_or(0),
+            "ControllerRevision" => object.get("revision").and_then(Value::as_u64).unwrap_or(0),
             _ => continue,
         };
-        let hash = text(object, label);
         let owner = text(object, "/metadata/ownerReferences/0/name");
-        if !hash.is_empty() && text(object, "/metadata/name") == format!("{owner}-{hash}") {
+        let hash = text(object, "/metadata/name").strip_prefix(owner).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+        if !hash.is_empty() && !hash.contains('-') {
             found.push((text(object, "/kind").to_owned(), owner.to_owned(), revision, hash.to_owned()));
         }
     }

@@ -96,20 +96,31 @@ impl Bench {
     /// A fresh namespace of the real control plane.
     pub(super) fn real(helm: &'static str, binaries: &Binaries, name: &str) -> Outcome<Bench> {
         static SHARED: Mutex<Option<ControlPlane>> = Mutex::new(None);
-        let program = crate::sandbox::helm(helm)?;
+        crate::sandbox::helm(helm)?;
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.is_none() {
-            let plane = ControlPlane::start(binaries, Pace::default())?;
-            let documents: Vec<&str> = CLUSTER.split("\n---").filter(|document| !document.contains("apiVersion: lockgate.dev/")).collect();
-            plane.apply(&documents.join("\n---"))?;
-            *shared = Some(plane);
+            *shared = Some(Bench::plane(binaries, Pace::default())?);
         }
         let plane = shared.as_ref().ok_or("no control plane")?;
         let short: String = name.replace('_', "-").chars().take(50).collect();
         let namespace = format!("{helm}-{}", short.trim_end_matches('-'));
         plane.kubectl(&["create", "namespace", &namespace])?;
+        Bench::led(helm, plane.kubeconfig("admin"), namespace)
+    }
+
+    /// A control plane of its own, with what the chart needs.
+    pub(super) fn plane(binaries: &Binaries, pace: Pace) -> Outcome<ControlPlane> {
+        let plane = ControlPlane::start(binaries, pace)?;
+        let documents: Vec<&str> = CLUSTER.split("\n---").filter(|document| !document.contains("apiVersion: lockgate.dev/")).collect();
+        plane.apply(&documents.join("\n---"))?;
+        Ok(plane)
+    }
+
+    /// This namespace of the server that a kubeconfig leads to.
+    pub(super) fn led(helm: &'static str, kubeconfig: PathBuf, namespace: String) -> Outcome<Bench> {
+        let program = crate::sandbox::helm(helm)?;
         let options = Options { helm: Some(program.clone()), namespace: Some(namespace), ..Options::new(RunId::generate()) };
-        let live = LiveOptions { kubeconfig: Some(plane.kubeconfig("admin")), context: None };
+        let live = LiveOptions { kubeconfig: Some(kubeconfig), context: None };
         let runtime = Rc::new(runtime()?);
         let cluster = runtime.block_on(Cluster::live(live, options)).map_err(said)?;
         cluster.set_access(Access::ReadWrite);

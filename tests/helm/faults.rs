@@ -13,7 +13,7 @@ use lockgate_sim::model::Span;
 use super::bench::{Bench, Outcome, ensure, same};
 
 /// What an error may say when a write of helm goes wrong; whatever else is a fault of ours.
-const REASONS: [Reason; 7] =
+pub(super) const REASONS: [Reason; 7] =
     [Reason::Conflict, Reason::HelmFailed, Reason::HelmHook, Reason::HelmLocked, Reason::NotReady, Reason::Timeout, Reason::Unreachable];
 
 /// The writes of an upgrade: helm notes the new revision, changes the objects, and notes how it went, which are two writes.

@@ -42,7 +42,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, &'static str, Vec<Arg>, Json)> {
 fn with(object: &Object, pointer: &str, value: Json) -> Arg {
     let mut current = (*object.current).clone();
     *current.pointer_mut(pointer).unwrap() = value;
-    Arg::Value(Value::Object(Object { current: Arc::new(current), original: object.original.clone() }))
+    Arg::Value(Value::Object(Object { current: Arc::new(current), original: object.original.clone(), unmodelled: false }))
 }
 
 fn conflicts(nth: Option<u64>) -> Rule {

@@ -100,7 +100,7 @@ fn read(rig: &Rig, reference: &str) -> Object {
 fn changed(object: &Object, pointer: &str, value: Json) -> Arg {
     let mut current = (*object.current).clone();
     *current.pointer_mut(pointer).unwrap() = value;
-    Arg::Value(Value::Object(Object { current: Arc::new(current), original: object.original.clone() }))
+    Arg::Value(Value::Object(Object { current: Arc::new(current), original: object.original.clone(), unmodelled: false }))
 }
 
 #[test]

@@ -44,14 +44,14 @@ fn a_run_is_taken_back_to_where_it_began() {
     let scene = Scene::new(RUNBOOK, include_str!("cluster.yaml"));
     let untouched = Cluster::beside(&scene.cluster(), Options::new(RunId::simulated(scene.sim.now(), 7)));
     let wanted = state(&untouched);
-    let (ended, disk) = scene.whole();
+    let (ended, world) = scene.whole();
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
     assert_ne!(state(&ended.cluster), wanted);
 
     let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
     let mut script = LuaHost::new(scene.source.clone(), Some(runtime.clone())).unwrap();
     let runbook = Rc::new(script.load().unwrap());
-    let past = Past::of(disk.entries.borrow().iter().cloned());
+    let past = Past::of(world.disk.entries.borrow().iter().cloned());
     let steps = undo::of(&runbook, &past, None, &BTreeMap::new()).unwrap();
     let undone: Vec<&str> = steps.iter().map(|step| step.key.as_str()).collect();
     assert_eq!(undone, ["second", "first"], "newest first");
@@ -85,7 +85,7 @@ fn a_run_is_taken_back_to_where_it_began() {
 fn what_somebody_changed_since_is_not_taken_back() {
     for (on_drift, wanted) in [(OnDrift::Stop, End::Failed), (OnDrift::Accept, End::Succeeded)] {
         let scene = Scene::new(RUNBOOK, include_str!("cluster.yaml"));
-        let (ended, disk) = scene.whole();
+        let (ended, world) = scene.whole();
         let simulation = ended.cluster.simulation().unwrap();
         let change = json!({ "data": { "mode": "theirs" } });
         let path = "/api/v1/namespaces/default/configmaps/settings";
@@ -93,7 +93,7 @@ fn what_somebody_changed_since_is_not_taken_back() {
         let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
         let mut script = LuaHost::new(scene.source.clone(), Some(runtime.clone())).unwrap();
         let runbook = Rc::new(script.load().unwrap());
-        let past = Past::of(disk.entries.borrow().iter().cloned());
+        let past = Past::of(world.disk.entries.borrow().iter().cloned());
         let steps = undo::of(&runbook, &past, None, &BTreeMap::new()).unwrap();
         let cluster = Cluster::beside(&simulation, Options::new(RunId::simulated(scene.sim.now(), 2)));
         let before = cluster.simulation().unwrap().with(|sim| sim.ledger().len());

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 use lockgate::base::{Result, Span};
+use lockgate::cli::test::kill::Deeds;
 use lockgate::cluster::{Cancel, Cluster, Options, RunId};
 use lockgate::lua::LuaHost;
 use lockgate::primitives::AskOptions;
@@ -13,7 +14,7 @@ use lockgate::run::journal::Fact;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::{Confirmation, End, Event, Job, Operator, Params, Record, Script as _, Summary, Voice, What, perform};
 
-use super::harness::{Disk, Kill, Scene, effects, state};
+use super::harness::{Disk, Kill, Scene, state};
 
 /// Three workloads, each of which takes a while to roll out.
 const FIXTURE: &str = r#"
@@ -73,10 +74,10 @@ step "roll" {{
 #[test]
 fn items_of_a_batch_are_done_at_the_same_time() {
     let took = |batch: &str| {
-        let (ended, disk) = roll(batch).whole();
+        let (ended, world) = roll(batch).whole();
         let summary = ended.summary.unwrap();
         assert_eq!((summary.end, summary.writes), (End::Succeeded, 3), "{:?}", summary.error);
-        (summary.took, disk)
+        (summary.took, world.disk)
     };
     let (one, alone) = took("{ serial = 1 }");
     let (three, together) = took("{ serial = 3 }");
@@ -100,37 +101,29 @@ fn items_of_a_batch_are_done_at_the_same_time() {
 
 #[test]
 fn the_same_run_goes_the_same_way() {
-    let lines = || format!("{:?}", roll("{ serial = 3 }").whole().1.entries.borrow());
+    let lines = || format!("{:?}", roll("{ serial = 3 }").whole().1.disk.entries.borrow());
     assert_eq!(lines(), lines());
 }
 
-/// Kills a run at every line of its journal, by turns before and after the line is on the disk, and with the loss of what was not synced;
-/// goes on, and compares.
+/// Kills a run everywhere; goes on, and compares.
 fn everywhere(scene: &Scene) -> usize {
-    let (whole, disk) = scene.whole();
-    let summary = whole.summary.unwrap();
+    let whole = scene.world();
+    whole.watch();
+    let ended = scene.process(&whole, Kill::No, OnDrift::Stop);
+    let summary = ended.summary.unwrap();
     assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
-    let (wanted, made) = (state(&whole.cluster), effects(&whole.cluster));
-    let lines = disk.entries.borrow().len();
+    let moments = whole.moments();
+    let made = Deeds::of(&whole).effective();
+    let wanted = state(&ended.cluster);
     let mut killed = 0;
-    for line in 1..lines {
-        for (kill, loses) in [(Kill::Before(line), false), (Kill::After(line), true)].into_iter().skip(line % 2).take(1) {
-            let what = format!("{kill:?} of {lines}, loses {loses}");
-            let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
-            let first = scene.process(&simulation, &disk, kill, OnDrift::Stop);
-            if first.summary.is_some() {
-                continue;
-            }
-            if loses {
-                disk.lose_unsynced();
-            }
-            let second = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
-            let summary = second.summary.unwrap();
-            assert_eq!(summary.end, End::Succeeded, "{what}: {:?}\n{:#?}", summary.error, disk.entries.borrow());
-            assert_eq!(effects(&second.cluster), made, "{what}\n{:#?}", disk.entries.borrow());
-            assert_eq!(state(&second.cluster), wanted, "{what}");
-            killed += 1;
-        }
+    for (points, world) in whole.worlds(&moments) {
+        let what = || moments[points[0].moment].told(&points[0]);
+        let second = scene.process(&world, Kill::No, OnDrift::Stop);
+        let summary = second.summary.unwrap();
+        assert_eq!(summary.end, End::Succeeded, "{}: {:?}\n{:#?}", what(), summary.error, world.disk.entries.borrow());
+        assert_eq!(Deeds::of(&world).effective(), made, "{}\n{:#?}", what(), world.disk.entries.borrow());
+        assert_eq!(state(&second.cluster), wanted, "{}", what());
+        killed += points.len();
     }
     killed
 }

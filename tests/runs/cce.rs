@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use lockgate::base::Reason;
+use lockgate::cli::test::kill::Deeds;
 use lockgate::cluster::{Cluster, Options, RunId, Simulation};
 use lockgate::run::event::{Event, StepEnd};
 use lockgate::run::journal::Fact;
@@ -13,8 +14,8 @@ use lockgate_sim::json::json;
 use lockgate_sim::model::PodMatch;
 use lockgate_sim::request::Request;
 
-use super::harness::{Disk, Kill, Scene, effects, state};
-use super::taken::{Paper, take_back};
+use super::harness::{Disk, Kill, Scene, World, state};
+use super::taken::{take_back, way_back};
 
 const TRAP: &str = include_str!("../../runbooks/cce-cni-v1-patch/cluster.yaml");
 const RECREATE: &str = include_str!("../../runbooks/cce-cni-v1-patch/cluster-recreate.yaml");
@@ -27,9 +28,9 @@ fn scene(fixture: &str) -> Scene {
 
 /// The cluster after a run, and its journal.
 fn upgraded(scene: &Scene) -> (Simulation, Rc<Disk>) {
-    let (ended, disk) = scene.whole();
+    let (ended, world) = scene.whole();
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
-    (ended.cluster.simulation().unwrap(), disk)
+    (world.simulation.clone(), world.disk.clone())
 }
 
 /// What a person would call the state of the cluster before the run.
@@ -58,12 +59,12 @@ fn count(simulation: &Simulation) -> usize {
     simulation.with(|sim| sim.ledger().len())
 }
 
-fn events(paper: &Paper) -> Vec<Event> {
+fn events(back: &World) -> Vec<Event> {
     let told = |fact: &Fact| match fact {
         Fact::Told { event, .. } => Some((**event).clone()),
         _ => None,
     };
-    paper.lines.borrow().iter().filter_map(|entry| told(&entry.fact)).collect()
+    back.disk.entries.borrow().iter().filter_map(|entry| told(&entry.fact)).collect()
 }
 
 fn replicas(simulation: &Simulation) -> u64 {
@@ -79,13 +80,13 @@ fn the_way_back_meets_the_port_trap_again_and_recovers() {
     let wanted = untouched(&scene);
     let (simulation, of) = upgraded(&scene);
     let before = count(&simulation);
-    let paper = Rc::<Paper>::default();
-    let ended = take_back(&scene, &simulation, &of, &paper, None);
+    let back = way_back(&simulation);
+    let ended = take_back(&scene, &of, &back, Kill::No);
     let summary = ended.summary.unwrap();
     assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
     // ipam's image, the trap (0 and back to the 2 that there were), then the agent in one request.
     assert_eq!(writes(&simulation, before), [IPAMS, IPAMS, IPAMS, AGENT]);
-    let events = events(&paper);
+    let events = events(&back);
     let steps: Vec<(&str, &StepEnd)> = events
         .iter()
         .filter_map(|event| match event {
@@ -104,7 +105,7 @@ fn with_the_charts_strategy_two_writes_take_it_back() {
     let scene = scene(RECREATE);
     let (simulation, of) = upgraded(&scene);
     let before = count(&simulation);
-    let ended = take_back(&scene, &simulation, &of, &Rc::default(), None);
+    let ended = take_back(&scene, &of, &way_back(&simulation), Kill::No);
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
     assert_eq!(writes(&simulation, before), [IPAMS, AGENT]);
     assert_eq!(replicas(&simulation), 3);
@@ -117,7 +118,7 @@ fn an_ipam_that_crashes_with_the_old_image_stops_the_way_back_and_is_not_scaled(
     let ipam = PodMatch { owner: Some("deployment/cce-eni-ipam".to_owned()), ..PodMatch::default() };
     simulation.with(|sim| sim.models_mut().crashes(ipam));
     let before = count(&simulation);
-    let ended = take_back(&scene, &simulation, &of, &Rc::default(), None);
+    let ended = take_back(&scene, &of, &way_back(&simulation), Kill::No);
     let summary = ended.summary.unwrap();
     assert_eq!((summary.end, summary.error.unwrap().reason), (End::Failed, Reason::CrashLoop));
     // Neither scaled to 0 nor gone on with the agent.
@@ -132,7 +133,7 @@ fn replicas_that_somebody_changed_since_are_not_taken_back() {
     let change = Request::patch(IPAM, "application/merge-patch+json", &json!({ "spec": { "replicas": 1 } }));
     simulation.with(|sim| drop(sim.handle(&change)));
     let before = count(&simulation);
-    let ended = take_back(&scene, &simulation, &of, &Rc::default(), None);
+    let ended = take_back(&scene, &of, &way_back(&simulation), Kill::No);
     let error = ended.summary.unwrap().error.unwrap();
     assert_eq!(error.object.as_deref(), Some(IPAMS), "{error:?}");
     assert!(error.causes.iter().any(|cause| cause.contains("spec.replicas") && cause.contains("2 -> 1")), "{error:?}");
@@ -143,28 +144,22 @@ fn replicas_that_somebody_changed_since_are_not_taken_back() {
 fn a_rollback_is_killed_everywhere_and_goes_on() {
     let scene = scene(TRAP);
     let (done, of) = upgraded(&scene);
-    let paper = Rc::<Paper>::default();
-    let whole = take_back(&scene, &Simulation::new(done.with(|sim| sim.fork())), &of, &paper, None);
-    assert_eq!(whole.summary.as_ref().unwrap().end, End::Succeeded);
-    let (wanted, made, lines) = (state(&whole.cluster), effects(&whole.cluster), paper.lines.borrow().len());
+    let whole = way_back(&Simulation::new(done.fork()));
+    whole.watch();
+    let ended = take_back(&scene, &of, &whole, Kill::No);
+    assert_eq!(ended.summary.as_ref().unwrap().end, End::Succeeded);
+    let moments = whole.moments();
+    let deeds = Deeds::of(&whole);
+    let (made, wanted) = (deeds.effective(), state(&ended.cluster));
     let mut killed = 0;
-    for line in 1..=lines {
-        for (kept, loses) in [(false, false), (true, true)] {
-            let what = format!("line {line} of {lines}, kept {kept}, loses {loses}");
-            let simulation = Simulation::new(done.with(|sim| sim.fork()));
-            let paper = Rc::<Paper>::default();
-            let first = take_back(&scene, &simulation, &of, &paper, Some((line, kept)));
-            assert!(first.summary.is_none(), "{what}: not killed");
-            if loses {
-                paper.lose_unsynced();
-            }
-            let second = take_back(&scene, &simulation, &of, &paper, None);
-            let summary = second.summary.unwrap();
-            assert_eq!(summary.end, End::Succeeded, "{what}: {:?}\n{:#?}", summary.error, paper.lines.borrow());
-            assert_eq!(effects(&second.cluster), made, "{what}");
-            assert_eq!(state(&second.cluster), wanted, "{what}");
-            killed += 1;
-        }
+    for (points, world) in whole.worlds(&moments) {
+        let what = || moments[points[0].moment].told(&points[0]);
+        let second = take_back(&scene, &of, &world, Kill::No);
+        let summary = second.summary.unwrap_or_else(|| panic!("{}: {:?}", what(), second.refused));
+        assert_eq!(summary.end, End::Succeeded, "{}: {:?}\n{:#?}", what(), summary.error, world.disk.entries.borrow());
+        assert_eq!(Deeds::of(&world).effective(), made, "{}", what());
+        assert_eq!(state(&second.cluster), wanted, "{}", what());
+        killed += points.len();
     }
     assert!(killed > 80, "{killed}");
 }
@@ -176,12 +171,13 @@ fn a_run_that_stopped_half_way_is_taken_back_as_far_as_it_came() {
     let wanted = untouched(&scene);
     let (_, whole) = scene.whole();
     let asked = |fact: &Fact| matches!(fact, Fact::Told { event, .. } if matches!(**event, Event::Recovering { .. }));
-    let line = whole.entries.borrow().iter().position(|entry| asked(&entry.fact)).unwrap() + 1;
-    let (simulation, of) = (scene.cluster(), Rc::<Disk>::default());
-    assert!(scene.process(&simulation, &of, Kill::After(line), OnDrift::Stop).summary.is_none());
+    let line = whole.disk.entries.borrow().iter().position(|entry| asked(&entry.fact)).unwrap() + 1;
+    let world = scene.world();
+    let (simulation, of) = (world.simulation.clone(), world.disk.clone());
+    assert!(scene.process(&world, Kill::After(line), OnDrift::Stop).summary.is_none());
     let before = count(&simulation);
-    let paper = Rc::<Paper>::default();
-    let ended = take_back(&scene, &simulation, &of, &paper, None);
+    let back = way_back(&simulation);
+    let ended = take_back(&scene, &of, &back, Kill::No);
     assert_eq!(ended.summary.as_ref().unwrap().end, End::Succeeded, "{:?}", ended.summary);
     // The old ipam pods never went away, so that nothing is in their way.
     assert_eq!(writes(&simulation, before), [IPAMS, AGENT]);

@@ -3,39 +3,31 @@
 
 use std::collections::BTreeMap;
 
-use lockgate::run::journal::book::OnDrift;
 use lockgate_sim::rng::Rng;
 
-use super::harness::{Kill, Scene};
-use super::kill::{Count, Reference, finished, killed, summed, told};
+use super::harness::Scene;
+use super::kill::{Count, Reference, finished, summed, told, watched};
 use super::kinds::{KindOfAct, Shape};
 
-/// Kills twice: first at each of the points that `first` takes, then at each of those of the recovery that `second` takes.
+/// Kills twice: first at each of the worlds that `first` takes, then at each of those of the recovery that `second` takes.
 fn twice(name: &str, scene: &Scene, first: &mut dyn FnMut() -> bool, second: &mut dyn FnMut() -> bool) -> Count {
-    let reference = Reference::of(scene);
+    let (reference, whole, moments) = Reference::watched(scene);
     let (mut count, mut wrong) = (Count::default(), Vec::new());
-    for kill in reference.kills() {
+    for (points, world) in whole.worlds(&moments) {
         if !first() {
             continue;
         }
-        for (point, world) in killed(scene, &scene.world(), kill).unwrap() {
-            // The recovery that nobody stops says where it can be killed.
-            let whole = world.fork();
-            let asked = whole.asked();
-            scene.process_in(&whole, Kill::No, OnDrift::Stop).summary.unwrap();
-            let recovery = Reference { lines: whole.disk.written(), asked: whole.asked_since(asked), ..Reference::nothing() };
-            for again in recovery.kills() {
-                if !second() {
-                    continue;
-                }
-                let Some(worlds) = killed(scene, &world.fork(), again) else { continue };
-                for (other, world) in worlds {
-                    let (found, events) = finished(scene, &reference, &world, false);
-                    count += Count { double: 1, events, ..Count::default() };
-                    if !found.is_empty() {
-                        wrong.push(format!("{name}: {point:?}, then {other:?}\n  {}\n{}", found.join("\n  "), told(&world)));
-                    }
-                }
+        // The recovery that nobody stops says where it can be killed.
+        let (_, again) = watched(scene, &world);
+        for (others, last) in world.worlds(&again) {
+            if !second() {
+                continue;
+            }
+            let (found, events) = finished(scene, &reference, &last, false);
+            count += Count { double: points.len() * others.len(), events, ..Count::default() };
+            if !found.is_empty() {
+                let at = [(&moments, &points[0]), (&again, &others[0])].map(|(moments, point)| moments[point.moment].told(point));
+                wrong.push(format!("{name}: killed {}, then {}\n  {}\n{}", at[0], at[1], found.join("\n  "), told(&last)));
             }
         }
     }

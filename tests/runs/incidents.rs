@@ -3,8 +3,8 @@
 //! `tests/incidents.md` is this table; `BLESS=1 cargo test incidents` writes it again.
 
 use std::path::Path;
-use std::rc::Rc;
 
+use lockgate::cli::test::ended::effects;
 use lockgate::cluster::{Cluster, Simulation};
 use lockgate::run::End;
 use lockgate::run::event::Event;
@@ -13,8 +13,8 @@ use lockgate::run::journal::book::OnDrift;
 use lockgate_sim::json::json;
 use lockgate_sim::request::Request;
 
-use super::harness::{Disk, Kill, Scene};
-use super::taken::{Paper, take_back};
+use super::harness::{Kill, Scene};
+use super::taken::{take_back, way_back};
 
 /// A row of the table.
 struct Row {
@@ -360,15 +360,16 @@ step "node" {
 #[test]
 fn kured_63() {
     let scene = scene(CLOSED);
-    let (_, disk) = scene.whole();
-    let lines = disk.entries.borrow().len();
+    let (_, whole) = scene.whole();
+    let lines = whole.disk.written();
     let mut between = 0;
     for line in 1..=lines {
-        let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
-        assert!(scene.process(&simulation, &disk, Kill::After(line), OnDrift::Stop).summary.is_none());
+        let world = scene.world();
+        let simulation = world.simulation.clone();
+        assert!(scene.process(&world, Kill::After(line), OnDrift::Stop).summary.is_none());
         // Killed with the node closed, in some of them.
         between += cordoned(&simulation).len();
-        let ended = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+        let ended = scene.process(&world, Kill::No, OnDrift::Stop);
         assert_eq!(ended.summary.unwrap().end, End::Succeeded);
         assert_eq!(cordoned(&simulation), [""; 0], "killed after line {line}");
     }
@@ -378,15 +379,16 @@ fn kured_63() {
 #[test]
 fn system_upgrade_controller_341() {
     let scene = scene(CLOSED);
-    let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
+    let world = scene.world();
+    let (simulation, disk) = (world.simulation.clone(), world.disk.clone());
     // A person has closed the node before.
     let close = Request::patch("/api/v1/nodes/n1", "application/merge-patch+json", &json!({ "spec": { "unschedulable": true } }));
     simulation.with(|sim| drop(sim.handle(&close)));
-    let ended = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+    let ended = scene.process(&world, Kill::No, OnDrift::Stop);
     let error = ended.summary.unwrap().error.unwrap();
     assert!(error.message.contains("this run did not cordon it"), "{error:?}");
     assert_eq!(cordoned(&simulation), ["n1"], "the run leaves it as it found it");
-    let back = take_back(&scene, &simulation, &disk, &Rc::<Paper>::default(), None);
+    let back = take_back(&scene, &disk, &way_back(&simulation), Kill::No);
     assert_eq!(back.summary.unwrap().end, End::Succeeded);
     assert_eq!(cordoned(&simulation), ["n1"], "and so does whoever takes it back");
 }
@@ -398,11 +400,12 @@ fn system_upgrade_controller_71() {
 step "node" { title = "A node", run = function() cordon("n1") ensure(false, "the upgrade of n1 failed") end }
 "#,
     );
-    let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
-    let ended = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+    let world = scene.world();
+    let (simulation, disk) = (world.simulation.clone(), world.disk.clone());
+    let ended = scene.process(&world, Kill::No, OnDrift::Stop);
     assert_eq!(ended.summary.unwrap().end, End::Failed);
     assert_eq!(cordoned(&simulation), ["n1"], "nothing cleans up by writing");
-    let back = take_back(&scene, &simulation, &disk, &Rc::<Paper>::default(), None);
+    let back = take_back(&scene, &disk, &way_back(&simulation), Kill::No);
     assert_eq!(back.summary.unwrap().end, End::Succeeded);
     assert_eq!(cordoned(&simulation), [""; 0], "taking it back does");
 }
@@ -422,15 +425,16 @@ step "nodes" {
 }
 "#,
     );
-    let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
+    let world = scene.world();
+    let simulation = world.simulation.clone();
     for _ in 0..4 {
-        let ended = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+        let ended = scene.process(&world, Kill::No, OnDrift::Stop);
         assert_eq!(ended.summary.unwrap().end, End::Failed);
         assert_eq!(cordoned(&simulation), ["n1"]);
     }
     let repaired = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "repaired" } });
     simulation.with(|sim| drop(sim.handle(&Request::post("/api/v1/namespaces/default/configmaps", &repaired))));
-    let ended = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+    let ended = scene.process(&world, Kill::No, OnDrift::Stop);
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
     assert_eq!(cordoned(&simulation), [""; 0]);
 }
@@ -456,12 +460,13 @@ step "nodes" {
 }
 "#;
     let scene = Scene::new(text, &fixture);
-    let (simulation, disk) = (scene.cluster(), Rc::<Disk>::default());
-    let first = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+    let world = scene.world();
+    let simulation = world.simulation.clone();
+    let first = scene.process(&world, Kill::No, OnDrift::Stop);
     assert_eq!(first.summary.unwrap().end, End::Failed);
     let repaired = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "repaired" } });
     simulation.with(|sim| drop(sim.handle(&Request::post("/api/v1/namespaces/default/configmaps", &repaired))));
-    let second = scene.process(&simulation, &disk, Kill::No, OnDrift::Stop);
+    let second = scene.process(&world, Kill::No, OnDrift::Stop);
     assert_eq!(second.summary.unwrap().end, End::Succeeded);
     // One list says that the 198 are as they were left; then the failed one and the one after it.
     assert_eq!(writes(&second.cluster), 2);
@@ -481,10 +486,10 @@ step "nodes" {
 }
 "#,
     );
-    let (ended, disk) = scene.whole();
+    let (ended, world) = scene.whole();
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
     let mut open = 0;
-    for entry in disk.entries.borrow().iter() {
+    for entry in world.disk.entries.borrow().iter() {
         let Fact::Told { event, .. } = &entry.fact else { continue };
         match &**event {
             Event::StepStarted { .. } => open += 1,
@@ -493,6 +498,6 @@ step "nodes" {
         }
         assert!((0..=1).contains(&open));
     }
-    let ledger: Vec<String> = ended.cluster.simulation().unwrap().with(|sim| sim.ledger().iter().map(|one| one.subject.clone()).collect());
-    assert_eq!(ledger, ["node/n1", "node/n1", "node/n2", "node/n2"]);
+    let ledger: Vec<String> = ended.cluster.simulation().unwrap().with(|sim| effects(sim));
+    assert_eq!(ledger, ["patch node/n1", "patch node/n1", "patch node/n2", "patch node/n2"]);
 }

@@ -4,28 +4,25 @@
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::{Entry, Fact};
 
-use super::harness::{Kill, World};
-use super::kill::{Reference, finished, killed, with_entries};
+use super::harness::Kill;
+use super::kill::{Reference, finished, with_entries};
 use super::kinds::{KindOfAct, Shape};
 
 /// How many kills of a kind of act end in a difference, when the next process sees only this of the journal.
 fn differences(name: &str, sees: fn(&[Entry]) -> Vec<Entry>) -> (usize, usize) {
     let scene = KindOfAct::named(name).scene(Shape::Small);
-    let reference = Reference::of(&scene);
+    let (reference, whole, moments) = Reference::watched(&scene);
     let (mut all, mut differ) = (0, 0);
-    for kill in reference.kills() {
-        for (_, world) in killed(&scene, &scene.world(), kill).unwrap() {
-            let world: World = with_entries(&world, sees);
-            let (wrong, _) = finished(&scene, &reference, &world, false);
-            all += 1;
-            differ += usize::from(!wrong.is_empty());
-        }
+    for (_, world) in whole.worlds(&moments) {
+        let (wrong, _) = finished(&scene, &reference, &with_entries(&world, sees), false);
+        all += 1;
+        differ += usize::from(!wrong.is_empty());
     }
     (all, differ)
 }
 
 /// All but the writes of which nobody knows what became of them.
-fn without_open_writes(entries: &[Entry]) -> Vec<Entry> {
+pub(super) fn without_open_writes(entries: &[Entry]) -> Vec<Entry> {
     let known: Vec<&str> = entries
         .iter()
         .filter_map(|entry| match &entry.fact {
@@ -65,10 +62,10 @@ fn a_cluster_that_somebody_changed_meanwhile_is_no_silent_success() {
     let scene = KindOfAct::named("metadata").scene(Shape::Small);
     let reference = Reference::of(&scene);
     let world = scene.world();
-    killed(&scene, &world, Kill::After(reference.lines - 4)).unwrap();
+    assert!(scene.process(&world, Kill::After(reference.lines - 6), OnDrift::Stop).summary.is_none());
     let theirs = lockgate_sim::json::json!({ "metadata": { "labels": { "tier": "theirs" } } });
     let request = lockgate_sim::Request::patch("/api/v1/nodes/w1", "application/merge-patch+json", &theirs);
     world.simulation.with(|sim| drop(sim.handle(&request)));
-    let ended = scene.process_in(&world, Kill::No, OnDrift::Stop);
+    let ended = scene.process(&world, Kill::No, OnDrift::Stop);
     assert_eq!(ended.summary.unwrap().end, lockgate::run::End::Failed);
 }

@@ -2,8 +2,12 @@
 //! names. Two runs that did the same give equal lines.
 
 use lockgate_sim::Cluster as Sim;
+use lockgate_sim::ledger::Effect;
 use lockgate_sim::request::Request;
+use lockgate_sim::store::Change;
 
+use super::kill::is_ours;
+use crate::base::diff::changes;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Span, Timestamp};
 
@@ -23,8 +27,11 @@ pub const KINDS: [(&str, &str, &str); 12] = [
     ("policy", "v1", "poddisruptionbudgets"),
 ];
 
+/// What somebody else writes in tests, and nobody cares about.
+pub const THEIRS: &str = "somebody.example/was-here";
+
 /// Annotations that say when, or by which operation.
-const BOOKKEEPING: [&str; 2] = ["lockgate.dev/op", "deployment.kubernetes.io/revision"];
+const BOOKKEEPING: [&str; 3] = ["lockgate.dev/op", "deployment.kubernetes.io/revision", THEIRS];
 
 /// How long a cluster is given to come to rest.
 const REST: Span = Span::from_secs(900);
@@ -65,10 +72,53 @@ fn customs(sim: &mut Sim) -> Vec<String> {
 /// Every effect that clients had, those on the lock and events apart, sorted: what is in it twice was done twice.
 #[must_use]
 pub fn effects(sim: &Sim) -> Vec<String> {
-    let effects = sim.ledger().iter().filter(|effect| !["lease/", "event/"].iter().any(|kind| effect.subject.starts_with(kind)));
+    let effects = sim.ledger().iter().filter(|effect| is_ours(effect));
     let mut found: Vec<String> = effects.map(|effect| format!("{} {}", effect.verb, effect.subject)).collect();
     found.sort();
     found
+}
+
+/// What an effect was, in the words that it has in every run: `patch deployment/default/web: spec.replicas: 3 -> 0`. `None` when it
+/// changed nothing but the stamp of who wrote last. A command has no change.
+#[must_use]
+pub fn effective(effect: &Effect, change: Option<&Change>) -> Option<String> {
+    let Some(change) = change else { return Some(format!("{} {}", effect.verb, effect.subject)) };
+    let subject = subject(effect, change);
+    let goes = |object: &Json| object.pointer("/metadata/deletionTimestamp").is_some();
+    let what = match (&change.before, &change.after) {
+        (None, Some(after)) => tidy(after).to_string(),
+        (Some(_), None) => "gone".to_owned(),
+        (Some(before), Some(after)) if goes(after) => if goes(before) { "is going already" } else { "is going" }.to_owned(),
+        (Some(before), Some(after)) => {
+            let [before, after] = [before, after].map(|object| {
+                let mut object = if is_release(object) { tidy(object) } else { (**object).clone() };
+                mask(&mut object);
+                object
+            });
+            let changed: Vec<String> =
+                changes(&before, &after).iter().map(|change| format!("{}: {}", change.path, change.values())).collect();
+            if changed.is_empty() {
+                return None;
+            }
+            changed.join("; ")
+        }
+        (None, None) => return None,
+    };
+    Some(format!("{} {subject}: {what}", effect.verb))
+}
+
+/// The object with its generated name left out.
+fn subject(effect: &Effect, change: &Change) -> String {
+    let object = change.after.as_ref().or(change.before.as_ref());
+    let Some(base) = object.and_then(|object| object.pointer("/metadata/generateName")).and_then(Json::as_str) else {
+        return effect.subject.clone();
+    };
+    let parts = effect.subject.split('/').map(|part| if part.starts_with(base) { format!("{base}*") } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn is_release(object: &Json) -> bool {
+    object["type"] == "helm.sh/release.v1"
 }
 
 /// Leaves of an object what a person would call its state.
@@ -79,12 +129,14 @@ pub fn tidy(object: &Json) -> Json {
     if object["kind"] == "Pod" {
         let owner = at("/metadata/ownerReferences/0/kind");
         let name = if owner == Json::Null { at("/metadata/name") } else { Json::Null };
+        // Which node a Deployment's pod gets is chance.
+        let node = if owner == "ReplicaSet" { Json::Null } else { at("/spec/nodeName") };
         return json!({
             "kind": "Pod", "name": name, "owner": owner, "image": at("/spec/containers/0/image"), "phase": at("/status/phase"),
-            "node": at("/spec/nodeName"), "app": at("/metadata/labels/app"),
+            "node": node, "app": at("/metadata/labels/app"),
         });
     }
-    if object["type"] == "helm.sh/release.v1" {
+    if is_release(&object) {
         let mut labels = at("/metadata/labels");
         if let Some(labels) = labels.as_object_mut() {
             labels.remove("modifiedAt");

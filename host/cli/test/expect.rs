@@ -7,8 +7,8 @@ use crate::base::json::Value as Json;
 use lockgate_sim::Cluster as Sim;
 
 use super::cluster::reference;
-use super::disk::Disk;
-use super::life::{Life, Lived, Start, Words};
+use super::kill::{Kill, Lived, World};
+use super::life::{Life, Start, Words};
 use super::names::{Act, wrong};
 use super::play::is_given;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
@@ -43,7 +43,7 @@ pub(super) struct Outcome {
 #[derive(Clone)]
 pub(super) struct Alive {
     pub(super) life: Rc<Life>,
-    pub(super) disk: Rc<Disk>,
+    pub(super) world: Rc<World>,
 }
 
 fn unmet(message: impl Into<String>) -> Error {
@@ -167,9 +167,9 @@ fn resume(outcome: &RefCell<Outcome>, arguments: &[Value]) -> Result<()> {
     if to.is_some() {
         return Err(wrong("`to` is an option of a rollback"));
     }
-    let (alive, simulation) = (outcome.borrow().alive.clone(), outcome.borrow().simulation.clone());
+    let alive = outcome.borrow().alive.clone();
     let alive = alive.ok_or_else(|| unmet("there is no run to go on with"))?;
-    let lived = alive.life.process(Start { simulation: &simulation, disk: &alive.disk, kill: None, answers })?;
+    let lived = alive.life.process(Start { world: &alive.world, kill: Kill::No, answers })?;
     let mut outcome = outcome.borrow_mut();
     outcome.summary = lived.summary;
     outcome.records.extend(lived.records);
@@ -182,9 +182,9 @@ fn rollback(outcome: &Outcome, arguments: &[Value]) -> Result<Outcome> {
     let (answers, to) = options(arguments)?;
     let alive = outcome.alive.as_ref().ok_or_else(|| unmet("there is no run to take back"))?;
     let before = outcome.simulation.fork();
-    let start = Start { simulation: &outcome.simulation, disk: &alive.disk, kill: None, answers };
+    let start = Start { world: &alive.world, kill: Kill::No, answers };
     let lived = alive.life.back(start, to.as_deref())?;
-    let Lived { summary, records, cluster } = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
+    let Lived { summary, records, cluster, .. } = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
     Ok(Outcome {
         summary,
         records,

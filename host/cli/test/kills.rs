@@ -1,13 +1,11 @@
-//! A run is killed at every line of its journal: before the line is on the disk, after it is, and with the loss of what was not synced.
-//! Each time another process goes on, and the cluster must end as if nothing had happened, with nothing done twice.
+//! The run of a scenario is killed everywhere: at every line of its journal, before the line is on the disk and after it, at every request,
+//! with and without its being carried out, in the middle of its waits, and with the loss of what was not synced. Each time another process
+//! goes on, and the cluster must end as if nothing had happened, with nothing done twice.
 
-use std::rc::Rc;
-
-use super::disk::{Disk, Moment};
-use super::ended::{effects, held};
+use super::ended::held;
+use super::kill::{Deeds, Kill, Moment, Point, World, pardoned};
 use super::life::{Life, Start};
 use crate::base::{Error, Kind, Reason, Result};
-use crate::cluster::Simulation;
 use crate::primitives::registry::plural;
 use crate::run::End;
 
@@ -18,12 +16,14 @@ const TOLD: usize = 6;
 pub(super) struct Whole {
     held: Vec<String>,
     effects: Vec<String>,
+    acts: Vec<String>,
 }
 
 impl Whole {
-    /// Of a cluster on which it is over.
-    pub(super) fn of(simulation: &Simulation) -> Whole {
-        Whole { held: held(&mut simulation.fork()), effects: simulation.with(|sim| effects(sim)) }
+    /// Of a world in which it is over.
+    pub(super) fn of(world: &World) -> Whole {
+        let deeds = Deeds::of(world);
+        Whole { held: held(&mut world.simulation.fork()), effects: deeds.effective(), acts: deeds.acts() }
     }
 }
 
@@ -52,62 +52,48 @@ impl std::fmt::Display for Killed {
     }
 }
 
-/// Kills it everywhere.
+/// Kills it everywhere, after it was watched in this world.
 ///
 /// # Errors
 /// The first point after which the cluster ends in another way, and what differs.
-pub(super) fn everywhere(life: &Life, disk: &Disk, whole: &Whole) -> Result<Killed> {
-    let entries = disk.entries.borrow().clone();
-    let moments = disk.moments.borrow_mut().take().unwrap_or_default();
+pub(super) fn everywhere(life: &Life, of: &World, moments: &[Moment], whole: &Whole) -> Result<Killed> {
     let mut killed = Killed::default();
-    for moment in &moments {
-        for kept in points(moment) {
-            let at = || {
-                let lost = moment.line - 1 - kept.min(moment.line - 1);
-                let lost = if lost == 0 { String::new() } else { format!(", with the loss of {lost} lines that were not synced") };
-                let side = if kept >= moment.line { "after" } else { "before" };
-                format!("killed {side} line {} of {} was kept ({}{lost})", moment.line, moments.len(), moment.what)
-            };
-            let simulation = Simulation::new(moment.sim.fork());
-            let disk = Rc::new(Disk::with(entries.get(..kept).unwrap_or_default().to_vec()));
-            let lived = life.process(Start { simulation: &simulation, disk: &disk, kill: None, answers: Vec::new() })?;
-            let mut all = moment.effects.clone();
-            all.extend(simulation.with(|sim| effects(sim)));
-            all.sort();
-            match lived.summary {
-                Some(summary) if summary.end == End::Succeeded => {}
-                Some(summary) if summary.end == End::Parked => {
-                    let twice: Vec<String> = less(&all, &whole.effects).into_iter().map(|one| format!("too much: {one}")).collect();
-                    if !twice.is_empty() {
-                        return Err(differs(&at(), "it stopped to ask, and had done too much", twice));
-                    }
-                    killed += Killed { points: 1, asked: 1 };
-                    continue;
-                }
-                summary => {
-                    let error = summary.and_then(|summary| summary.error);
-                    return Err(differs(&at(), "the run did not come to its end", error.iter().map(ToString::to_string)));
-                }
-            }
-            if all != whole.effects {
-                return Err(differs(&at(), "other things were done", difference(&whole.effects, &all)));
-            }
-            let found = simulation.with(held);
-            if found != whole.held {
-                return Err(differs(&at(), "the cluster ends in another way", difference(&whole.held, &found)));
-            }
-            killed += Killed { points: 1, asked: 0 };
-        }
+    for (points, world) in of.worlds(moments) {
+        let asked = outcome(life, &world, whole).map_err(|error| told(moments, &points, error))?;
+        killed += Killed { points: points.len(), asked: if asked { points.len() } else { 0 } };
     }
     Ok(killed)
 }
 
-/// How many lines the next process finds, once each.
-fn points(moment: &Moment) -> Vec<usize> {
-    let mut points = vec![moment.line - 1, moment.line, moment.synced.0, moment.synced.1];
-    points.sort_unstable();
-    points.dedup();
-    points
+/// Goes on in a world that a killed process left; gives whether it stopped to ask what nobody can know.
+fn outcome(life: &Life, world: &World, whole: &Whole) -> Result<bool> {
+    let lived = life.process(Start { world, kill: Kill::No, answers: Vec::new() })?;
+    let deeds = Deeds::of(world);
+    let (effects, acts) = (deeds.effective(), deeds.acts());
+    match lived.summary {
+        Some(summary) if summary.end == End::Succeeded => {}
+        Some(summary) if summary.end == End::Parked => {
+            let twice = less(&effects, &whole.effects).into_iter().chain(less(&acts, &whole.acts));
+            let twice: Vec<String> = twice.map(|one| format!("too much: {one}")).collect();
+            return if twice.is_empty() { Ok(true) } else { Err(differs("it stopped to ask, and had done too much", twice)) };
+        }
+        summary => {
+            let error = lived.refused.or(summary.and_then(|summary| summary.error));
+            return Err(differs("the run did not come to its end", error.iter().map(ToString::to_string)));
+        }
+    }
+    let other = pardoned(difference(&whole.effects, &effects), &world.disk.entries.borrow());
+    if !other.is_empty() {
+        return Err(differs("other things were done", other));
+    }
+    if acts != whole.acts {
+        return Err(differs("other things were done on machines", difference(&whole.acts, &acts)));
+    }
+    let found = world.simulation.with(held);
+    if found != whole.held {
+        return Err(differs("the cluster ends in another way", difference(&whole.held, &found)));
+    }
+    Ok(false)
 }
 
 /// What is left of one list without what is in the other.
@@ -122,14 +108,21 @@ fn less(from: &[String], these: &[String]) -> Vec<String> {
 }
 
 /// What is in one list and not in the other.
-fn difference(wanted: &[String], found: &[String]) -> Vec<String> {
+#[must_use]
+pub fn difference(wanted: &[String], found: &[String]) -> Vec<String> {
     let missing = less(wanted, found).into_iter().map(|one| format!("not there: {one}"));
     missing.chain(less(found, wanted).into_iter().map(|one| format!("too much: {one}"))).collect()
 }
 
-fn differs(at: &str, what: &str, causes: impl IntoIterator<Item = String>) -> Error {
-    let error = Error::new(Kind::Runbook, Reason::CheckFailed, format!("{at}, and resumed: {what}"));
+fn differs(what: &str, causes: impl IntoIterator<Item = String>) -> Error {
+    let error = Error::new(Kind::Runbook, Reason::CheckFailed, format!("resumed: {what}"));
     causes.into_iter().take(TOLD).fold(error, Error::cause)
+}
+
+/// What differs, with where the process was killed.
+fn told(moments: &[Moment], points: &[Point], error: Error) -> Error {
+    let first = points.first().and_then(|point| Some(moments.get(point.moment)?.told(point)));
+    error.context(format!("killed {}", first.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -147,21 +140,5 @@ mod tests {
             ["not there: a", "not there: b", "too much: c", "too much: c"]
         );
         assert!(difference(&lines(&["a", "b"]), &lines(&["b", "a"])).is_empty());
-    }
-
-    #[test]
-    fn a_point_is_counted_once() {
-        let moment = |synced| Moment {
-            sim: lockgate_sim::Cluster::new(lockgate_sim::Options::default()),
-            line: 7,
-            what: String::new(),
-            synced,
-            effects: Vec::new(),
-        };
-        // Everything was synced; the line itself is not; neither it nor the two before are.
-        assert_eq!(points(&moment((6, 7))), [6, 7]);
-        assert_eq!(points(&moment((6, 6))), [6, 7]);
-        assert_eq!(points(&moment((4, 4))), [4, 6, 7]);
-        assert_eq!(points(&moment((4, 7))), [4, 6, 7]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::LocalBoxFuture;
 
 use super::cluster::Change;
-use super::disk::{Disk, Kill, Process};
+use super::kill::{Kill, Lived, Process, World, process};
 use crate::base::{Result, Timestamp};
 use crate::cli::rollback::undoing;
 use crate::cli::{host, rollback};
@@ -17,10 +17,9 @@ use crate::cluster::permit::Planned;
 use crate::cluster::{Cluster, Options, RunId, Simulation};
 use crate::lua::Engine;
 use crate::primitives::AskOptions;
+use crate::run::journal::Past;
 use crate::run::journal::book::OnDrift;
-use crate::run::journal::entry::Begun;
-use crate::run::journal::{Book, Fact, Past};
-use crate::run::{self, Confirmation, End, Job, Operator, Params, Record, Recording, Runbook, Script, Source, Summary, Voice, What};
+use crate::run::{self, Confirmation, End, Job, Operator, Params, Record, Runbook, Script, Source, Voice, What};
 
 /// Answers by a pattern over their questions.
 pub(super) type Words = Vec<(String, String)>;
@@ -49,19 +48,10 @@ pub(super) struct Life {
     pub(super) timed: Vec<Arc<Timed>>,
 }
 
-/// What came of one process.
-pub(super) struct Lived {
-    /// None when it was killed.
-    pub(super) summary: Option<Summary>,
-    pub(super) records: Vec<Record>,
-    pub(super) cluster: Cluster,
-}
-
 /// What a process is started with.
 pub(super) struct Start<'a> {
-    pub(super) simulation: &'a Simulation,
-    pub(super) disk: &'a Rc<Disk>,
-    pub(super) kill: Option<Kill>,
+    pub(super) world: &'a World,
+    pub(super) kill: Kill,
     /// Answers of its own, which count before those of the scenario.
     pub(super) answers: Words,
 }
@@ -74,39 +64,25 @@ impl Life {
     pub(super) fn process(&self, start: Start<'_>) -> Result<Lived> {
         let runtime = host::runtime()?;
         let mut script = self.script(&runtime)?;
-        let cluster = self.cluster(start.simulation, self.run);
+        let cluster = self.cluster(&start.world.simulation, self.run);
         if let Some(grants) = &self.grants {
             cluster.set_planned(grants.clone());
         }
-        let past = Past::of(start.disk.entries.borrow().iter().cloned());
-        let epoch = past.attempts + 1;
-        let process = Process {
-            cancel: cluster.cancel().clone(),
-            clock: cluster.clock().clone(),
+        let beside = || self.happen(&runtime, &cluster, &start.world.simulation);
+        let made = Process {
             runtime: runtime.clone(),
-            simulation: start.simulation.clone(),
-        };
-        let pen = start.disk.pen(start.kill, process);
-        let book = Rc::new(Book::new(Box::new(pen), cluster.clock().clone(), past, OnDrift::Stop));
-        let records: Rc<RefCell<Vec<Record>>> = Rc::default();
-        if book.note(&Fact::Begun(begun(epoch))).is_err() {
-            return Ok(Lived { summary: None, records: Vec::new(), cluster });
-        }
-        book.set_epoch(epoch);
-        let tasks = self.happen(&runtime, &cluster, start.simulation);
-        let job = Job {
-            what: What::Run,
             cluster: cluster.clone(),
+            script: script.as_mut(),
             runbook: self.runbook.clone(),
             params: self.params.clone(),
             voice: self.voice(start.answers, &self.consented),
-            sink: records.clone(),
-            record: Some(Recording { book, runtime: runtime.clone() }),
+            kill: start.kill,
+            on_drift: OnDrift::Stop,
+            lock: None,
+            work: &|script, job| run::perform(script, job),
+            beside: &beside,
         };
-        let summary = run::perform(script.as_mut(), job);
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        let summary = Some(summary).filter(|_| !start.disk.is_killed());
-        Ok(Lived { summary, records: records.take(), cluster })
+        Ok(process(start.world, made))
     }
 
     /// Takes the run back, as a run of its own whose plan is accepted; none when there is nothing to take back.
@@ -116,44 +92,45 @@ impl Life {
     pub(super) fn back(&self, start: Start<'_>, to: Option<&str>) -> Result<Option<Lived>> {
         let runtime = host::runtime()?;
         let mut script = self.script(&runtime)?;
-        let cluster = self.cluster(start.simulation, RunId::simulated(start.simulation.now(), 2));
-        let past = Past::of(start.disk.entries.borrow().iter().cloned());
+        let simulation = &start.world.simulation;
+        let cluster = self.cluster(simulation, RunId::simulated(simulation.now(), 2));
+        let past = Past::of(start.world.disk.entries.borrow().iter().cloned());
         let on = rollback::On { runtime: &runtime, cluster: &cluster, runbook: &self.runbook };
-        let undoing = undoing(&on, &self.run.to_string(), past, to, OnDrift::Stop)?;
+        let undoing = undoing(&on, &self.run.to_string(), past, rollback::Reach { from: None, to }, OnDrift::Stop)?;
         if undoing.steps.is_empty() {
             return Ok(None);
         }
         let records: Rc<RefCell<Vec<Record>>> = Rc::default();
-        let job = |what, cluster: Cluster, voice, record| Job {
-            what,
-            cluster,
+        let job = Job {
+            what: What::Plan,
+            cluster: cluster.planning(),
             runbook: self.runbook.clone(),
             params: self.params.clone(),
-            voice,
+            voice: Voice::Plan,
             sink: records.clone(),
-            record,
+            record: None,
         };
-        let plan = run::rollback::rollback(script.as_mut(), job(What::Plan, cluster.planning(), Voice::Plan, None), &undoing);
+        let plan = run::rollback::rollback(script.as_mut(), job, &undoing);
         if !matches!(plan.end, End::Succeeded | End::Unknown) {
-            return Ok(Some(Lived { summary: Some(plan), records: records.take(), cluster }));
+            return Ok(Some(Lived { summary: Some(plan), refused: None, records: records.take(), cluster }));
         }
-        records.borrow_mut().clear();
-        let voice = self.voice(start.answers, &plan.confirmations);
-        let disk = Rc::new(Disk::default());
-        let process = Process {
-            cancel: cluster.cancel().clone(),
-            clock: cluster.clock().clone(),
+        // A journal of its own, in the same cluster.
+        let world = World::of(simulation.clone(), None);
+        let beside = || self.happen(&runtime, &cluster, simulation);
+        let made = Process {
             runtime: runtime.clone(),
-            simulation: start.simulation.clone(),
+            cluster: cluster.clone(),
+            script: script.as_mut(),
+            runbook: self.runbook.clone(),
+            params: self.params.clone(),
+            voice: self.voice(start.answers, &plan.confirmations),
+            kill: start.kill,
+            on_drift: OnDrift::Stop,
+            lock: None,
+            work: &|script, job| run::rollback::rollback(script, job, &undoing),
+            beside: &beside,
         };
-        let pen = disk.pen(start.kill, process);
-        let book = Rc::new(Book::new(Box::new(pen), cluster.clock().clone(), Past::default(), OnDrift::Stop));
-        book.note(&Fact::Begun(begun(1)))?;
-        let recording = Recording { book, runtime: runtime.clone() };
-        let tasks = self.happen(&runtime, &cluster, start.simulation);
-        let summary = run::rollback::rollback(script.as_mut(), job(What::Run, cluster.clone(), voice, Some(recording)), &undoing);
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        Ok(Some(Lived { summary: Some(summary), records: records.take(), cluster }))
+        Ok(Some(process(&world, made)))
     }
 
     fn script(&self, runtime: &Rc<tokio::runtime::Runtime>) -> Result<Box<dyn Script>> {
@@ -188,10 +165,6 @@ impl Life {
             })
             .collect()
     }
-}
-
-fn begun(epoch: u64) -> Begun {
-    Begun { pid: 1, host: "scenario".to_owned(), user: "scenario".to_owned(), epoch }
 }
 
 /// The operator of a scenario: answers what it was told to answer, and is nobody for the rest.

@@ -1,17 +1,17 @@
 //! `lockgate test`: the scenarios of a runbook, and the tests that every runbook gets for free.
 
 mod cluster;
-mod disk;
 pub mod ended;
 mod expect;
 mod fields;
 mod free;
+pub mod kill;
 mod kills;
 mod life;
 mod names;
 mod play;
 
-pub use self::kills::Killed;
+pub use self::kills::{Killed, difference};
 
 use std::path::{Path, PathBuf};
 

@@ -4,8 +4,10 @@ use lockgate_sim::kinds::{self, Kind as ApiKind};
 pub(super) use lockgate_sim::model::glob;
 use lockgate_sim::store::Key;
 
+use super::kill::full_name;
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, did_you_mean};
 use crate::cluster::Recorded;
+use crate::cluster::keep::Intent;
 use crate::cluster::machines::OnMachine;
 use crate::primitives::registry::list;
 
@@ -62,6 +64,18 @@ pub(super) enum Act {
 }
 
 impl Act {
+    /// Whether the write that this intent announces is the act.
+    pub(super) fn is(&self, intent: &Intent) -> bool {
+        let key = &intent.key;
+        match self {
+            Act::Write { verb, key: object } => *verb == key.verb && intent.object() == full_name(object),
+            Act::Machine { what, node, .. } => {
+                let part = key.part.as_deref().unwrap_or_default();
+                key.verb == "machine" && key.target == format!("node/{node}") && glob(what, part)
+            }
+        }
+    }
+
     /// Reads `verb kind/name` or `verb kind/namespace/name`; for machines `run COMMAND on NODE` and `write PATH on NODE`.
     pub(super) fn parse(text: &str, namespace: &str) -> Result<Act> {
         let hint = "write for example `patch deployment/web`, or `run kubeadm upgrade node on w1`";

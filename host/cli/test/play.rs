@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cluster::{self, Change, Hand};
-use super::disk::{Disk, Kill};
 use super::expect::{self, Alive, Outcome};
 use super::fields::Scenario;
+use super::kill::{Kill, Lived, World, Wrote};
 use super::kills::{self, Killed, Whole};
-use super::life::{Life, Lived, Start, Timed};
+use super::life::{Life, Start, Timed};
 use super::names::Act;
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
 use crate::cli::{host, target};
@@ -79,31 +79,38 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     });
     // What goes wrong by number or by the clock goes wrong elsewhere when a process has to begin again.
     let undisturbed = scenario.at.is_empty() && scenario.kill.is_none() && simulation.with(|sim| sim.faults().is_empty());
-    let disk = Rc::new(if kills && undisturbed { Disk::watched() } else { Disk::default() });
-    let kill = killed_at(scenario, &namespace)?;
-    let start = Start { simulation: &simulation, disk: &disk, kill, answers: Vec::new() };
-    let Lived { summary, records, cluster } = life.process(start)?;
+    let world = Rc::new(World::of(simulation.clone(), None));
+    if kills && undisturbed {
+        world.watch();
+    }
+    let start = Start { world: &world, kill: killed_at(scenario, &namespace)?, answers: Vec::new() };
+    let Lived { summary, records, cluster, .. } = life.process(start)?;
+    let moments = world.moments();
     if scenario.kill.is_some() && summary.is_some() {
         return Err(scenario.wrong("kill", "the run was over before it could be killed").cause(describe(summary.as_ref(), true)));
     }
     let succeeded = summary.as_ref().is_some_and(|summary| summary.end == End::Succeeded);
-    let whole = (kills && undisturbed && succeeded).then(|| Whole::of(&simulation));
-    let alive = Some(Alive { life: life.clone(), disk: disk.clone() });
+    let whole = (kills && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&world)));
+    let alive = Some(Alive { life: life.clone(), world: world.clone() });
     let (clusters, of) = (vec![cluster], simulation.clone());
     judge(file, scenario, Outcome { summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
     match whole {
-        Some(whole) => kills::everywhere(&life, &disk, &whole).map_err(|error| scenario.at_place(error)),
+        Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole).map_err(|error| scenario.at_place(error)),
         None => Ok(Killed::default()),
     }
 }
 
 /// When its process is killed.
-fn killed_at(scenario: &Scenario, namespace: &str) -> Result<Option<Kill>> {
-    let Some(kill) = &scenario.kill else { return Ok(None) };
+fn killed_at(scenario: &Scenario, namespace: &str) -> Result<Kill> {
+    let Some(kill) = &scenario.kill else { return Ok(Kill::No) };
     let at = kill.at.as_deref().map(|act| Act::parse(act, namespace)).transpose();
     let at = at.map_err(|error| scenario.wrong("kill", format!("`kill`: {error}")))?;
-    Ok(Some(Kill { at, after: kill.after }))
+    Ok(match (at, kill.after) {
+        (Some(act), after) => Kill::Wrote(Wrote(Rc::new(move |intent| act.is(intent))), after),
+        (None, Some(after)) => Kill::Later(after),
+        (None, None) => Kill::No,
+    })
 }
 
 /// A scenario that prepares what never comes to pass does not test what it says.

@@ -278,7 +278,7 @@ impl Cluster {
         let ways = self.shared.ways.as_ref().filter(|_| !label.plan && !label.simulated);
         let Some(ways) = ways else {
             return match self.simulation() {
-                Some(simulation) => Ok(reached(Rc::new(simulated::Simulated::new(simulation, self.clock().clone())))),
+                Some(simulation) => Ok(reached(Rc::new(simulated::Simulated::new(self.clone(), simulation)))),
                 None => Err(Error::usage("nobody said how the machines behind the nodes are reached")
                     .hint("say `--machines ssh`, `--machines pod` or `--machines manual`")),
             };

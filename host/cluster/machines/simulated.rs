@@ -5,17 +5,20 @@ use lockgate_sim::machines::{self, Deed, Order, Refusal};
 
 use super::{Command, File, Operation, Output, Progress, Transport, line};
 use crate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
+use crate::cluster::Cluster;
 use crate::cluster::sim::Simulation;
 
 /// The models.
 pub(super) struct Simulated {
+    cluster: Cluster,
     simulation: Simulation,
     clock: Clock,
 }
 
 impl Simulated {
-    pub(super) fn new(simulation: Simulation, clock: Clock) -> Simulated {
-        Simulated { simulation, clock }
+    pub(super) fn new(cluster: Cluster, simulation: Simulation) -> Simulated {
+        let clock = cluster.clock().clone();
+        Simulated { cluster, simulation, clock }
     }
 
     fn order(&self, node: &str, id: String, reads: bool, deed: Deed) -> Result<Timestamp> {
@@ -75,6 +78,7 @@ fn id(operation: &Operation) -> String {
 impl Transport for Simulated {
     fn read<'a>(&'a self, node: &'a str, command: &'a Command, limit: Span) -> LocalBoxFuture<'a, Result<Output>> {
         Box::pin(async move {
+            self.cluster.knows_machines().await?;
             // The log grows with each order, so that no two reads have one name.
             let id = format!("read {}", self.simulation.with(|sim| sim.event_log().len()));
             let ends = self.order(node, id.clone(), true, Deed::Run { argv: command.words.clone() })?;
@@ -88,8 +92,10 @@ impl Transport for Simulated {
     }
 
     fn begin<'a>(&'a self, node: &'a str, operation: &'a Operation) -> LocalBoxFuture<'a, Result<()>> {
-        let begun = self.order(node, id(operation), false, Deed::Run { argv: operation.command.words.clone() });
-        Box::pin(std::future::ready(begun.map(|_| ())))
+        Box::pin(async move {
+            self.cluster.knows_machines().await?;
+            self.order(node, id(operation), false, Deed::Run { argv: operation.command.words.clone() }).map(|_| ())
+        })
     }
 
     fn look<'a>(&'a self, node: &'a str, operation: &'a Operation) -> LocalBoxFuture<'a, Result<Progress>> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use super::{GrantedBy, Permissions, Permit, Planned, Spent, Wanted};
+use super::{Grant, GrantedBy, Permissions, Permit, Planned, Spent, Wanted};
 use crate::base::Result;
 use crate::base::json::Value as Json;
 use crate::cluster::client::Cluster;
@@ -13,11 +13,11 @@ use crate::cluster::request::{Act, Call, Verb};
 
 /// Who can be asked for what no permission grants.
 pub trait Grantor {
-    /// Whether it may be done all the same.
+    /// Whether it may be done all the same: what this line grants, for as long as the run goes on.
     ///
     /// # Errors
-    /// When asking failed or was interrupted.
-    fn grants<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<bool>>;
+    /// When asking failed or was interrupted, or the answer cannot be kept.
+    fn grants<'a>(&'a self, question: &'a str, line: &'a Grant) -> LocalBoxFuture<'a, Result<bool>>;
 }
 
 impl Cluster {
@@ -51,6 +51,11 @@ impl Cluster {
     /// limits, stand.
     pub fn lift_permissions(&self, lifted: bool) {
         self.permit().lift(lifted);
+    }
+
+    /// What a person allowed before, when they were asked: a run that goes on does not ask again.
+    pub fn set_granted(&self, lines: impl IntoIterator<Item = Grant>) {
+        lines.into_iter().for_each(|line| self.permit().answered(line, true));
     }
 
     /// How much of the limits is used up.
@@ -117,7 +122,8 @@ impl Cluster {
             let grantor = self.shared.grantor.borrow().clone();
             let (Some(grantor), Some(line)) = (grantor, line) else { return Err(error) };
             let causes: String = error.causes.iter().map(|cause| format!("\n  {cause}")).collect();
-            let yes = grantor.grants(&format!("{}{causes}\nAllow `{}` for this run?", error.message, line.line())).await?;
+            let question = format!("{}{causes}\nAllow `{}` for this run?", error.message, line.line());
+            let yes = grantor.grants(&question, &line).await?;
             permit.answered(*line, yes);
             if !yes {
                 return Err(error);

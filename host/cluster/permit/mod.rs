@@ -179,9 +179,9 @@ impl Permit {
     /// Notes what the operator answered about a line; it is not asked about again.
     pub(super) fn answered(&self, line: Grant, yes: bool) {
         let mut state = self.state();
-        if yes {
+        if yes && !state.granted.contains(&line) {
             state.granted.push(line);
-        } else {
+        } else if !yes {
             state.refused.insert(line.line());
         }
     }

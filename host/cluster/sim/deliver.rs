@@ -17,7 +17,22 @@ use crate::cluster::error::{Lost, Refused};
 /// Who hears of a request that stands still: before it does, with nothing locked.
 pub(super) type OnHold = Arc<dyn Fn(&Simulation, &SimRequest, HoldId) + Send + Sync>;
 
+/// Who hears of a request before it is carried out, with nothing locked.
+pub(super) type OnRequest = Arc<dyn Fn(&Simulation, &SimRequest) + Send + Sync>;
+
 impl Simulation {
+    /// From now on this is told of every request before it is carried out, whatever a rule does to it then. It may look at the cluster.
+    pub fn on_request(&self, told: impl Fn(&Simulation, &SimRequest) + Send + Sync + 'static) {
+        *self.0.on_request.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
+    }
+
+    fn tell_request(&self, request: &SimRequest) {
+        let told = self.0.on_request.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(told) = told {
+            told(self, request);
+        }
+    }
+
     /// From now on this is told of every request that a rule holds, at the moment at which it begins to stand still. It may release
     /// it, or stop who sent it: a process that is killed while its request is on the way.
     pub fn on_hold(&self, told: impl Fn(&Simulation, &SimRequest, HoldId) + Send + Sync + 'static) {
@@ -39,6 +54,7 @@ impl Simulation {
 
     /// The same for who goes on with what keeps time still, where that is still there.
     pub(in crate::cluster) async fn deliver_to<S>(&self, request: &SimRequest, still: &mut Option<S>) -> Result<Response<Reply>, BoxError> {
+        self.tell_request(request);
         let mut answer = self.handle(request);
         if let Some(held) = answer.conduct.held.take() {
             self.tell_hold(request, held.id);

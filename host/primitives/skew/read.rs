@@ -135,7 +135,7 @@ async fn list(cluster: &Cluster, kind: &str, namespace: Option<&str>, labels: Op
     let select = Select { labels: labels.map(str::to_owned), fields: None };
     match cluster.list(&resource, namespace, &select).await {
         Ok(listed) => Ok(Seen::Objects(listed.items)),
-        Err(error) if error.reason == Reason::Forbidden => Ok(Seen::Refused(error.to_string())),
+        Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unmodelled) => Ok(Seen::Refused(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -188,7 +188,7 @@ async fn declared(cluster: &Cluster) -> Result<Seen> {
     match cluster.find(&target).await {
         Ok(found) => Ok(Seen::Objects(found.into_iter().collect())),
         Err(error) if error.reason == Reason::Unsupported => Ok(Seen::Objects(Vec::new())),
-        Err(error) if error.reason == Reason::Forbidden => Ok(Seen::Refused(error.to_string())),
+        Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unmodelled) => Ok(Seen::Refused(error.to_string())),
         Err(error) => Err(error),
     }
 }

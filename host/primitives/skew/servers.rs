@@ -39,7 +39,7 @@ pub(super) async fn read(cluster: &Cluster, lists: &Lists) -> Result<Vec<Reading
     let mut found: Vec<Reading> = servers.into_iter().map(|server| server.reading).collect();
     let own = match cluster.server_version().await {
         Ok(own) => own,
-        Err(error) if error.reason == Reason::Forbidden => {
+        Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unmodelled) => {
             let unread = || Reading::missing(component, None, error.to_string(), "/version");
             if found.is_empty() {
                 found.push(unread());

@@ -313,10 +313,12 @@ impl Book {
             }
         }
         let Some(Mark::Call(finished)) = marks.pop_front() else { return Ok(None) };
-        let Finished { done, error, reread, .. } = *finished;
+        let Finished { done, error, reread, writes, .. } = *finished;
         match (done, error, reread) {
-            // Read again, it has to be the same.
-            (_, _, Some(mark)) if effect == Effect::Read => {
+            // Read again, it has to be the same; so has what a call gives that wrote, and meets what it had written.
+            (_, _, Some(mark)) if effect == Effect::Read || can_be_met(&writes) => {
+                let anew = writes.into_iter().map(|open| Pending { open, call: Some(call.clone()), again: true });
+                self.open.borrow_mut().extend(anew);
                 *self.expected.borrow_mut() = Some(mark);
                 Ok(None)
             }
@@ -330,6 +332,11 @@ impl Book {
             (Some(done), None, None) => Ok(Some(Ok(done))),
             (None, None, None) => Ok(None),
         }
+    }
+
+    /// Whether the call that is made now was over before, and is made again for what it gives.
+    pub(crate) fn is_given_again(&self) -> bool {
+        self.expected.borrow().is_some()
     }
 
     /// The call as it is kept.
@@ -369,7 +376,7 @@ impl Book {
                 let error = Error::new(
                     Kind::Refused,
                     Reason::Replaced,
-                    format!("what `{}` reads is not what it was before the run was stopped", call.verb),
+                    format!("what `{}` gives is not what it was before the run was stopped", call.verb),
                 );
                 *self.fault.borrow_mut() =
                     Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
@@ -386,7 +393,7 @@ impl Book {
         let done = done.map(|done| Done { wrote: without(done.wrote), ..done });
         let wrote = if error.is_some() { without(wrote) } else { Vec::new() };
         let place = self.place.borrow().clone();
-        self.note_or_remember(&Fact::Call(Box::new(Finished { place, phase, call: hidden, done, error, wrote, reread })));
+        self.note_or_remember(&Fact::Call(Box::new(Finished { place, phase, call: hidden, done, error, wrote, reread, writes: Vec::new() })));
     }
 
     /// A check has its verdict.
@@ -536,6 +543,12 @@ impl Keeper for Book {
     fn outcome(&self, op: &str, outcome: &Outcome) -> Result<()> {
         self.note(&Fact::Outcome { op: op.to_owned(), outcome: outcome.clone() })
     }
+}
+
+/// Whether a call that wrote this can be made anew for what it gives: each write is met where it was made, and the object is still there.
+fn can_be_met(writes: &[Open]) -> bool {
+    let is_object = |open: &Open| matches!(open.intent.key.verb.as_str(), "create" | "patch" | "update");
+    !writes.is_empty() && writes.iter().all(|open| is_object(open) && !matches!(open.intent.sign, Sign::Elsewhere))
 }
 
 fn effect(call: &Call) -> Effect {

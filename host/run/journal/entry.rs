@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Span, Timestamp, Value};
-use crate::cluster::keep::{Intent, Outcome};
-use crate::cluster::permit;
+use crate::base::{Error, Result, Span, Timestamp, Value};
+use crate::cluster::downtime::MadeUp;
+use crate::cluster::keep::{Intent, Open, Outcome};
+use crate::cluster::permit::{self, Grant};
 use crate::primitives::{Done, Wrote};
 use crate::run::event::{Confirmation, Event, Record, StepEnd, Summary, TargetInfo, Verdict};
+use crate::run::hindsight::{Prediction, predictions};
 use crate::run::runbook::Phase;
 use crate::run::script::{Call, Returned};
 
@@ -67,6 +69,11 @@ pub enum Fact {
         /// What it raised.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Error>,
+    },
+    /// A person allowed what no permission grants; for as long as the run goes on.
+    Granted {
+        /// The line that grants it.
+        grant: Grant,
     },
     /// A check or step has ended, as far as going on needs to know: `state` comes with it.
     Ended {
@@ -240,17 +247,30 @@ pub struct Planned {
     pub writes: usize,
     /// How long it said each step takes, by the step's id; of a step with items, each of them by `ID/ITEM`.
     pub steps: BTreeMap<String, Span>,
+    /// Everything it said, to be compared with what happens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictions: Vec<Prediction>,
+    /// The names in it that were made up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_up: MadeUp,
 }
 
 impl Planned {
-    /// Of a plan that was shown as this text.
-    #[must_use]
-    pub fn of(summary: &Summary, records: &[Record], text: String) -> Planned {
+    /// Of a plan that was shown as this text, and in which these names were made up.
+    ///
+    /// # Errors
+    /// Internal, when a record cannot be written as JSON.
+    pub fn of(summary: &Summary, records: &[Record], text: String, made_up: MadeUp) -> Result<Planned> {
         let ends = records.iter().filter_map(|record| match &record.event {
             Event::StepFinished { step, took, .. } => Some((step.key(), *took)),
             _ => None,
         });
-        Planned { text, took: summary.took, writes: summary.writes, steps: ends.collect() }
+        let (took, writes, steps) = (summary.took, summary.writes, ends.collect());
+        let predictions = predictions(records, made_up.clone())?;
+        // Every ReplicaSet has one: those that nothing was said of are no use.
+        let said = |(_, stands): &(String, String)| predictions.iter().any(|one| one.says.contains(stands.as_str()));
+        let made_up = made_up.into_iter().filter(said).collect();
+        Ok(Planned { text, took, writes, steps, predictions, made_up })
     }
 }
 
@@ -275,4 +295,7 @@ pub struct Finished {
     /// The answer held what is not kept (a Secret): it is read again, and this is the HMAC that it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reread: Option<String>,
+    /// What it wrote, where its answer held what is not kept: made anew for that answer, it meets these.
+    #[serde(skip)]
+    pub writes: Vec<Open>,
 }

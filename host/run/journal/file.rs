@@ -69,6 +69,7 @@ pub fn syncs(fact: &Fact) -> bool {
         | Fact::Drift { .. }
         | Fact::Signal { .. }
         | Fact::TakenBack { .. }
+        | Fact::Granted { .. }
         | Fact::Script { .. } => true,
         Fact::Told { event, .. } => matches!(**event, Event::StepFinished { .. } | Event::Asked { .. } | Event::Finished { .. }),
         // What can be asked again.

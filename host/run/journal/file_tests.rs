@@ -185,6 +185,7 @@ fn events() -> Vec<Event> {
         no_return: Vec::new(),
         took: Span::from_secs(90),
         unknowns: Vec::new(),
+        drift: None,
         assumptions: Vec::new(),
         confirmations: Vec::new(),
         requests: Vec::new(),
@@ -223,7 +224,7 @@ fn finished(done: Option<Done>, error: Option<Error>) -> Fact {
     let arguments = vec![Json::Null, "x".into()];
     let call = Call { verb: "get".to_owned(), arguments, options: json!({ "k": [] }), places: Vec::new() };
     let (place, phase) = ("step a".to_owned(), Phase::Run);
-    Fact::Call(Box::new(Finished { place, phase, call, done, error, wrote: Vec::new(), reread: None }))
+    Fact::Call(Box::new(Finished { place, phase, call, done, error, wrote: Vec::new(), reread: None, writes: Vec::new() }))
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Runs {
             marks.iter().try_for_each(|name| private_file(&path.join(name), b""))?;
             INSIDE.iter().try_for_each(|name| private_folder(&path.join(name)))?;
             private_file(&path.join(LOCK), b"")?;
-            private_file(&path.join(KEY), &random()?)?;
+            private_file(&path.join(KEY), &super::seal::random()?)?;
             File::open(&path)?.sync_all()?;
             File::open(&self.root)?.sync_all()
         })();
@@ -351,7 +351,7 @@ impl RunFolder {
 
 /// Refuses what is not ours or can be changed by others. The folder of runs itself may be one like `/tmp`, where nobody can rename
 /// what belongs to somebody else.
-fn check(path: &Path, root: bool) -> Result<()> {
+pub(super) fn check(path: &Path, root: bool) -> Result<()> {
     let refused =
         |why: String| Error::new(Kind::Refused, Reason::Refused, format!("`{}` is not safe to go on from", path.display())).cause(why);
     let metadata = path.symlink_metadata().map_err(|error| refused(format!("it cannot be looked at: {}", plain(&error))))?;
@@ -394,17 +394,11 @@ fn private_folder(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-fn private_file(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()
-}
-
-fn random() -> io::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
-    Ok(key)
 }
 
 fn said(file: &mut File) -> Option<Holder> {

@@ -13,6 +13,7 @@ pub mod pin;
 pub mod read;
 pub mod redact;
 pub mod requests;
+mod seal;
 pub mod taken;
 pub mod view;
 

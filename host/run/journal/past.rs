@@ -9,7 +9,7 @@ use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Timestamp, Value};
 use crate::cluster::keep::{Intent, Open, Outcome, Prior, Sign};
-use crate::cluster::permit::Planned;
+use crate::cluster::permit::{Grant, Planned};
 use crate::primitives::{self, Effect};
 use crate::run::event::{Confirmation, Event, StepEnd, Summary, Verdict};
 use crate::run::runbook::{Phase, State};
@@ -36,6 +36,8 @@ pub struct Past {
     pub last: Option<Timestamp>,
     /// What the accepted plan granted.
     pub grants: Option<Planned>,
+    /// What a person allowed beside that.
+    pub granted: Vec<Grant>,
     /// The confirmations of the accepted plan.
     pub consented: Vec<Confirmation>,
     /// The places of checks and steps in the order in which they were entered first.
@@ -135,15 +137,19 @@ impl PlacePast {
 
     /// A call is over. What became of its writes is known; not so when it failed because nobody knows: then they stay open, and are looked at
     /// when it is made anew, or when the run is taken back.
-    fn over(&mut self, call: &Finished) {
+    fn over(&mut self, call: &mut Finished) {
         let failed = call.error.is_some();
+        let Finished { call: its, reread, writes, .. } = call;
         self.open.retain_mut(|pending| {
-            let is_its = pending.again && pending.call.as_ref().is_none_or(|of| of.same(&call.call));
+            let is_its = pending.again && pending.call.as_ref().is_none_or(|of| of.same(its));
             if !is_its {
                 return true;
             }
             let known = matches!(pending.open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
-            (pending.call, pending.again) = (Some(call.call.clone()), false);
+            if reread.is_some() && matches!(pending.open.outcome, Some(Outcome::Made { .. })) {
+                writes.push(pending.open.clone());
+            }
+            (pending.call, pending.again) = (Some(its.clone()), false);
             failed && !known
         });
     }
@@ -236,9 +242,10 @@ impl Past {
             }
             Fact::Enter { place, phase } => self.place(&place).marks.push_back(Mark::Enter(phase)),
             Fact::Left { place, phase, returned, error } => self.place(&place).marks.push_back(Mark::Left(phase, returned, error)),
-            Fact::Call(call) => {
+            Fact::Granted { grant } => self.granted.push(grant),
+            Fact::Call(mut call) => {
                 let past = self.place(&call.place);
-                past.over(&call);
+                past.over(&mut call);
                 past.calls.push((*call).clone());
                 past.marks.push_back(Mark::Call(call));
             }

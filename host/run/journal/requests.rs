@@ -1,9 +1,10 @@
 //! What a run asked of a simulated cluster, in a file beside its journal. The cluster of such a run ends with its process; who goes on
 //! with the run makes it again from the pinned fixture and from this.
 //!
-//! A line is written before what it says reaches the cluster, and is not synced: what a killed process was about to ask counts as asked.
-//! A machine that goes down may lose the last lines; then the journal knows of writes that the cluster does not have, and says so as of
-//! any cluster that is not as the run left it. What holds a secret is not kept, and a run that wrote such a thing cannot go on.
+//! A line is written before what it says reaches the cluster: what a killed process was about to ask counts as asked. What changes
+//! something is on the disk then, so that a machine that goes down loses no write that the journal knows of. Reads are not synced: of
+//! those behind the last write the file may lose some, or show zeros in their place ([`sound`]), and no object differs for it.
+//! What holds a secret is sealed (`seal.rs`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,9 +18,10 @@ use lockgate_sim::machines::{Deed, Order};
 use lockgate_sim::request::{Request, User};
 use serde::{Deserialize, Serialize};
 
-use super::folder::RunFolder;
+use super::folder::{RunFolder, Runs};
 use super::io::plain;
 use super::redact::Redactor;
+use super::seal::Seal;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, Timestamp, base64};
 use crate::cluster::{Input, Tape};
@@ -60,9 +62,10 @@ enum Kept<'a> {
     Step {
         step: Option<Cow<'a, str>>,
     },
-    /// It held a secret: only what it was about is kept.
-    Secret {
+    /// It held a secret: what it was about, and the line, sealed.
+    Sealed {
         about: String,
+        line: String,
     },
 }
 
@@ -151,21 +154,21 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// What came into the cluster; the error is what a secret was about, or none when the line makes no sense.
-    fn input(self) -> std::result::Result<Input<'static>, Option<String>> {
+    /// What came into the cluster; none when the line makes no sense.
+    fn input(self) -> Option<Input<'static>> {
         let order = |node: Cow<'_, str>, id: Cow<'_, str>, reads, deed| {
             Input::Order(Cow::Owned(Order { node: node.into_owned(), id: id.into_owned(), reads, deed }))
         };
-        Ok(match self {
-            Kept::Request(asked) => Input::Request(Cow::Owned(asked.request().ok_or(None)?)),
-            Kept::Held(asked) => Input::Held(Cow::Owned(asked.request().ok_or(None)?)),
+        Some(match self {
+            Kept::Request(asked) => Input::Request(Cow::Owned(asked.request()?)),
+            Kept::Held(asked) => Input::Held(Cow::Owned(asked.request()?)),
             Kept::Released { hold } => Input::Released(hold),
             Kept::Step { step } => Input::Step(step.map(|step| Cow::Owned(step.into_owned()))),
             Kept::Run { node, id, reads, argv } => order(node, id, reads, Deed::Run { argv: argv.into_owned() }),
             Kept::Write { node, id, path, text, mode } => {
                 order(node, id, false, Deed::Write { path: path.into_owned(), text: text.into_owned(), mode })
             }
-            Kept::Secret { about } => return Err(Some(about)),
+            Kept::Sealed { .. } => return None,
         })
     }
 }
@@ -180,21 +183,61 @@ struct State {
 }
 
 enum Place {
-    Memory(Vec<u8>),
-    File(PathBuf, File),
+    Memory(Vec<Plain>),
+    File(Book),
+}
+
+/// The file of a run, and the key that it seals with once there is a secret.
+struct Book {
+    path: PathBuf,
+    file: File,
+    runs: Runs,
+    seal: Option<Seal>,
+}
+
+/// A line as it was asked.
+struct Plain {
+    at: Timestamp,
+    line: String,
+    /// What it is about, when it holds a secret.
+    about: Option<String>,
+    /// Whether it is on the disk before the cluster is asked.
+    synced: bool,
+}
+
+impl Book {
+    fn put(&mut self, plain: &Plain) -> Result<()> {
+        match &plain.about {
+            None => self.file.write_all(plain.line.as_bytes()),
+            Some(about) => {
+                let seal = match &self.seal {
+                    Some(seal) => seal,
+                    None => self.seal.insert(Seal::make(&self.runs)?),
+                };
+                let sealed = seal.seal(about, plain.line.as_bytes()).map_err(|error| unkept(&self.path, &error))?;
+                let line = text(&Line { at: plain.at, kept: Kept::Sealed { about: about.clone(), line: sealed } })?;
+                self.file.write_all(line.as_bytes())
+            }
+        }
+        .map_err(|error| unkept(&self.path, &error))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| unkept(&self.path, &error))
+    }
 }
 
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.lock().place {
-            Place::Memory(lines) => write!(f, "Requests({} bytes)", lines.len()),
-            Place::File(path, _) => write!(f, "Requests({})", path.display()),
+            Place::Memory(lines) => write!(f, "Requests({} lines)", lines.len()),
+            Place::File(book) => write!(f, "Requests({})", book.path.display()),
         }
     }
 }
 
 impl Requests {
-    /// One that keeps everything in memory at first. What `redactor` finds is no text that may be kept.
+    /// One that keeps everything in memory at first. What `redactor` finds is sealed.
     #[must_use]
     pub fn new(redactor: Redactor) -> Requests {
         Requests(Arc::new(Mutex::new(State { redactor, place: Place::Memory(Vec::new()) })))
@@ -213,19 +256,21 @@ impl Requests {
         let path = folder.path().join(REQUESTS);
         let mut state = self.lock();
         let Place::Memory(lines) = &state.place else { return Err(Error::internal("the requests of a run are kept already")) };
-        let kept = (|| {
+        let begun = (|| {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
             if let Some(before) = before {
-                file.write_all(whole(&fs::read(before.path().join(REQUESTS))?))?;
+                file.write_all(sound(&fs::read(before.path().join(REQUESTS))?))?;
             } else {
                 let there = fs::read(&path)?;
-                file.set_len(whole(&there).len() as u64)?;
+                file.set_len(sound(&there).len() as u64)?;
             }
-            file.write_all(lines)?;
-            file.sync_data()?;
             Ok(file)
         })();
-        state.place = Place::File(path.clone(), kept.map_err(|error| unkept(&path, &error))?);
+        let file = begun.map_err(|error| unkept(&path, &error))?;
+        let mut book = Book { path, file, runs: folder.runs(), seal: None };
+        lines.iter().try_for_each(|line| book.put(line))?;
+        book.sync()?;
+        state.place = Place::File(book);
         Ok(())
     }
 }
@@ -233,13 +278,17 @@ impl Requests {
 impl Tape for Requests {
     fn keep(&mut self, at: Timestamp, input: &Input<'_>) -> Result<()> {
         let mut state = self.lock();
-        let mut line = text(&Line { at, kept: Kept::of(input) })?;
-        if let Some(about) = secret(&state.redactor, input, &line) {
-            line = text(&Line { at, kept: Kept::Secret { about } })?;
-        }
+        let line = text(&Line { at, kept: Kept::of(input) })?;
+        let about = secret(&state.redactor, input, &line);
+        let plain = Plain { at, line, about, synced: changes(input) };
         match &mut state.place {
-            Place::Memory(lines) => lines.extend_from_slice(line.as_bytes()),
-            Place::File(path, file) => file.write_all(line.as_bytes()).map_err(|error| unkept(path, &error))?,
+            Place::Memory(lines) => lines.push(plain),
+            Place::File(book) => {
+                book.put(&plain)?;
+                if plain.synced {
+                    book.sync()?;
+                }
+            }
         }
         Ok(())
     }
@@ -250,7 +299,17 @@ fn text(line: &Line<'_>) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// What the line is about, when it holds something that no file may have.
+/// Whether the cluster may be another one after it.
+fn changes(input: &Input<'_>) -> bool {
+    match input {
+        Input::Request(request) => request.method.as_str() != "GET",
+        Input::Order(order) => !order.reads,
+        Input::Held(_) | Input::Released(_) => true,
+        Input::Step(_) => false,
+    }
+}
+
+/// What the line is about, when it holds something that no file may have as it is.
 fn secret(redactor: &Redactor, input: &Input<'_>, line: &str) -> Option<String> {
     let about = match input {
         Input::Request(request) | Input::Held(request) => {
@@ -281,16 +340,18 @@ fn learn(redactor: &Redactor, body: &[u8]) {
     }
 }
 
-/// Without a last line that is torn: what it says reached no cluster.
-fn whole(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    bytes.get(..end).unwrap_or_default()
+/// Without an end that is torn: a last line without its end, and everything behind the first zero, which stands where the disk has
+/// nothing. What it says is nothing but reads, or reached no cluster.
+fn sound(bytes: &[u8]) -> &[u8] {
+    let written = memchr::memchr(0, bytes).and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+    let end = memchr::memrchr(b'\n', written).map_or(0, |at| at + 1);
+    written.get(..end).unwrap_or_default()
 }
 
 /// What the processes of a run asked of their cluster.
 ///
 /// # Errors
-/// When nothing of it was kept, a line of it is broken, or something in it held a secret.
+/// When nothing of it was kept, a line of it is broken, or one of it is sealed and the key is not in the folder of runs.
 pub fn read(folder: &RunFolder) -> Result<Vec<(Timestamp, Input<'static>)>> {
     let run = folder.id();
     let refused = |why: String| {
@@ -304,18 +365,28 @@ pub fn read(folder: &RunFolder) -> Result<Vec<(Timestamp, Input<'static>)>> {
         }
         Err(error) => return Err(refused(format!("its file `{REQUESTS}` cannot be read: {}", plain(&error)))),
     };
-    let mut inputs = Vec::new();
-    for (number, line) in whole(&bytes).split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+    let (mut inputs, mut seal) = (Vec::new(), None);
+    for (number, line) in sound(&bytes).split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let broken = |why: &str| {
             refused(format!("line {} of its file `{REQUESTS}` {why}", number + 1)).hint("nobody may write in that file but lockgate")
         };
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| broken(&format!("cannot be read: {error}")))?;
-        let input = line.kept.input().map_err(|about| match about {
-            Some(about) => refused(format!("`{about}` held a secret, which no record keeps"))
-                .hint("begin the run again; `lockgate sandbox` serves a simulated cluster that outlives a run"),
-            None => broken("makes no sense"),
-        })?;
-        inputs.push((line.at, input));
+        let mut line: Line<'_> = serde_json::from_slice(line).map_err(|error| broken(&format!("cannot be read: {error}")))?;
+        if let Kept::Sealed { about, line: sealed } = &line.kept {
+            let seal = match &seal {
+                Some(seal) => seal,
+                None => seal.insert(Seal::find(&folder.runs()).map_err(|error| {
+                    let why = refused(format!("`{about}` held a secret, which is sealed")).cause(error.message.clone());
+                    let why = error.causes.iter().cloned().fold(why, Error::cause);
+                    error.hint.iter().cloned().fold(why, Error::hint)
+                })?),
+            };
+            let opened = seal
+                .open(about, sealed)
+                .ok_or_else(|| broken("is sealed with another key than the one in the folder of runs, or was changed"))?;
+            line = serde_json::from_slice(&opened).map_err(|error| broken(&format!("cannot be read: {error}")))?;
+        }
+        let at = line.at;
+        inputs.push((at, line.kept.input().ok_or_else(|| broken("makes no sense"))?));
     }
     Ok(inputs)
 }

@@ -160,7 +160,7 @@ fn a_line_that_is_torn_reached_no_cluster() {
 }
 
 #[test]
-fn what_holds_a_secret_is_not_kept() {
+fn what_holds_a_secret_is_sealed() {
     let secret = json!({"metadata": {"name": "new", "namespace": "shop"}, "stringData": {"a": "canary-that-is-new"}});
     let label = |text: &str| {
         let body = json!({"metadata": {"annotations": {"a": text}}});
@@ -175,10 +175,82 @@ fn what_holds_a_secret_is_not_kept() {
         let (_cluster, simulation, requests) = recorded(sim(None));
         requests.settle(&run, None).unwrap();
         simulation.handle(&request);
-        let text = fs::read_to_string(run.path().join(REQUESTS)).unwrap();
+        let path = run.path().join(REQUESTS);
+        let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains(canary) && !text.contains(&base64::encode(canary.as_bytes())), "{text}");
-        let error = read(&run).unwrap_err();
-        assert_eq!(error.causes, [format!("`{about}` held a secret, which no record keeps")]);
+        assert!(text.contains(r#""k":"sealed""#) && text.contains(about), "{text}");
+        let again = Simulation::new(sim(None));
+        again.replay(read(&run).unwrap(), Some(simulation.now())).unwrap();
+        assert_eq!(told(&again), told(&simulation));
+        assert!(told(&again).iter().any(|line| line.contains(canary) || line.contains(&base64::encode(canary.as_bytes()))));
+
+        // Said of something else.
+        fs::write(&path, text.replace(about, "POST /elsewhere")).unwrap();
+        assert!(read(&run).unwrap_err().causes[0].contains("is sealed with another key than the one in the folder of runs, or was changed"));
+        // A copy of the folder, without the key beside it.
+        fs::write(&path, &text).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let copy = folder(&elsewhere, 1);
+        fs::copy(&path, copy.path().join(REQUESTS)).unwrap();
+        let error = read(&copy).unwrap_err();
+        assert_eq!((error.kind, &*error.causes[0]), (Kind::Refused, &*format!("`{about}` held a secret, which is sealed")));
+        assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("go on where the run began")), "{error:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_asked_before_the_run_had_a_folder_is_sealed_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let run = folder(&root, 1);
+    let (_cluster, simulation, requests) = recorded(sim(None));
+    let secret = json!({"metadata": {"name": "new", "namespace": "shop"}, "stringData": {"a": "canary-that-is-new"}});
+    simulation.handle(&Request::post("/api/v1/namespaces/shop/secrets", &secret));
+    simulation.handle(&image("v2"));
+    requests.settle(&run, None).unwrap();
+    assert!(!fs::read_to_string(run.path().join(REQUESTS)).unwrap().contains("canary"));
+    let again = Simulation::new(sim(None));
+    again.replay(read(&run).unwrap(), Some(simulation.now())).unwrap();
+    assert_eq!(told(&again), told(&simulation));
+}
+
+/// A machine that goes down loses reads behind the last write, and nothing else: whatever of them is left, the objects are the same.
+#[test]
+fn what_a_disk_loses_of_the_end_makes_no_other_cluster() {
+    let root = tempfile::tempdir().unwrap();
+    let run = folder(&root, 1);
+    let (_cluster, simulation, requests) = recorded(sim(None));
+    requests.settle(&run, None).unwrap();
+    first(&simulation);
+    second(&simulation);
+    let written = fs::metadata(run.path().join(REQUESTS)).unwrap().len() as usize;
+    simulation.handle(&Request::get("/api/v1/pods"));
+    simulation.handle(&Request::get("/api/v1/nodes/n1"));
+    later(&simulation, 3);
+    let path = run.path().join(REQUESTS);
+    let bytes = fs::read(&path).unwrap();
+    assert!(bytes.len() > written + 100);
+    let objects = |simulation: &Simulation| -> Vec<String> {
+        let all = |sim: &mut Sim| {
+            let kinds = lockgate_sim::kinds::ALL.iter();
+            kinds.flat_map(|kind| sim.store().list(kind, None).map(|(_, object)| object.to_string()).collect::<Vec<_>>()).collect()
+        };
+        simulation.with(all)
+    };
+    let wanted = objects(&simulation);
+    for end in (written..bytes.len()).step_by(13).chain([bytes.len()]) {
+        for zeros in [0, 1, 300] {
+            let mut torn = bytes[..end].to_vec();
+            torn.extend(vec![0; zeros]);
+            // What arrived behind a part that did not.
+            torn.extend(&bytes[bytes.len().min(end + zeros)..]);
+            if zeros == 0 {
+                torn.truncate(end);
+            }
+            fs::write(&path, &torn).unwrap();
+            let again = Simulation::new(sim(None));
+            again.replay(read(&run).unwrap(), Some(simulation.now())).unwrap();
+            assert_eq!(objects(&again), wanted, "cut at {end}, {zeros} zeros");
+        }
     }
 }
 

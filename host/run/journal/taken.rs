@@ -24,7 +24,19 @@ impl TakenBack {
     /// What took back something of the run with this journal, or is about to; `None` when nothing did. `runs` is where its rollback is.
     #[must_use]
     pub fn of(runs: &Runs, journal: &Read) -> Option<TakenBack> {
-        journal.entries.iter().rev().find_map(|Entry { fact, .. }| match fact {
+        TakenBack::newest(runs, &journal.entries)
+    }
+
+    /// The one before this rollback of the run with this journal.
+    #[must_use]
+    pub fn before(runs: &Runs, journal: &Read, rollback: &str) -> Option<TakenBack> {
+        let its = |entry: &Entry| matches!(&entry.fact, Fact::TakenBack { run, .. } if run == rollback);
+        let place = journal.entries.iter().rposition(its)?;
+        TakenBack::newest(runs, journal.entries.get(..place).unwrap_or_default())
+    }
+
+    fn newest(runs: &Runs, entries: &[Entry]) -> Option<TakenBack> {
+        entries.iter().rev().find_map(|Entry { fact, .. }| match fact {
             Fact::TakenBack { run, place } => TakenBack::by(runs, run, place.as_deref()),
             _ => None,
         })

@@ -13,6 +13,7 @@ use crate::base::json::Value as Json;
 use crate::base::{Error, Span, Timestamp};
 use crate::cluster::keep::Outcome;
 use crate::cluster::machines::quoted;
+use crate::run::hindsight::{Hindsight, predictions};
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, StepEnd, Summary, TargetInfo, Verdict};
 
 /// Where a run stands.
@@ -256,6 +257,8 @@ pub struct Story {
     pub torn: bool,
     /// What took it back.
     pub taken_back: Option<TakenBack>,
+    /// What its plan said, compared with what happened; none of a run that goes on or had no plan.
+    pub hindsight: Option<Hindsight>,
 }
 
 impl Story {
@@ -309,6 +312,7 @@ impl Story {
             head: read.head.clone(),
             torn: read.torn.is_some(),
             taken_back: None,
+            hindsight: None,
         };
         for entry in &read.entries {
             // No act of this run.
@@ -336,7 +340,15 @@ impl Story {
                 End::Interrupted => Standing::Interrupted,
             },
         };
-        let predicted = story.consent.as_ref().and_then(|consent| consent.planned.as_ref()).map(|planned| planned.steps.clone());
+        let planned = story.consent.as_ref().and_then(|consent| consent.planned.as_ref());
+        let predicted = planned.map(|planned| planned.steps.clone());
+        let told = planned.filter(|planned| !planned.predictions.is_empty() && story.summary.is_some());
+        story.hindsight = told.and_then(|planned| {
+            Some(match predictions(&story.events, planned.made_up.clone()) {
+                Ok(happened) => Hindsight::of(&planned.predictions, &happened),
+                Err(error) => Hindsight { wrong: vec![error.to_string()], ..Hindsight::default() },
+            })
+        });
         for step in &mut story.steps {
             step.predicted = predicted.as_ref().and_then(|steps| steps.get(&step.step.key()).copied());
             let place = format!("step {}", step.step.key());

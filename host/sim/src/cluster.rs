@@ -2,6 +2,7 @@
 
 mod define;
 mod faulty;
+mod loading;
 
 use std::collections::BTreeMap;
 
@@ -88,15 +89,6 @@ pub const CONTROLLERS: [&str; 13] = [
     "ttl-after-finished-controller",
 ];
 
-/// Kinds whose objects are deleted with their owner: what must be known before the owner is deleted.
-const DEPENDENTS: &[(&str, &[&str])] = &[
-    ("Deployment", &["ReplicaSet", "Pod"]),
-    ("ReplicaSet", &["Pod"]),
-    ("DaemonSet", &["Pod", "ControllerRevision"]),
-    ("StatefulSet", &["Pod", "ControllerRevision"]),
-    ("Service", &["Endpoints", "EndpointSlice"]),
-];
-
 impl Cluster {
     /// An empty cluster: not even a namespace. [`Fixture`](crate::fixture::Fixture) makes one with content.
     #[must_use]
@@ -159,7 +151,7 @@ impl Cluster {
 
     /// Lets the controllers work that need nothing but the store.
     fn keep_up(&mut self, written: &Kind) {
-        let known = self.engine.is_loaded(&Scope { kind: kinds::CLUSTER_ROLE, namespace: None });
+        let known = self.engine.is_loaded(&Scope::all(kinds::CLUSTER_ROLE, None));
         while let Some(step) = upkeep::next(&self.store, written, self.furnished).filter(|_| known) {
             let actor = step.actor;
             if let Err(status) = step.write(&mut self.store, self.engine.now()) {
@@ -205,7 +197,7 @@ impl Cluster {
         if let Some(failure) = self.engine.failure() {
             return Status::internal(format!("simulator: {failure}")).into();
         }
-        if kinds::REVIEWS.contains(&call.kind) && !self.engine.is_loaded(&Scope { kind: call.kind, namespace: None }) {
+        if kinds::REVIEWS.contains(&call.kind) && !self.engine.is_loaded(&Scope::all(call.kind, None)) {
             // An overlay does not know whom the live cluster trusts.
             return Status::not_modelled(&call.kind.group_resource()).into();
         }
@@ -219,7 +211,7 @@ impl Cluster {
     }
 
     fn answer(&mut self, call: &Call, request: &Request, order: &Order) -> Response {
-        if let Some(status) = self.refusal(call) {
+        if let Some(status) = self.refusal(call, request) {
             return status.clone().into();
         }
         let now = self.engine.now();
@@ -238,7 +230,7 @@ impl Cluster {
                 Err(status) => status.into(),
             };
         }
-        let any_namespace = self.refused.contains_key(&Scope { kind: kinds::NAMESPACE, namespace: None });
+        let any_namespace = self.is_unreadable_namespace(call);
         let mut cx = Cx {
             store: &mut self.store,
             now,
@@ -259,13 +251,18 @@ impl Cluster {
     }
 
     /// The answer for what the base of an overlay would not tell. What was created on top can be read all the same.
-    fn refusal(&self, call: &Call) -> Option<&Status> {
+    fn refusal(&self, call: &Call, request: &Request) -> Option<&Status> {
         let known = !call.name.is_empty() && self.store.get(&call.key()).is_some();
         if self.refused.is_empty() || (call.verb == Verb::Create && call.subresource.is_empty()) || known {
             return None;
         }
-        let scope = |namespace: Option<String>| Scope { kind: call.kind, namespace };
-        self.refused.get(&scope(call.namespace.clone())).or_else(|| self.refused.get(&scope(None)))
+        let all = |namespace: Option<&str>| self.refused.get(&Scope::all(call.kind, namespace));
+        let itself = loading::primary(call, request);
+        let by_part = itself.as_ref().and_then(|scope| self.refused.get(scope));
+        if itself.is_some_and(|scope| matches!(scope.part, crate::engine::Part::Name(_))) {
+            return by_part;
+        }
+        by_part.or_else(|| all(call.namespace.as_deref())).or_else(|| all(None))
     }
 
     /// The requests that changed the store or ran a command, in order; not those of the cluster that this one was forked from.
@@ -342,83 +339,6 @@ impl Cluster {
         self.engine.failure()
     }
 
-    /// What an overlay must know before it can answer this request. Empty for what it cannot answer at all.
-    #[must_use]
-    pub fn scopes(&self, request: &Request) -> Vec<Scope> {
-        let Ok(Target::Resource(call)) = api::path::target(request, self.store.customs()) else { return Vec::new() };
-        if matches!(call.subresource.as_str(), "exec" | "log") {
-            // What containers say is no object: only the base can tell.
-            return Vec::new();
-        }
-        let mut scopes = vec![Scope { kind: call.kind, namespace: call.namespace.clone() }];
-        let mut add = |kind: &'static Kind, namespace: Option<String>| {
-            let scope = Scope { kind, namespace };
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        };
-        // An apply creates what is not there.
-        let applies = call.verb == Verb::Patch && request.content_type.starts_with("application/apply-patch");
-        let creates = applies || matches!(call.verb, Verb::Create | Verb::Update);
-        if creates && call.kind.namespaced {
-            add(kinds::NAMESPACE, None);
-        }
-        if call.subresource == "eviction" {
-            add(kinds::POD_DISRUPTION_BUDGET, call.namespace.clone());
-        }
-        if call.kind.is(kinds::SERVICE) && creates {
-            // Addresses and node ports are unique in the whole cluster.
-            add(kinds::SERVICE, None);
-        }
-        if matches!(call.verb, Verb::Delete | Verb::DeleteCollection) {
-            let owned = DEPENDENTS.iter().find(|(owner, _)| *owner == call.kind.kind).map_or(&[][..], |(_, owned)| owned);
-            for kind in kinds::ALL.iter().copied().filter(|kind| owned.contains(&kind.kind)) {
-                add(kind, call.namespace.clone());
-            }
-            if call.kind.is(kinds::NAMESPACE) {
-                let namespace = Some(call.name.clone()).filter(|name| !name.is_empty());
-                kinds::ALL.iter().copied().filter(|kind| kind.namespaced).for_each(|kind| add(kind, namespace.clone()));
-            }
-        }
-        scopes
-    }
-
-    /// What must be loaded before the controllers can go on, sorted. Empty in a complete cluster.
-    #[must_use]
-    pub fn needs(&self) -> Vec<Scope> {
-        self.engine.needs()
-    }
-
-    /// Whether a scope is known, by itself or as a part of all namespaces.
-    #[must_use]
-    pub fn is_loaded(&self, scope: &Scope) -> bool {
-        self.engine.is_loaded(scope)
-    }
-
-    /// Puts what a scope holds under the overlay. What was changed here since a smaller scope was loaded stays as it is. No
-    /// controller starts, except for rollouts under way and pods that are not running yet.
-    pub fn load(&mut self, scope: Scope, objects: Vec<Value>) {
-        let now = self.engine.now();
-        for mut object in objects {
-            defaults::apply(scope.kind, &mut object);
-            let key = Key::of(scope.kind, &object);
-            let part = Scope { kind: scope.kind, namespace: Some(key.namespace.to_string()).filter(|n| !n.is_empty()) };
-            if key.name.is_empty() || self.store.get(&key).is_some() || self.engine.is_loaded(&part) {
-                continue;
-            }
-            let (key, object) = self.store.put_loaded(scope.kind, object, now);
-            self.engine.object_loaded(&key, &object);
-        }
-        self.refused.remove(&scope);
-        self.engine.scope_loaded(scope);
-    }
-
-    /// Notes that a scope cannot be read: reading it answers with this `Status`, and controllers take it for empty.
-    pub fn load_refused(&mut self, scope: Scope, status: Value) {
-        self.refused.insert(scope.clone(), Status::from_value(status));
-        self.engine.scope_loaded(scope);
-    }
-
     /// Runs the controllers until nothing is left to do at this instant; to be called after loading.
     pub fn settle(&mut self) {
         self.engine.run(&mut self.store, "loaded");
@@ -475,6 +395,19 @@ impl Cluster {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Whether nobody can say what the status of this object would be: its content was changed here, and neither a controller nor an entry of
+    /// a model acts on its kind. Its status is then that of before, or there is none.
+    #[must_use]
+    pub fn is_unmodelled(&self, object: &Value) -> bool {
+        let kind = self.store.kind_named(view::text(object, &["apiVersion"]), view::text(object, &["kind"]));
+        kind.is_some_and(|kind| self.engine.unmodelled.has(&Key::of(kind, object)))
+    }
+
+    /// Takes every status as it stands now for what it would be: what was changed before counts no more for [`Self::is_unmodelled`].
+    pub fn take_as_modelled(&mut self) {
+        self.engine.unmodelled = crate::unmodelled::Unmodelled::default();
     }
 
     /// How many changes can be watched again after they were missed; see [`Store::set_history_limit`].

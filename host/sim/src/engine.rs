@@ -4,10 +4,12 @@
 //! seed and input. Time moves only in [`Engine::advance_to`]. In a partial cluster (an overlay over a live one) a key is not
 //! reconciled before everything its controller reads was loaded; until then it waits and [`Engine::needs`] names what to load.
 
+pub(crate) mod closure;
 mod ctx;
 mod events;
 mod index;
 mod news;
+mod scope;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -21,29 +23,23 @@ pub(crate) use self::ctx::{Ctx, owners_of};
 use self::events::EventIndex;
 pub(crate) use self::events::Said;
 pub(crate) use self::index::Index;
+use self::scope::Known;
+pub use self::scope::{Part, Scope};
 pub(crate) use self::work::Work;
 use crate::controllers::endpoints::Triggers;
 use crate::hash::Quick;
-use crate::kinds::{self, Kind};
+use crate::kinds;
 use crate::kubelet::Kubelets;
 use crate::machines::{self, Machines};
 use crate::model::Models;
 use crate::rng::Rng;
 use crate::status::Status;
-use crate::store::{Key, Store};
+use crate::store::{Change, Key, Store};
+use crate::unmodelled::Unmodelled;
 use crate::{controllers, crd, gc, kubelet, lifecycle, scheduler, view};
 
 /// More reconciliations than this at one instant mean that two controllers undo each other's work.
 const STEPS_PER_INSTANT: u32 = 100_000;
-
-/// A kind in one namespace, or everywhere: what an overlay loads at once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scope {
-    /// The kind.
-    pub kind: &'static Kind,
-    /// `None`: all namespaces, or a cluster-scoped kind.
-    pub namespace: Option<String>,
-}
 
 /// Virtual time, queue, timers and everything that controllers remember between runs.
 #[derive(Debug, Clone)]
@@ -79,13 +75,19 @@ pub(crate) struct Engine {
     timer_of: HashMap<Work, (Timestamp, u64), Quick>,
     sequence: u64,
     partial: bool,
-    loaded: BTreeSet<Scope>,
+    /// The first instant.
+    began: Timestamp,
+    known: Known,
+    /// Changes that concern objects which must be loaded first.
+    deferred: Vec<(Vec<Scope>, Change)>,
     log: Vector<String>,
     /// The present as the log prints it.
     printed: (Timestamp, String),
     failure: Option<String>,
     /// What was noted about objects whose operator is a model.
     pub(crate) lifecycles: lifecycle::Progresses,
+    /// Objects that have an operator which nobody plays.
+    pub(crate) unmodelled: Unmodelled,
 }
 
 impl Engine {
@@ -118,11 +120,14 @@ impl Engine {
             timer_of: HashMap::default(),
             sequence: 0,
             partial,
-            loaded: BTreeSet::new(),
+            began: start,
+            known: Known::default(),
+            deferred: Vec::new(),
             log: Vector::new(),
             printed: (start, start.to_string()),
             failure: None,
             lifecycles: lifecycle::Progresses::new(),
+            unmodelled: Unmodelled::default(),
         }
     }
 
@@ -191,7 +196,7 @@ impl Engine {
                 self.fail(format!("controllers do not come to rest at {}, last at `{}`", self.now, work.key()));
                 return;
             }
-            if self.missing(&work).next().is_some() {
+            if self.partial && !self.missing(store, &work).is_empty() {
                 self.blocked.insert(work);
                 continue;
             }
@@ -219,7 +224,7 @@ impl Engine {
     pub(crate) fn advance_to(&mut self, store: &mut Store, to: Timestamp) -> bool {
         self.run(store, "client");
         while let Some(at) = self.next_event_at().filter(|at| *at <= to && self.failure.is_none()) {
-            if !self.blocked.is_empty() {
+            if self.is_waiting() {
                 return false;
             }
             self.now = self.now.max(at);
@@ -230,23 +235,38 @@ impl Engine {
             }
             self.run(store, "engine");
         }
-        if !self.blocked.is_empty() {
+        if self.is_waiting() {
             return false;
         }
         self.now = self.now.max(to);
         true
     }
 
+    /// Whether something must be loaded before time may go on.
+    fn is_waiting(&self) -> bool {
+        !self.blocked.is_empty() || !self.deferred.is_empty()
+    }
+
+    /// When an overlay began: what was before it, others have seen to.
+    pub(crate) fn began(&self) -> Option<Timestamp> {
+        self.partial.then_some(self.began)
+    }
+
+    /// Whether there is something to do now, or to be loaded.
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_waiting() || !self.queue.is_empty()
+    }
+
     /// What must be loaded before the waiting keys can be reconciled, sorted.
-    pub(crate) fn needs(&self) -> Vec<Scope> {
-        let scopes: BTreeSet<Scope> = self.blocked.iter().flat_map(|work| self.missing(work)).collect();
-        scopes.into_iter().collect()
+    pub(crate) fn needs(&self, store: &Store) -> Vec<Scope> {
+        let scopes: BTreeSet<Scope> = self.blocked.iter().flat_map(|work| self.missing(store, work)).collect();
+        let deferred = self.deferred.iter().flat_map(|(scopes, _)| scopes).filter(|scope| !self.is_loaded(scope));
+        scopes.into_iter().chain(deferred.cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Whether the scope is known; always in a complete cluster.
     pub(crate) fn is_loaded(&self, scope: &Scope) -> bool {
-        let everywhere = || Scope { kind: scope.kind, namespace: None };
-        !self.partial || self.loaded.contains(scope) || self.loaded.contains(&everywhere())
+        !self.partial || self.known.has(scope)
     }
 
     /// Whether a scope is known. If not, the key waits until it is, and is reconciled again from the beginning.
@@ -259,12 +279,50 @@ impl Engine {
         false
     }
 
-    /// Marks a scope as known. What waited for it is queued; call [`Self::run`] to go on.
-    pub(crate) fn scope_loaded(&mut self, scope: Scope) {
-        self.loaded.insert(scope);
+    /// What an overlay knows.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// What an overlay knows, to be changed.
+    pub(crate) fn known_mut(&mut self) -> &mut Known {
+        &mut self.known
+    }
+
+    /// Goes on with what waited for something that is known now; call [`Self::run`] after that.
+    pub(crate) fn known_more(&mut self, store: &Store) {
         for work in std::mem::take(&mut self.blocked) {
             self.enqueue(work);
         }
+        for (scopes, change) in std::mem::take(&mut self.deferred) {
+            if scopes.iter().all(|scope| self.is_loaded(scope)) {
+                self.heeded(store, &change);
+            } else {
+                self.deferred.push((scopes, change));
+            }
+        }
+    }
+
+    /// Looks for those who heed a change when all of these are known. Whether that is later.
+    fn defer(&mut self, mut scopes: Vec<Scope>, change: &Change) -> bool {
+        scopes.retain(|scope| !self.is_loaded(scope));
+        let later = !scopes.is_empty();
+        if later {
+            self.deferred.push((scopes, change.clone()));
+        }
+        later
+    }
+
+    /// Takes in an object that was put into the store as far as the scheduler wants to know. Nobody works on it.
+    pub(crate) fn reduced_loaded(&mut self, key: &Key, object: &Arc<Value>) {
+        self.index.apply(key, None, Some(object));
+        self.known.add_object(key, true);
+    }
+
+    /// An object that was there in the reduced form is gone, or comes whole.
+    pub(crate) fn reduced_gone(&mut self, key: &Key, object: &Arc<Value>) {
+        self.index.apply(key, Some(object), None);
+        self.known.forget_reduced(key);
     }
 
     /// Takes in an object that was put into the store without a change: it is indexed, and worked on only when it is
@@ -331,14 +389,10 @@ impl Engine {
         self.timer_of.clear();
     }
 
-    fn missing<'a>(&'a self, work: &'a Work) -> impl Iterator<Item = Scope> + 'a {
-        let table = if self.partial { work.scopes_needed() } else { Vec::new() };
-        let namespace = &work.key().namespace;
-        table
-            .into_iter()
-            .map(|(kind, everywhere)| Scope { kind, namespace: (!everywhere).then(|| namespace.to_string()) })
-            .chain(self.required.get(work).into_iter().flatten().cloned())
-            .filter(|scope| !self.is_loaded(scope))
+    fn missing(&self, store: &Store, work: &Work) -> Vec<Scope> {
+        let closure = if self.partial { closure::of(work, store, &self.known) } else { Vec::new() };
+        let required = self.required.get(work).into_iter().flatten().cloned();
+        closure.into_iter().chain(required).filter(|scope| !self.is_loaded(scope)).collect()
     }
 
     fn reconcile(&mut self, store: &mut Store, work: &Work) -> Result<(), Status> {
@@ -390,6 +444,7 @@ impl Engine {
                 }
                 self.log.push_back(line);
                 self.changed(store, &change);
+                self.unmodelled.note(&self.models, &change);
                 gc::changed(store, &change, self.now, !self.partial);
                 crd::lifecycle::changed(store, &change, self.now, &|name| self.models.establishes(name).is_some());
                 if self.models.has_objects() {

@@ -44,7 +44,7 @@ pub const GAPS: &[(&str, &str)] = &[
     ),
     (
         "Streams",
-        "`exec` speaks WebSocket (v5 and v4 of the channel protocol), not SPDY: kubectl 1.29 and 1.30 need `KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true`; older ones and attach, port-forward, proxy are refused.",
+        "`exec` speaks WebSocket (v5 and v4 of the channel protocol) and SPDY/3.1 (v4 to v1); attach, port-forward and proxy are refused.",
     ),
     (
         "Custom resources",

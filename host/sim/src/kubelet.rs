@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::container::{Container, State, Told, World};
 use crate::engine::{Ctx, Said, Work};
+use crate::hash;
 use crate::kinds;
 use crate::status::Status;
 use crate::store::Key;
@@ -23,8 +24,8 @@ use crate::view;
 pub(crate) struct Kubelets {
     /// When an image is or will be on a node.
     images: OrdMap<(Text, Text), Timestamp>,
-    /// Pods by uid.
-    pods: OrdMap<Text, Arc<Run>>,
+    /// Pods by uid, in the order of a number of it: so that a look for one visits no texts elsewhere in memory.
+    pods: OrdMap<(u64, Text), Arc<Run>>,
     /// Pods whose containers answer their probes otherwise than it was planned.
     replan: OrdSet<Key>,
     /// The pod whose status a kubelet writes at this moment: it need not look at its own change.
@@ -48,8 +49,8 @@ struct Run {
 
 impl Kubelets {
     /// Forgets a pod that is gone.
-    pub(crate) fn forget(&mut self, uid: &str) {
-        self.pods.remove(uid);
+    pub(crate) fn forget(&mut self, pod: &Value) {
+        self.pods.remove(&place(pod));
     }
 
     /// Notes the images that a loaded pod already runs with.
@@ -98,7 +99,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let node_key = Key::new(kinds::NODE, "", view::text(&pod, &["spec", "nodeName"]));
     // What was loaded at rest stays as it was written: ids and times included.
     let replan = ctx.engine.kubelets.replan.contains(key) && ctx.engine.models.heeds(&pod, &ctx.owners(&pod));
-    if !replan && is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(view::uid(&pod)) {
+    if !replan && is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(&place(&pod)) {
         return Ok(());
     }
     if !replan && rests(ctx, key, &pod) {
@@ -108,7 +109,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(node) = ctx.get(&node_key).filter(|node| is_alive(ctx, node)) else { return Ok(()) };
     let owners = if ctx.engine.models.knows_pods() { ctx.owners(&pod) } else { Vec::new() };
     // Lent, so that the place is not to be looked for again: an empty one stands there until it comes back.
-    let known = ctx.engine.kubelets.pods.get_mut(view::uid(&pod)).map(std::mem::take);
+    let known = ctx.engine.kubelets.pods.get_mut(&place(&pod)).map(std::mem::take);
     let is_new = known.is_none();
     let mut run = known.unwrap_or_else(|| Arc::new(admit(ctx, &pod)));
     let state = Arc::make_mut(&mut run);
@@ -119,12 +120,18 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     };
     if is_new {
         if ctx.store.get(key).is_some_and(|now| view::uid(now) == view::uid(&pod)) {
-            ctx.engine.kubelets.pods.insert(view::shared(&pod, &["metadata", "uid"]), run);
+            ctx.engine.kubelets.pods.insert(place(&pod), run);
         }
-    } else if let Some(place) = ctx.engine.kubelets.pods.get_mut(view::uid(&pod)) {
+    } else if let Some(place) = ctx.engine.kubelets.pods.get_mut(&place(&pod)) {
         *place = run;
     }
     outcome
+}
+
+/// Where the kubelets remember a pod.
+fn place(pod: &Value) -> (u64, Text) {
+    let uid = view::shared(pod, &["metadata", "uid"]);
+    (hash::of(&[&uid]), uid)
 }
 
 /// Whether the kubelet of a node works. That of a node that is not ready does not.
@@ -134,7 +141,7 @@ fn is_alive(ctx: &Ctx<'_>, node: &Value) -> bool {
 
 /// Whether nothing is due and the pod is as it was left: mostly after the kubelet's own write. The timer is set again.
 fn rests(ctx: &mut Ctx<'_>, key: &Key, pod: &Value) -> bool {
-    let run = ctx.engine.kubelets.pods.get(view::uid(pod));
+    let run = ctx.engine.kubelets.pods.get(&place(pod));
     let Some((version, due)) = run.and_then(|run| run.rested.as_ref()) else { return false };
     if version != view::text(pod, &["metadata", "resourceVersion"]) || due.is_some_and(|due| due <= ctx.now()) {
         return false;

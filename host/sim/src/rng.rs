@@ -1,5 +1,7 @@
 //! The only source of randomness: SplitMix64, seeded by the user.
 
+use crate::json::Text;
+
 /// Characters of generated name suffixes: no vowels and no characters that look alike, as on a real server.
 const SUFFIX: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -35,19 +37,17 @@ impl Rng {
     }
 
     /// A random UUID, version 4.
-    pub fn uuid(&mut self) -> String {
+    pub fn uuid(&mut self) -> Text {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let high = (self.next_u64() & 0xffff_ffff_ffff_0fff) | 0x4000;
         let low = (self.next_u64() & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
         let both = u128::from(high) << 64 | u128::from(low);
-        let mut text = String::with_capacity(36);
-        for place in (0..32).rev() {
-            text.push(char::from(DIGITS[(both >> (4 * place)) as usize & 15]));
-            if matches!(place, 24 | 20 | 16 | 12) {
-                text.push('-');
-            }
+        let mut text = [b'-'; 36];
+        let digits = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+        for (place, (_, digit)) in (0..32).rev().zip(digits) {
+            *digit = DIGITS[(both >> (4 * place)) as usize & 15];
         }
-        text
+        std::str::from_utf8(&text).unwrap_or_default().into()
     }
 }
 

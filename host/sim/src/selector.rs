@@ -134,6 +134,11 @@ impl LabelSelector {
         self.requirements.is_empty()
     }
 
+    /// Whether everything that the other selects is selected here, as far as their conditions tell.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.requirements.iter().all(|requirement| other.requirements.contains(requirement))
+    }
+
     /// Labels that must have exactly one value.
     pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
         self.requirements.iter().filter(|r| r.operator == Operator::In).filter_map(|r| match r.values.as_slice() {
@@ -333,6 +338,11 @@ impl FieldSelector {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.equal_to("metadata.name")
+    }
+
+    /// Whether everything that the other selects is selected here, as far as their conditions tell.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.terms.iter().all(|term| other.terms.contains(term))
     }
 
     /// The text that a field must have.

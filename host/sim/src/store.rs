@@ -382,6 +382,13 @@ impl Store {
         (key, object)
     }
 
+    /// Takes an object out of the store without a change: as if it had never been loaded.
+    pub(crate) fn drop_loaded(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let before = self.place(key, None)?;
+        self.index_owners(key, Some(&before), None);
+        Some(before)
+    }
+
     /// Tells the controllers about a loaded object as if it had just been created.
     pub(crate) fn announce(&mut self, key: &Key) {
         if let Some(object) = self.get(key).cloned() {

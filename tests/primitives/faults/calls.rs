@@ -163,7 +163,7 @@ fn update() -> Case {
         let Value::Object(object) = rig.call("get", json!(["configmap/settings"]), json!({})).unwrap().value else { panic!("no object") };
         let mut current = (*object.current).clone();
         current["data"]["mode"] = "slow".into();
-        let changed = Object { current: Arc::new(current), original: object.original.clone() };
+        let changed = Object { current: Arc::new(current), original: object.original.clone(), unmodelled: false };
         Call { verb: "update", positional: vec![Arg::Value(Value::Object(changed))], options: json!({}) }
     };
     Case { name: "update", base: Box::new(|| Rig::new().sim(|sim| sim.fork())), rig: Rig::on, call: Box::new(call) }

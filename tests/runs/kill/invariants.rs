@@ -1,6 +1,7 @@
 //! What holds at every moment of every run, whatever fails and whoever is killed: I1 to I14 of the design's reference, as data. Some are
 //! looked at after every event of the simulated cluster, some at the end of a process; those that nothing here can break say why.
 
+use lockgate::cluster::fence::OPEN_FOR;
 use lockgate::cluster::keep::{Outcome, Prior, Sign};
 use lockgate::run::journal::Fact;
 use lockgate_sim::json::Value as Json;
@@ -43,11 +44,7 @@ pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
         says: "at most one control-plane node is cordoned by us, and none while another is not ready",
         look: Look::Event(one_master),
     },
-    Invariant {
-        id: "I2",
-        says: "etcd keeps its quorum",
-        look: Look::Elsewhere("no verb acts on members of etcd; the runbooks that take nodes of a control plane down will bring the rule"),
-    },
+    Invariant { id: "I2", says: "etcd keeps its quorum: most nodes of the control plane are well", look: Look::Event(quorum) },
     Invariant {
         id: "I3",
         says: "no eviction without room in the budget, no deletion of a pod that a budget covers",
@@ -61,11 +58,7 @@ pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
     Invariant { id: "I9", says: "no machine boots twice, and no operation on one is done twice", look: Look::Process(once) },
     Invariant { id: "I10", says: "only pods of workloads that the run wrote get a new image", look: Look::Event(new_images) },
     Invariant { id: "I11", says: "what is written is the object that was looked at", look: Look::Process(the_same) },
-    Invariant {
-        id: "I12",
-        says: "no two runs write at the same time",
-        look: Look::Elsewhere("one run alone here; `runs::lock` has two under one lock, and one whose lock is taken"),
-    },
+    Invariant { id: "I12", says: "whoever writes holds the lock, renewed a short while ago", look: Look::Event(holds_the_lock) },
     Invariant { id: "I13", says: "what is half-done is named", look: Look::Process(named) },
     Invariant {
         id: "I14",
@@ -91,7 +84,7 @@ fn what_is_not_looked_at_here_says_why() {
 }
 
 /// Looks at everything; gives what is broken, and how many events there were.
-pub(super) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
+pub(in crate::runs) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
     let mut found = Vec::new();
     let mut view = View::before(trace.scene);
     for (place, change) in trace.changes.iter().enumerate() {
@@ -153,6 +146,16 @@ fn one_master(moment: &Moment<'_>) -> Option<String> {
     let others = moment.view.nodes.iter().filter(|(other, node)| **other != name && is_master(node));
     let bad = others.filter(|(other, node)| moment.view.ours.contains(*other) || !is_ready(node)).map(|(other, _)| other.clone()).next()?;
     Some(format!("{name} is cordoned while {bad} is out of service"))
+}
+
+/// A member of etcd is on each node of the control plane. One of fewer than three has no quorum to keep.
+fn quorum(moment: &Moment<'_>) -> Option<String> {
+    if moment.change.key.kind.kind != "Node" {
+        return None;
+    }
+    let members: Vec<&std::sync::Arc<Json>> = moment.view.nodes.values().filter(|node| is_master(node)).collect();
+    let well = members.iter().filter(|node| is_ready(node)).count();
+    (members.len() >= 3 && well * 2 <= members.len()).then(|| format!("{well} of {} members are there", members.len()))
 }
 
 fn workers(moment: &Moment<'_>) -> Option<String> {
@@ -233,6 +236,34 @@ fn new_images(moment: &Moment<'_>) -> Option<String> {
         owner = above;
     }
     (!moment.view.written.contains(&owner)).then(|| format!("a pod of {owner} got {new}, which the run never wrote"))
+}
+
+/// The stamp of whoever wrote an object last.
+fn stamp(object: Option<&std::sync::Arc<Json>>) -> Option<&str> {
+    object?.pointer("/metadata/annotations")?.get("lockgate.dev/op")?.as_str()
+}
+
+fn holds_the_lock(moment: &Moment<'_>) -> Option<String> {
+    let (effect, trace) = (moment.effect?, moment.trace);
+    let lock = moment.view.lock.as_ref().map(|lock| &lock["spec"]);
+    let run = trace.scene.id().to_string();
+    let held = lock.filter(|lock| lock["holderIdentity"].as_str().is_some_and(|holder| holder.split('@').next() == Some(&*run)));
+    let Some(held) = held else { return Some(format!("{} {} without the lock", effect.verb, effect.subject)) };
+    let (before, after) = (stamp(moment.change.before.as_ref()), stamp(moment.change.after.as_ref()));
+    let written = after.filter(|after| Some(*after) != before);
+    let epoch = written.and_then(|after| after.rsplit_once('/')?.1.parse::<u64>().ok());
+    let (now, straggles) = (held["leaseTransitions"].as_u64().unwrap_or(0), trace.scene.delays || !trace.world.stragglers.is_empty());
+    match epoch {
+        // What a process did not live to send is sent by the next one under the same name; what it sent may arrive later.
+        Some(epoch) if epoch != now && !(epoch < now && (straggles || trace.announces_again(written, now))) => {
+            return Some(format!("{} is of process {epoch}, and process {now} has the lock", effect.subject));
+        }
+        _ if straggles => return None,
+        _ => {}
+    }
+    let renewed: lockgate::base::Timestamp = held["renewTime"].as_str()?.parse().ok()?;
+    let age = lockgate::base::Span::between(renewed, effect.at);
+    (age >= OPEN_FOR).then(|| format!("{} {}, {age} after the lock was renewed", effect.verb, effect.subject))
 }
 
 /// Whether an intent announces this effect.

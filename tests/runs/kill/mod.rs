@@ -1,18 +1,20 @@
 //! Kills of runs, everywhere: before and after every line of the journal reaches the disk, with and without the loss of what was not
-//! synced, before and after every request is carried out, and with a request that arrives when its sender is dead. Where that is comes from
-//! the journal and the request log of the same run when nobody stops it.
+//! synced, before and after every request is carried out, with a request that arrives when its sender is dead, and in the middle of waits.
+//! Where that is comes from the journal and the request log of the same run when nobody stops it. One death in eight is died for real.
 
 pub(super) mod invariants;
-pub(super) mod normal;
 pub(super) mod oracles;
-mod trace;
+pub(super) mod report;
+pub(super) mod trace;
 
 use jiff::SignedDuration;
+use lockgate::base::Span;
+use lockgate::cli::test::ended::held;
+use lockgate::cli::test::kill::{At, Does, Moment, Point};
 use lockgate::run::journal::Entry;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::{End, Summary};
 use lockgate_sim::faults::Side;
-use lockgate_sim::model::Span as SimSpan;
 
 use self::oracles::Case;
 use self::trace::Trace;
@@ -25,9 +27,9 @@ pub(super) struct Reference {
     pub(super) effects: Vec<String>,
     pub(super) acts: Vec<String>,
     pub(super) took: SignedDuration,
+    /// How many lines its journal has, and how many requests it made.
     pub(super) lines: usize,
-    /// Its requests; whether each writes.
-    pub(super) asked: Vec<bool>,
+    pub(super) asked: usize,
 }
 
 /// What came of many kills.
@@ -55,90 +57,97 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-/// A way to kill a run, and what the world does then.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Point {
-    pub(super) kill: Kill,
-    /// What was not synced is lost.
-    pub(super) loses: bool,
-    /// The request on the way arrives so many seconds after the death of its sender; without it, it is lost.
-    pub(super) arrives: Option<i64>,
-}
-
-/// So long after the death of its sender a request may still arrive: a proxy that holds it for seconds, and one that holds it nearly until
-/// the end of its deadline.
-const LATE: [i64; 2] = [3, 50];
-
 impl Reference {
-    /// Of which nothing is known but where it can be killed.
-    pub(super) fn nothing() -> Reference {
-        let (state, effects, acts, asked) = Default::default();
-        Reference { end: End::Succeeded, state, effects, acts, took: SignedDuration::ZERO, lines: 0, asked }
+    pub(super) fn of(scene: &Scene) -> Reference {
+        Reference::watched(scene).0
     }
 
-    pub(super) fn of(scene: &Scene) -> Reference {
+    /// The same, with its world and its moments.
+    pub(super) fn watched(scene: &Scene) -> (Reference, World, Vec<Moment>) {
         let world = scene.world();
-        let ended = scene.process_in(&world, Kill::No, OnDrift::Stop);
-        let summary = ended.summary.unwrap();
+        let (summary, moments) = watched(scene, &world);
         assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
         let trace = Trace::of(scene, &world);
         let (broken, _) = invariants::broken(&trace);
         assert!(broken.is_empty(), "a run that nobody stops: {broken:#?}");
         let took = world.simulation.now().duration_since(scene.sim.now());
-        let asked = world.asked_since(0);
-        Reference {
+        let reference = Reference {
             end: summary.end,
             effects: trace.effective(),
-            acts: oracles::acts(&trace.machines),
+            acts: trace.acts(),
             took,
             lines: world.disk.written(),
-            asked,
-            state: world.simulation.with(normal::held),
-        }
-    }
-
-    /// Where it can be killed: from its own journal and its own requests.
-    pub(super) fn kills(&self) -> Vec<Kill> {
-        let lines = (1..=self.lines).flat_map(|line| [Kill::Before(line), Kill::After(line)]);
-        let requests = self.asked.iter().zip(1..).flat_map(|(writes, number)| {
-            let after = writes.then_some(Kill::Asking(number, Side::After));
-            [Some(Kill::Asking(number, Side::Before)), after].into_iter().flatten()
-        });
-        lines.chain(requests).collect()
+            asked: world.simulation.with(|sim| sim.faults().asked().len()),
+            state: held(&mut world.simulation.fork()),
+        };
+        (reference, world, moments)
     }
 }
 
-/// Kills a first process. Gives the worlds that there may be then, each with the point that leads there; `None` when it was over before.
-pub(super) fn killed(scene: &Scene, world: &World, kill: Kill) -> Option<Vec<(Point, World)>> {
-    let first = scene.process_in(world, kill, OnDrift::Stop);
-    if first.summary.is_some() {
-        return None;
-    }
-    // Of items that are done at once one dies while the request of another, whose intent is on the disk, leaves.
-    let most = if scene.source.text.contains("batch") { world.disk.open_intents() } else { 0 };
-    assert!(world.written_since_death() <= most, "I6: {kill:?}: a dead process wrote something");
-    let point = Point { kill, loses: false, arrives: None };
-    let mut worlds = Vec::new();
-    let lost = world.fork();
-    if lost.disk.lose_unsynced() > 0 {
-        worlds.push((Point { loses: true, ..point }, lost));
-    }
-    if let Kill::Asking(_, Side::Before) = kill {
-        for seconds in LATE {
-            let late = world.fork();
-            if late.arrives(SimSpan(SignedDuration::from_secs(seconds))) {
-                worlds.push((Point { arrives: Some(seconds), ..point }, late));
-            }
+/// A process that nobody stops, and its moments.
+pub(super) fn watched(scene: &Scene, world: &World) -> (Summary, Vec<Moment>) {
+    world.watch();
+    let ended = scene.process(world, Kill::No, OnDrift::Stop);
+    let summary = ended.summary.unwrap_or_else(|| panic!("{:?}", ended.refused));
+    (summary, world.moments())
+}
+
+/// Kills a first process at this point for real: it has to leave the world that the watched run says.
+pub(super) fn dies(scene: &Scene, whole: &World, moments: &[Moment], point: &Point) -> Vec<String> {
+    let moment = &moments[point.moment];
+    let kill = match &moment.seen.at {
+        At::Line { number, .. } if point.kept > moment.seen.lines => Kill::After(*number),
+        At::Line { number, .. } => Kill::Before(*number),
+        At::Asking { number, .. } => {
+            let side = if point.does == Does::CarriesOut { Side::After } else { Side::Before };
+            Kill::Asking(number.expect("a rule counts it"), side)
         }
+        At::Waiting => Kill::Later(Span::between(scene.sim.now(), moment.sim.now())),
+    };
+    let mut world = scene.world();
+    let ended = scene.process(&world, kill, OnDrift::Stop);
+    if ended.summary.is_some() {
+        return vec!["it was not killed".to_owned()];
     }
-    worlds.push((point, world.fork()));
-    Some(worlds)
+    let mut wrong = Vec::new();
+    // Of items that are done at once one dies while the request of another, whose intent is on the disk, leaves.
+    let at_once = scene.source.text.contains("batch");
+    let most = if at_once { world.disk.open_intents() } else { 0 };
+    if world.written_since_death() > most {
+        wrong.push("I6: a dead process wrote something".to_owned());
+    }
+    if at_once {
+        return wrong;
+    }
+    if point.kept < moment.seen.lines {
+        world.disk.lose_unsynced();
+    }
+    if let Does::Receives(seconds) = point.does {
+        world.arrives(seconds);
+    }
+    let left = whole.at(moments, point).unwrap();
+    if *world.disk.entries.borrow() != *left.disk.entries.borrow() {
+        wrong.push(format!("it left another journal than the watched run says\n{}\n{}", told(&world), told(&left)));
+    }
+    if world.ledger() != left.ledger() {
+        wrong.push("it did something else than the watched run says".to_owned());
+    }
+    let (other, differs) = left.simulation.with(|left| {
+        world.simulation.with(|sim| (format!("{:?}", left.store().diff(sim.store())), left.now() != sim.now()))
+    });
+    if other != "[]" || differs {
+        wrong.push(format!("it left another cluster than the watched run says (at another time: {differs}): {other}"));
+    }
+    wrong
 }
 
 /// Goes on to the end, and gives what is wrong then.
 pub(super) fn finished(scene: &Scene, reference: &Reference, world: &World, thorough: bool) -> (Vec<String>, usize) {
-    let ended = scene.process_in(world, Kill::No, OnDrift::Stop);
-    judged(scene, reference, world, &ended.summary.unwrap(), thorough)
+    let ended = scene.process(world, Kill::No, OnDrift::Stop);
+    match (ended.summary, ended.refused) {
+        (Some(summary), None) => judged(scene, reference, world, &summary, thorough),
+        (_, refused) => (vec![format!("it could not go on: {refused:?}")], 0),
+    }
 }
 
 pub(super) fn judged(scene: &Scene, reference: &Reference, world: &World, summary: &Summary, thorough: bool) -> (Vec<String>, usize) {
@@ -172,18 +181,23 @@ pub(super) fn summed(wrong: &[String]) -> String {
     text
 }
 
+/// One world in so many is looked at thoroughly, and one is died for real.
+const EACH: usize = 8;
+
 /// The same; gives what is wrong.
 pub(super) fn every_kill(name: &str, scene: &Scene) -> (Count, Vec<String>) {
-    let reference = Reference::of(scene);
+    let (reference, whole, moments) = Reference::watched(scene);
     let (mut count, mut wrong) = (Count { runbooks: 1, ..Count::default() }, Vec::new());
-    for (number, kill) in reference.kills().into_iter().enumerate() {
-        let worlds = killed(scene, &scene.world(), kill).unwrap_or_else(|| panic!("{name}: {kill:?}: not killed"));
-        for (point, world) in worlds {
-            let (found, events) = finished(scene, &reference, &world, number.is_multiple_of(8));
-            count += Count { points: 1, events, ..Count::default() };
-            if !found.is_empty() {
-                wrong.push(format!("{name}: {point:?}\n  {}\n{}", found.join("\n  "), told(&world)));
-            }
+    for (number, (points, world)) in whole.worlds(&moments).into_iter().enumerate() {
+        let at = |point: &Point| format!("{name}: killed {}", moments[point.moment].told(point));
+        if number % EACH == EACH / 2 {
+            let point = &points[number / EACH % points.len()];
+            wrong.extend(dies(scene, &whole, &moments, point).into_iter().map(|what| format!("{}\n  {what}", at(point))));
+        }
+        let (found, events) = finished(scene, &reference, &world, number.is_multiple_of(EACH));
+        count += Count { points: points.len(), events, ..Count::default() };
+        if !found.is_empty() {
+            wrong.push(format!("{}\n  {}\n{}", at(&points[0]), found.join("\n  "), told(&world)));
         }
     }
     (count, wrong)

@@ -1,5 +1,8 @@
 //! When a run that was killed and went on counts as well: O1 to O7 of the design's reference, as data.
 
+use lockgate::cli::test::difference;
+use lockgate::cli::test::ended::held;
+use lockgate::cli::test::kill::pardoned;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::file::Journal;
 use lockgate::run::journal::memory::MemoryDisk;
@@ -8,7 +11,7 @@ use lockgate::run::{End, Summary};
 
 use super::invariants;
 use super::trace::Trace;
-use super::{Reference, normal};
+use super::{Reference, report};
 use crate::runs::harness::{Kill, Scene, World};
 
 /// One of them.
@@ -34,7 +37,7 @@ pub(in crate::runs) const ORACLES: [Oracle; 7] = [
     Oracle { id: "O2", says: "the same effects, each as often", look: same_effects },
     Oracle { id: "O3", says: "what cannot be repeated was done as often", look: same_acts },
     Oracle { id: "O4", says: "the invariants hold", look: invariants_hold },
-    Oracle { id: "O5", says: "the journal is whole and tells what was done", look: journal_tells },
+    Oracle { id: "O5", says: "the journal is whole, and what it tells is what was done", look: journal_tells },
     Oracle { id: "O6", says: "it takes no longer than three times as long and ten minutes", look: in_time },
     Oracle { id: "O7", says: "going on with it again writes nothing", look: is_over },
     Oracle { id: "O1", says: "the cluster ends as it would have", look: same_state },
@@ -52,63 +55,16 @@ pub(super) fn wrong(case: &Case<'_>) -> Vec<String> {
     looked.collect()
 }
 
-/// What is in only one of two sorted lists.
-fn differences(wanted: &[String], found: &[String]) -> Vec<String> {
-    let count = |all: &[String], one: &String| all.iter().filter(|other| *other == one).count();
-    let missing = wanted.iter().filter(|one| count(found, one) < count(wanted, one)).map(|one| format!("missing: {one}"));
-    let more = found.iter().filter(|one| count(found, one) > count(wanted, one)).map(|one| format!("too much: {one}"));
-    let mut all: Vec<String> = missing.chain(more).collect();
-    all.dedup();
-    all
-}
-
 fn same_state(case: &Case<'_>) -> Vec<String> {
-    let found = case.world.simulation.with(normal::held);
-    if found == case.reference.state { Vec::new() } else { differences(&case.reference.state, &found) }
+    difference(&case.reference.state, &case.world.simulation.with(held))
 }
-
-/// What may be done again, because the host said so: a part of what differs, and what the journal must tell as often, or once.
-const PARDONED: [(&str, &str, bool); 2] = [
-    // Nobody can tell whether a command ran: a person was asked.
-    ("/exec", "Run it again?", true),
-    // An operation of helm that was interrupted is one that helm cannot go on with: its record is taken away and made again.
-    ("sh.helm.release.v1.", "its helm went with the run", false),
-];
 
 fn same_effects(case: &Case<'_>) -> Vec<String> {
-    let mut wrong = differences(&case.reference.effects, &case.trace.effective());
-    for (part, said, each) in PARDONED {
-        let told = case.trace.told().filter(|text| text.contains(said)).count();
-        let mut left = if each { told } else { told * wrong.len() };
-        wrong.retain(|line| {
-            let pardoned = left > 0 && line.contains(part);
-            left -= usize::from(pardoned);
-            !pardoned
-        });
-    }
-    wrong
+    pardoned(difference(&case.reference.effects, &case.trace.effective()), &case.trace.entries)
 }
 
 fn same_acts(case: &Case<'_>) -> Vec<String> {
-    let mut found: Vec<String> = acts(&case.trace.machines);
-    found.sort();
-    differences(&case.reference.acts, &found)
-}
-
-/// What machines did that cannot be done twice: not what they were only asked.
-pub(super) fn acts(machines: &[String]) -> Vec<String> {
-    /// Where lockgate keeps what it needs to find its own operations again.
-    const NOTES: &str = " /var/lib/lockgate/";
-    const READS: [&str; 6] = ["cat ", "systemctl is-", "dpkg-query ", "apt-cache ", "apt-mark showhold", "command "];
-    let mut acts: Vec<String> = machines
-        .iter()
-        .filter(|line| {
-            !line.contains(NOTES) && !READS.iter().any(|read| line.split_once(' ').is_some_and(|(_, what)| what.starts_with(read)))
-        })
-        .cloned()
-        .collect();
-    acts.sort();
-    acts
+    difference(&case.reference.acts, &case.trace.acts())
 }
 
 fn invariants_hold(case: &Case<'_>) -> Vec<String> {
@@ -118,7 +74,7 @@ fn invariants_hold(case: &Case<'_>) -> Vec<String> {
 fn journal_tells(case: &Case<'_>) -> Vec<String> {
     let story = case.trace.story();
     let half = story.half_done().map(|write| format!("{} {} is half-done", write.verb, write.target));
-    let mut wrong: Vec<String> = half.collect();
+    let mut wrong: Vec<String> = half.chain(report::lies(&case.trace)).collect();
     if !case.thorough {
         return wrong;
     }
@@ -133,8 +89,12 @@ fn journal_tells(case: &Case<'_>) -> Vec<String> {
         journal.append(entry.at, &entry.fact).unwrap();
     }
     let back = read(&mut disk.clone(), "tried", false).unwrap();
-    if back.entries != case.trace.entries {
-        wrong.push("it reads otherwise than it was written".to_owned());
+    let differs = back.entries.iter().zip(&case.trace.entries).find(|(read, written)| read != written);
+    if let Some((read, written)) = differs {
+        wrong.push(format!("it reads otherwise than it was written: {read:?} instead of {written:?}"));
+    }
+    if back.entries.len() != case.trace.entries.len() {
+        wrong.push("not all of it can be read".to_owned());
     }
     wrong
 }
@@ -150,7 +110,7 @@ fn is_over(case: &Case<'_>) -> Vec<String> {
         return Vec::new();
     }
     let world = case.world.fork();
-    let ended = case.scene.process_in(&world, Kill::No, OnDrift::Stop);
+    let ended = case.scene.process(&world, Kill::No, OnDrift::Stop);
     let summary = ended.summary.unwrap();
     let more = world.ledger().len() - case.world.ledger().len();
     let mut wrong = Vec::new();

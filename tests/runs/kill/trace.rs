@@ -1,83 +1,52 @@
 //! All that happened in a world since the run began, event by event: what the store changed, who asked for it, what the journal had said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use lockgate::run::Event;
+pub(super) use lockgate::cli::test::kill::full_name;
+use lockgate::cli::test::kill::{Deeds, World};
 use lockgate::run::journal::view::Story;
 use lockgate::run::journal::{Entry, Fact, Read};
 use lockgate_sim::json::Value as Json;
-use lockgate_sim::ledger::Effect;
-use lockgate_sim::store::{Change, Key};
+use lockgate_sim::store::Key;
 
-use super::normal;
-use crate::runs::harness::{Scene, World};
+use crate::runs::harness::Scene;
 
 /// Everything, when it is over or at the death of a process.
-pub(super) struct Trace<'a> {
+pub(in crate::runs) struct Trace<'a> {
     pub(super) scene: &'a Scene,
-    pub(super) changes: Vec<Change>,
-    pub(super) ledger: Vec<Effect>,
-    /// Which change each effect was; commands are none.
-    pub(super) change_of: Vec<Option<usize>>,
+    pub(super) world: &'a World,
+    pub(super) deeds: Deeds,
     pub(super) entries: Vec<Entry>,
     /// How many effects there were when each line was written.
     pub(super) marks: Vec<usize>,
-    /// What machines did, in order.
-    pub(super) machines: Vec<String>,
+}
+
+impl Deref for Trace<'_> {
+    type Target = Deeds;
+
+    fn deref(&self) -> &Deeds {
+        &self.deeds
+    }
 }
 
 impl<'a> Trace<'a> {
-    pub(super) fn of(scene: &'a Scene, world: &World) -> Trace<'a> {
-        let begun = scene.sim.store().rv();
-        let former = scene.sim.event_log().len();
-        let (changes, machines): (Vec<Change>, Vec<String>) = world.simulation.with(|sim| {
-            let changes = sim.store().changes_after(begun).expect("the history is kept").cloned().collect();
-            let machines = sim.event_log().skip(former).filter_map(|line| Some(line.split_once("MACHINE ")?.1.to_owned()));
-            (changes, machines.collect())
-        });
-        let ledger = world.ledger();
-        let change_of = ledger.iter().map(|effect| change_of(effect, &changes)).collect();
+    pub(in crate::runs) fn of(scene: &'a Scene, world: &'a World) -> Trace<'a> {
         let (entries, marks) = (world.disk.entries.borrow().clone(), world.disk.marks.borrow().clone());
-        Trace { scene, changes, ledger, change_of, entries, marks, machines }
-    }
-
-    /// The effects in the words that they have in every run, those that changed nothing left out.
-    pub(super) fn effective(&self) -> Vec<String> {
-        let change = |at: usize| self.change_of[at].map(|change| &self.changes[change]);
-        let mut found: Vec<String> =
-            self.ledger.iter().enumerate().filter_map(|(at, effect)| normal::effective(effect, change(at))).collect();
-        found.sort();
-        found
-    }
-
-    /// The full name of what an effect wrote.
-    pub(super) fn object_of(&self, effect: usize) -> String {
-        match self.change_of[effect] {
-            Some(change) => full_name(&self.changes[change].key),
-            None => {
-                let subject = &self.ledger[effect].subject;
-                subject.rsplit_once('/').map_or(subject.as_str(), |(object, _)| object).to_owned()
-            }
-        }
-    }
-
-    /// What people were asked and told.
-    pub(super) fn told(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter_map(|entry| match &entry.fact {
-            Fact::Told { event, .. } => match &**event {
-                Event::Asked { confirmation, .. } => Some(confirmation.question.as_str()),
-                Event::Note { text, .. } => Some(text.as_str()),
-                _ => None,
-            },
-            _ => None,
-        })
+        Trace { scene, world, deeds: Deeds::of(world), entries, marks }
     }
 
     /// What the journal tells people.
     pub(super) fn story(&self) -> Story {
         let read = Read { run: String::new(), entries: self.entries.clone(), hashes: Vec::new(), head: String::new(), end: 0, torn: None };
         Story::told(&read, None).expect("it has a header")
+    }
+
+    /// Whether the process of this epoch announced an operation of one before it again.
+    pub(super) fn announces_again(&self, op: Option<&str>, epoch: u64) -> bool {
+        let its = self.entries.iter().skip_while(|entry| !matches!(&entry.fact, Fact::Begun(begun) if begun.epoch == epoch));
+        its.into_iter().any(|entry| matches!(&entry.fact, Fact::Intent { intent, .. } if Some(&*intent.op) == op))
     }
 
     /// The intents that were written before this effect.
@@ -90,25 +59,6 @@ impl<'a> Trace<'a> {
     }
 }
 
-fn change_of(effect: &Effect, changes: &[Change]) -> Option<usize> {
-    if effect.subject.ends_with("/exec") {
-        return None;
-    }
-    let end = changes.partition_point(|change| change.rv <= effect.version);
-    let named = changes[..end].iter().rposition(|change| {
-        let name = full_name(&change.key);
-        effect.subject == name || effect.subject.strip_prefix(&name).is_some_and(|rest| rest.starts_with('/'))
-    });
-    // One that the server named is the last.
-    named.or_else(|| end.checked_sub(1))
-}
-
-/// `kind/namespace/name`, as intents have it.
-pub(super) fn full_name(key: &Key) -> String {
-    let parts = [key.kind.singular, &key.namespace, &key.name];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
-}
-
 /// What invariants look at, as it is after an event.
 #[derive(Default)]
 pub(super) struct View {
@@ -117,6 +67,8 @@ pub(super) struct View {
     pub(super) sets: BTreeMap<String, Arc<Json>>,
     /// Budgets as they are, and as they were one change before.
     pub(super) budgets: BTreeMap<String, [Arc<Json>; 2]>,
+    /// The lock of the cluster.
+    pub(super) lock: Option<Arc<Json>>,
     /// The nodes that this run cordoned.
     pub(super) ours: BTreeSet<String>,
     /// The objects that this run wrote.
@@ -151,6 +103,10 @@ impl View {
                 }
                 return;
             }
+            "Lease" if name == LOCK => {
+                self.lock = after.cloned();
+                return;
+            }
             _ => return,
         };
         match after {
@@ -160,7 +116,10 @@ impl View {
     }
 }
 
-const SEEN: [&str; 4] = ["Node", "Pod", "ReplicaSet", "PodDisruptionBudget"];
+/// The lock of a cluster.
+const LOCK: &str = "lease/kube-system/lockgate";
+
+const SEEN: [&str; 5] = ["Node", "Pod", "ReplicaSet", "PodDisruptionBudget", "Lease"];
 
 /// The images of a pod, or of a workload's template.
 pub(super) fn images(object: &Json) -> Vec<String> {

@@ -82,11 +82,9 @@ pub(super) fn answer(cx: &Cx<'_>, call: &Call, request: &Request) -> Result<Resp
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name)));
     }
     match request.upgrade.to_ascii_lowercase().as_str() {
-        "websocket" => {}
+        // Who has the connection makes a stream of the answer in this protocol.
+        "websocket" | "spdy/3.1" => {}
         "" => return Err(Status::bad_request("Upgrade request required")),
-        other if other.starts_with("spdy/") => {
-            return Err(Status::not_modelled("exec over SPDY; kubectl 1.31 and newer use WebSockets"));
-        }
         other => return Err(Status::not_modelled(&format!("exec over {other}"))),
     }
     let asked = |name: &str| request.query(name).is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"));

@@ -51,6 +51,6 @@ impl Cluster {
 
     /// Whether all definitions were read: then there are no others.
     fn knows_definitions(&self) -> bool {
-        self.engine.is_loaded(&Scope { kind: kinds::CUSTOM_RESOURCE_DEFINITION, namespace: None })
+        self.engine.is_loaded(&Scope::all(kinds::CUSTOM_RESOURCE_DEFINITION, None))
     }
 }

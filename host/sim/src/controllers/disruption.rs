@@ -210,7 +210,7 @@ fn scale_of(ctx: &mut Ctx<'_>, key: &Key, owner: &Value) -> Result<Option<(Strin
 
 /// The owner itself, not another one of its name.
 fn named(ctx: &mut Ctx<'_>, key: &Key, kind: &'static kinds::Kind, owner: &Value) -> Result<Option<Arc<Value>>, Trouble> {
-    let scope = Scope { kind, namespace: Some(key.namespace.to_string()) };
+    let scope = Scope::named(kind, Some(&key.namespace), view::text(owner, &["name"]));
     if !ctx.engine.require(&Work::Disruption(key.clone()), scope) {
         return Err(Trouble::Unknown);
     }

@@ -17,7 +17,7 @@ use crate::store::Key;
 use crate::view;
 
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// When the change came that led to the last write: how late the endpoints of a Service follow its pods is measured by it.
 const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
@@ -29,7 +29,9 @@ impl Triggers {
     /// The earliest change since the last look, and for a Service not looked at before its creation; nothing when only
     /// something else has changed (a pod that goes has no time of its own). The API tells whole seconds; a model may let a pod get ready
     /// in the second in which it came, and that is a change too.
-    fn look(&mut self, key: &Key, service: &Value, pods: &[Arc<Value>]) -> Option<Timestamp> {
+    ///
+    /// In an overlay somebody else has looked before it `began`.
+    fn look(&mut self, key: &Key, service: &Value, pods: &[Arc<Value>], began: Option<Timestamp>) -> Option<Timestamp> {
         let since = |pod: &Value| {
             let ready = view::condition(pod, "Ready")?;
             Some((view::time(ready, &["lastTransitionTime"])?, view::text(ready, &["status"]) == "True"))
@@ -37,7 +39,9 @@ impl Triggers {
         let seen: BTreeMap<String, (Timestamp, bool)> =
             pods.iter().filter_map(|pod| Some((view::name(pod).to_owned(), since(pod)?))).collect();
         let Some(before) = self.0.insert(key.clone(), seen.clone()) else {
-            return view::time(service, &["metadata", "creationTimestamp"]);
+            let created = view::time(service, &["metadata", "creationTimestamp"])?;
+            let Some(began) = began.filter(|began| created.as_second() < began.as_second()) else { return Some(created) };
+            return seen.into_values().map(|(since, _)| since).filter(|since| since.as_second() >= began.as_second()).min();
         };
         let is_news = |pod: &str, (since, ready): (Timestamp, bool)| {
             before.get(pod).is_none_or(|(then, was_ready)| since > *then || (since == *then && ready != *was_ready))
@@ -89,7 +93,8 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         .filter(|(_, pod)| selects(&service, pod))
         .map(|(_, pod)| Arc::clone(pod))
         .collect();
-    let trigger = ctx.engine.triggers.look(key, &service, &chosen);
+    let began = ctx.engine.began();
+    let trigger = ctx.engine.triggers.look(key, &service, &chosen, began);
     chosen.retain(|pod| !pods::has_ended(pod));
     let backends: Vec<Backend> = chosen.iter().filter_map(|pod| backend(ctx, &service, pod)).collect();
     let first = chosen.first().map(|pod| &**pod);
@@ -266,11 +271,14 @@ mod tests {
         let service = json!({"metadata": {"creationTimestamp": view::stamp(time(10))}});
         let key = Key::new(kinds::SERVICE, "n", "s");
         let mut triggers = Triggers::default();
-        let mut look = |pods: &[Arc<Value>]| triggers.look(&key, &service, pods).map(Timestamp::as_second);
+        let mut look = |pods: &[Arc<Value>]| triggers.look(&key, &service, pods, None).map(Timestamp::as_second);
         assert_eq!(look(&[pod("a", 20)]), Some(10), "at first it is the Service itself");
         assert_eq!(look(&[pod("a", 20)]), None);
         assert_eq!(look(&[pod("a", 40), pod("b", 30)]), Some(30));
         assert_eq!(look(&[pod("b", 30)]), None, "a pod that is gone has no time");
         assert_eq!(look(&[pod("a", 20), pod("b", 30)]), Some(20), "and is a new one when it comes again");
+        let late = |pods: &[Arc<Value>]| Triggers::default().look(&key, &service, pods, Some(time(25))).map(Timestamp::as_second);
+        assert_eq!(late(&[pod("a", 20)]), None, "somebody has looked before");
+        assert_eq!(late(&[pod("a", 20), pod("b", 30)]), Some(30));
     }
 }

@@ -33,6 +33,19 @@ pub(crate) fn matters(before: Option<&Value>, after: Option<&Value>) -> bool {
         || view::condition_is_true(before, "Ready") != view::condition_is_true(after, "Ready")
 }
 
+/// Whether a change lets a node take pods that it did not take before.
+pub(crate) fn takes_more(before: Option<&Value>, after: Option<&Value>) -> bool {
+    let Some(after) = after else { return false };
+    let Some(before) = before else { return true };
+    let cordoned = |node: &Value| view::flag(node, &["spec", "unschedulable"]);
+    let tainted = |node: &Value| view::list(node, &["spec", "taints"]).to_vec();
+    let (old, new) = (tainted(before), tainted(after));
+    cordoned(before) && !cordoned(after)
+        || old.iter().any(|taint| !new.contains(taint))
+        || [&["metadata", "labels"][..], &["status", "allocatable"]].iter().any(|path| view::at(before, path) != view::at(after, path))
+        || !view::condition_is_true(before, "Ready") && view::condition_is_true(after, "Ready")
+}
+
 /// Registers a node that has no `Ready` condition yet, sees whether its kubelet still tells of itself, and keeps labels and taints in
 /// step with what it says.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {

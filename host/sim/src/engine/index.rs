@@ -90,7 +90,9 @@ impl Index {
 
     /// Keys of one kind whose controller has this uid.
     pub(crate) fn owned<'a>(&'a self, kind: &'static Kind, uid: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
-        self.owned.get(uid).into_iter().flatten().filter(move |key| key.kind.is(kind))
+        // Keys are in the order of their kinds: of what else it owns, which may be very much, nothing is looked at.
+        let first = Key { kind, namespace: Text::new(), name: Text::new() };
+        self.owned.get(uid).into_iter().flat_map(move |keys| keys.range(first.clone()..)).take_while(move |key| key.kind.is(kind))
     }
 
     /// Keys of one kind and namespace without a controller.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, Work};
+use super::{Engine, Scope, Work};
 use crate::json::Value;
 use crate::kinds::{self, Kind};
 use crate::model::Concerned;
@@ -15,6 +15,10 @@ impl Engine {
         let key = &change.key;
         self.index.apply(key, change.before.as_ref(), change.after.as_ref());
         let Some(object) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let later = self.partial && {
+            let wanted = self.wanted(change, object);
+            self.defer(wanted, change)
+        };
         if !self.going_namespaces.is_empty() && self.going_namespaces.contains(&key.namespace) {
             let namespace = Key::new(kinds::NAMESPACE, "", &key.namespace);
             self.wake_at(Work::Namespace(namespace), view::later_s(self.now, controllers::namespace::PAUSE));
@@ -36,19 +40,76 @@ impl Engine {
             "ControllerRevision" => self.enqueue_owner(store, object),
             "Service" => self.enqueue(Work::Endpoints(key.clone())),
             "PodDisruptionBudget" => self.enqueue(Work::Disruption(key.clone())),
-            "Node" => self.node_changed(store, change),
+            "Node" => self.node_changed(store, change, later),
             "Namespace" => self.namespace_changed(change),
             "CustomResourceDefinition" => self.enqueue(Work::Establish(key.clone())),
-            "Pod" => self.pod_changed(store, change, object),
+            "Pod" => self.pod_changed(store, change, object, later),
             _ => {}
         }
     }
 
-    fn node_changed(&mut self, store: &Store, change: &Change) {
+    /// What an overlay must know before it can tell who heeds a change.
+    fn wanted(&mut self, change: &Change, object: &Arc<Value>) -> Vec<Scope> {
+        let key = &change.key;
+        if change.before.is_none() {
+            self.known.add_object(key, false);
+        }
+        let (before, after) = (change.before.as_deref(), change.after.as_deref());
+        let differs = |path: &[&str]| before.and_then(|object| view::at(object, path)) != after.and_then(|object| view::at(object, path));
+        let namespace = Some(key.namespace.as_str());
+        let pending = || Scope::selected(kinds::POD, None, "", "spec.nodeName=");
+        let mut wanted = Vec::new();
+        match key.kind.built_in() {
+            "Pod" => {
+                wanted.extend([kinds::SERVICE, kinds::POD_DISRUPTION_BUDGET].map(|kind| Scope::all(kind, namespace)));
+                if after.is_none() && !view::text(object, &["spec", "nodeName"]).is_empty() {
+                    wanted.push(pending());
+                }
+            }
+            "Node" => {
+                if controllers::node::matters(before, after) {
+                    wanted.push(Scope::pods_on(&key.name));
+                }
+                if differs(&["metadata", "labels"]) || differs(&["spec", "taints"]) {
+                    wanted.push(Scope::all(kinds::DAEMON_SET, None));
+                }
+                if controllers::node::takes_more(before, after) {
+                    wanted.push(pending());
+                }
+            }
+            _ => {}
+        }
+        let loose = view::controller_of(object).is_none();
+        if loose && (before.is_none() || differs(&["metadata", "labels"]) || differs(&["metadata", "ownerReferences"])) {
+            wanted.extend(adopters(object).into_iter().map(|kind| Scope::all(kind, namespace)));
+        }
+        wanted
+    }
+
+    /// Queues everybody who heeds a change of another object.
+    pub(super) fn heeded(&mut self, store: &Store, change: &Change) {
+        let Some(object) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        match change.key.kind.built_in() {
+            "Node" => self.node_heeded(store, change),
+            "Pod" => {
+                self.enqueue_owner(store, object);
+                self.enqueue_selecting(store, change);
+            }
+            _ => self.enqueue_owner(store, object),
+        }
+    }
+
+    fn node_changed(&mut self, store: &Store, change: &Change, later: bool) {
         self.enqueue(Work::Node(change.key.clone()));
         if self.zones.apply(&change.key, change.after.as_ref()) {
             self.zones.unready().into_iter().for_each(|key| self.enqueue(Work::Node(key)));
         }
+        if !later {
+            self.node_heeded(store, change);
+        }
+    }
+
+    fn node_heeded(&mut self, store: &Store, change: &Change) {
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
         let matters = controllers::node::matters(before, after);
         if matters {
@@ -139,13 +200,13 @@ impl Engine {
         }
     }
 
-    fn pod_changed(&mut self, store: &Store, change: &Change, pod: &Arc<Value>) {
+    fn pod_changed(&mut self, store: &Store, change: &Change, pod: &Arc<Value>, later: bool) {
         let key = &change.key;
         self.enqueue_owner(store, pod);
         self.coverages.pod_changed(key, change.before.as_ref(), change.after.as_ref());
         let removed = change.after.is_none();
         if removed {
-            self.kubelets.forget(view::uid(pod));
+            self.kubelets.forget(pod);
             self.unschedulable.remove(key);
             for work in [Work::Schedule(key.clone()), Work::Kubelet(key.clone())] {
                 self.cancel_timer(&work);
@@ -169,7 +230,9 @@ impl Engine {
         if !removed && controllers::job::is_forgotten(store, pod) {
             self.enqueue(Work::Untrack(key.clone()));
         }
-        self.enqueue_selecting(store, change);
+        if !later {
+            self.enqueue_selecting(store, change);
+        }
     }
 
     /// A pod that comes to a node that drives pods away, or that is going on one that is out of service.
@@ -208,13 +271,7 @@ impl Engine {
             return;
         }
         let namespace = view::namespace(object);
-        let adopters: &[&'static Kind] = match view::text(object, &["kind"]) {
-            "Pod" => &[kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::STATEFUL_SET, kinds::JOB],
-            "ReplicaSet" => &[kinds::DEPLOYMENT],
-            "ControllerRevision" => &[kinds::DAEMON_SET, kinds::STATEFUL_SET],
-            _ => return,
-        };
-        for kind in adopters {
+        for kind in adopters(object) {
             let candidates: Vec<Key> = store
                 .list(kind, Some(namespace))
                 .filter(|(_, owner)| view::selects(view::at(owner, &["spec", "selector"]), view::labels(object)))
@@ -249,6 +306,16 @@ impl Engine {
             }
         }
         found.into_iter().for_each(|work| self.enqueue(work));
+    }
+}
+
+/// Kinds of which an object without a controller may become one's.
+fn adopters(object: &Value) -> Vec<&'static Kind> {
+    match view::text(object, &["kind"]) {
+        "Pod" => vec![kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::STATEFUL_SET, kinds::JOB],
+        "ReplicaSet" => vec![kinds::DEPLOYMENT],
+        "ControllerRevision" => vec![kinds::DAEMON_SET, kinds::STATEFUL_SET],
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What there is to do: one variant for each controller.
 
-use crate::kinds::{self, Kind};
 use crate::store::Key;
 
 /// One thing to reconcile. A key is in the queue at most once and has at most one timer.
@@ -66,24 +65,6 @@ impl Work {
             | Self::Lifecycle(key)
             | Self::Establish(key)
             | Self::Machine(key) => key,
-        }
-    }
-
-    /// What the controller reads beside the object itself: the kind, and whether in all namespaces.
-    pub(super) fn scopes_needed(&self) -> Vec<(&'static Kind, bool)> {
-        match self {
-            Self::Deployment(_) | Self::ReplicaSet(_) => vec![(kinds::REPLICA_SET, false), (kinds::POD, false)],
-            Self::DaemonSet(_) => vec![(kinds::POD, false), (kinds::CONTROLLER_REVISION, false), (kinds::NODE, true)],
-            Self::StatefulSet(_) => vec![(kinds::POD, false), (kinds::CONTROLLER_REVISION, false)],
-            Self::Endpoints(_) => vec![(kinds::POD, false), (kinds::ENDPOINTS, false), (kinds::ENDPOINT_SLICE, false)],
-            // The workloads above the pods are asked for when the pods are known: see [`Engine::require`].
-            Self::Disruption(_) => vec![(kinds::POD, false)],
-            Self::Job(_) => vec![(kinds::POD, false)],
-            Self::Untrack(_) => vec![(kinds::JOB, false)],
-            Self::Node(_) | Self::Namespace(_) | Self::Expire(_) | Self::Machine(_) => Vec::new(),
-            Self::Lifecycle(_) | Self::Establish(_) => Vec::new(),
-            Self::Schedule(_) => vec![(kinds::NODE, true), (kinds::POD, true)],
-            Self::Kubelet(_) | Self::Evict(_) | Self::PodGc(_) => vec![(kinds::NODE, true)],
         }
     }
 

@@ -19,7 +19,10 @@ macro_rules! json {
         $crate::json::Value::Array($crate::json::Array::from($crate::json!(@items [] $($items)+)))
     };
     ({ $($members:tt)+ }) => {
-        $crate::json::Value::Object($crate::json::Map::from($crate::json!(@members [] $($members)+)))
+        $crate::json::Value::Object({
+            static SITE: $crate::json::Site = $crate::json::Site::new();
+            $crate::json::Map::made_at(&SITE, $crate::json!(@members [] $($members)+))
+        })
     };
 
     // Items: those done stand in the brackets.
@@ -51,13 +54,9 @@ macro_rules! json {
     (@members [$($done:expr,)*] $key:tt : $value:expr $(, $($rest:tt)*)?) => {
         $crate::json!(@members [$($done,)* ($crate::json!(@key $key), $crate::json::ToJson::to_json(&$value)),] $($($rest)*)?)
     };
-    (@key ($key:expr)) => { $crate::json::Text::from($key) };
-    // A long key is made once for each place in the code, and shared: a short one is held where it stands.
-    (@key $key:literal) => {{
-        static KEY: ::std::sync::LazyLock<$crate::json::Text> = ::std::sync::LazyLock::new(|| $crate::json::Text::from($key));
-        if $key.len() > $crate::json::Text::INLINE_LIMIT { $crate::json::Text::clone(&KEY) } else { $crate::json::Text::from($key) }
-    }};
-    (@key $key:expr) => { $crate::json::Text::from($key) };
+    (@key ($key:expr)) => { $crate::json::Name::Made($crate::json::Text::from($key)) };
+    (@key $key:literal) => { $crate::json::Name::Fixed($key) };
+    (@key $key:expr) => { $crate::json::Name::Made($crate::json::Text::from($key)) };
 
     ($value:expr) => { $crate::json::ToJson::to_json(&$value) };
 }

@@ -10,6 +10,7 @@ mod convert;
 mod index;
 mod macros;
 mod map;
+mod shape;
 pub(crate) mod syntax;
 mod text;
 
@@ -23,6 +24,8 @@ pub use self::array::Array;
 pub use self::convert::{ToJson, from_value, to_value};
 pub use self::index::Index;
 pub use self::map::{Entry, Map};
+#[doc(hidden)]
+pub use self::shape::{Name, Site};
 pub use crate::json;
 
 /// A JSON document or a part of one.

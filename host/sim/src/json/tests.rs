@@ -48,6 +48,25 @@ fn the_text_is_that_of_serde_json() {
 }
 
 #[test]
+fn maps_are_equal_however_they_came_about() {
+    let keys: Vec<String> = (0..60).map(|number| format!("k{number:02}")).collect();
+    let all: Map = keys.iter().map(|key| (key.as_str(), 1)).collect();
+    let mut map = Map::new();
+    for key in keys.iter().rev() {
+        map.insert(key, 1.into());
+    }
+    assert_eq!(map, all);
+    for key in &keys {
+        assert_ne!(map, Map::new());
+        assert_eq!(map.remove(key), Some(1.into()));
+    }
+    assert_eq!(map, Map::new());
+    assert_eq!((map.len(), map.is_empty(), map.iter().next(), map.get("k00")), (0, true, None, None));
+    map.insert("k00", 1.into());
+    assert_eq!(Value::Object(map), json!({(&keys[0]): 1}));
+}
+
+#[test]
 fn of_equal_keys_the_last_counts() {
     let value: Value = serde_json::from_str(r#"{"b":1,"a":2,"b":3,"a":4,"c":5}"#).unwrap();
     assert_eq!(value.to_string(), r#"{"a":4,"b":3,"c":5}"#);

@@ -38,6 +38,6 @@ pub(super) fn renew(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, run: &Run) -
     ctx.remove(key);
     let created = ctx.create(kinds::POD, fresh)?;
     let run = Run { stops: None, rested: None, ..run.clone() };
-    ctx.engine.kubelets.pods.insert(view::uid(&created).into(), Arc::new(run));
+    ctx.engine.kubelets.pods.insert(super::place(&created), Arc::new(run));
     Ok(())
 }

@@ -167,7 +167,7 @@ fn static_pod(ctx: &mut Ctx<'_>, key: &Key, tag: &str) -> Result<(), Status> {
         let image = kubeadm::with_tag(view::text(container, &["image"]), tag);
         view::set(container, &["image"], image);
     }
-    let hash = ctx.engine.rng.uuid().replace('-', "");
+    let hash = ctx.engine.rng.uuid().replace("-", "");
     for annotation in ["kubernetes.io/config.hash", "kubernetes.io/config.mirror"] {
         view::set(&mut next, &["metadata", "annotations", annotation], hash.as_str());
     }

@@ -203,7 +203,7 @@ impl Machine {
 /// A boot id that depends on nothing but the node and how often it booted.
 fn boot_id(node: &str, boots: u32) -> String {
     let seed = node.bytes().fold(u64::from(boots) + 1, |sum, byte| sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
-    crate::rng::Rng::new(seed).uuid()
+    crate::rng::Rng::new(seed).uuid().to_string()
 }
 
 fn node_key(name: &str) -> Key {

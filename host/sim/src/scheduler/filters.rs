@@ -124,20 +124,7 @@ impl<'a> Filters<'a> {
     }
 
     fn node_itself(&self, node: &Value) -> Result<(), Rejection> {
-        if view::flag(node, &["spec", "unschedulable"]) {
-            let cordon = crate::json::json!({"spec": {"taints": [
-                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}});
-            if !taints::tolerates_all(self.pod, &cordon, &["NoSchedule"]) {
-                return Err(never("node(s) were unschedulable"));
-            }
-        }
-        if !taints::tolerates_all(self.pod, node, &["NoSchedule", "NoExecute"]) && self.rules.hold(Rule::SchedulerTaints) {
-            return Err(never("node(s) had untolerated taint(s)"));
-        }
-        if !affinity::node_matches(self.pod, node) {
-            return Err(never("node(s) didn't match Pod's node affinity/selector"));
-        }
-        Ok(())
+        node_itself(self.pod, node, self.rules)
     }
 
     fn ports(&self, node: &Value) -> Result<(), Rejection> {
@@ -187,6 +174,24 @@ impl<'a> Filters<'a> {
         let label = |key: &str| view::labels(node).and_then(|l| l.get(key)).and_then(Value::as_str);
         places.iter().any(|(key, value)| label(key) == Some(value))
     }
+}
+
+/// Whether the node can take the pod, whatever other pods there are.
+pub(super) fn node_itself(pod: &Value, node: &Value, rules: Rules) -> Result<(), Rejection> {
+    if view::flag(node, &["spec", "unschedulable"]) {
+        let cordon = crate::json::json!({"spec": {"taints": [
+            {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}});
+        if !taints::tolerates_all(pod, &cordon, &["NoSchedule"]) {
+            return Err(never("node(s) were unschedulable"));
+        }
+    }
+    if !taints::tolerates_all(pod, node, &["NoSchedule", "NoExecute"]) && rules.hold(Rule::SchedulerTaints) {
+        return Err(never("node(s) had untolerated taint(s)"));
+    }
+    if !affinity::node_matches(pod, node) {
+        return Err(never("node(s) didn't match Pod's node affinity/selector"));
+    }
+    Ok(())
 }
 
 fn place(term: &Value, value: &str) -> (String, String) {

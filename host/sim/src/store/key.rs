@@ -86,3 +86,20 @@ impl fmt::Display for Key {
         f.write_str(&text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+
+    #[test]
+    fn texts_are_in_the_order_of_their_bytes() {
+        let mut texts = vec![String::new(), "\0".to_owned(), "ab\0".to_owned(), "ab\0\0".to_owned(), "abcdefgh\0".to_owned(), "ü".to_owned()];
+        texts.extend((1..20).map(|length| "abcdefghijklmnopqrst"[..length].to_owned()));
+        texts.extend((1..20).map(|length| "abcdefgzzzklmnopqrst"[..length].to_owned()));
+        for a in &texts {
+            for b in &texts {
+                assert_eq!(compare(a, b), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
+    }
+}

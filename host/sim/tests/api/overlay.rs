@@ -1,7 +1,7 @@
 //! A cluster that knows only what was loaded, and copies of clusters.
 
 use lockgate_sim::json::{Value, json};
-use lockgate_sim::{Cluster, Options, Request, Scope, kinds};
+use lockgate_sim::{Cluster, Options, Part, Request, Scope, kinds};
 
 use crate::support::{Api, DEPLOYMENTS, MAPS, MERGE, names};
 
@@ -10,7 +10,7 @@ fn partial() -> Api {
 }
 
 fn scope(kind: &'static lockgate_sim::kinds::Kind, namespace: Option<&str>) -> Scope {
-    Scope { kind, namespace: namespace.map(str::to_owned) }
+    Scope::all(kind, namespace)
 }
 
 fn live(name: &str, version: u64) -> Value {
@@ -23,7 +23,8 @@ fn loaded_objects_keep_their_identity() {
     let mut api = partial();
     let request = Request::get(&format!("{MAPS}/a"));
     let wanted = scope(kinds::CONFIG_MAP, Some("x"));
-    assert_eq!(api.0.scopes(&request), std::slice::from_ref(&wanted));
+    assert_eq!(api.0.scopes(&request), [Scope::named(kinds::CONFIG_MAP, Some("x"), "a")]);
+    assert_eq!(api.0.scopes(&Request::get(MAPS)), std::slice::from_ref(&wanted));
     assert!(!api.0.is_loaded(&wanted));
     api.0.load(wanted.clone(), vec![live("a", 500), live("b", 400)]);
     assert!(api.0.is_loaded(&wanted));
@@ -55,16 +56,91 @@ fn what_was_changed_here_survives_a_wider_load() {
 #[test]
 fn requests_name_what_they_touch() {
     let api = partial();
-    let kinds_of = |request: &Request| -> Vec<String> {
-        let scopes = api.0.scopes(request).into_iter();
-        scopes.map(|s| format!("{}@{}", s.kind.kind, s.namespace.unwrap_or_default())).collect()
+    let scopes = |request: &Request| -> Vec<String> { api.0.scopes(request).iter().map(shown).collect() };
+    assert_eq!(scopes(&Request::get("/api/v1/pods")), ["Pod@"]);
+    assert_eq!(scopes(&Request::get("/api/v1/pods?labelSelector=b=c,a&fieldSelector=spec.nodeName=n")), ["Pod@?b=c,a&spec.nodeName=n"]);
+    assert_eq!(scopes(&Request::get(&format!("{MAPS}?fieldSelector=metadata.name=a"))), ["ConfigMap@x/a"]);
+    assert_eq!(scopes(&Request::post(MAPS, &json!({"metadata": {"name": "m"}}))), ["ConfigMap@x/m", "Namespace@/x"]);
+    assert_eq!(scopes(&Request::post(MAPS, &json!({"metadata": {"generateName": "m"}}))), ["Namespace@/x"]);
+    assert_eq!(scopes(&Request::delete(&format!("{DEPLOYMENTS}/d"))), ["Deployment@x/d"], "what goes with it is known when it is");
+    assert!(scopes(&Request::delete("/api/v1/namespaces/x")).contains(&"Secret@x".to_owned()));
+    assert_eq!(scopes(&Request::get("/version")), [""; 0]);
+    assert_eq!(scopes(&Request::get("/apis/example.com/v1/things")), [""; 0]);
+}
+
+fn shown(scope: &Scope) -> String {
+    let part = match &scope.part {
+        Part::All => String::new(),
+        Part::Name(name) => format!("/{name}"),
+        Part::Selected { labels, fields } => format!("?{labels}&{fields}"),
+        Part::Reduced => "~".to_owned(),
     };
-    assert_eq!(kinds_of(&Request::get("/api/v1/pods")), ["Pod@"]);
-    assert_eq!(kinds_of(&Request::post(MAPS, &json!({}))), ["ConfigMap@x", "Namespace@"]);
-    assert_eq!(kinds_of(&Request::delete(&format!("{DEPLOYMENTS}/d"))), ["Deployment@x", "Pod@x", "ReplicaSet@x"]);
-    assert!(kinds_of(&Request::delete("/api/v1/namespaces/x")).contains(&"Secret@x".to_owned()));
-    assert_eq!(kinds_of(&Request::get("/version")), [""; 0]);
-    assert_eq!(kinds_of(&Request::get("/apis/example.com/v1/things")), [""; 0]);
+    format!("{}@{}{part}", scope.kind.kind, scope.namespace.as_deref().unwrap_or_default())
+}
+
+#[test]
+fn what_goes_with_an_object_is_asked_for_by_its_selector() {
+    let mut api = partial();
+    let deployment = json!({"metadata": {"name": "d", "namespace": "x", "uid": "u"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}}}});
+    let itself = Scope::named(kinds::DEPLOYMENT, Some("x"), "d");
+    let request = Request::delete(&format!("{DEPLOYMENTS}/d"));
+    api.0.load(itself, vec![deployment]);
+    let missing: Vec<String> = api.0.scopes(&request).iter().filter(|scope| !api.0.is_loaded(scope)).map(shown).collect();
+    assert_eq!(missing, ["ReplicaSet@x?a=b&", "Pod@x?a=b&"]);
+}
+
+#[test]
+fn a_selection_is_known_with_everything_that_it_covers() {
+    let mut api = partial();
+    let selected = |labels: &str, fields: &str| Scope::selected(kinds::POD, Some("x"), labels, fields);
+    let pod = |name: &str, app: &str| {
+        json!({"metadata": {"name": name, "namespace": "x", "uid": name, "labels": {"app": app, "tier": "t"}},
+            "spec": {"nodeName": "n"}, "status": {"phase": "Running"}})
+    };
+    api.0.load(selected("app=a", ""), vec![pod("one", "a")]);
+    for (labels, fields, known) in [
+        ("app=a", "", true),
+        ("tier=t,app=a", "", true),
+        ("app=a", "spec.nodeName=n", true),
+        ("app=b", "", false),
+        ("tier=t", "", false),
+        ("", "spec.nodeName=n", false),
+    ] {
+        assert_eq!(api.0.is_loaded(&selected(labels, fields)), known, "{labels} {fields}");
+    }
+    assert!(!api.0.is_loaded(&Scope::selected(kinds::POD, Some("y"), "app=a", "")));
+    assert!(api.0.is_loaded(&Scope::named(kinds::POD, Some("x"), "one")), "it came with the others");
+    assert!(!api.0.is_loaded(&Scope::named(kinds::POD, Some("x"), "two")));
+    // What should have come before and did not is younger than the plan.
+    api.0.load(scope(kinds::POD, Some("x")), vec![pod("one", "a"), pod("late", "a"), pod("two", "b")]);
+    assert_eq!(names(&api.get("/api/v1/namespaces/x/pods")), ["one", "two"]);
+}
+
+#[test]
+fn what_is_known_for_the_scheduler_only_is_read_again_for_everybody_else() {
+    let mut api = partial();
+    let pod = |name: &str, image: &str| {
+        json!({"metadata": {"name": name, "namespace": "x", "uid": name, "resourceVersion": "7"},
+            "spec": {"nodeName": "n", "containers": [{"name": "c", "image": image}]}, "status": {"phase": "Running"}})
+    };
+    let reduced = Scope { part: Part::Reduced, ..scope(kinds::POD, None) };
+    api.0.load(reduced.clone(), vec![pod("a", "i:1"), pod("b", "i:1"), pod("gone", "i:1")]);
+    assert!(api.0.is_loaded(&reduced));
+    let one = Scope::named(kinds::POD, Some("x"), "a");
+    assert!(!api.0.is_loaded(&one));
+    assert!(!api.0.is_loaded(&scope(kinds::POD, Some("x"))));
+    api.0.load(one.clone(), vec![pod("a", "i:1")]);
+    assert!(api.0.is_loaded(&one));
+    assert_eq!(api.get("/api/v1/namespaces/x/pods/a")["spec"]["containers"][0]["image"], "i:1");
+    api.patch("/api/v1/namespaces/x/pods/a", &json!({"metadata": {"labels": {"plan": "yes"}}}));
+    api.0.load(scope(kinds::POD, Some("x")), vec![pod("a", "i:1"), pod("b", "i:1"), pod("late", "i:1")]);
+    let pods = api.get("/api/v1/namespaces/x/pods");
+    assert_eq!(names(&pods), ["a", "b"], "one is gone since, one has come since");
+    assert_eq!(pods["items"][0]["metadata"]["labels"]["plan"], "yes");
+    assert_eq!(pods["items"][1]["spec"]["containers"][0]["image"], "i:1");
+    let needs: Vec<String> = api.0.needs().iter().map(shown).collect();
+    assert!(needs.contains(&"Service@x".to_owned()), "who selects the pod that was labelled: {needs:?}");
 }
 
 #[test]
@@ -73,6 +149,7 @@ fn a_refused_scope_answers_with_its_status() {
     let forbidden = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
         "message": "secrets is forbidden: nobody may list them"});
     api.0.load_refused(scope(kinds::SECRET, Some("x")), forbidden.clone());
+    api.0.load_refused(Scope::named(kinds::SECRET, Some("x"), "a"), forbidden.clone());
     api.0.load_refused(scope(kinds::NAMESPACE, None), forbidden);
     let secrets = "/api/v1/namespaces/x/secrets";
     for request in [

@@ -33,7 +33,7 @@ fn what_a_newer_server_gave_stays() {
         json!({"metadata": {"name": "a", "namespace": "x", "uid": "u", "resourceVersion": "5"}, "news": {"a": 1}, "data": {"a": "1"}});
     let namespace = api.get("/api/v1/namespaces/x");
     for (kind, object) in [(kinds::CONFIG_MAP, object), (kinds::NAMESPACE, namespace)] {
-        other.load(Scope { kind, namespace: None }, vec![object]);
+        other.load(Scope::all(kind, None), vec![object]);
     }
     let patch = Request::patch(&format!("{MAPS}/a"), "application/merge-patch+json", &json!({"data": {"b": "2"}, "typo": 1}));
     let response = other.handle(&patch);

@@ -132,10 +132,10 @@ fn refusals_of_exec_are_the_servers() {
     ] {
         assert_eq!(refused(&mut sim, &request), (code, message.to_owned()), "{}", request.path);
     }
-    let mut spdy = upgrade("one/exec").with_upgrade("SPDY/3.1");
+    let mut spdy = upgrade("one/exec").with_upgrade("SPDY/2");
     spdy.method = lockgate_sim::Method::Post;
     let (code, message) = refused(&mut sim, &spdy);
-    assert!(code == 501 && message.contains("SPDY"), "{code} {message}");
+    assert!(code == 501 && message.contains("exec over spdy/2"), "{code} {message}");
     let mut put = upgrade("one/exec");
     put.method = lockgate_sim::Method::Put;
     assert_eq!(refused(&mut sim, &put).0, 405);

@@ -2,7 +2,8 @@
 
 use lockgate_sim::json::Value;
 use lockgate_sim::kinds::{self, Kind};
-use lockgate_sim::{Cluster, Options, Scope};
+use lockgate_sim::selector::{FieldSelector, LabelSelector};
+use lockgate_sim::{Cluster, Options, Part, Scope};
 
 use crate::support::{Sim, condition, deployment, nodes};
 
@@ -19,24 +20,44 @@ fn serve(sim: &mut Sim, live: &mut Sim) -> Vec<String> {
             return asked;
         }
         for scope in needs {
-            asked.push(format!("{}/{}", scope.kind.singular, scope.namespace.as_deref().unwrap_or("*")));
-            let objects = read(live, scope.kind, scope.namespace.as_deref());
+            asked.push(shown(&scope));
+            let objects = read(live, &scope);
             sim.0.load(scope, objects);
         }
         sim.0.settle();
     }
 }
 
-fn read(live: &mut Sim, kind: &'static Kind, namespace: Option<&str>) -> Vec<Value> {
-    live.0.store().list(kind, namespace).map(|(_, object)| (**object).clone()).collect()
+fn shown(scope: &Scope) -> String {
+    let part = match &scope.part {
+        Part::All => String::new(),
+        Part::Name(name) => format!("/{name}"),
+        Part::Selected { labels, fields } => format!("?{labels}{fields}"),
+        Part::Reduced => "~".to_owned(),
+    };
+    format!("{}/{}{part}", scope.kind.singular, scope.namespace.as_deref().unwrap_or("*"))
+}
+
+fn read(live: &mut Sim, scope: &Scope) -> Vec<Value> {
+    let chosen = |object: &Value| match &scope.part {
+        Part::All | Part::Reduced => true,
+        Part::Name(name) => object["metadata"]["name"] == **name,
+        Part::Selected { labels, fields } => {
+            let fields = FieldSelector::parse(scope.kind, fields).unwrap();
+            LabelSelector::parse(labels).unwrap().matches(object) && fields.matches(object)
+        }
+    };
+    let all = live.0.store().list(scope.kind, scope.namespace.as_deref());
+    all.map(|(_, object)| (**object).clone()).filter(chosen).collect()
 }
 
 fn partial(live: &mut Sim, known: &[(&'static Kind, Option<&str>)]) -> Sim {
     let start = live.0.now();
     let mut sim = Sim(Cluster::new(Options { partial: true, start, ..Options::default() }));
     for (kind, namespace) in known {
-        let scope = Scope { kind, namespace: namespace.map(str::to_owned) };
-        sim.0.load(scope, read(live, kind, *namespace));
+        let scope = Scope::all(kind, *namespace);
+        let objects = read(live, &scope);
+        sim.0.load(scope, objects);
     }
     sim.0.settle();
     sim

@@ -1,0 +1,240 @@
+//! Which nodes and workloads are down when, in the virtual time of a plan: what its pictures are drawn from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockgate_sim::kinds::{self, Kind};
+use lockgate_sim::store::{Change, Key};
+use serde::Serialize;
+
+use super::client::Cluster;
+use crate::base::json::Value as Json;
+use crate::base::{Span, Timestamp};
+
+/// How something is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Down {
+    /// A node takes no new pods.
+    Cordoned,
+    /// A node is not ready.
+    NotReady,
+    /// A workload has fewer ready pods than it is to have, of `of` pods `ready`.
+    Short {
+        /// Ready pods.
+        ready: i64,
+        /// Pods that it is to have.
+        of: i64,
+    },
+}
+
+impl Down {
+    /// In words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Down::Cordoned => "cordoned".to_owned(),
+            Down::NotReady => "not ready".to_owned(),
+            Down::Short { of: 0, .. } => "scaled to 0".to_owned(),
+            Down::Short { ready, of } => format!("{ready} of {of} ready"),
+        }
+    }
+
+    /// Whether nothing of it works.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Down::NotReady | Down::Short { ready: 0, .. })
+    }
+}
+
+/// A time in which something was down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// Since when, after the beginning of the plan.
+    pub from: Span,
+    /// Until when; none where it was so at the end of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Span>,
+    /// How.
+    #[serde(flatten)]
+    pub how: Down,
+}
+
+/// One node or workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// `node/w1`, `deployment/shop/web`.
+    pub object: String,
+    /// When it was down, in order.
+    pub outages: Vec<Outage>,
+}
+
+/// Looks at a plan's copy while the plan is made.
+#[derive(Debug)]
+pub struct Downtime {
+    began: Timestamp,
+    /// The last moment that is known of.
+    now: Timestamp,
+    /// The last change that was looked at.
+    seen: u64,
+    open: BTreeMap<String, (Timestamp, Down)>,
+    lines: BTreeMap<String, Vec<Outage>>,
+    /// What was made in the plan and was never whole yet.
+    fresh: BTreeSet<String>,
+}
+
+/// Kinds whose pods are counted, with the fields of their status that say how many are ready and how many there are to be.
+const WORKLOADS: [(&Kind, &str, &str); 3] = [
+    (kinds::DEPLOYMENT, "readyReplicas", "/spec/replicas"),
+    (kinds::STATEFUL_SET, "readyReplicas", "/spec/replicas"),
+    (kinds::DAEMON_SET, "numberReady", "/status/desiredNumberScheduled"),
+];
+
+impl Downtime {
+    /// From now on, on this copy. `None` where the cluster is none of a plan.
+    #[must_use]
+    pub fn of(twin: &Cluster) -> Option<Downtime> {
+        let simulation = twin.simulation()?;
+        let (seen, began) = (simulation.with(|sim| sim.store().rv()), simulation.now());
+        Some(Downtime { began, now: began, seen, open: BTreeMap::new(), lines: BTreeMap::new(), fresh: BTreeSet::new() })
+    }
+
+    /// Looks at what changed since the last time.
+    pub fn look(&mut self, twin: &Cluster) {
+        let Some(simulation) = twin.simulation() else { return };
+        let now = simulation.now();
+        let (seen, changes): (u64, Vec<Change>) = simulation.with(|sim| {
+            let changes = sim.store().changes_after(self.seen);
+            (sim.store().rv(), changes.map(|changes| changes.filter(|change| is_watched(&change.key)).cloned().collect()).unwrap_or_default())
+        });
+        self.seen = seen;
+        for change in &changes {
+            // Changes carry no time; what they changed does, and they come in their order.
+            let moments = change.after.iter().flat_map(|object| moments(object));
+            self.now = moments.filter(|at| *at <= now).fold(self.now, Timestamp::max);
+            self.changed(change);
+        }
+        self.now = now;
+    }
+
+    fn changed(&mut self, change: &Change) {
+        if change.key.kind.is(kinds::POD) {
+            return;
+        }
+        let name = name(&change.key);
+        let of = |object: &Option<_>| object.as_deref().and_then(|object| state(&change.key, object));
+        let (was, is) = (of(&change.before), of(&change.after));
+        if change.before.is_none() {
+            self.fresh.insert(name.clone());
+        }
+        if self.fresh.contains(&name) {
+            if is.is_some() && change.after.is_some() {
+                return;
+            }
+            self.fresh.remove(&name);
+        }
+        if let Some(was) = was.filter(|_| !self.open.contains_key(&name) && !self.lines.contains_key(&name)) {
+            self.open.insert(name.clone(), (self.began, was));
+        }
+        if self.open.get(&name).map(|(_, how)| how) == is.as_ref() {
+            return;
+        }
+        if let Some((from, how)) = self.open.remove(&name) {
+            let (from, to) = (Span::between(self.began, from), Span::between(self.began, self.now));
+            if from != to {
+                self.lines.entry(name.clone()).or_default().push(Outage { from, to: Some(to), how });
+            }
+        }
+        if let Some(how) = is {
+            self.open.insert(name, (self.now, how));
+        }
+    }
+
+    /// What was down and when, nodes first.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = self.lines.clone();
+        for (name, (from, how)) in &self.open {
+            let outage = Outage { from: Span::between(self.began, *from), to: None, how: how.clone() };
+            lines.entry(name.clone()).or_default().push(outage);
+        }
+        let (nodes, workloads): (Vec<Line>, Vec<Line>) =
+            lines.into_iter().map(|(object, outages)| Line { object, outages }).partition(|line| line.object.starts_with("node/"));
+        nodes.into_iter().chain(workloads).collect()
+    }
+}
+
+fn is_watched(key: &Key) -> bool {
+    key.kind.is(kinds::NODE) || key.kind.is(kinds::POD) || WORKLOADS.iter().any(|(kind, ..)| key.kind.is(kind))
+}
+
+fn name(key: &Key) -> String {
+    let kind = key.kind.kind.to_lowercase();
+    if key.namespace.is_empty() { format!("{kind}/{}", key.name) } else { format!("{kind}/{}/{}", key.namespace, key.name) }
+}
+
+/// How an object is down; `None` when it is as it should be.
+fn state(key: &Key, object: &Json) -> Option<Down> {
+    if key.kind.is(kinds::NODE) {
+        let conditions = object.pointer("/status/conditions").and_then(Json::as_array);
+        let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+        return match ready {
+            Some(ready) if ready["status"] != "True" => Some(Down::NotReady),
+            _ if object.pointer("/spec/unschedulable").and_then(Json::as_bool) == Some(true) => Some(Down::Cordoned),
+            _ => None,
+        };
+    }
+    let (_, ready, desired) = WORKLOADS.iter().find(|(kind, ..)| key.kind.is(kind))?;
+    let ready = object.pointer("/status").and_then(|status| status.get(*ready)).and_then(Json::as_i64).unwrap_or(0);
+    let of = object.pointer(desired).and_then(Json::as_i64)?;
+    let scaled_down = of == 0 && key.kind.has_subresource("scale");
+    (ready < of || scaled_down).then_some(Down::Short { ready, of })
+}
+
+/// When what an object says of itself last changed.
+fn moments(object: &Json) -> Vec<Timestamp> {
+    let conditions = object.pointer("/status/conditions").and_then(Json::as_array).into_iter().flatten();
+    let times = conditions.map(|condition| &condition["lastTransitionTime"]);
+    let own = ["/metadata/creationTimestamp", "/status/startTime"].into_iter().filter_map(|path| object.pointer(path));
+    times.chain(own).filter_map(Json::as_str).filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Names that controllers, or runs, make up, and what stands for each: of a key that ends with a dash every name that begins with it and
+/// has five characters more; every other key is a whole name.
+pub type MadeUp = BTreeMap<String, String>;
+
+impl Cluster {
+    /// The names that are made up here, by what they begin with.
+    #[must_use]
+    pub fn made_up(&self, began: Timestamp) -> MadeUp {
+        let mut names = MadeUp::new();
+        let Some(simulation) = self.simulation() else { return names };
+        simulation.with(|sim| {
+            let store = sim.store();
+            let made = [kinds::POD, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
+            let said = made.filter_map(|(_, object)| object.pointer("/metadata/generateName")?.as_str().map(str::to_owned));
+            let makers = [kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
+            names.extend(said.chain(makers.map(|(key, _)| format!("{}-", key.name))).map(|beginning| (beginning.clone(), format!("{beginning}…"))));
+        });
+        names.extend(self.made_up_since(began));
+        names
+    }
+
+    /// Those that came with ReplicaSets which a plan that began then made: their names have a hash in them of all that the plan wrote, moments
+    /// included.
+    #[must_use]
+    pub fn made_up_since(&self, began: Timestamp) -> MadeUp {
+        let mut names = MadeUp::new();
+        let Some(simulation) = self.simulation() else { return names };
+        simulation.with(|sim| {
+            for (key, set) in sim.store().list(kinds::REPLICA_SET, None) {
+                let created = set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+                let hash = set.pointer("/metadata/labels").and_then(|labels| labels.get("pod-template-hash")).and_then(Json::as_str);
+                let (Some(_), Some(hash)) = (created.filter(|at| at.as_second() >= began.as_second()), hash) else { continue };
+                let Some(deployment) = key.name.strip_suffix(hash) else { continue };
+                names.insert(key.name.to_string(), format!("{deployment}…"));
+                names.insert(format!("{}-", key.name), format!("{deployment}…"));
+            }
+        });
+        names
+    }
+}
