@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_sim::cluster::CONTROLLERS;
 use lockgate_sim::ledger::Effect;
-use lockgate_sim::store::Change;
+use lockgate_sim::store::{Change, Key};
 
 use crate::cluster::Cluster;
 use crate::report::explained::{Basis, Written};
@@ -46,7 +46,7 @@ impl Witness {
             for effect in effects {
                 let Some(change) = changes.iter().find(|change| change.rv == effect.version) else { continue };
                 let object = |object: &Option<std::sync::Arc<_>>| object.as_deref().cloned();
-                written.push(Written { subject: effect.subject, before: object(&change.before), after: object(&change.after) });
+                written.push(Written { subject: named(&change.key), before: object(&change.before), after: object(&change.after) });
             }
             lines.iter().filter_map(|line| by_controller(line)).for_each(|what| *controllers.entry(what).or_default() += 1);
         }
@@ -59,6 +59,12 @@ impl Witness {
     pub(super) fn kept(self) -> Vec<Basis> {
         self.kept
     }
+}
+
+/// `deployment/shop/web`
+fn named(key: &Key) -> String {
+    let kind = key.kind.kind.to_lowercase();
+    [kind.as_str(), key.namespace.as_str(), key.name.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 /// What a controller did, by a line of the simulated cluster's log: `TIME ADDED pod/shop/web-x rv=7 replicaset-controller`.

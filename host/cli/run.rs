@@ -48,7 +48,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
         held.as_ref().map_or(Ok(()), |held| held.meets(&setting))?;
         let made = setting.planned(Some((screen.clone(), format)))?;
         held.as_ref().map_or(Ok(()), |held| held.holds(&setting, &made, &args.plan.runbook.modules))?;
-        let made_up = made.made_up();
+        let (made_up, text) = (made.made_up(), made.text()?);
         let (plan, records) = (made.summary, made.records);
         match plan.end {
             End::Succeeded | End::Unknown => {}
@@ -56,7 +56,6 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
             End::Failed | End::Parked | End::Interrupted => return Ok(refused(&plan, screen)),
         }
         transcript = transcript.predicted(plan.took);
-        let text = Transcript::text(&records);
         planned = Some(Planned::of(&plan, &records, text, made_up)?);
         plan.confirmations.clone()
     };

@@ -171,11 +171,28 @@ impl Made {
         Steady::of(&self.records, self.made_up())
     }
 
+    /// The transcript as it is shown.
+    ///
+    /// # Errors
+    /// Internal, when a record cannot be written as JSON.
+    pub(super) fn text(&self) -> Result<String> {
+        transcript(&self.records, &self.twin)
+    }
+
     /// The names that were made up in it.
     pub(super) fn made_up(&self) -> MadeUp {
         let began = self.records.first().map_or_else(|| self.twin.clock().now(), |record| record.at);
         self.twin.made_up(began)
     }
+}
+
+/// The transcript of a plan on this copy, without what is another whenever the plan is made: what `plan.txt` holds.
+///
+/// # Errors
+/// Internal, when a record cannot be written as JSON.
+pub(super) fn transcript(records: &[Record], twin: &Cluster) -> Result<String> {
+    let began = records.first().map_or_else(|| twin.clock().now(), |record| record.at);
+    Ok(Transcript::text(&Steady::of(records, twin.moving(began)).records(records)?))
 }
 
 /// The log shows no secret parameter.
@@ -209,7 +226,7 @@ impl Sink for Kept {
         }
         match &mut self.live {
             Some((live, Format::Text)) => {
-                self.steady.learn(self.twin.made_up_since(self.began));
+                self.steady.learn(self.twin.moving(self.began));
                 match self.steady.record(record) {
                     Ok(steady) => live.record(&steady),
                     Err(error) => self.fault = Some(error),

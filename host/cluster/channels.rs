@@ -11,9 +11,9 @@ use lockgate_sim::Exec;
 use lockgate_sim::json::Value as SimValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::Error as WsError;
 
 use super::sim::Simulation;
 use super::sim::deliver::Break;

@@ -215,21 +215,31 @@ impl Cluster {
             let makers = [kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
             names.extend(said.chain(makers.map(|(key, _)| format!("{}-", key.name))).map(|beginning| (beginning.clone(), format!("{beginning}…"))));
         });
-        names.extend(self.made_up_since(began));
+        names.extend(self.sets_since(began, |_| true));
         names
     }
 
-    /// Those that came with ReplicaSets which a plan that began then made: their names have a hash in them of all that the plan wrote, moments
-    /// included.
+    /// Those that are others whenever the plan is made, which began then: the names of its ReplicaSets have a hash in them of all that it
+    /// wrote, and that may be a moment.
     #[must_use]
-    pub fn made_up_since(&self, began: Timestamp) -> MadeUp {
+    pub fn moving(&self, began: Timestamp) -> MadeUp {
+        let is_moment = |value: &Json| value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).is_some_and(|at| at.as_second() >= began.as_second());
+        self.sets_since(began, |set| {
+            let annotations = set.pointer("/spec/template/metadata/annotations").and_then(Json::as_object);
+            annotations.is_some_and(|annotations| annotations.values().any(is_moment))
+        })
+    }
+
+    /// ReplicaSets that were made since then, and how the names of their pods begin.
+    fn sets_since(&self, began: Timestamp, counts: impl Fn(&Json) -> bool) -> MadeUp {
         let mut names = MadeUp::new();
         let Some(simulation) = self.simulation() else { return names };
         simulation.with(|sim| {
             for (key, set) in sim.store().list(kinds::REPLICA_SET, None) {
                 let created = set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
                 let hash = set.pointer("/metadata/labels").and_then(|labels| labels.get("pod-template-hash")).and_then(Json::as_str);
-                let (Some(_), Some(hash)) = (created.filter(|at| at.as_second() >= began.as_second()), hash) else { continue };
+                let fresh = created.is_some_and(|at| at.as_second() >= began.as_second()) && counts(set);
+                let Some(hash) = hash.filter(|_| fresh) else { continue };
                 let Some(deployment) = key.name.strip_suffix(hash) else { continue };
                 names.insert(key.name.to_string(), format!("{deployment}…"));
                 names.insert(format!("{}-", key.name), format!("{deployment}…"));

@@ -208,6 +208,9 @@ fn shown(object: &Json) -> Json {
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
                 annotations.remove(crate::base::diff::OPERATION);
             }
+            if metadata.get("annotations").and_then(Json::as_object).is_some_and(|annotations| annotations.is_empty()) {
+                metadata.remove("annotations");
+            }
         }
     }
     object

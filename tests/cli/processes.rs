@@ -281,6 +281,13 @@ fn a_run_of_many_kinds_of_writes_is_killed_at_each() {
     assert!(killed >= 20, "{killed}");
 }
 
+#[test]
+fn a_run_that_is_killed_over_a_command_asks_whether_to_run_it_again() {
+    let runbook = Runbook { source: COMMAND.to_owned(), fixture: CLUSTER.to_owned(), params: &[] };
+    let killed = runbook.everywhere();
+    assert!(killed >= 4, "{killed}");
+}
+
 const MANY: &str = r#"
 runbook { title = "Many", summary = "Writes of every kind.", impact = "none", namespace = "shop" }
 step "objects" {
@@ -303,10 +310,6 @@ step "workload" {
   end,
   verify = function() wait_rollout("deployment/web") end,
 }
-step "command" {
-  title = "A command in a pod",
-  run = function() exec("pod/db-0", { "rotate", "keys" }) end,
-}
 step "node" {
   title = "A node is emptied",
   run = function()
@@ -316,6 +319,13 @@ step "node" {
   end,
   verify = function() wait_rollout("deployment/web") end,
 }
+"#;
+
+/// A plan cannot know what a command says, and ends there.
+const COMMAND: &str = r#"
+runbook { title = "Command", summary = "A command in a pod.", impact = "none", namespace = "shop" }
+step "mark" { title = "Mark", run = function() label("statefulset/db", { tier = "back" }) end }
+step "command" { title = "A command", run = function() exec("pod/db-0", { "rotate", "keys" }) end }
 "#;
 
 const CLUSTER: &str = r#"

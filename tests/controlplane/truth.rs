@@ -19,7 +19,7 @@ use super::plane::{ControlPlane, Pace};
 use crate::truth::judge::{self, Case};
 
 /// How many scripts are played at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// How long a world, or what a script left, may take to come to rest.
 const SETTLE: Duration = Duration::from_secs(120);
 /// Virtual time for the controllers of a plan to come to rest.

@@ -52,6 +52,8 @@ pub(super) struct Scene {
     pub(super) budget: usize,
     /// Whether requests may arrive late by themselves: then the age of a lock when they do says nothing.
     pub(super) delays: bool,
+    /// Whether its processes take the lock of the cluster, as every run does.
+    pub(super) locked: bool,
 }
 
 /// What a process does with its script.
@@ -65,7 +67,7 @@ impl Scene {
 
     /// The same of a source on a cluster that is there.
     pub(super) fn of(source: Source, sim: Sim) -> Scene {
-        Scene { source, given: Vec::new(), sim, budget: 1, delays: false }
+        Scene { source, given: Vec::new(), sim, budget: 1, delays: false, locked: true }
     }
 
     /// The cluster as it is before the run.
@@ -124,7 +126,7 @@ impl Scene {
             voice: Voice::Person { operator: Rc::new(Yes), consented: Vec::new() },
             kill,
             on_drift,
-            lock: Some(begin),
+            lock: self.locked.then_some(begin),
             work: &|script, job| work(script, job, &runtime, &runbook),
             beside: &Vec::new,
         };

@@ -36,9 +36,10 @@ pub(super) enum Also {
 }
 
 const SMALL: &[Shape] = &[Shape::Small];
+const LARGE: &[Shape] = &[Shape::HighlyAvailable];
 const BOTH: &[Shape] = &[Shape::Small, Shape::HighlyAvailable];
 
-pub(super) const KINDS: [KindOfAct; 17] = [
+pub(super) const KINDS: [KindOfAct; 18] = [
     KindOfAct {
         name: "cordon",
         shapes: BOTH,
@@ -89,7 +90,7 @@ step "agent" {
     },
     KindOfAct {
         name: "scale",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "down-and-up" {
@@ -108,7 +109,7 @@ step "down-and-up" {
     },
     KindOfAct {
         name: "apply",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "apply" {
@@ -130,7 +131,7 @@ step "again" {
     },
     KindOfAct {
         name: "objects",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "objects" {
@@ -151,7 +152,7 @@ step "objects" {
     },
     KindOfAct {
         name: "metadata",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "metadata" {
@@ -170,7 +171,7 @@ step "metadata" {
     },
     KindOfAct {
         name: "rollouts",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "restart" {
@@ -212,7 +213,7 @@ step "pods" {
     },
     KindOfAct {
         name: "jobs",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 local template = { spec = { restartPolicy = "Never", containers = { { name = "main", image = "registry.example/job:v1" } } } }
@@ -230,7 +231,7 @@ step "job" {
     },
     KindOfAct {
         name: "custom",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "definition" {
@@ -251,7 +252,7 @@ step "definition" {
     },
     KindOfAct {
         name: "exec",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Commands,
         steps: r#"
 step "rotate" {
@@ -266,7 +267,7 @@ step "rotate" {
     },
     KindOfAct {
         name: "questions",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "ask" {
@@ -316,7 +317,7 @@ step "ramp" {
     },
     KindOfAct {
         name: "recover",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Nothing,
         steps: r#"
 step "fails-once" {
@@ -337,7 +338,7 @@ step "fails-once" {
     },
     KindOfAct {
         name: "helm",
-        shapes: SMALL,
+        shapes: BOTH,
         also: Also::Charts,
         steps: r#"
 step "install" { title = "Install", run = function() helm.install("shop", "shop", { version = "1.0.0" }) end }
@@ -378,6 +379,24 @@ step "worker" {
     machine.reboot("w1")
     uncordon("w1")
   end,
+}
+"#,
+    },
+    KindOfAct {
+        name: "control_plane",
+        shapes: LARGE,
+        also: Also::Nothing,
+        steps: r#"
+group "masters" {
+  title = "Every node of the control plane",
+  each = { "m1", "m2", "m3" },
+  steps = {
+    step "boot" {
+      title = "Boot it",
+      run = function(node) machine.reboot(node) end,
+      verify = function(node) wait_for("node/" .. node, "Ready") end,
+    },
+  },
 }
 "#,
     },
@@ -481,4 +500,5 @@ killed_everywhere! {
     recoveries: "recover" at 10;
     releases: "helm" at 10;
     machines: "machines" at 10;
+    control_planes: "control_plane" at 10;
 }

@@ -1,11 +1,15 @@
 //! That the kills would see it: a host that does not look at what its journal says of open writes, and one that does not give recorded calls
 //! again, must differ.
 
+use lockgate::run::End;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::{Entry, Fact};
+use lockgate_sim::faults::{Act, Deed, Happening};
+use lockgate_sim::model::Span as SimSpan;
 
-use super::harness::Kill;
-use super::kill::{Reference, finished, with_entries};
+use super::harness::{Kill, Scene, World, happens};
+use super::kill::trace::Trace;
+use super::kill::{Reference, finished, invariants, report, with_entries};
 use super::kinds::{KindOfAct, Shape};
 
 /// How many kills of a kind of act end in a difference, when the next process sees only this of the journal.
@@ -67,5 +71,67 @@ fn a_cluster_that_somebody_changed_meanwhile_is_no_silent_success() {
     let request = lockgate_sim::Request::patch("/api/v1/nodes/w1", "application/merge-patch+json", &theirs);
     world.simulation.with(|sim| drop(sim.handle(&request)));
     let ended = scene.process(&world, Kill::No, OnDrift::Stop);
-    assert_eq!(ended.summary.unwrap().end, lockgate::run::End::Failed);
+    assert_eq!(ended.summary.unwrap().end, End::Failed);
+}
+
+/// What is said of the invariants after a whole run of this.
+fn broken(scene: &Scene, world: &World) -> String {
+    let ended = scene.process(world, Kill::No, OnDrift::Stop);
+    assert_eq!(ended.summary.unwrap().end, End::Succeeded);
+    invariants::broken(&Trace::of(scene, world)).0.join("\n")
+}
+
+#[test]
+fn a_run_without_the_lock_is_noticed() {
+    let scene = Scene { locked: false, ..KindOfAct::named("metadata").scene(Shape::Small) };
+    let said = broken(&scene, &scene.world());
+    assert!(said.contains("I12") && said.contains("patch node/w1 without the lock"), "{said}");
+}
+
+#[test]
+fn two_members_of_etcd_that_are_away_are_noticed() {
+    let steps = r#"
+step "wait" {
+  title = "Wait",
+  run = function()
+    pcall(wait_for, "configmap/settings", function() return false end, { timeout = "3m", stall = "3m" })
+    label("configmap/settings", { waited = "yes" })
+  end,
+}
+"#;
+    let scene = KindOfAct { steps, ..*KindOfAct::named("metadata") }.scene(Shape::HighlyAvailable);
+    let away = |node: &str| {
+        let entries = format!("nodes: [{{match: {node}, kubelet: stopped, why: a test}}]");
+        let act = Act::Model(Box::new(serde_saphyr::from_str(&entries).unwrap()));
+        Happening { at: SimSpan::ZERO, deed: Deed { delay: SimSpan::ZERO, act } }
+    };
+    let world = scene.world();
+    happens(&world, Vec::new(), vec![away("m1")]);
+    assert_eq!(broken(&scene, &world), "", "one of three may be away");
+    let world = scene.world();
+    happens(&world, Vec::new(), vec![away("m1"), away("m2")]);
+    let said = broken(&scene, &world);
+    assert!(said.contains("I2") && said.contains("1 of 3 members are there"), "{said}");
+}
+
+#[test]
+fn a_report_that_leaves_a_write_out_is_noticed() {
+    let scene = KindOfAct::named("objects").scene(Shape::Small);
+    let (_, world) = scene.whole();
+    assert_eq!(report::lies(&Trace::of(&scene, &world)), [""; 0]);
+    // The first write is told of no more.
+    let world = with_entries(&world, |entries| {
+        let op = entries.iter().find_map(|entry| match &entry.fact {
+            Fact::Intent { intent, .. } => Some(intent.op.clone()),
+            _ => None,
+        });
+        let is_it = |entry: &&Entry| match &entry.fact {
+            Fact::Intent { intent, .. } => Some(&intent.op) == op.as_ref(),
+            Fact::Outcome { op: other, .. } => Some(other) == op.as_ref(),
+            _ => false,
+        };
+        entries.iter().filter(|entry| !is_it(entry)).cloned().collect()
+    });
+    let said = report::lies(&Trace::of(&scene, &world)).join("\n");
+    assert!(said.contains("it tells of 0 writes to configmap/default/made-") && said.contains("and there were 1"), "{said}");
 }

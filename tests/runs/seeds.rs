@@ -227,6 +227,7 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     let mut apart = Rng::new(seed ^ 0x7765_6174_6865_7200);
     let weather = Weather::of(&mut apart);
     let (rules, happenings) = weather.brings(&mut apart);
+    let tries = apart.below(4) == 0;
     happens(&world, rules, happenings);
     let mut kills = rng.below(4);
     let mut history = vec![format!("{weather:?}")];
@@ -243,7 +244,7 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
         }
         let Some(summary) = ended.summary else {
             history.push(format!("{planned:?}"));
-            if let Some(wrong) = nobody_else_begins(&scene, &world) {
+            if tries && let Some(wrong) = nobody_else_begins(&scene, &world) {
                 return Err(said(&text, &history, &wrong, &world));
             }
             world = after_death(world, &mut rng, &mut history);
@@ -258,12 +259,14 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
             return if wrong.is_empty() { Ok(events) } else { Err(said(&text, &history, &wrong.join("\n  "), &world)) };
         }
         let error = summary.error.map(|error| error.to_string()).unwrap_or_default();
-        // A person who is told that somebody took back what the run did lets it do that again.
-        if weather == Weather::Reverts && error.contains("is not as") {
-            on_drift = OnDrift::Again;
-        }
+        // A person who is told that somebody took back what the run did lets it do that again, and leaves what does no harm.
+        on_drift = match weather {
+            Weather::Reverts if error.contains(" is not as ") => OnDrift::Again,
+            Weather::SecondAdministrator if error.contains(" is not as ") => OnDrift::Accept,
+            _ => on_drift,
+        };
         history.push(format!("{:?}: {error}", summary.end));
-        if let Some(wrong) = nobody_else_begins(&scene, &world) {
+        if tries && let Some(wrong) = nobody_else_begins(&scene, &world) {
             return Err(said(&text, &history, &wrong, &world));
         }
         passes(&world, seconds(180));

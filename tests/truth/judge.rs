@@ -221,6 +221,16 @@ fn tidy(mut object: Value) -> Value {
         drop(annotations.remove("lockgate.dev/op"));
         // How often kubelets look again grows with the number of nodes, which have come from many scripts.
         drop(annotations.remove("node.alpha.kubernetes.io/ttl"));
+        // Whether the last write of a slice knows which change it answers depends on how many came at once.
+        drop(annotations.remove("endpoints.kubernetes.io/last-change-trigger-time"));
+        let none = annotations.is_empty();
+        if let (true, Some(meta)) = (none, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+            drop(meta.remove("annotations"));
+        }
+    }
+    // A condition that was lost and came back is the last: whether it was depends on how many pods were on one node.
+    if let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
+        conditions.sort_by_key(|condition| condition["type"].to_string());
     }
     texts(&mut object);
     match object["kind"].as_str().unwrap_or_default() {

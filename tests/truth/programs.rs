@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use libtest_mimic::Trial;
+use lockgate_sim::rng::Rng;
 
 use super::judge::Case;
 use super::play;
@@ -81,6 +82,8 @@ spec:
   template:
     metadata: { labels: { app: agent } }
     spec:
+      # Which node comes first in a rollout is chance: a taint that comes meanwhile must be the same to all.
+      tolerations: [{ operator: Exists }]
       automountServiceAccountToken: false
       nodeSelector: { truth: ID }
       containers: [{ name: agent, image: 'registry.example/agent:v1' }]
@@ -124,22 +127,9 @@ const LINES: [&str; 34] = [
     "ensure(#list(\"pods\", { labels = \"app=web\", fields = \"status.phase=Running\" }) > 0, \"nothing serves\")",
 ];
 
-/// A stream of numbers of its seed (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
 fn program(seed: u64) -> Case {
     let name = format!("seed-{seed}");
-    let mut numbers = Numbers(seed);
+    let mut numbers = Rng::new(seed);
     let mut text = String::new();
     for step in 0..=numbers.below(STEPS) {
         write!(text, "step \"s{step}\" {{ title = \"Step\", run = function()\n").ok();

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::base::{Error, Kind, Reason, Result};
-use crate::cli::{host, target};
-use crate::cluster::Cancel;
-use crate::report::Transcript;
+use crate::cli::{host, setting, target};
+use crate::cluster::{Cancel, Cluster};
 use crate::run::source::Beside;
 use crate::run::{self, Given, Record, Runbook, Source, coverage};
 
@@ -42,7 +41,7 @@ pub(super) fn tests_module(path: &Path) -> bool {
 
 /// The steps of the test of a module hold.
 pub(super) fn holds(source: &Source) -> Result<()> {
-    let (summary, _) = planned(source, &format!("{}.yaml", source.name))?;
+    let (summary, ..) = planned(source, &format!("{}.yaml", source.name))?;
     match summary.error {
         None if summary.end == run::End::Succeeded => Ok(()),
         None => Err(failed(format!("the test of a module ends as {:?}", summary.end).to_lowercase())),
@@ -95,11 +94,12 @@ pub(super) fn plan(source: &Source, bless: bool) -> Result<()> {
 }
 
 fn transcript(source: &Source) -> Result<String> {
-    planned(source, FIXTURE).map(|(_, records)| Transcript::text(&records))
+    let (_, records, twin) = planned(source, FIXTURE)?;
+    setting::transcript(&records, &twin)
 }
 
 /// The plan on a fixture beside the runbook.
-fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>)> {
+fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>, Cluster)> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
@@ -108,8 +108,9 @@ fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>)
     let text = source.beside.read(fixture)?.ok_or_else(|| failed(format!("there is no `{fixture}`")))?;
     let cluster = target::sandbox("sandbox", &source.beside.label(fixture), &text, &Cancel::new())?;
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
-    let summary = run::plan(script.as_mut(), &cluster, &runbook, &params, records.clone());
-    Ok((summary, records.take()))
+    let twin = cluster.planning();
+    let summary = run::plan_on(script.as_mut(), &cluster, &twin, &runbook, &params, records.clone());
+    Ok((summary, records.take(), twin))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -59,19 +59,27 @@ impl std::ops::AddAssign for Count {
 
 impl Reference {
     pub(super) fn of(scene: &Scene) -> Reference {
-        Reference::watched(scene).0
+        let world = scene.world();
+        let ended = scene.process(&world, Kill::No, OnDrift::Stop);
+        let summary = ended.summary.unwrap_or_else(|| panic!("{:?}", ended.refused));
+        Reference::after(scene, &world, &summary)
     }
 
     /// The same, with its world and its moments.
     pub(super) fn watched(scene: &Scene) -> (Reference, World, Vec<Moment>) {
         let world = scene.world();
         let (summary, moments) = watched(scene, &world);
+        (Reference::after(scene, &world, &summary), world, moments)
+    }
+
+    /// What there is after it.
+    fn after(scene: &Scene, world: &World, summary: &Summary) -> Reference {
         assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
-        let trace = Trace::of(scene, &world);
+        let trace = Trace::of(scene, world);
         let (broken, _) = invariants::broken(&trace);
         assert!(broken.is_empty(), "a run that nobody stops: {broken:#?}");
         let took = world.simulation.now().duration_since(scene.sim.now());
-        let reference = Reference {
+        Reference {
             end: summary.end,
             effects: trace.effective(),
             acts: trace.acts(),
@@ -79,8 +87,7 @@ impl Reference {
             lines: world.disk.written(),
             asked: world.simulation.with(|sim| sim.faults().asked().len()),
             state: held(&mut world.simulation.fork()),
-        };
-        (reference, world, moments)
+        }
     }
 }
 
