@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Budget;
+#[path = "args_plan.rs"]
+mod plan;
+
+pub use self::plan::{PlanArgs, PlanCommandArgs, RunArgs, SnapshotArgs};
 use crate::cluster::serve::Speed;
 
 /// Runs Kubernetes upgrade runbooks, and can first run each of them against a copy of the cluster.
@@ -249,95 +253,6 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
     bytes.ok_or_else(|| "write a number with `KiB`, `MiB` or `GiB`".to_owned())
-}
-
-/// `lockgate plan`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Exit codes: 0 would succeed, 1 would fail, 3 would succeed as far as can be known: it rests on assumptions or unknowns.")]
-pub struct PlanCommandArgs {
-    /// Which.
-    #[command(flatten)]
-    pub runbook: RunbookArgs,
-    /// With what.
-    #[command(flatten)]
-    pub params: ParamArgs,
-    /// Where.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
-    #[arg(long, conflicts_with = "sandbox")]
-    pub local: bool,
-    /// How much it may read.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
-    /// Write the plan to FILE, bound to what it read: `lockgate run … --plan FILE` does that and nothing else
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Print this step in full instead: the difference of every object, and what each line rests on
-    #[arg(long, value_name = "STEP", conflicts_with = "output")]
-    pub explain: Option<String>,
-    /// How to print the plan
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: ReportFormat,
-}
-
-impl PlanCommandArgs {
-    /// What is to be planned.
-    #[must_use]
-    pub fn subject(&self) -> PlanArgs {
-        let format = if self.output == ReportFormat::Json { Format::Json } else { Format::Text };
-        PlanArgs {
-            runbook: self.runbook.clone(),
-            params: self.params.clone(),
-            target: self.target.clone(),
-            local: self.local,
-            budget: self.budget,
-            output: OutputArgs { output: format },
-        }
-    }
-}
-
-/// What is planned: by `lockgate plan`, and by `lockgate run` before it runs.
-#[derive(Clone, Debug, Args)]
-pub struct PlanArgs {
-    /// Which.
-    #[command(flatten)]
-    pub runbook: RunbookArgs,
-    /// With what.
-    #[command(flatten)]
-    pub params: ParamArgs,
-    /// Where.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
-    #[arg(long, conflicts_with = "sandbox")]
-    pub local: bool,
-    /// How much it may read.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
-    /// How to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// `lockgate run`.
-#[derive(Clone, Debug, Args)]
-pub struct RunArgs {
-    /// What is planned first.
-    #[command(flatten)]
-    pub plan: PlanArgs,
-    /// Accept the plan without a question; what it did not show still asks
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Run without a plan; nothing is consented to beforehand
-    #[arg(long)]
-    pub no_plan: bool,
-    /// Do what this file of `lockgate plan --out` says, or nothing: refused when the cluster, the runbook or a parameter is another
-    #[arg(long = "plan", value_name = "FILE", conflicts_with = "no_plan")]
-    pub plan_file: Option<PathBuf>,
-    /// Where runs are kept.
-    #[command(flatten)]
-    pub state: StateArgs,
 }
 
 /// What is done when the cluster is not as a run left it.
@@ -657,29 +572,6 @@ pub struct SandboxArgs {
     /// Print the models of the fixture as stages for KWOK, and end
     #[arg(long, requires = "fixture", conflicts_with_all = ["port", "record", "print_kubeconfig", "chaos"])]
     pub stages: bool,
-}
-
-/// `lockgate snapshot`.
-#[derive(Clone, Debug, Args)]
-pub struct SnapshotArgs {
-    /// Write it to FILE
-    #[arg(short, long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Only what a plan of this runbook reads, and what tells where pods fit
-    #[arg(long = "for", value_name = "RUNBOOK")]
-    pub runbook: Option<String>,
-    /// The parameters of that runbook, as `name=value`
-    #[arg(value_name = "NAME=VALUE", requires = "runbook")]
-    pub params: Vec<String>,
-    /// Read its parameters from a YAML or JSON file; words win over it
-    #[arg(long = "params", value_name = "FILE", requires = "runbook")]
-    pub params_file: Option<PathBuf>,
-    /// Look for its modules in this folder too (can be repeated)
-    #[arg(long, value_name = "DIR", requires = "runbook")]
-    pub modules: Vec<PathBuf>,
-    /// Where.
-    #[command(flatten)]
-    pub target: TargetArgs,
 }
 
 /// `lockgate completions`.

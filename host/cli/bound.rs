@@ -9,6 +9,7 @@ use super::setting::{Made, Setting};
 use crate::base::{Error, Result};
 use crate::lua::STDLIB;
 use crate::run::journal::Pinned;
+use crate::run::params_file::ParamFile;
 use crate::run::planfile::{Facts, PlanFile};
 
 /// A plan file that a run is held to.
@@ -26,7 +27,8 @@ pub(super) struct Held {
 pub(super) fn bind(setting: &Setting, made: &Made, modules: &[PathBuf]) -> Result<PlanFile> {
     let pinned = Pinned::gather(&setting.source, modules, &STDLIB)?;
     let uid = record::identity(&setting.runtime, &setting.cluster)?;
-    let inputs = setting.runtime.block_on(setting.cluster.inputs(&made.twin)).map_err(|error| error.context("binding the plan to what it read"))?;
+    let inputs =
+        setting.runtime.block_on(setting.cluster.inputs(&made.twin)).map_err(|error| error.context("binding the plan to what it read"))?;
     PlanFile::bind(&facts(setting, &pinned, uid), &made.steady(), &made.summary, &made.records, &inputs)
 }
 
@@ -73,17 +75,28 @@ pub(super) fn replace(path: &Path, bytes: &[u8], what: &str) -> Result<()> {
 }
 
 impl Held {
-    /// Reads the plan file, and compares it with what is about to be run. Nothing is contacted.
+    /// Reads the plan file.
     ///
     /// # Errors
-    /// What is wrong with the file, or another than was planned.
-    pub(super) fn open(path: &Path, setting: &Setting, modules: &[PathBuf]) -> Result<Held> {
+    /// What is wrong with it.
+    pub(super) fn open(path: &Path) -> Result<Held> {
         let file = PlanFile::open(path)?;
-        let label = path.display().to_string();
-        let pinned = Pinned::gather(&setting.source, modules, &STDLIB)?;
-        file.is_of(&label, &facts(setting, &pinned, None))?;
         let text = file.text()?;
-        Ok(Held { file, text, label })
+        Ok(Held { file, text, label: path.display().to_string() })
+    }
+
+    /// The parameters that it was made with.
+    pub(super) fn params(&self) -> ParamFile {
+        self.file.params_file(&self.label)
+    }
+
+    /// Compares it with what is about to be run. Nothing is contacted.
+    ///
+    /// # Errors
+    /// Refused, with what is another than was planned.
+    pub(super) fn is_of(&self, setting: &Setting, modules: &[PathBuf]) -> Result<()> {
+        let pinned = Pinned::gather(&setting.source, modules, &STDLIB)?;
+        self.file.is_of(&self.label, &facts(setting, &pinned, None))
     }
 
     /// Looks whether this is its cluster.

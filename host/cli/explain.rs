@@ -8,7 +8,7 @@ use lockgate_sim::store::{Change, Key};
 
 use crate::cluster::Cluster;
 use crate::report::explained::{Basis, Written};
-use crate::run::Record;
+use crate::run::{Event, Record};
 
 /// Keeps it.
 pub(super) struct Witness {
@@ -31,12 +31,17 @@ impl Witness {
 
     /// Something was told: what happened since the last time belongs to it.
     pub(super) fn record(&mut self, record: &Record) {
+        // Not shown: what happened belongs to what it leads to.
+        if matches!(record.event, Event::Waiting { .. } | Event::Delayed { .. }) {
+            return;
+        }
         let requests = self.twin.requests();
         let (mut written, mut controllers) = (Vec::new(), BTreeMap::new());
         if let Some(simulation) = self.twin.simulation() {
             let (effects, changes, lines) = simulation.with(|sim| {
                 let effects: Vec<Effect> = sim.ledger().iter().skip(self.effects).cloned().collect();
-                let changes: Vec<Change> = sim.store().changes_after(self.change).map(|changes| changes.cloned().collect()).unwrap_or_default();
+                let changes: Vec<Change> =
+                    sim.store().changes_after(self.change).map(|changes| changes.cloned().collect()).unwrap_or_default();
                 let lines: Vec<String> = sim.event_log().skip(self.lines).map(str::to_owned).collect();
                 self.change = sim.store().rv();
                 (effects, changes, lines)

@@ -181,7 +181,9 @@ fn format(command: &Command) -> Format {
         Command::Approve(_) | Command::Unlock(_) => Format::Text,
         Command::Report(args) if args.output == ReportFormat::Json => Format::Json,
         Command::Runs(_) | Command::Report(_) => Format::Text,
-        Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Snapshot(_) | Command::Types | Command::Completions(_) => Format::Text,
+        Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Snapshot(_) | Command::Types | Command::Completions(_) => {
+            Format::Text
+        }
     }
 }
 

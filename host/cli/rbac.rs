@@ -28,7 +28,8 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         budget: BudgetArgs::default(),
         output: OutputArgs { output: Format::Text },
     };
-    if plan.target.context.is_none() && plan.target.kubeconfig.is_none() && plan.target.sandbox.is_none() && plan.target.snapshot.is_none() {
+    if plan.target.context.is_none() && plan.target.kubeconfig.is_none() && plan.target.sandbox.is_none() && plan.target.snapshot.is_none()
+    {
         plan.target.sandbox = Some(String::new());
     }
     let mut setting = Setting::open(&plan)?;

@@ -69,7 +69,7 @@ fn half(args: &RollbackArgs, run: String, screen: &Rc<Screen>) -> Done {
         accept_truncated: false,
         target: args.target.clone(),
         state: args.state.clone(),
-        output: args.output.clone(),
+        output: args.output,
     };
     resume::resume(&again, screen)
 }
@@ -127,20 +127,11 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("not accepted: nothing was written");
         return Ok(4);
     }
-    if setting.cluster.label().simulated {
-        record::name(&runs, &setting)?;
-    } else {
-        setting.cluster.set_run(RunId::generate());
-    }
+    named(&runs, &setting)?;
     let (source, modules) = pin::pinned(&found.folder, &found.header)?;
     let plan_args = resume::plan_args(&found, modules)?;
-    let consent = Consent {
-        by: if args.yes { "--yes" } else { "operator" }.to_owned(),
-        plan: None,
-        confirmations: consented.clone(),
-        planned: None,
-        grants: setting.cluster.planned(),
-    };
+    let by_whom = if args.yes { "--yes" } else { "operator" }.to_owned();
+    let consent = Consent { by: by_whom, plan: None, confirmations: consented.clone(), planned: None, grants: setting.cluster.planned() };
     let world = [record::FIXTURE, world::FAULTS].into_iter().map(|name| Ok(pin::data(&found.folder, name)?.map(|text| (name, text))));
     let world = world.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     let errand = Errand::TakeBack { of: found.header.run.clone(), gone: taken::is_left(&found.read) };
@@ -166,6 +157,15 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     };
     let kept = record::begin(&runs, beginning)?;
     done(&mut setting, kept, &undoing, prompter, consented, format, screen)
+}
+
+/// The run that takes it back has a name of its own.
+fn named(runs: &Runs, setting: &Setting) -> Result<()> {
+    if setting.cluster.label().simulated {
+        return record::name(runs, setting);
+    }
+    setting.cluster.set_run(RunId::generate());
+    Ok(())
 }
 
 /// What is asked for can be had: a rollback writes nothing again, and is not taken back itself.

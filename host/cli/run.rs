@@ -33,9 +33,10 @@ use crate::run::{self, Confirmation, End, Job, Record, Sink, Summary, Voice, Wha
 pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     super::snapshot::not_to_be_run(&args.plan.target)?;
     let runs = Runs::find(args.state.runs.as_deref())?;
-    let mut setting = Setting::open(&args.plan)?;
+    let held = args.plan_file.as_deref().map(Held::open).transpose()?;
+    let mut setting = Setting::open_with(&args.plan, held.as_ref().map(Held::params))?;
+    held.as_ref().map_or(Ok(()), |held| held.is_of(&setting, &args.plan.runbook.modules))?;
     record::name(&runs, &setting)?;
-    let held = args.plan_file.as_deref().map(|path| Held::open(path, &setting, &args.plan.runbook.modules)).transpose()?;
     setting.told.iter().for_each(|line| screen.talk(line));
     let format = args.plan.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));

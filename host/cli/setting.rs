@@ -10,8 +10,8 @@ use super::live::Live;
 use super::world::{self, World};
 use super::{find, host, interrupt, target};
 use crate::base::{Error, Result, Timestamp, Value};
-use crate::cluster::machines::quoted;
 use crate::cluster::downtime::{Downtime, Line, MadeUp};
+use crate::cluster::machines::quoted;
 use crate::cluster::{Cancel, Cluster};
 use crate::report::explained::Basis;
 use crate::report::{Screen, Transcript, trace};
@@ -51,9 +51,17 @@ impl Setting {
     /// # Errors
     /// What is wrong; nothing was contacted.
     pub(super) fn open(args: &PlanArgs) -> Result<Setting> {
+        Setting::open_with(args, None)
+    }
+
+    /// The same with parameters of a plan file, where no other file is named; words win over it.
+    ///
+    /// # Errors
+    /// As [`Setting::open`].
+    pub(super) fn open_with(args: &PlanArgs, planned: Option<ParamFile>) -> Result<Setting> {
         let source = find::runbook(&args.runbook.runbook)?;
         let mut given = Given::words(&args.params.params)?;
-        given.file = args.params.params_file.as_deref().map(ParamFile::open).transpose()?;
+        given.file = args.params.params_file.as_deref().map(ParamFile::open).transpose()?.or(planned);
         let runtime = host::runtime()?;
         let mut script = host::script(&source, &args.runbook.modules, &runtime)?;
         let runbook = script.load()?;

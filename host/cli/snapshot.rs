@@ -58,7 +58,10 @@ fn planned(args: &SnapshotArgs, runbook: &str, screen: &Rc<Screen>) -> Result<Fo
     setting.told.iter().for_each(|line| screen.talk(line));
     let made = setting.planned(None)?;
     if let Some(error) = &made.summary.error {
-        screen.talk(&format!("the plan does not come to its end: the snapshot has what it read until then ({})", escape::line(&error.message)));
+        screen.talk(&format!(
+            "the plan does not come to its end: the snapshot has what it read until then ({})",
+            escape::line(&error.message)
+        ));
     }
     let purpose = setting.runbook.name.clone();
     Ok((setting.cluster.clone(), setting.runtime.clone(), Wanted::For { purpose, requests: made.twin.requests() }))

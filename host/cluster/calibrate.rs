@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use lockgate_sim::model::{ImageModel, Models, Readiness, Span as SimSpan};
+use lockgate_sim::model::{DEFAULT_PULL, ImageModel, Models, Readiness, Span as SimSpan};
 
 use crate::base::json::Value as Json;
 use crate::base::{Image, Span, Timestamp};
@@ -48,8 +48,9 @@ impl Starts {
             // The repository itself, and with a tag or a digest.
             for pattern in [image.clone(), format!("{image}:*"), format!("{image}@*")] {
                 let mut model = ImageModel::new(&pattern, &why);
-                // What is new to a node is pulled once more; how long of that was the pull is not told.
-                model.pull = median(&seen.come).map(simulated);
+                // What is new to a node is pulled once more; how long of that was the pull is not told. Where the image was there already the
+                // pod says nothing about it: then it takes as long as any.
+                model.pull = median(&seen.come).map(|span| SimSpan(simulated(span).0.max(DEFAULT_PULL)));
                 model.start = Some(SimSpan::ZERO);
                 model.ready = median(&seen.ready).map(|span| Readiness::After(simulated(span).0));
                 models.image(model);
@@ -158,7 +159,11 @@ mod tests {
 
     #[test]
     fn init_containers_are_not_the_time_of_the_first_container() {
-        let mut pod = pod("web@sha256:0000000000000000000000000000000000000000000000000000000000000000", "2026-01-01T00:01:05Z", "2026-01-01T00:01:10Z");
+        let mut pod = pod(
+            "web@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "2026-01-01T00:01:05Z",
+            "2026-01-01T00:01:10Z",
+        );
         pod["status"]["initContainerStatuses"] = json!([{"state": {"terminated": {"finishedAt": "2026-01-01T00:01:00Z"}}}]);
         assert_eq!(starts(&pod), vec![("web".to_owned(), Span::from_secs(5), Span::from_secs(5))]);
     }

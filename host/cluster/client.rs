@@ -115,6 +115,8 @@ pub(super) struct Shared {
     pub(super) drawn: Rc<Cell<u64>>,
     pub(super) known: RefCell<Vec<Rc<Resource>>>,
     pub(super) discovered: Cell<bool>,
+    /// Groups that the server did not tell of, with the reason.
+    pub(super) silent: RefCell<Vec<String>>,
     pub(super) scratch: Scratch,
     pub(super) helm: Option<std::path::PathBuf>,
     pub(super) ways: Option<super::machines::Ways>,
@@ -152,14 +154,19 @@ impl Cluster {
             return Ok(found);
         }
         if !self.shared.discovered.get() {
-            let found = discovery::discover(self.wire()).await?;
+            let discovery::Discovered { found, silent } = discovery::discover(self.wire()).await?;
             self.shared.discovered.set(true);
+            drop(self.shared.silent.replace(silent));
             let mut known = self.shared.known.borrow_mut();
             let new: Vec<_> = found.into_iter().filter(|resource| !known.contains(resource)).collect();
             known.extend(new);
         }
         let known = self.shared.known.borrow();
-        discovery::find(&known, kind, group).ok_or_else(|| discovery::unknown(&known, kind, group))
+        discovery::find(&known, kind, group).ok_or_else(|| {
+            let silent = self.shared.silent.borrow();
+            let told = silent.iter().map(|group| format!("the server does not say what it serves of {group}"));
+            told.fold(discovery::unknown(&known, kind, group), Error::cause)
+        })
     }
 
     /// The object that a reference means. Its namespace is the one in the reference, else `namespace`, else the cluster's own.

@@ -160,9 +160,18 @@ pub(super) fn unknown(known: &[Rc<Resource>], kind: &str, group: Option<&str>) -
     }
 }
 
+/// What a server says that it serves.
+#[derive(Debug, Default)]
+pub(super) struct Discovered {
+    /// The kinds.
+    pub(super) found: Vec<Rc<Resource>>,
+    /// Group versions of which it does not say what they hold, each with the reason.
+    pub(super) silent: Vec<String>,
+}
+
 /// Asks the server for everything it serves.
-pub(super) async fn discover(wire: &Wire) -> Result<Vec<Rc<Resource>>> {
-    let mut found = Vec::new();
+pub(super) async fn discover(wire: &Wire) -> Result<Discovered> {
+    let mut found = Discovered::default();
     for root in ["/api", "/apis"] {
         let mut call = Call::path(root, "the kinds that the cluster serves");
         call.accept = AGGREGATED;
@@ -188,9 +197,13 @@ fn or_lowercase(singular: String, kind: &str) -> String {
 }
 
 /// Reads `APIGroupDiscoveryList`: versions come in the order that the server prefers.
-fn aggregated(document: &Json, found: &mut Vec<Rc<Resource>>) {
+fn aggregated(document: &Json, discovered: &mut Discovered) {
+    let Discovered { found, silent } = discovered;
     for group in document["items"].as_array().into_iter().flatten() {
         for version in group["versions"].as_array().into_iter().flatten() {
+            if version["freshness"] == "Stale" {
+                silent.push(format!("`{}/{}`: the server cannot reach it", text(&group["metadata"]["name"]), text(&version["version"])));
+            }
             for resource in version["resources"].as_array().into_iter().flatten() {
                 let kind = text(&resource["responseKind"]["kind"]);
                 if kind.is_empty() {
@@ -212,7 +225,8 @@ fn aggregated(document: &Json, found: &mut Vec<Rc<Resource>>) {
 }
 
 /// Reads the older form: one list of groups, one list of resources per version.
-async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, found: &mut Vec<Rc<Resource>>) -> Result<()> {
+async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, discovered: &mut Discovered) -> Result<()> {
+    let Discovered { found, silent } = discovered;
     let mut versions = texts(&document["versions"]);
     for group in document["groups"].as_array().into_iter().flatten() {
         let preferred = text(&group["preferredVersion"]["groupVersion"]);
@@ -227,6 +241,7 @@ async fn plain(wire: &Wire, root: &str, document: &Arc<Json>, found: &mut Vec<Rc
             // One broken extension server must not hide everybody else's kinds.
             Err(error) if !error.is_stop() => {
                 tracing::info!(target: "lockgate::cluster", %version, %error, "no discovery for this group");
+                silent.push(format!("`{version}`: {}", error.causes.first().unwrap_or(&error.message)));
                 continue;
             }
             Err(error) => return Err(error),
@@ -304,12 +319,15 @@ mod tests {
 
     #[test]
     fn aggregated_discovery_is_read() {
-        let document = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "crd.projectcalico.org"},
+        let stale = json!({"metadata": {"name": "metrics.k8s.io"}, "versions": [{"version": "v1beta1", "freshness": "Stale"}]});
+        let document = json!({"kind": "APIGroupDiscoveryList", "items": [stale, {"metadata": {"name": "crd.projectcalico.org"},
             "versions": [{"version": "v1", "resources": [{"resource": "ippools", "scope": "Cluster", "shortNames": ["ipp"],
             "responseKind": {"group": "", "version": "", "kind": "IPPool"}, "singularResource": "",
             "subresources": [{"subresource": "status"}, {"subresource": "scale"}]}]}]}]});
-        let mut found = Vec::new();
-        aggregated(&document, &mut found);
+        let mut discovered = Discovered::default();
+        aggregated(&document, &mut discovered);
+        let Discovered { found, silent } = discovered;
+        assert_eq!(silent, ["`metrics.k8s.io/v1beta1`: the server cannot reach it"]);
         let pool = find(&found, "ipp", None).unwrap();
         assert_eq!((pool.singular.as_str(), pool.namespaced, pool.scalable), ("ippool", false, true));
         assert_eq!(pool.group_resource(), "ippools.crd.projectcalico.org");

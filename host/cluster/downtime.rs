@@ -104,7 +104,10 @@ impl Downtime {
         let now = simulation.now();
         let (seen, changes): (u64, Vec<Change>) = simulation.with(|sim| {
             let changes = sim.store().changes_after(self.seen);
-            (sim.store().rv(), changes.map(|changes| changes.filter(|change| is_watched(&change.key)).cloned().collect()).unwrap_or_default())
+            (
+                sim.store().rv(),
+                changes.map(|changes| changes.filter(|change| is_watched(&change.key)).cloned().collect()).unwrap_or_default(),
+            )
         });
         self.seen = seen;
         for change in &changes {
@@ -213,7 +216,9 @@ impl Cluster {
             let made = [kinds::POD, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
             let said = made.filter_map(|(_, object)| object.pointer("/metadata/generateName")?.as_str().map(str::to_owned));
             let makers = [kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
-            names.extend(said.chain(makers.map(|(key, _)| format!("{}-", key.name))).map(|beginning| (beginning.clone(), format!("{beginning}…"))));
+            names.extend(
+                said.chain(makers.map(|(key, _)| format!("{}-", key.name))).map(|beginning| (beginning.clone(), format!("{beginning}…"))),
+            );
         });
         names.extend(self.sets_since(began, |_| true));
         names
@@ -223,7 +228,9 @@ impl Cluster {
     /// wrote, and that may be a moment.
     #[must_use]
     pub fn moving(&self, began: Timestamp) -> MadeUp {
-        let is_moment = |value: &Json| value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).is_some_and(|at| at.as_second() >= began.as_second());
+        let is_moment = |value: &Json| {
+            value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).is_some_and(|at| at.as_second() >= began.as_second())
+        };
         self.sets_since(began, |set| {
             let annotations = set.pointer("/spec/template/metadata/annotations").and_then(Json::as_object);
             annotations.is_some_and(|annotations| annotations.values().any(is_moment))
@@ -236,7 +243,8 @@ impl Cluster {
         let Some(simulation) = self.simulation() else { return names };
         simulation.with(|sim| {
             for (key, set) in sim.store().list(kinds::REPLICA_SET, None) {
-                let created = set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+                let created =
+                    set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
                 let hash = set.pointer("/metadata/labels").and_then(|labels| labels.get("pod-template-hash")).and_then(Json::as_str);
                 let fresh = created.is_some_and(|at| at.as_second() >= began.as_second()) && counts(set);
                 let Some(hash) = hash.filter(|_| fresh) else { continue };

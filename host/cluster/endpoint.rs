@@ -131,7 +131,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`].
     pub async fn served_kinds(&self) -> Result<Vec<Rc<Resource>>> {
-        discovery::discover(self.wire()).await
+        discovery::discover(self.wire()).await.map(|discovered| discovered.found)
     }
 
     /// The `helm` that the options of this cluster name.

@@ -126,6 +126,7 @@ fn server(turns: Vec<Turn>) -> Server {
         on_machines: Rc::default(),
         reads: Rc::default(),
         discovered: Cell::new(false),
+        silent: RefCell::default(),
         keeper: RefCell::default(),
         seen: RefCell::default(),
         stragglers: RefCell::default(),

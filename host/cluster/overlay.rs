@@ -26,11 +26,11 @@ use lockgate_sim::store::Key;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions, kinds};
 use tower::{BoxError, Layer, Service};
 
+use self::drift::Inputs;
+pub use self::drift::{Drift, Moved};
 use super::admission::{Admission, Judged};
 use super::budget::Budget;
 use super::calibrate::Starts;
-pub use self::drift::{Drift, Moved};
-use self::drift::Inputs;
 use super::layers::Layers;
 use super::page;
 use super::question::Original;
@@ -161,7 +161,7 @@ impl Overlay {
         self.prepare(&request).await?;
         if !act.verb.is_write() {
             // What is read is answered as it is; who has something to do with it goes to work when time goes on.
-            return Ok(self.simulation.answer(&request)?);
+            return self.simulation.answer(&request);
         }
         self.settle().await?;
         // What came in on the way may be of more concern than it was.

@@ -195,6 +195,7 @@ impl Parts {
             drawn: Rc::default(),
             known: RefCell::new(discovery::built_in()),
             discovered: Cell::new(false),
+            silent: RefCell::default(),
             scratch: self.scratch,
             helm: self.helm,
             ways: self.ways,
@@ -410,6 +411,7 @@ impl Cluster {
             looks_back: shared.looks_back.clone(),
             known: shared.known.clone(),
             discovered: shared.discovered.clone(),
+            silent: shared.silent.clone(),
             on_machines: shared.on_machines.clone(),
             reads: shared.reads.clone(),
             ..parts.through(self.gate().branch())

@@ -93,7 +93,11 @@ impl Reads {
 
 fn kind(resource: &Resource, word: &str) -> String {
     // The groups of Kubernetes itself go without saying.
-    if resource.group.contains('.') && !resource.group.ends_with(".k8s.io") { format!("{word}.{}", resource.group) } else { word.to_owned() }
+    if resource.group.contains('.') && !resource.group.ends_with(".k8s.io") {
+        format!("{word}.{}", resource.group)
+    } else {
+        word.to_owned()
+    }
 }
 
 fn kind_and_name(target: &Target) -> String {

@@ -46,8 +46,7 @@ impl Create {
         let name = view::name(&stored).to_owned();
         let target = cx.cluster.object(resource, namespace, name);
         let wrote = wrote(&target, &object.0);
-        let fields =
-            BTreeMap::from([("changed".to_owned(), Value::from(true)), ("object".to_owned(), cx.object(stored))]);
+        let fields = BTreeMap::from([("changed".to_owned(), Value::from(true)), ("object".to_owned(), cx.object(stored))]);
         Ok(Done::changed(Value::Map(fields), wrote))
     }
 }

@@ -134,14 +134,20 @@ fn rests_on(event: &Event, basis: &Basis, asked: Asked) -> Vec<String> {
             }
             .to_owned(),
         ),
-        (Event::Asked { .. }, Known::Assumed) => lines.push("nobody was asked in the plan: its default, or a word that is yet to be given".to_owned()),
+        (Event::Asked { .. }, Known::Assumed) => {
+            lines.push("nobody was asked in the plan: its default, or a word that is yet to be given".to_owned())
+        }
         (Event::Asked { .. }, _) => lines.push("nobody was asked in the plan: accepting it is the answer".to_owned()),
         (Event::Waited { .. }, Known::Observed) => lines.push("it was so in the cluster already".to_owned()),
         (Event::Waited { .. }, _) => lines.push("virtual time went on in the copy until it was so".to_owned()),
         _ => {}
     }
     if !basis.controllers.is_empty() {
-        let done: Vec<String> = basis.controllers.iter().map(|(what, count)| if *count == 1 { what.clone() } else { format!("{what} ({count} times)") }).collect();
+        let done: Vec<String> = basis
+            .controllers
+            .iter()
+            .map(|(what, count)| if *count == 1 { what.clone() } else { format!("{what} ({count} times)") })
+            .collect();
         lines.push(format!("then, in the model: {}", done.join("; ")));
     }
     if known == Known::Unknown {
@@ -218,7 +224,8 @@ fn shown(object: &Json) -> Json {
 
 /// Masks the values of a Secret; one that changes is told.
 fn hide(before: &mut Option<Json>, after: &mut Option<Json>) {
-    let values = |object: &Option<Json>, part: &str| object.as_ref().and_then(|object| object.get(part)).cloned().unwrap_or_else(|| json!({}));
+    let values =
+        |object: &Option<Json>, part: &str| object.as_ref().and_then(|object| object.get(part)).cloned().unwrap_or_else(|| json!({}));
     for part in ["data", "stringData"] {
         let (old, new) = (values(before, part), values(after, part));
         for (object, own, other) in [(&mut *before, &old, &new), (&mut *after, &new, &old)] {
@@ -317,7 +324,7 @@ mod tests {
     fn a_difference_shows_what_changed_and_a_few_lines_around() {
         let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (old, new) = (lines("a b c d e f g h i j"), lines("a b c d X f g h i j k"));
-        assert_eq!(around(&diff(&old, &new)), ["  b", "  c", "  d", "- e", "+ X", "  f", "  g", "  h", "  i", "  j", "+ k"]);
+        assert_eq!(around(&diff(&old, &new)), ["  ...", "  b", "  c", "  d", "- e", "+ X", "  f", "  g", "  h", "  i", "  j", "+ k"]);
         let (old, new) = (lines("a b c d e f g h i j k l m"), lines("A b c d e f g h i j k l M"));
         let told = around(&diff(&old, &new)).join("|");
         assert_eq!(told, "- a|+ A|  b|  c|  d|  ...|  j|  k|  l|- m|+ M");

@@ -146,8 +146,12 @@ impl Plan<'_> {
         all.extend(summary.confirmations.iter().map(|asked| ("accepting it says yes to", format!("{} ({})", asked.question, asked.at))));
         // Asked in any case, whoever accepts the plan.
         let asked = self.records.iter().filter_map(|record| match &record.event {
-            Event::Asked { confirmation, by: AnsweredBy::Nobody, .. } => Some(("a run asks", format!("{} ({})", confirmation.question, confirmation.at))),
-            Event::Asked { confirmation, known: Known::Assumed, .. } => Some(("a run asks", format!("{} ({})", confirmation.question, confirmation.at))),
+            Event::Asked { confirmation, by: AnsweredBy::Nobody, .. } => {
+                Some(("a run asks", format!("{} ({})", confirmation.question, confirmation.at)))
+            }
+            Event::Asked { confirmation, known: Known::Assumed, .. } => {
+                Some(("a run asks", format!("{} ({})", confirmation.question, confirmation.at)))
+            }
             _ => None,
         });
         all.extend(asked);

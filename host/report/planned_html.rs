@@ -63,7 +63,10 @@ impl Plan<'_> {
         for section in self.sections() {
             let open = if section.is_open() { " open" } else { "" };
             let head = format!("<strong>{}</strong> ({})", html(&section.title()), html(&section.about()));
-            out.push_str(&format!("<details{open}><summary>{head}</summary>\n<pre>{}</pre>\n</details>\n", html_lines(&diff(&section.said))));
+            out.push_str(&format!(
+                "<details{open}><summary>{head}</summary>\n<pre>{}</pre>\n</details>\n",
+                html_lines(&diff(&section.said))
+            ));
         }
         let legend: String = self.legend().iter().map(|(word, text)| format!("<li><code>[{word}]</code> {}</li>\n", html(text))).collect();
         out.push_str(&format!("<h2>How each line is known</h2>\n<ul>\n{legend}</ul>\n"));

@@ -7,8 +7,8 @@ use super::table;
 use super::transcript::Transcript;
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
-use crate::run::hindsight::Hindsight;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
+use crate::run::hindsight::Hindsight;
 use crate::run::journal::view::{Answered, Became, Listed, Standing, Stepped, Story, Write};
 
 /// Width of the first column.

@@ -32,7 +32,10 @@ pub(super) fn report() -> Json {
         json!({ "predicted": count(), "right": count(), "not_reached": count(), "wrong": texts(), "surprises": texts() }),
         json!({}),
     );
-    let planned = object(json!({ "text": text(), "took": text(), "writes": count(), "steps": { "type": "object" } }), json!({ "predictions": list_of(prediction), "made_up": { "type": "object" } }));
+    let planned = object(
+        json!({ "text": text(), "took": text(), "writes": count(), "steps": { "type": "object" } }),
+        json!({ "predictions": list_of(prediction), "made_up": { "type": "object" } }),
+    );
     let consent = object(
         json!({
             "at": text(), "by": text(), "plan": maybe("string"), "confirmations": list_of(object(confirmation(), json!({}))),

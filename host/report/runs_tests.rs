@@ -69,7 +69,14 @@ fn killed() -> Vec<Fact> {
             by: "operator".to_owned(),
             plan: Some("cd".repeat(32)),
             confirmations: vec![question()],
-            planned: Some(Planned { text: "plan: two writes\n".to_owned(), took: Span::from_secs(40), writes: 2, steps, predictions: Vec::new(), made_up: Default::default() }),
+            planned: Some(Planned {
+                text: "plan: two writes\n".to_owned(),
+                took: Span::from_secs(40),
+                writes: 2,
+                steps,
+                predictions: Vec::new(),
+                made_up: Default::default(),
+            }),
         }),
         told(Event::Started {
             what: What::Run,

@@ -186,12 +186,17 @@ mod tests {
         let told = "predicted 6, right 6, wrong 0; not predicted: 1 thing (step a: asks `Go on?`: yes)";
         assert_eq!(Hindsight::of(&said, &more).to_string(), told);
         let other = [one("check c", "ok: 3", None)];
-        assert_eq!(Hindsight::of(&said[..1], &other).to_string(), "predicted 1, right 0, wrong 1 (check c: predicted `ok: 2`, and it came `ok: 3`)");
+        assert_eq!(
+            Hindsight::of(&said[..1], &other).to_string(),
+            "predicted 1, right 0, wrong 1 (check c: predicted `ok: 2`, and it came `ok: 3`)"
+        );
     }
 
     #[test]
     fn a_wait_may_take_half_or_twice_as_long() {
-        for (said, took, close) in [(80, 41, true), (80, 160, true), (80, 39, false), (80, 170, false), (0, 9, true), (2, 11, true), (0, 20, false)] {
+        for (said, took, close) in
+            [(80, 41, true), (80, 160, true), (80, 39, false), (80, 170, false), (0, 9, true), (2, 11, true), (0, 20, false)]
+        {
             assert_eq!(is_close(Span::from_secs(said), Span::from_secs(took)), close, "{said} {took}");
         }
     }

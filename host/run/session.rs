@@ -11,13 +11,14 @@ use futures::lock::Mutex;
 use super::bounds::Bounds;
 use super::consent::{self, Answer, Voice};
 use super::event::{Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
-use super::journal::{Book, Fact, Past, Redactor};
+use super::journal::{Book, Past, Redactor};
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
-use crate::cluster::permit::Grant;
 use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
+
+mod granted;
 
 /// One call that is over, for `recover` that answers `"again"`.
 type Finished = (Call, Result<Done>);
@@ -492,31 +493,6 @@ fn same_object(one: &str, other: &str) -> bool {
 fn writes(call: &Call) -> bool {
     let reads = call.options.get("read") == Some(&true.into());
     primitives::find(&call.verb).is_some_and(|definition| definition.effect_in(reads) == Effect::Write)
-}
-
-impl Session {
-    /// Asks the operator whether something may be done that nothing grants; nobody there is no. It is no question of the script: those
-    /// are counted without it. A yes holds for as long as the run goes on, whichever process does.
-    pub(super) async fn granted(&self, question: &str, line: &Grant) -> Result<bool> {
-        let question = self.secrets.get().map_or(Cow::Borrowed(question), |secrets| secrets.text(question)).into_owned();
-        let confirmation = Confirmation { at: self.place.borrow().clone(), question, occurrence: 1 };
-        let one_at_a_time = self.asking.lock().await;
-        let answer = self.voice.grant(&confirmation).await?;
-        drop(one_at_a_time);
-        if let Some(yes) = answer.value {
-            self.asked(&confirmation, Some(if yes { "yes" } else { "no" }.to_owned()), &answer);
-        }
-        let yes = answer.value == Some(true);
-        if yes && let Some(book) = &self.book {
-            book.note(&Fact::Granted { grant: line.clone() })?;
-        }
-        Ok(yes)
-    }
-
-    /// What was allowed so in the processes before this one.
-    pub(super) fn granted_before(&self) -> Vec<Grant> {
-        self.book.as_ref().map(|book| book.past(|past| past.granted.clone())).unwrap_or_default()
-    }
 }
 
 impl Talk for Session {

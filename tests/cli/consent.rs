@@ -152,7 +152,10 @@ fn a_missing_grant_is_refused_without_a_terminal_and_nobody_can_give_it_later() 
 
 #[test]
 fn what_a_person_granted_holds_after_a_resume_and_is_not_asked_again() {
-    let site = Site::new(DEPLOYMENTS, "annotate(\"configmap/victim\", { a = \"1\" })\nmanual(\"Look.\")\nannotate(\"configmap/victim\", { a = \"2\" })");
+    let site = Site::new(
+        DEPLOYMENTS,
+        "annotate(\"configmap/victim\", { a = \"1\" })\nmanual(\"Look.\")\nannotate(\"configmap/victim\", { a = \"2\" })",
+    );
     let mut session = start(&site.host, NO_PLAN);
     session.expect("the runbook's `permissions` do not grant it").unwrap();
     session.expect("for this run? [y/N] ").unwrap();

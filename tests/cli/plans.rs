@@ -126,6 +126,10 @@ fn a_run_that_is_held_to_a_plan_does_it() {
     assert_eq!(fs::read_to_string(host.path().join("again.json")).unwrap(), text);
     let run = ["run", "r", IMAGE, "token=hunter2-hunter2", "--sandbox", "--plan", "plan.json", "--yes"];
     host.run(&run).exits(0).shows("yes (the accepted plan)").shows("done: 1 write");
+    // Parameters that are not given are the plan's; a secret is not in it.
+    host.run(&["run", "r", "token=hunter2-hunter2", "--sandbox", "--plan", "plan.json", "--yes"])
+        .exits(0)
+        .shows("param     image=registry.example/web:v1.2.4");
     let report = host.run(&["report", "last", "-o", "json"]).exits(0);
     assert!(report.stdout.contains("bound to plan file"), "{}", report.transcript());
     let pinned = fs::read_dir(host.path().join("runs")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
@@ -212,7 +216,9 @@ fn a_step_is_explained_in_full() {
 
 #[test]
 fn what_a_secret_holds_is_not_explained() {
-    let text = format!("{HEAD}step \"a\" {{ title = \"A\", run = function() patch(\"secret/db\", {{ stringData = {{ key = \"hunter2-new\" }} }}) end }}\n");
+    let text = format!(
+        "{HEAD}step \"a\" {{ title = \"A\", run = function() patch(\"secret/db\", {{ stringData = {{ key = \"hunter2-new\" }} }}) end }}\n"
+    );
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: db, namespace: shop }\nstringData: { key: hunter2-old }\n";
     let host = Host::with_runbook(&text).file("r/cluster.yaml", &format!("{CLUSTER}{secret}"));
     let said = host.run(&["plan", "r", "--sandbox", "--explain", "a"]).exits(0);

@@ -163,7 +163,11 @@ impl Write {
 
     fn rule(&self, nth: usize, side: &str) -> Json {
         let Write { verb, group, kind, namespace, name, subresource } = self;
-        let mut when = json!({ "verb": verb, "group": group, "kind": kind, "subresource": subresource, "nth": nth });
+        let mut when = json!({ "group": group, "kind": kind, "subresource": subresource, "nth": nth });
+        // A command is begun by a GET or a POST, as the client likes.
+        if subresource != "exec" {
+            when["verb"] = verb.clone().into();
+        }
         if !name.is_empty() {
             when["name"] = name.clone().into();
         }

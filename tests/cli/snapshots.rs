@@ -51,7 +51,9 @@ fn a_plan_on_a_snapshot_is_the_plan_on_the_cluster_without_it() {
     let way = ["--kubeconfig", served.kubeconfig()];
     let live = host.run(&["plan", "r", IMAGE, "--local", way[0], way[1]]).exits(0);
     let all = host.run(&["snapshot", "-o", "all.snap", way[0], way[1]]).exits(0);
-    all.shows("configmap/shop/conf data.app.conf").shows("pod/shop/lone spec.containers[0].env[0].value").shows("1 field of Secrets: hashed");
+    all.shows("configmap/shop/conf data.app.conf")
+        .shows("pod/shop/lone spec.containers[0].env[0].value")
+        .shows("1 field of Secrets: hashed");
     host.run(&["snapshot", "-o", "few.snap", "--for", "r", IMAGE, way[0], way[1]]).exits(0);
     drop(served);
     for (name, secrets) in [("all.snap", true), ("few.snap", false)] {
@@ -79,7 +81,10 @@ fn a_run_on_the_cluster_is_held_to_a_plan_on_its_snapshot() {
 
 #[test]
 fn what_a_snapshot_lacks_is_unknown_by_name() {
-    let host = host().file("c/runbook.luau", &MOVE.replace("images(\"deployment/web\").web.version", "get(\"configmap/conf\").data.mode and version(\"1.2.3\")"));
+    let host = host().file(
+        "c/runbook.luau",
+        &MOVE.replace("images(\"deployment/web\").web.version", "get(\"configmap/conf\").data.mode and version(\"1.2.3\")"),
+    );
     host.run(&["snapshot", "-o", "few.snap", "--for", "r", IMAGE, "--sandbox"]).exits(0);
     let said = host.run(&["plan", "c", IMAGE, "--snapshot", "few.snap"]).exits(3);
     said.shows("the snapshot `few.snap` has no configmaps in shop").shows("unknown");
@@ -93,8 +98,14 @@ fn a_snapshot_is_a_target_of_the_prompt_and_of_the_skew_report_and_of_no_run() {
     host.run(&["run", "r", IMAGE, "--snapshot", "all.snap", "--yes"]).exits(2).golden("snapshot-run");
     host.run(&["plan", "r", IMAGE, "--snapshot", "all.snap", "--sandbox"]).exits(2);
     let mut command = host.command(&["repl", "--snapshot", "all.snap"]);
-    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"get(\"deployment/web\", { namespace = \"shop\" }).spec.replicas\n").unwrap();
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"get(\"deployment/web\", { namespace = \"shop\" }).spec.replicas\n")
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2", "{}", String::from_utf8_lossy(&output.stderr));
 }

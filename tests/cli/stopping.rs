@@ -158,7 +158,5 @@ fn a_step_that_cannot_go_on_for_a_secret_is_taken_back() {
     let said = host.run(&["resume", "last", "--runs", "state"]).exits(5);
     said.tells("gone").tells("`lockgate rollback");
     assert!(!std::fs::read_to_string(journal(&host)).unwrap().contains("canary-of-mine"));
-    host.run(&["rollback", "last", "--runs", "state", "--yes"])
-        .exits(0)
-        .shows("metadata.annotations.rotated  removed");
+    host.run(&["rollback", "last", "--runs", "state", "--yes"]).exits(0).shows("metadata.annotations.rotated  removed");
 }

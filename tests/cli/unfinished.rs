@@ -68,10 +68,12 @@ fn a_run_of_which_a_part_was_taken_back_is_known_as_such() {
     site.host.run(&["status", &run]).exits(0).shows(&format!("taken back {told}")).hides("`lockgate ");
     site.host.run(&["runs"]).exits(0).shows("taken back in part");
     let before = site.writes();
-    for words in [&["resume", &*run][..], &["rollback", &run, "--yes"]] {
-        site.host.run(words).exits(5).tells(&format!("run `{run}` was taken back {told}")).tells("begin a new run");
-    }
+    site.host.run(&["resume", &run]).exits(5).tells(&format!("run `{run}` was taken back {told}")).tells("begin a new run");
     assert_eq!(site.writes(), before);
+    // What is left of it can be taken back still.
+    site.host.run(&["rollback", &run, "--yes"]).exits(0).shows("take back: One").hides("take back: Two");
+    assert_eq!(site.writes(), before + 1);
+    site.host.run(&["rollback", &run, "--yes"]).exits(0).tells("nothing is left to take back");
 }
 
 #[test]
@@ -86,13 +88,14 @@ fn a_rollback_that_stopped_half_way_is_gone_on_with_and_nothing_else_is() {
     let told = format!("by run `{back}`, which is not over: failed");
     let next = format!("next       `lockgate resume {back}` goes on with taking it back");
     site.host.run(&["status", &run]).exits(0).shows(&format!("taken back {told}")).shows(&next);
-    for words in [&["resume", &*run][..], &["rollback", &run, "--yes"]] {
+    // To another end it is not gone on with.
+    for words in [&["resume", &*run][..], &["rollback", &run, "--to", "one", "--yes"]] {
         let said = site.host.run(words).exits(5).tells(&format!("run `{run}` was taken back {told}"));
         said.tells(&format!("`lockgate resume {back}` goes on with that"));
     }
     let said = site.host.run(&ANOTHER).exits(5).tells(&format!("the run `{back}` on `sandbox` is not finished"));
     said.tells(&format!("`lockgate resume {back}` goes on with taking back `{run}`"));
-    site.host.run(&["resume", &back]).exits(0);
+    site.host.run(&["rollback", &run, "--yes"]).exits(0).tells(&format!("run `{back}` takes it back already")).shows("done earlier");
     site.host.run(&["status", &run]).exits(0).shows(&format!("taken back by run `{back}`\n"));
     site.host.run(&ANOTHER).exits(0);
 }

@@ -30,7 +30,9 @@ const ALL: &str = "permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }\n";
 const CHANGE: &str = "patch(\"gadget/one\", { spec = { size = 2 } })\n";
 
 fn host(body: &str, more: &str) -> Host {
-    let text = format!("{HEAD}{ALL}step \"s\" {{ title = \"S\", run = function()\n{body}\nend }}\nstep \"t\" {{ title = \"T\", run = function() note(\"later\") end }}\n");
+    let text = format!(
+        "{HEAD}{ALL}step \"s\" {{ title = \"S\", run = function()\n{body}\nend }}\nstep \"t\" {{ title = \"T\", run = function() note(\"later\") end }}\n"
+    );
     Host::with_runbook(&text).file("r/cluster.yaml", &format!("{CLUSTER}{GADGETS}{more}"))
 }
 
@@ -83,7 +85,9 @@ fn an_object_that_the_plan_made_has_no_status_that_anybody_knows() {
 
 #[test]
 fn the_object_can_be_written_back_and_carried() {
-    let body = format!("{CHANGE}local gadget = get(\"gadget/one\")\ngadget.spec.size = 3\nupdate(gadget)\nnote(`{{get(\"gadget/one\").spec.size}} big`)");
+    let body = format!(
+        "{CHANGE}local gadget = get(\"gadget/one\")\ngadget.spec.size = 3\nupdate(gadget)\nnote(`{{get(\"gadget/one\").spec.size}} big`)"
+    );
     host(&body, "").run(&["plan", "r", "--sandbox"]).exits(0).shows("3 big");
 }
 

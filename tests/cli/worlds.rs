@@ -101,7 +101,8 @@ fn killed_in(host: &Host, words: &[&str], number: usize) {
 fn requests_kept(host: &Host) -> usize {
     let Ok(folders) = fs::read_dir(host.path().join("state")) else { return 0 };
     let files = folders.map(|folder| folder.unwrap().path().join(requests::REQUESTS)).collect::<Vec<PathBuf>>();
-    let is_asked = |line: &str| line.contains(r#""k":"request""#) && ["path\":\"/api/v1/", "path\":\"/apis/"].iter().any(|path| line.contains(path));
+    let is_asked =
+        |line: &str| line.contains(r#""k":"request""#) && ["path\":\"/api/v1/", "path\":\"/apis/"].iter().any(|path| line.contains(path));
     let counts = |line: &&str| is_asked(line) || line.contains(r#""k":"sealed""#);
     let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
     texts.map(|text| text.lines().filter(counts).filter(|line| line.matches('/').count() > 3).count()).max().unwrap_or_default()

@@ -211,17 +211,16 @@ fn what_changed_while_planning_is_named() {
         live.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
         live.delete(&target(&live, "cm/b").await, json!({})).await.unwrap();
         live.delete(&target(&live, "cm/c").await, json!({})).await.unwrap();
-        live.create(&a.resource, Some("default"), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})).await.unwrap();
+        live.create(&a.resource, Some("default"), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}))
+            .await
+            .unwrap();
         // A heartbeat is none either.
         let beat = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2030-01-01T00:00:00Z"}]}});
         live.patch(&target(&live, "node/n1").await, PatchType::Strategic, beat, Some("status")).await.unwrap();
         let drift = plan.drift().await.unwrap().unwrap();
         let moved = |object: &str, how: &str| Moved { object: object.to_owned(), how: how.to_owned() };
-        let expected = [
-            moved("configmap/default/a", "changed"),
-            moved("configmap/default/b", "gone"),
-            moved("configmap/default/c", "replaced"),
-        ];
+        let expected =
+            [moved("configmap/default/a", "changed"), moved("configmap/default/b", "gone"), moved("configmap/default/c", "replaced")];
         assert_eq!(drift.changed, expected);
         let told = "3 of 5 inputs changed while planning: configmap/default/a (changed), configmap/default/b (gone), \
                     configmap/default/c (replaced)";
@@ -263,7 +262,8 @@ fn plain(object: &Value) -> Value {
         kept["name"] = object["metadata"]["name"].clone();
         kept["namespace"] = object["metadata"]["namespace"].clone();
         kept["spec"] = object["spec"].clone();
-        let counts = ["availableReplicas", "currentHealthy", "desiredHealthy", "disruptionsAllowed", "readyReplicas", "replicas", "updatedReplicas"];
+        let counts =
+            ["availableReplicas", "currentHealthy", "desiredHealthy", "disruptionsAllowed", "readyReplicas", "replicas", "updatedReplicas"];
         kept["status"] = pick(&object["status"], &counts);
     }
     kept

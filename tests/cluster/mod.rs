@@ -6,6 +6,7 @@ mod defined;
 mod exec;
 mod faults;
 mod follow;
+mod honest;
 mod lazy;
 mod live;
 mod overlay;

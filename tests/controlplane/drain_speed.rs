@@ -92,9 +92,9 @@ async fn measured(plane: &ControlPlane, id: &str, mut command: Command) -> Outco
 }
 
 /// How much longer kubectl takes beyond the pods' own time, at least.
-const TIMES: u128 = 8;
+const TIMES: u128 = 5;
 
-/// Five drains of ten pods each, by kubectl and by lockgate in turn: lockgate takes at most an eighth of what kubectl takes beyond the
+/// Five drains of ten pods each, by kubectl and by lockgate in turn: lockgate takes at most a fifth of what kubectl takes beyond the
 /// pods' own time.
 #[allow(clippy::print_stdout, reason = "the figures are what it is run for")]
 pub(super) fn beside_kubectl(binaries: &Binaries) -> Outcome {

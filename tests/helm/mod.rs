@@ -59,9 +59,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         }
         cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
         cases.push(simulated(&format!("helm::{helm}::faults_in_the_middle_of_an_upgrade"), helm, faults::in_the_middle));
-        cases.push(controlplane::needs_binaries(&format!("helm::{helm}::a_server_that_goes_in_the_middle_of_an_upgrade"), move |binaries| {
-            cut::in_the_middle(helm, binaries)
-        }));
+        cases.push(controlplane::needs_binaries(
+            &format!("helm::{helm}::a_server_that_goes_in_the_middle_of_an_upgrade"),
+            move |binaries| cut::in_the_middle(helm, binaries),
+        ));
     }
     cases
 }

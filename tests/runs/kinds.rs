@@ -33,6 +33,8 @@ pub(super) enum Also {
     Commands,
     Charts,
     Machines,
+    /// Machines behind the nodes of the control plane.
+    Masters,
 }
 
 const SMALL: &[Shape] = &[Shape::Small];
@@ -385,7 +387,7 @@ step "worker" {
     KindOfAct {
         name: "control_plane",
         shapes: LARGE,
-        also: Also::Nothing,
+        also: Also::Masters,
         steps: r#"
 group "masters" {
   title = "Every node of the control plane",
@@ -427,6 +429,7 @@ impl KindOfAct {
                 return;
             }
             Also::Commands => "exec: [{match: {command: \"rotate*\"}, answer: {stdout: \"rotated\\n\"}, why: a test}]",
+            Also::Masters => "machines: [{node: m1, why: a test}, {node: m2, why: a test}, {node: m3, why: a test}]",
             Also::Machines => "machines: [{node: w1, why: a test, commands: [{argv: backup etcd, takes: 20s, stdout: \"kept\\n\"}]}]",
         };
         let document: ModelDocument = serde_saphyr::from_str(&format!("apiVersion: lockgate.dev/v1\nkind: Model\n{text}\n")).unwrap();

@@ -153,7 +153,7 @@ impl Weather {
             Weather::SecondAdministrator => {
                 let closes = |closed: bool| {
                     let body = json!({ "spec": { "unschedulable": closed } });
-                    Act::Write(Write { by: SOMEBODY.to_owned(), verb: Method::Patch, path: "/api/v1/nodes/w2".to_owned(), body })
+                    Act::Write(Write { by: SOMEBODY.to_owned(), verb: Method::Patch, path: "/api/v1/nodes/m1".to_owned(), body })
                 };
                 let paths = [
                     "/api/v1/namespaces/default/configmaps/settings",
@@ -259,12 +259,10 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
             return if wrong.is_empty() { Ok(events) } else { Err(said(&text, &history, &wrong.join("\n  "), &world)) };
         }
         let error = summary.error.map(|error| error.to_string()).unwrap_or_default();
-        // A person who is told that somebody took back what the run did lets it do that again, and leaves what does no harm.
-        on_drift = match weather {
-            Weather::Reverts if error.contains(" is not as ") => OnDrift::Again,
-            Weather::SecondAdministrator if error.contains(" is not as ") => OnDrift::Accept,
-            _ => on_drift,
-        };
+        // A person who is told that somebody else wrote there goes on from what there is.
+        if matches!(weather, Weather::Reverts | Weather::SecondAdministrator) && error.contains(" is not as ") {
+            on_drift = OnDrift::Accept;
+        }
         history.push(format!("{:?}: {error}", summary.end));
         if tries && let Some(wrong) = nobody_else_begins(&scene, &world) {
             return Err(said(&text, &history, &wrong, &world));

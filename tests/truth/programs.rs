@@ -132,7 +132,7 @@ fn program(seed: u64) -> Case {
     let mut numbers = Rng::new(seed);
     let mut text = String::new();
     for step in 0..=numbers.below(STEPS) {
-        write!(text, "step \"s{step}\" {{ title = \"Step\", run = function()\n").ok();
+        writeln!(text, "step \"s{step}\" {{ title = \"Step\", run = function()").ok();
         for _ in 0..=numbers.below(3) {
             let line = LINES[usize::try_from(numbers.below(LINES.len() as u64)).unwrap_or_default()];
             let (workload, container) = [("deployment/web", "web"), ("statefulset/db", "db"), ("daemonset/agent", "agent")]
@@ -142,7 +142,7 @@ fn program(seed: u64) -> Case {
             // `#list(…)` is a length.
             let line = line.replace("#list", "LENGTH").replace('#', &numbers.below(5).to_string()).replace("LENGTH", "#list");
             let line = line.replace('$', workload).replace('@', node).replace("ID", &name);
-            write!(text, " {line}\n").ok();
+            writeln!(text, " {line}").ok();
         }
         text.push_str("end }\n");
     }

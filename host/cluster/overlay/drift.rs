@@ -108,7 +108,11 @@ impl Overlay {
     }
 
     /// Objects of another version than they were, with their metadata now.
-    async fn moved(&self, kind: &'static Kind, objects: &BTreeMap<(String, String), Json>) -> Result<Vec<((String, String), Option<Json>)>> {
+    async fn moved(
+        &self,
+        kind: &'static Kind,
+        objects: &BTreeMap<(String, String), Json>,
+    ) -> Result<Vec<((String, String), Option<Json>)>> {
         let mut by_namespace: BTreeMap<&str, Vec<&(String, String)>> = BTreeMap::new();
         objects.keys().for_each(|place| by_namespace.entry(&place.0).or_default().push(place));
         let lists = by_namespace.values().filter(|places| places.len() > FEW).count();

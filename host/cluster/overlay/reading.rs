@@ -211,7 +211,10 @@ impl Overlay {
 
     /// Why a list cannot be read to its end, of which so many objects are left.
     fn over(&self, left: u64) -> Option<String> {
-        let (calls, bytes) = { let read = self.read(); (read.calls, read.bytes) };
+        let (calls, bytes) = {
+            let read = self.read();
+            (read.calls, read.bytes)
+        };
         if left == 0 {
             return None;
         }

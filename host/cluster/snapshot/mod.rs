@@ -144,7 +144,10 @@ impl Contents {
     pub(super) fn of<'a>(&'a self, group: &str, resource: &str, namespace: Option<&str>) -> impl Iterator<Item = &'a Json> {
         let all = self.objects.get(&(group.to_owned(), resource.to_owned()));
         let namespace = namespace.map(str::to_owned);
-        all.into_iter().flatten().filter(move |((own, _), _)| namespace.as_ref().is_none_or(|wanted| wanted == own)).map(|(_, object)| object)
+        all.into_iter()
+            .flatten()
+            .filter(move |((own, _), _)| namespace.as_ref().is_none_or(|wanted| wanted == own))
+            .map(|(_, object)| object)
     }
 
     /// The `uid` of the namespace `kube-system`, which tells a cluster from every other.

@@ -16,7 +16,8 @@ const DIGITS: usize = 16;
 /// Where kubectl keeps what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Parts of names of which the value is a secret.
-const NAMES: [&str; 10] = ["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "access_key"];
+const NAMES: [&str; 10] =
+    ["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "access_key"];
 /// Parts of names that only say where a secret is, or which.
 const POINTERS: [&str; 8] = ["secretname", "secret_name", "secret-name", "secretref", "_file", "_path", "tokenexpiration", "secretkeyref"];
 /// How tokens of well-known makers begin, and how long they are at least.
@@ -126,7 +127,9 @@ fn walk(path: &mut String, value: &mut Json, told: &mut dyn FnMut(&str, &str)) {
 /// A variable with a secret's name and its value beside it: `{ name: DB_PASSWORD, value: … }`.
 fn environment(path: &str, item: &mut Json, told: &mut dyn FnMut(&str, &str)) {
     let secret = item.get("name").and_then(Json::as_str).is_some_and(is_secret_name);
-    if let Some(value) = item.get_mut("value").filter(|value| secret && value.as_str().is_some_and(|text| !text.is_empty() && text != HIDDEN)) {
+    if let Some(value) =
+        item.get_mut("value").filter(|value| secret && value.as_str().is_some_and(|text| !text.is_empty() && text != HIDDEN))
+    {
         told(&format!("{path}.value"), "its name says that it is a secret");
         *value = HIDDEN.into();
     }

@@ -81,7 +81,12 @@ impl Snapshot {
             let found = self.contents.of(group, resource, namespace.as_deref()).find(|object| object["metadata"]["name"] == name.as_str());
             return match found {
                 Some(object) => self.paths.respond(SimResponse::json(200, Arc::new(in_form(object.clone(), &request.accept, false)))),
-                None => refuse(Status::new(404, "NotFound", format!("{resource} \"{name}\" not found"), json!({ "name": name, "kind": resource }))),
+                None => refuse(Status::new(
+                    404,
+                    "NotFound",
+                    format!("{resource} \"{name}\" not found"),
+                    json!({ "name": name, "kind": resource }),
+                )),
             };
         }
         let labels = LabelSelector::parse(request.query("labelSelector").unwrap_or_default());
@@ -94,7 +99,8 @@ impl Snapshot {
             (Err(error), _) => return refuse(Status::bad_request(error.to_string())),
             (_, Err(status)) => return refuse(status),
         };
-        let chosen = self.contents.of(group, resource, namespace.as_deref()).filter(|object| labels.matches(object) && fields.matches(object));
+        let chosen =
+            self.contents.of(group, resource, namespace.as_deref()).filter(|object| labels.matches(object) && fields.matches(object));
         let items: Array = chosen.map(|object| in_form(object.clone(), &request.accept, true)).collect();
         let part = self.contents.head.scopes.iter().find(|part| part.group == *group && part.resource == *resource);
         let (of, version) = part.map_or((String::new(), act.version.clone()), |part| (part.kind.clone(), part.version.clone()));

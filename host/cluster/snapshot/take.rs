@@ -17,8 +17,13 @@ const PASSING: [&str; 1] = ["events"];
 /// Groups of questions and measurements: nothing of them is kept.
 const ASKED: [&str; 4] = ["authentication.k8s.io", "authorization.k8s.io", "metrics.k8s.io", "events.k8s.io"];
 /// What every plan may have to know: which cluster it is, where pods fit, what the names of kinds mean.
-const ALWAYS: [(&str, &str); 5] =
-    [("", "namespaces"), ("", "nodes"), ("", "pods"), ("apiextensions.k8s.io", "customresourcedefinitions"), ("scheduling.k8s.io", "priorityclasses")];
+const ALWAYS: [(&str, &str); 5] = [
+    ("", "namespaces"),
+    ("", "nodes"),
+    ("", "pods"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("scheduling.k8s.io", "priorityclasses"),
+];
 
 /// What is to be in a snapshot.
 #[derive(Clone, Debug)]
@@ -59,7 +64,7 @@ impl Cluster {
             ..Head::default()
         });
         let mut cuts = Vec::new();
-        let served = discovery::discover(aside.wire()).await?;
+        let served = discovery::discover(aside.wire()).await?.found;
         for (resource, namespace, slim) in scopes(wanted, served) {
             let (about, part) = (part(&resource, namespace.clone(), slim).about(), part(&resource, namespace.clone(), slim));
             match aside.list(&resource, namespace.as_deref(), &Select::default()).await {
@@ -164,8 +169,19 @@ fn slim(pod: &Json) -> Json {
     let mut spec = of(
         "spec",
         &[
-            "nodeName", "hostNetwork", "priority", "priorityClassName", "tolerations", "nodeSelector", "affinity", "topologySpreadConstraints",
-            "overhead", "terminationGracePeriodSeconds", "schedulerName", "volumes", "restartPolicy",
+            "nodeName",
+            "hostNetwork",
+            "priority",
+            "priorityClassName",
+            "tolerations",
+            "nodeSelector",
+            "affinity",
+            "topologySpreadConstraints",
+            "overhead",
+            "terminationGracePeriodSeconds",
+            "schedulerName",
+            "volumes",
+            "restartPolicy",
         ],
     );
     for list in ["containers", "initContainers"] {
@@ -176,7 +192,20 @@ fn slim(pod: &Json) -> Json {
         };
         spec[list] = containers.iter().map(few).collect::<Vec<_>>().into();
     }
-    let metadata = of("metadata", &["name", "namespace", "uid", "labels", "ownerReferences", "generateName", "creationTimestamp", "deletionTimestamp", "resourceVersion"]);
+    let metadata = of(
+        "metadata",
+        &[
+            "name",
+            "namespace",
+            "uid",
+            "labels",
+            "ownerReferences",
+            "generateName",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "resourceVersion",
+        ],
+    );
     let status = of("status", &["phase", "conditions", "containerStatuses", "startTime", "qosClass"]);
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status })
 }

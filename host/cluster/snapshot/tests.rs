@@ -6,7 +6,11 @@ fn sample() -> Contents {
     let head = Head { schema: SCHEMA.to_owned(), tool: "1".to_owned(), cluster: "prod".to_owned(), ..Head::default() };
     let mut contents = Contents::new(head);
     for number in 0..50 {
-        contents.add("", "configmaps", json!({ "metadata": { "namespace": "shop", "name": (format!("c{number}")) }, "data": { "a": "b" } }));
+        contents.add(
+            "",
+            "configmaps",
+            json!({ "metadata": { "namespace": "shop", "name": (format!("c{number}")) }, "data": { "a": "b" } }),
+        );
     }
     contents
 }
@@ -42,7 +46,9 @@ fn a_snapshot_that_lost_its_end_is_told_wherever_it_was_cut() {
     let newer = Contents::read("s", &pack(&text.replace("snapshot/v1", "snapshot/v2"))).unwrap_err();
     assert!(newer.message.contains("another version"), "{newer:?}");
     assert!(Contents::read("s", &pack("{}\n")).unwrap_err().message.contains("no snapshot"));
-    assert!(Contents::read("s", b"\x1f\x8bnothing").unwrap_err().message.contains("no snapshot"));
+    let mut other = bytes.clone();
+    other[2] = 0;
+    assert!(Contents::read("s", &other).unwrap_err().message.contains("no snapshot"), "a way of packing that nobody knows");
 }
 
 #[test]
@@ -53,7 +59,8 @@ fn what_is_secret_is_cut_and_told() {
         redact("o", &mut object, &mut cuts);
         (object, cuts)
     };
-    let (secret, cuts) = cut(json!({ "kind": "Secret", "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{hunter2}" } },
+    let (secret, cuts) =
+        cut(json!({ "kind": "Secret", "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{hunter2}" } },
         "data": { "password": (base64::encode(b"hunter2")) } }));
     assert!(!secret.to_string().contains("hunter2") && cuts.len() == 2, "{secret} {cuts:?}");
     let once = secret["data"]["password"].as_str().unwrap().to_owned();
@@ -64,10 +71,15 @@ fn what_is_secret_is_cut_and_told() {
         "args": [format!("--auth={jwt}")] }] } }));
     assert!(!pod.to_string().contains("hunter2") && !pod.to_string().contains(&jwt), "{pod}");
     assert!(pod.to_string().contains("/run/pw") && pod.to_string().contains("fast"), "{pod}");
-    assert_eq!(cuts.iter().map(|cut| cut.field.as_str()).collect::<Vec<_>>(), ["spec.containers[0].env[0].value", "spec.containers[0].args[0]"]);
+    assert_eq!(
+        cuts.iter().map(|cut| cut.field.as_str()).collect::<Vec<_>>(),
+        ["spec.containers[0].args[0]", "spec.containers[0].env[0].value"]
+    );
 
     let config = "mode: fast\npassword: hunter2\nsecretName: db\nverify_token: true\nurl=https://x/?a=b";
-    let (map, _) = cut(json!({ "kind": "ConfigMap", "data": { "app.conf": config, "api-key": "hunter3", "ca": "-----BEGIN RSA PRIVATE KEY-----\nx" } }));
+    let (map, _) = cut(
+        json!({ "kind": "ConfigMap", "data": { "app.conf": config, "api-key": "hunter3", "ca": "-----BEGIN RSA PRIVATE KEY-----\nx" } }),
+    );
     let text = map["data"]["app.conf"].as_str().unwrap();
     assert_eq!(text, format!("mode: fast\npassword: {HIDDEN}\nsecretName: db\nverify_token: true\nurl=https://x/?a=b"));
     assert_eq!((&map["data"]["api-key"], &map["data"]["ca"]), (&HIDDEN.into(), &HIDDEN.into()));

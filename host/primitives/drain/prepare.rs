@@ -106,7 +106,8 @@ pub(super) fn refusal(node: &Target, refused: &[&Judged]) -> Error {
     }
     let options: Vec<String> = options.into_iter().map(|option| format!("`{option}`")).collect();
     let pods: Vec<Json> = refused.iter().map(|judged| json!({ "pod": judged.name(), "class": judged.class.as_str() })).collect();
-    error.details(json!({ "pods": pods })).hint(format!("nothing was evicted; {} allows it", view::and(&options)))
+    let allow = view::verb(options.len(), "allows", "allow");
+    error.details(json!({ "pods": pods })).hint(format!("nothing was evicted; {} {allow} it", view::and(&options)))
 }
 
 /// Says no when budgets will never let a pod go, unless somebody is about to change them.

@@ -184,11 +184,20 @@ impl Book {
 
     /// The first open write like this that the call which is made now had begun.
     fn pending(&self, is_it: impl Fn(&Open) -> bool) -> Option<Open> {
-        let now = self.now.borrow();
-        let its = |of: &Call| now.as_ref().is_some_and(|now| of.same(now));
         let open = self.open.borrow();
-        let mut offered = open.iter().filter(|pending| pending.again && pending.call.as_ref().is_none_or(its)).map(|pending| &pending.open);
+        let mut offered = open.iter().filter(|pending| self.is_of_now(pending)).map(|pending| &pending.open);
         offered.find(|open| is_it(open)).cloned()
+    }
+
+    /// Whether a write is one that the call which is made now comes to. Those of the interrupted call are not those of one that was over and
+    /// is made again for what it gives.
+    fn is_of_now(&self, pending: &Pending) -> bool {
+        let now = self.now.borrow();
+        let its = match &pending.call {
+            Some(of) => now.as_ref().is_some_and(|now| of.same(now)),
+            None => !self.is_given_again(),
+        };
+        pending.again && its
     }
 
     /// What is known of the run's past.
@@ -393,7 +402,16 @@ impl Book {
         let done = done.map(|done| Done { wrote: without(done.wrote), ..done });
         let wrote = if error.is_some() { without(wrote) } else { Vec::new() };
         let place = self.place.borrow().clone();
-        self.note_or_remember(&Fact::Call(Box::new(Finished { place, phase, call: hidden, done, error, wrote, reread, writes: Vec::new() })));
+        self.note_or_remember(&Fact::Call(Box::new(Finished {
+            place,
+            phase,
+            call: hidden,
+            done,
+            error,
+            wrote,
+            reread,
+            writes: Vec::new(),
+        })));
     }
 
     /// A check has its verdict.
@@ -497,10 +515,7 @@ impl Keeper for Book {
     }
 
     fn unmet(&self) -> Vec<Open> {
-        let now = self.now.borrow();
-        let its = |of: &Call| now.as_ref().is_some_and(|now| of.same(now));
-        let open = self.open.borrow();
-        open.iter().filter(|pending| pending.again && pending.call.as_ref().is_none_or(its)).map(|pending| pending.open.clone()).collect()
+        self.open.borrow().iter().filter(|pending| self.is_of_now(pending)).map(|pending| pending.open.clone()).collect()
     }
 
     fn ended(&self) -> Option<Timestamp> {

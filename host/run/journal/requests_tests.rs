@@ -186,7 +186,9 @@ fn what_holds_a_secret_is_sealed() {
 
         // Said of something else.
         fs::write(&path, text.replace(about, "POST /elsewhere")).unwrap();
-        assert!(read(&run).unwrap_err().causes[0].contains("is sealed with another key than the one in the folder of runs, or was changed"));
+        assert!(
+            read(&run).unwrap_err().causes[0].contains("is sealed with another key than the one in the folder of runs, or was changed")
+        );
         // A copy of the folder, without the key beside it.
         fs::write(&path, &text).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();

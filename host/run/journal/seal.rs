@@ -107,7 +107,7 @@ fn made(path: &Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
-    let half = path.with_extension(std::process::id().to_string());
+    let half = path.with_extension(nix::unistd::getpid().to_string());
     match fs::remove_file(&half) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

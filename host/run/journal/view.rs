@@ -13,8 +13,8 @@ use crate::base::json::Value as Json;
 use crate::base::{Error, Span, Timestamp};
 use crate::cluster::keep::Outcome;
 use crate::cluster::machines::quoted;
-use crate::run::hindsight::{Hindsight, predictions};
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, StepEnd, Summary, TargetInfo, Verdict};
+use crate::run::hindsight::{Hindsight, predictions};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -343,11 +343,9 @@ impl Story {
         let planned = story.consent.as_ref().and_then(|consent| consent.planned.as_ref());
         let predicted = planned.map(|planned| planned.steps.clone());
         let told = planned.filter(|planned| !planned.predictions.is_empty() && story.summary.is_some());
-        story.hindsight = told.and_then(|planned| {
-            Some(match predictions(&story.events, planned.made_up.clone()) {
-                Ok(happened) => Hindsight::of(&planned.predictions, &happened),
-                Err(error) => Hindsight { wrong: vec![error.to_string()], ..Hindsight::default() },
-            })
+        story.hindsight = told.map(|planned| match predictions(&story.events, planned.made_up.clone()) {
+            Ok(happened) => Hindsight::of(&planned.predictions, &happened),
+            Err(error) => Hindsight { wrong: vec![error.to_string()], ..Hindsight::default() },
         });
         for step in &mut story.steps {
             step.predicted = predicted.as_ref().and_then(|steps| steps.get(&step.step.key()).copied());

@@ -75,7 +75,8 @@ pub(super) fn differences(then: &[Claim], now: &[Claim]) -> Vec<String> {
     }
     let mut told = Vec::new();
     for place in places {
-        let of = |claims: &[Claim]| -> Vec<String> { claims.iter().filter(|claim| claim.at == place).map(|claim| claim.says.clone()).collect() };
+        let of =
+            |claims: &[Claim]| -> Vec<String> { claims.iter().filter(|claim| claim.at == place).map(|claim| claim.says.clone()).collect() };
         let (then, now) = (of(then), of(now));
         let first = then.iter().zip(&now).position(|(then, now)| then != now).unwrap_or(then.len().min(now.len()));
         let at = |claims: &[String]| claims.get(first).cloned();

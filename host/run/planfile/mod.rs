@@ -17,6 +17,7 @@ use super::event::{Confirmation, Record, Summary};
 use super::journal::Pinned;
 use super::journal::chain::sha256;
 use super::journal::pin;
+use super::params_file::ParamFile;
 use super::runbook::{ParamDecl, ParamType, Params, Runbook, shown};
 use super::source::unreadable;
 use super::steady::Steady;
@@ -28,6 +29,8 @@ use crate::cluster::reads::Inputs;
 pub const SCHEMA: &str = "lockgate.dev/planfile/v1";
 /// What the names of all versions of the schema begin with.
 const FAMILY: &str = "lockgate.dev/planfile/v";
+/// What stands for a secret parameter.
+const SECRET: &str = "(secret)";
 /// How many differences are told.
 const TOLD: usize = 12;
 
@@ -167,6 +170,14 @@ impl PlanFile {
         Ok(file)
     }
 
+    /// Its parameters as a file, without the secret ones.
+    #[must_use]
+    pub fn params_file(&self, label: &str) -> ParamFile {
+        let open = self.params.iter().filter(|(_, value)| **value != SECRET && !value.is_null());
+        let text: Json = open.map(|(name, value)| (name.as_str(), value.clone())).collect();
+        ParamFile { label: label.to_owned(), text: text.to_string() }
+    }
+
     /// What makes it a plan of something else than what is about to be run; nothing has to be contacted for that.
     ///
     /// # Errors
@@ -216,11 +227,9 @@ impl PlanFile {
     /// Refused, with both identities.
     pub fn is_of_cluster(&self, label: &str, uid: Option<&str>, name: &str) -> Result<()> {
         match (&self.uid, uid) {
-            (Some(then), Some(now)) if then != now => {
-                Err(refused(format!("the plan `{label}` is of another cluster"))
-                    .cause(format!("it is of `{}`, whose kube-system has the uid {then}; that of `{name}` has {now}", self.cluster))
-                    .hint("nothing was written"))
-            }
+            (Some(then), Some(now)) if then != now => Err(refused(format!("the plan `{label}` is of another cluster"))
+                .cause(format!("it is of `{}`, whose kube-system has the uid {then}; that of `{name}` has {now}", self.cluster))
+                .hint("nothing was written")),
             _ => Ok(()),
         }
     }
@@ -275,7 +284,7 @@ pub fn short(hash: &str) -> String {
 fn params(runbook: &Runbook, params: &Params) -> BTreeMap<String, Json> {
     let secret = |decl: &&ParamDecl| decl.ty == ParamType::Secret && params.contains_key(&decl.name);
     let mut all = shown(runbook, params);
-    all.extend(runbook.params.iter().filter(secret).map(|decl| (decl.name.clone(), "(secret)".into())));
+    all.extend(runbook.params.iter().filter(secret).map(|decl| (decl.name.clone(), SECRET.into())));
     all
 }
 

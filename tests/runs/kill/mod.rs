@@ -139,9 +139,9 @@ pub(super) fn dies(scene: &Scene, whole: &World, moments: &[Moment], point: &Poi
     if world.ledger() != left.ledger() {
         wrong.push("it did something else than the watched run says".to_owned());
     }
-    let (other, differs) = left.simulation.with(|left| {
-        world.simulation.with(|sim| (format!("{:?}", left.store().diff(sim.store())), left.now() != sim.now()))
-    });
+    let (other, differs) = left
+        .simulation
+        .with(|left| world.simulation.with(|sim| (format!("{:?}", left.store().diff(sim.store())), left.now() != sim.now())));
     if other != "[]" || differs {
         wrong.push(format!("it left another cluster than the watched run says (at another time: {differs}): {other}"));
     }

@@ -63,10 +63,7 @@ pub(crate) fn dependents(key: &Key, object: &Value) -> Vec<Scope> {
 fn backends(service: &Key) -> [Scope; 2] {
     let namespace = Some(service.namespace.as_str());
     let slices = format!("{SERVICE_NAME}={}", service.name);
-    [
-        Scope::named(kinds::ENDPOINTS, namespace, &service.name),
-        Scope::selected(kinds::ENDPOINT_SLICE, namespace, &slices, ""),
-    ]
+    [Scope::named(kinds::ENDPOINTS, namespace, &service.name), Scope::selected(kinds::ENDPOINT_SLICE, namespace, &slices, "")]
 }
 
 /// Objects of a kind beside this one that a `LabelSelector` selects; all when it cannot be read.

@@ -143,11 +143,13 @@ thread_local! {
     static KNOWN: RefCell<Known> = const { RefCell::new(Known { shapes: Vec::new(), steps: Vec::new() }) };
 }
 
+/// A shape, a key that follows, and the shape that this makes.
+type Step = (Arc<Shape>, Text, Arc<Shape>);
 /// The shapes that were met last, each at the one place that its number allows.
 struct Known {
     shapes: Vec<Option<Arc<Shape>>>,
     /// From a shape, with a key more or less, to a shape.
-    steps: Vec<Option<(Arc<Shape>, Text, Arc<Shape>)>>,
+    steps: Vec<Option<Step>>,
 }
 
 impl Known {

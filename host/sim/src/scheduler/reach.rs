@@ -54,16 +54,7 @@ pub fn reduced(pod: &Value) -> Value {
         let object = object.and_then(Value::as_object);
         object.into_iter().flatten().filter(|(name, _)| fields.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
     };
-    let metadata = [
-        "creationTimestamp",
-        "deletionTimestamp",
-        "labels",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "uid",
-    ];
+    let metadata = ["creationTimestamp", "deletionTimestamp", "labels", "name", "namespace", "ownerReferences", "resourceVersion", "uid"];
     let mut spec = pick(view::at(pod, &["spec"]), &["hostNetwork", "nodeName", "overhead", "priority"]);
     for field in ["containers", "initContainers"] {
         let containers = view::list(pod, &["spec", field]);
@@ -120,7 +111,10 @@ mod tests {
         let (all, kept) = (Needs::of(&pod), Needs::of(&small));
         assert_eq!((&all.requests, &all.ports, all.repels, &all.owner), (&kept.requests, &kept.ports, kept.repels, &kept.owner));
         assert_eq!(small["metadata"]["labels"], pod["metadata"]["labels"]);
-        assert_eq!((small.pointer("/metadata/annotations"), small.pointer("/spec/volumes"), small.pointer("/status/podIP")), (None, None, None));
+        assert_eq!(
+            (small.pointer("/metadata/annotations"), small.pointer("/spec/volumes"), small.pointer("/status/podIP")),
+            (None, None, None)
+        );
         assert!(small.to_string().len() < pod.to_string().len());
     }
 }

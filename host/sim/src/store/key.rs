@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn texts_are_in_the_order_of_their_bytes() {
-        let mut texts = vec![String::new(), "\0".to_owned(), "ab\0".to_owned(), "ab\0\0".to_owned(), "abcdefgh\0".to_owned(), "ü".to_owned()];
+        let mut texts =
+            vec![String::new(), "\0".to_owned(), "ab\0".to_owned(), "ab\0\0".to_owned(), "abcdefgh\0".to_owned(), "ü".to_owned()];
         texts.extend((1..20).map(|length| "abcdefghijklmnopqrst"[..length].to_owned()));
         texts.extend((1..20).map(|length| "abcdefgzzzklmnopqrst"[..length].to_owned()));
         for a in &texts {

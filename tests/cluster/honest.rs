@@ -1,0 +1,180 @@
+//! Servers that cannot say all that a plan would like to know. Each is a few answers behind a socket.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use lockgate::base::{ObjectRef, Reason};
+use lockgate::cluster::{Cluster, LiveOptions, Options, PatchType, RunId, Select};
+use lockgate_sim::json::{Value, json};
+use tempfile::TempDir;
+
+use super::support::run;
+
+/// A server that knows these paths and nothing else.
+struct Server {
+    folder: TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn new(answers: &[(&str, u16, Value)]) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = TempDir::new().unwrap();
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
+        });
+        std::fs::write(folder.path().join("config"), config.to_string()).unwrap();
+        let answers: BTreeMap<String, (u16, String)> =
+            answers.iter().map(|(path, code, body)| ((*path).to_owned(), (*code, body.to_string()))).collect();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let record = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+                let mut body = vec![0; length.unwrap_or_default()];
+                stream.read_exact(&mut body).ok();
+                let mut words = head.split_whitespace();
+                let (method, uri) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                record.lock().unwrap().push(format!("{method} {uri}"));
+                let path = uri.split('?').next().unwrap_or_default();
+                let none = (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}).to_string());
+                let (code, body) = answers.get(path).cloned().unwrap_or(none);
+                let head = format!(
+                    "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(format!("{head}{body}").as_bytes()).ok();
+            }
+        });
+        Server { folder, asked }
+    }
+
+    /// A plan on it.
+    async fn plan(&self) -> Cluster {
+        let live = LiveOptions { kubeconfig: Some(self.folder.path().join("config")), context: None };
+        Cluster::live(live, Options::new(RunId::generate())).await.unwrap().planning()
+    }
+
+    /// Everything that was sent to it and is no GET.
+    fn written(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().filter(|line| !line.starts_with("GET ")).cloned().collect()
+    }
+}
+
+fn map() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"},
+        "metadata": {"name": "a", "namespace": "default", "uid": "u", "resourceVersion": "7", "creationTimestamp": "2020-01-01T00:00:00Z"}})
+}
+
+const A: &str = "/api/v1/namespaces/default/configmaps/a";
+
+fn resources(version: &str, kind: &str, plural: &str) -> Value {
+    json!({"kind": "APIResourceList", "groupVersion": version, "resources": [
+        {"name": plural, "singularName": kind.to_lowercase(), "namespaced": true, "kind": kind, "verbs": ["get"]}]})
+}
+
+#[test]
+fn a_group_that_fails_in_discovery_hides_no_other_and_is_named() {
+    run(async {
+        let group = |name: &str| {
+            let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+            json!({"name": name, "versions": [version.clone()], "preferredVersion": version})
+        };
+        let failure = json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "nobody is behind this group"});
+        let server = Server::new(&[
+            ("/api", 200, json!({"kind": "APIVersions", "versions": []})),
+            ("/apis", 200, json!({"kind": "APIGroupList", "groups": [group("broken.example.org"), group("good.example.org")]})),
+            ("/apis/broken.example.org/v1", 404, failure),
+            ("/apis/good.example.org/v1", 200, resources("good.example.org/v1", "Gadget", "gadgets")),
+        ]);
+        let plan = server.plan().await;
+        assert_eq!(plan.resolve("gadget", None).await.unwrap().plural, "gadgets");
+        let error = plan.resolve("thing", None).await.unwrap_err();
+        assert_eq!(error.reason, Reason::Usage);
+        let told = error.causes.join("\n");
+        assert!(told.starts_with("the server does not say what it serves of `broken.example.org/v1`: "), "{told}");
+    });
+}
+
+#[test]
+fn a_server_that_knows_no_dry_run_is_asked_nothing() {
+    run(async {
+        for version in [json!({"major": "1", "minor": "12+"}), json!({"kind": "Status"})] {
+            // It has no OpenAPI either.
+            let server = Server::new(&[("/version", 200, version), (A, 200, map())]);
+            let plan = server.plan().await;
+            let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+            let patched = plan.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+            assert_eq!(patched["data"]["k"], "2");
+            assert!(!plan.admitted());
+            let told = plan.take_warnings();
+            assert!(told.len() == 1 && told[0].contains("cannot be asked about writes"), "{told:?}");
+            assert_eq!(server.written(), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn a_kind_that_may_not_be_read_is_named_and_the_plan_goes_on() {
+    run(async {
+        let forbidden = json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "secrets is forbidden: nobody may"});
+        let server = Server::new(&[
+            ("/version", 200, json!({"major": "1", "minor": "36"})),
+            ("/api/v1/namespaces/default/secrets", 403, forbidden),
+            (A, 200, map()),
+        ]);
+        let plan = server.plan().await;
+        let secrets = plan.resolve("secrets", None).await.unwrap();
+        let error = plan.list(&secrets, Some("default"), &Select::default()).await.unwrap_err();
+        assert_eq!(error.reason, Reason::Forbidden);
+        assert_eq!(plan.unknowns(), ["secrets in namespace `default`: secrets is forbidden: nobody may"]);
+        let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+        assert_eq!(plan.get(&a).await.unwrap()["data"]["k"], "1");
+    });
+}
+
+#[test]
+fn a_definition_without_a_schema_takes_what_it_is_given() {
+    run(async {
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "gears.old.example.org"},
+            "spec": {"group": "old.example.org", "scope": "Namespaced", "preserveUnknownFields": true,
+                "names": {"kind": "Gear", "listKind": "GearList", "plural": "gears", "singular": "gear"},
+                "versions": [{"name": "v1", "served": true, "storage": true}]},
+            "status": {"acceptedNames": {"kind": "Gear", "plural": "gears"}, "storedVersions": ["v1"], "conditions": [
+                {"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]},
+        });
+        let group = json!({"groupVersion": "old.example.org/v1", "version": "v1"});
+        let gear = json!({"apiVersion": "old.example.org/v1", "kind": "Gear", "spec": {"teeth": 3, "other": {"a": [1]}},
+            "metadata": {"name": "g", "namespace": "default", "uid": "u", "resourceVersion": "9", "creationTimestamp": "2020-01-01T00:00:00Z"}});
+        let server = Server::new(&[
+            ("/version", 200, json!({"major": "1", "minor": "12"})),
+            ("/api", 200, json!({"kind": "APIVersions", "versions": []})),
+            (
+                "/apis",
+                200,
+                json!({"kind": "APIGroupList", "groups": [
+                {"name": "old.example.org", "versions": [group.clone()], "preferredVersion": group}]}),
+            ),
+            ("/apis/old.example.org/v1", 200, resources("old.example.org/v1", "Gear", "gears")),
+            ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gears.old.example.org", 200, definition),
+            ("/apis/old.example.org/v1/namespaces/default/gears/g", 200, gear),
+        ]);
+        let plan = server.plan().await;
+        let g = plan.target(&ObjectRef::parse("gear/default/g").unwrap(), None).await.unwrap();
+        let patched = plan.patch(&g, PatchType::Merge, json!({"spec": {"teeth": "many", "new": true}}), None).await.unwrap();
+        assert_eq!(patched["spec"], json!({"teeth": "many", "other": {"a": [1]}, "new": true}));
+        assert_eq!(server.written(), Vec::<String>::new());
+    });
+}
