@@ -38,7 +38,7 @@ pub struct Roles {
 const HOME: &str = "kube-system";
 
 /// Kinds whose names are made up anew by controllers.
-const MADE_UP: [&str; 5] = ["pods", "replicasets", "controllerrevisions", "jobs", "events"];
+const MADE_UP: [&str; 6] = ["pods", "replicasets", "controllerrevisions", "endpointslices", "jobs", "events"];
 
 /// What everybody may do who has signed in (`system:basic-user`).
 const EVERYBODY: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];

@@ -2,6 +2,7 @@
 //! controllers make up. Two plans of the same input are equal then, byte by byte, and a run can be held to a plan of yesterday.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::event::{Event, Record};
 use crate::base::json::{Value as Json, from_value, json, to_value};
@@ -14,6 +15,8 @@ const LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX: usize = 5;
 /// What stands for a moment of the plan itself.
 const WHEN: &str = "(when it runs)";
+/// So much longer than what was told of it a plan may take: while something is waited for, nothing is told.
+const SLACK: Span = Span::from_secs(600);
 /// What stands for the id of the run.
 const RUN: &str = "(the run)";
 /// Length of `2026-01-31T12:00:00`, the least that a moment has.
@@ -23,6 +26,8 @@ const MOMENT: usize = 19;
 #[derive(Clone, Debug)]
 pub struct Steady {
     from: Timestamp,
+    /// The last moment that can be one of the plan's own, as far as it was told: a later one, such as the end of a certificate, is a fact.
+    until: Cell<Timestamp>,
     run: String,
     made_up: MadeUp,
 }
@@ -31,7 +36,8 @@ impl Steady {
     /// For a plan that began at `from` under this id.
     #[must_use]
     pub fn new(from: Timestamp, run: impl Into<String>, made_up: MadeUp) -> Steady {
-        Steady { from: Timestamp::from_second(from.as_second()).unwrap_or(from), run: run.into(), made_up }
+        let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
+        Steady { from, until: Cell::new(SLACK.after(from)), run: run.into(), made_up }
     }
 
     /// More names that are made up.
@@ -47,7 +53,14 @@ impl Steady {
             _ => None,
         });
         let from = records.first().map_or(Timestamp::UNIX_EPOCH, |record| record.at);
-        Steady::new(from, run.unwrap_or_default(), made_up)
+        let steady = Steady::new(from, run.unwrap_or_default(), made_up);
+        records.last().into_iter().for_each(|record| steady.at(record.at));
+        steady
+    }
+
+    /// The plan has come to this moment.
+    fn at(&self, now: Timestamp) {
+        self.until.set(self.until.get().max(SLACK.after(now)));
     }
 
     /// The text with `…` for what made-up names end with, and words for the id of the run and for moments since the plan began.
@@ -79,7 +92,7 @@ impl Steady {
             let moment = Some(word_end).filter(|word| word.len() >= MOMENT).and_then(|word| word.parse::<Timestamp>().ok());
             out.push_str(before);
             match moment {
-                Some(at) if at >= self.from => {
+                Some(at) if at >= self.from && at <= self.until.get() => {
                     found = true;
                     out.push_str(WHEN);
                     out.push_str(word.get(word_end.len()..).unwrap_or_default());
@@ -161,6 +174,7 @@ impl Steady {
     /// # Errors
     /// Internal, when it cannot be written as JSON.
     pub fn record(&self, record: &Record) -> Result<Record> {
+        self.at(record.at);
         let event = from_value(&self.event(&record.event)?).map_err(|error| broken(&error))?;
         Ok(Record { event, ..record.clone() })
     }
@@ -195,6 +209,7 @@ impl Steady {
         let passing = |record: &&Record| !matches!(record.event, Event::Waiting { .. } | Event::Delayed { .. });
         let mut all = Vec::new();
         for (place, record) in records.iter().filter(passing).enumerate() {
+            self.at(record.at);
             let mut value = self.event(&record.event)?;
             if let Some(fields) = value.as_object_mut() {
                 fields.remove("run");
@@ -233,6 +248,7 @@ mod tests {
             ("replicaset/api-777 has api-777-bcdfg", "replicaset/api-… has api-…"),
             ("xagent-bcdfg", "xagent-bcdfg"),
             ("restarted at 2026-01-31T12:00:05Z.", "restarted at (when it runs)."),
+            ("valid until 2026-02-01T12:00:05Z.", "valid until 2026-02-01T12:00:05Z."),
             ("\"2026-01-31T12:00:00.123456Z\"", "\"(when it runs)\""),
             ("made 2026-01-31T11:59:59Z", "made 2026-01-31T11:59:59Z"),
             ("THE TIME, Ünïcode T", "THE TIME, Ünïcode T"),

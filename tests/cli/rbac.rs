@@ -122,7 +122,7 @@ fn roles_have_what_each_verb_needs() {
     );
     let host = Host::with_runbook(&text).file("r/cluster.yaml", &two);
     let said = host.run(&["rbac", "r"]).exits(0);
-    let said = said.shows("resources: [\"pods/eviction\"]").shows("resourceNames: [\"n1\"]").shows("# kind: RoleBinding").shows("leases");
+    let said = said.shows("\"pods/eviction\"]").shows("resourceNames: [\"n1\"]").shows("# kind: RoleBinding").shows("leases");
     assert!(rights(&said.stdout).unwrap().iter().all(|right| right[3] != "pods/eviction" || right[5].is_empty()), "{}", said.stdout);
     exact(host, &["r"], &two);
 }
