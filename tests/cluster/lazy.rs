@@ -229,6 +229,30 @@ fn what_changed_while_planning_is_named() {
     });
 }
 
+#[test]
+fn a_list_is_looked_at_again_as_a_list() {
+    run(async {
+        let live = maps();
+        let plan = live.planning();
+        let a = target(&plan, "cm/a").await;
+        plan.list(&a.resource, Some("default"), &Select::default()).await.unwrap();
+        let before = plan.drift().await.unwrap().unwrap();
+        assert_eq!(before.changed, []);
+        live.set_access(Access::ReadWrite);
+        let new = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}});
+        live.create(&a.resource, Some("default"), new).await.unwrap();
+        live.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+        let count = plan.requests().len();
+        let drift = plan.drift().await.unwrap().unwrap();
+        let moved = |object: &str, how: &str| Moved { object: object.to_owned(), how: how.to_owned() };
+        assert_eq!(drift.changed, [moved("configmap/default/a", "changed"), moved("configmap/default/new", "new")]);
+        assert_eq!(drift.inputs, before.inputs + 1);
+        // Who may only list can make the plan, and this look too.
+        let looked = plan.requests_after(count);
+        assert!(!looked.is_empty() && looked.iter().all(|request| request.verb == Verb::List), "{looked:?}");
+    });
+}
+
 /// A stream of numbers of its seed (splitmix64).
 struct Numbers(u64);
 

@@ -1,6 +1,6 @@
 //! Whether what a plan has read is still so when the plan ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::json::Value as Json;
@@ -9,15 +9,13 @@ use lockgate_sim::{Part, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::Overlay;
+use super::reading::asking;
 use crate::base::Result;
 use crate::cluster::page::{self, Step, meta};
-use crate::cluster::request::{Act, Call, Verb};
 
 /// Only the metadata of objects.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-/// So many objects of a kind and namespace are looked at one by one, more as a list.
-const FEW: usize = 4;
 /// So many objects are read again to see what it is that changed; of others only that they have.
 const LOOKED_AT: usize = 32;
 /// Objects a page of metadata.
@@ -28,7 +26,7 @@ const RESTLESS: [&str; 2] = ["Event", "Lease"];
 /// What became of the objects that a plan has read from a live cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// How many objects were read whole.
+    /// How many objects were read whole, those that have come to a list included.
     pub inputs: usize,
     /// Those that are not as they were, by kind, namespace and name.
     pub changed: Vec<Moved>,
@@ -39,7 +37,7 @@ pub struct Drift {
 pub struct Moved {
     /// Which, as `kind/namespace/name`.
     pub object: String,
-    /// What happened: `changed`, `replaced` or `gone`.
+    /// What happened: `changed`, `replaced`, `gone` or `new`.
     pub how: String,
 }
 
@@ -59,9 +57,15 @@ impl Drift {
     }
 }
 
-/// Objects as they were read, by kind, namespace and name.
+/// Where an object is: namespace and name.
+type Place = (String, String);
+
+/// What was read: objects as they were first, and by which request each came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inputs(BTreeMap<&'static Kind, BTreeMap<(String, String), Json>>);
+pub(super) struct Inputs {
+    objects: BTreeMap<&'static Kind, BTreeMap<Place, Json>>,
+    scopes: BTreeMap<Scope, BTreeSet<Place>>,
+}
 
 impl Inputs {
     /// Takes in what was read first; what comes again stays as it was.
@@ -69,91 +73,73 @@ impl Inputs {
         if RESTLESS.contains(&scope.kind.kind) || scope.part == Part::Reduced {
             return;
         }
-        let known = self.0.entry(scope.kind).or_default();
+        let known = self.objects.entry(scope.kind).or_default();
+        let places = self.scopes.entry(scope.clone()).or_default();
         for object in objects {
+            let place = page::place(object);
             // The parts are shared with the copy.
-            known.entry(page::place(object)).or_insert_with(|| object.clone());
+            known.entry(place.clone()).or_insert_with(|| object.clone());
+            places.insert(place);
         }
+    }
+
+    fn first(&self, kind: &'static Kind, place: &Place) -> Option<&Json> {
+        self.objects.get(kind)?.get(place)
     }
 }
 
 impl Overlay {
-    /// Looks at everything again that was read whole.
+    /// Looks at everything again that was read whole, by the same requests: whoever may make the plan may do that too.
     pub(in crate::cluster) async fn drift(&self) -> Result<Drift> {
         let inputs = self.read().inputs.clone();
-        let mut drift = Drift::default();
+        let mut found: BTreeMap<(&'static Kind, Place), &str> = BTreeMap::new();
         let mut looked_at = 0;
-        for (kind, objects) in &inputs.0 {
-            drift.inputs += objects.len();
-            let suspects = self.moved(kind, objects).await?;
-            for (place, now) in suspects {
-                let Some(then) = objects.get(&place) else { continue };
-                let how = match now {
-                    None => Some("gone"),
-                    Some(now) if meta(&now, "uid") != meta(then, "uid") => Some("replaced"),
-                    Some(_) if looked_at >= LOOKED_AT => Some("changed"),
+        for (scope, places) in &inputs.scopes {
+            let now = self.metadata(scope).await?;
+            for place in places {
+                let (Some(then), key) = (inputs.first(scope.kind, place), (scope.kind, place.clone())) else { continue };
+                if found.contains_key(&key) {
+                    continue;
+                }
+                let how = match now.get(place) {
+                    None => "gone",
+                    Some(now) if meta(now, "uid") != meta(then, "uid") => "replaced",
+                    Some(now) if meta(now, "resourceVersion") == meta(then, "resourceVersion") => continue,
+                    Some(_) if looked_at >= LOOKED_AT => "changed",
                     Some(_) => {
                         looked_at += 1;
-                        let now = self.again(kind, &place, "application/json").await?;
-                        match now {
-                            None => Some("gone"),
-                            Some(now) => (steady(&now) != steady(then)).then_some("changed"),
+                        match self.whole(scope, place).await? {
+                            None => "gone",
+                            Some(now) if steady(&now) == steady(then) => continue,
+                            Some(_) => "changed",
                         }
                     }
                 };
-                drift.changed.extend(how.map(|how| Moved { object: called(kind, &place), how: how.to_owned() }));
+                found.insert(key, how);
             }
+            let new = now.keys().filter(|place| !places.contains(*place) && inputs.first(scope.kind, place).is_none());
+            found.extend(new.map(|place| ((scope.kind, place.clone()), "new")));
         }
-        Ok(drift)
+        let known: usize = inputs.objects.values().map(BTreeMap::len).sum();
+        let new = found.values().filter(|how| **how == "new").count();
+        let changed = found.into_iter().map(|((kind, place), how)| Moved { object: called(kind, &place), how: how.to_owned() });
+        Ok(Drift { inputs: known + new, changed: changed.collect() })
     }
 
-    /// Objects of another version than they were, with their metadata now.
-    async fn moved(
-        &self,
-        kind: &'static Kind,
-        objects: &BTreeMap<(String, String), Json>,
-    ) -> Result<Vec<((String, String), Option<Json>)>> {
-        let mut by_namespace: BTreeMap<&str, Vec<&(String, String)>> = BTreeMap::new();
-        objects.keys().for_each(|place| by_namespace.entry(&place.0).or_default().push(place));
-        let lists = by_namespace.values().filter(|places| places.len() > FEW).count();
-        let mut now: BTreeMap<(String, String), Json> = BTreeMap::new();
-        if lists > FEW {
-            now = self.metadata(kind, None).await?;
-        } else {
-            for (namespace, places) in &by_namespace {
-                if places.len() > FEW {
-                    now.extend(self.metadata(kind, Some(namespace).filter(|namespace| !namespace.is_empty()).copied()).await?);
-                    continue;
-                }
-                for place in places {
-                    if let Some(object) = self.again(kind, place, METADATA).await? {
-                        drop(now.insert((*place).clone(), object));
-                    }
-                }
-            }
-        }
-        let same = |place: &(String, String), then: &Json| {
-            now.get(place).is_some_and(|now| ["uid", "resourceVersion"].iter().all(|field| meta(now, field) == meta(then, field)))
-        };
-        let moved = objects.iter().filter(|(place, then)| !same(place, then));
-        Ok(moved.map(|(place, _)| (place.clone(), now.get(place).cloned())).collect())
-    }
-
-    async fn again(&self, kind: &Kind, place: &(String, String), accept: &'static str) -> Result<Option<Json>> {
-        let name = (kind.plural, place.1.clone());
-        let mut call = Call::new(act(kind, Verb::Get, &place.0, Some(name.1)), called(kind, place));
-        call.accept = accept;
-        match self.base.json(&call).await {
-            Ok(object) => Ok(Some(Arc::unwrap_or_clone(object))),
-            Err(error) if error.details["code"] == 404 => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn metadata(&self, kind: &Kind, namespace: Option<&str>) -> Result<BTreeMap<(String, String), Json>> {
-        let mut call = Call::new(act(kind, Verb::List, namespace.unwrap_or_default(), None), kind.plural);
-        call.accept = METADATA_LIST;
+    /// The metadata of what a scope holds now.
+    async fn metadata(&self, scope: &Scope) -> Result<BTreeMap<Place, Json>> {
+        let (_, mut call) = asking(scope);
         let mut found = BTreeMap::new();
+        if matches!(scope.part, Part::Name(_)) {
+            call.accept = METADATA;
+            match self.base.json(&call).await {
+                Ok(object) => drop(found.insert(page::place(&object), Arc::unwrap_or_clone(object))),
+                Err(error) if error.details["code"] == 404 => {}
+                Err(error) => return Err(error),
+            }
+            return Ok(found);
+        }
+        call.accept = METADATA_LIST;
         let mut take = |step| {
             match step {
                 Step::Begin => found.clear(),
@@ -164,17 +150,25 @@ impl Overlay {
         page::each(&self.base, &call, ("meta.k8s.io/v1", "PartialObjectMetadata"), PAGE, &mut take).await?;
         Ok(found)
     }
-}
 
-fn act(kind: &Kind, verb: Verb, namespace: &str, name: Option<String>) -> Act {
-    Act {
-        verb,
-        group: kind.group.to_owned(),
-        version: kind.version.to_owned(),
-        resource: kind.plural.to_owned(),
-        namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
-        name,
-        subresource: None,
+    /// One object of a scope as it is now.
+    async fn whole(&self, scope: &Scope, place: &Place) -> Result<Option<Json>> {
+        let kind = scope.kind;
+        if matches!(scope.part, Part::Name(_)) {
+            return match self.base.json(&asking(scope).1).await {
+                Ok(object) => Ok(Some(Arc::unwrap_or_clone(object))),
+                Err(error) if error.details["code"] == 404 => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        // Who may list need not be allowed to read one: a list of one, which every kind's names can select.
+        let mut fields = format!("metadata.name={}", place.1);
+        if scope.namespace.is_none() && !place.0.is_empty() {
+            fields.push_str(&format!(",metadata.namespace={}", place.0));
+        }
+        let only = Scope { part: Part::Selected { labels: String::new(), fields }, ..scope.clone() };
+        let listed = page::read(&self.base, &asking(&only).1, &kind.api_version(), kind.kind).await?;
+        Ok(listed.items.into_iter().next())
     }
 }
 

@@ -290,7 +290,7 @@ fn about(scope: &Scope) -> String {
 }
 
 /// How it is asked for.
-fn asking(scope: &Scope) -> (String, Call) {
+pub(super) fn asking(scope: &Scope) -> (String, Call) {
     let kind = scope.kind;
     let name = match &scope.part {
         Part::Name(name) => Some(name.clone()),
