@@ -93,14 +93,24 @@ fn compare(path: &str, left: Option<&Value>, right: Option<&Value>, found: &mut 
 fn hashes(objects: &[Value]) -> BTreeMap<String, String> {
     let mut found: Vec<(String, String, u64, String)> = Vec::new();
     for object in objects {
-        let revision = match text(object, "/kind") {
-            "ReplicaSet" => text(object, "/metadata/annotations/deployment.kubernetes.io~1revision").parse().unwrap_or(0),
-            "ControllerRevision" => object.get("revision").and_then(Value::as_u64).unwrap_or(0),
+        let (label, revision) = match (text(object, "/kind"), text(object, "/metadata/ownerReferences/0/kind")) {
+            ("ReplicaSet", _) => {
+                let revision = text(object, "/metadata/annotations/deployment.kubernetes.io~1revision");
+                ("/metadata/labels/pod-template-hash", revision.parse().unwrap_or(0))
+            }
+            ("ControllerRevision", owner) => {
+                let revision = object.get("revision").and_then(Value::as_u64).unwrap_or(0);
+                let of_set = owner == "StatefulSet";
+                (
+                    if of_set { "/metadata/labels/controller.kubernetes.io~1hash" } else { "/metadata/labels/controller-revision-hash" },
+                    revision,
+                )
+            }
             _ => continue,
         };
+        let hash = text(object, label);
         let owner = text(object, "/metadata/ownerReferences/0/name");
-        let hash = text(object, "/metadata/name").strip_prefix(owner).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
-        if !hash.is_empty() && !hash.contains('-') {
+        if !hash.is_empty() && text(object, "/metadata/name") == format!("{owner}-{hash}") {
             found.push((text(object, "/kind").to_owned(), owner.to_owned(), revision, hash.to_owned()));
         }
     }

@@ -46,7 +46,7 @@ fn what_may_not_go_is_named_with_every_reason_and_nothing_is_written() {
     assert_eq!((error.kind, error.reason, rig.writes()), (Kind::Refused, Reason::Refused, 0));
     assert_eq!(error.message, "draining `node/s-a`: 1 pod of it may not go");
     assert_eq!(error.causes, ["`pod/s/tool`: it has data in an emptyDir and no controller makes it again"]);
-    let hint = "nothing was evicted; `delete_emptydir_data = true` and `force = true` allows it";
+    let hint = "nothing was evicted; `delete_emptydir_data = true` and `force = true` allow it";
     assert_eq!(error.hint.as_deref(), Some(hint));
 }
 
