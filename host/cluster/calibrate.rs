@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use lockgate_sim::model::{DEFAULT_PULL, ImageModel, Models, Readiness, Span as SimSpan};
+use lockgate_sim::model::{DEFAULT_PULL, DEFAULT_START, ImageModel, Models, Readiness, Span as SimSpan};
 
 use crate::base::json::Value as Json;
 use crate::base::{Image, Span, Timestamp};
@@ -50,8 +50,8 @@ impl Starts {
                 let mut model = ImageModel::new(&pattern, &why);
                 // What is new to a node is pulled once more; how long of that was the pull is not told. Where the image was there already the
                 // pod says nothing about it: then it takes as long as any.
-                model.pull = median(&seen.come).map(|span| SimSpan(simulated(span).0.max(DEFAULT_PULL)));
-                model.start = Some(SimSpan::ZERO);
+                model.pull = median(&seen.come).map(|span| SimSpan((simulated(span).0 - DEFAULT_START).max(DEFAULT_PULL)));
+                model.start = Some(SimSpan(DEFAULT_START));
                 model.ready = median(&seen.ready).map(|span| Readiness::After(simulated(span).0));
                 models.image(model);
             }

@@ -120,8 +120,8 @@ const LINES: [&str; 34] = [
     "rollout_resume(\"deployment/web\")",
     "patch(\"poddisruptionbudget/web\", { spec = { maxUnavailable = # } })",
     "replace_pod(\"daemonset/agent\", { node = \"@\" })",
-    // All of them: which is the first is by made-up names.
-    "for _, pod in list(\"pods\", { labels = \"app=web\" }) do pcall(delete, pod, { wait = false }) end",
+    // A name that nobody makes up: which of a Deployment's pods is the first is chance.
+    "delete(\"pod/db-1\", { wait = true })",
     "ensure(#list(\"configmaps\", { labels = \"wave=w#\" }) == 0, \"it is marked\")",
     "ensure(get(\"deployment/web\").spec.replicas ~= #, \"so many are too many\")",
     "patch(\"configmap/settings\", { data = { level = get(\"configmap/settings\").data.level .. \"#\" } })",
