@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{BudgetArgs, Format, OutputArgs, ParamArgs, ReportFormat, RunbookArgs, StateArgs, TargetArgs};
+use super::{BudgetArgs, OutputArgs, ParamArgs, ReportFormat, RunbookArgs, StateArgs, TargetArgs};
 
 /// `lockgate plan`.
 #[derive(Clone, Debug, Args)]
@@ -12,21 +12,9 @@ use super::{BudgetArgs, Format, OutputArgs, ParamArgs, ReportFormat, RunbookArgs
     after_help = "Exit codes: 0 would succeed, 1 would fail, 3 would succeed as far as can be known: it rests on assumptions or unknowns."
 )]
 pub struct PlanCommandArgs {
-    /// Which.
+    /// What is planned.
     #[command(flatten)]
-    pub runbook: RunbookArgs,
-    /// With what.
-    #[command(flatten)]
-    pub params: ParamArgs,
-    /// Where.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Leave the live server out of the plan: nothing but reads is sent, and what the server would say about a write is not known
-    #[arg(long, conflicts_with = "sandbox")]
-    pub local: bool,
-    /// How much it may read.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
+    pub plan: PlanArgs,
     /// Write the plan to FILE, bound to what it read: `lockgate run … --plan FILE` does that and nothing else
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -36,22 +24,6 @@ pub struct PlanCommandArgs {
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: ReportFormat,
-}
-
-impl PlanCommandArgs {
-    /// What is to be planned.
-    #[must_use]
-    pub fn subject(&self) -> PlanArgs {
-        let format = if self.output == ReportFormat::Json { Format::Json } else { Format::Text };
-        PlanArgs {
-            runbook: self.runbook.clone(),
-            params: self.params.clone(),
-            target: self.target.clone(),
-            local: self.local,
-            budget: self.budget,
-            output: OutputArgs { output: format },
-        }
-    }
 }
 
 /// What is planned: by `lockgate plan`, and by `lockgate run` before it runs.
@@ -72,9 +44,6 @@ pub struct PlanArgs {
     /// How much it may read.
     #[command(flatten)]
     pub budget: BudgetArgs,
-    /// How to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `lockgate run`.
@@ -83,6 +52,9 @@ pub struct RunArgs {
     /// What is planned first.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Accept the plan without a question; what it did not show still asks
     #[arg(short, long)]
     pub yes: bool,

@@ -168,8 +168,8 @@ fn format(command: &Command) -> Format {
     match command {
         Command::List(args) => args.output.output,
         Command::Show(args) => args.output.output,
-        Command::Plan(args) => args.subject().output.output,
-        Command::Run(args) => args.plan.output.output,
+        Command::Plan(args) if args.output == ReportFormat::Json => Format::Json,
+        Command::Run(args) => args.output.output,
         Command::Resume(args) => args.output.output,
         Command::Rollback(args) => args.output.output,
         Command::Test(args) => args.output.output,
@@ -180,7 +180,7 @@ fn format(command: &Command) -> Format {
         Command::Attach(args) => args.output.output,
         Command::Approve(_) | Command::Unlock(_) => Format::Text,
         Command::Report(args) if args.output == ReportFormat::Json => Format::Json,
-        Command::Runs(_) | Command::Report(_) => Format::Text,
+        Command::Plan(_) | Command::Runs(_) | Command::Report(_) => Format::Text,
         Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Snapshot(_) | Command::Types | Command::Completions(_) => {
             Format::Text
         }

@@ -16,7 +16,7 @@ use crate::run::planfile::short;
 /// # Errors
 /// What was wrong before anything was contacted. How the plan ended is the exit code.
 pub(super) fn plan(args: &PlanCommandArgs, screen: &Rc<Screen>) -> Done {
-    let mut setting = Setting::open(&args.subject())?;
+    let mut setting = Setting::open(&args.plan)?;
     setting.told.iter().for_each(|line| screen.talk(line));
     let shown = (args.output == ReportFormat::Text).then(|| (screen.clone(), Format::Text));
     let made = if args.explain.is_some() { setting.explained()? } else { setting.planned(shown)? };
@@ -39,7 +39,7 @@ pub(super) fn plan(args: &PlanCommandArgs, screen: &Rc<Screen>) -> Done {
     if let Some(path) = &args.out {
         match made.summary.end {
             End::Succeeded | End::Unknown => {
-                let file = bound::bind(&setting, &made, &args.runbook.modules)?;
+                let file = bound::bind(&setting, &made, &args.plan.runbook.modules)?;
                 bound::write(path, &file.text()?)?;
                 let (path, hash) = (path.display(), short(&file.hash));
                 screen.talk(&format!("the plan is in `{path}`, with the hash {hash}; `--plan {path}` holds a run to it"));
@@ -58,7 +58,7 @@ fn asked(args: &PlanCommandArgs, setting: &Setting) -> Asked {
     match (setting.cluster.label().simulated, setting.cluster.is_snapshot()) {
         (true, _) => Asked::Simulated,
         (_, true) => Asked::Snapshot,
-        _ if args.local => Asked::Local,
+        _ if args.plan.local => Asked::Local,
         _ => Asked::Server,
     }
 }

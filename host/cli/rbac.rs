@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Done;
-use super::args::{BudgetArgs, Format, OutputArgs, PlanArgs, RbacArgs};
+use super::args::{BudgetArgs, PlanArgs, RbacArgs};
 use super::setting::Setting;
 use crate::base::{Error, Kind, Reason};
 use crate::cluster::Recorded;
@@ -26,7 +26,6 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         // Who derives a role need not have it.
         local: args.target.sandbox.is_none(),
         budget: BudgetArgs::default(),
-        output: OutputArgs { output: Format::Text },
     };
     if plan.target.context.is_none() && plan.target.kubeconfig.is_none() && plan.target.sandbox.is_none() && plan.target.snapshot.is_none()
     {

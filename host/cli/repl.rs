@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::args::{BudgetArgs, DriftBy, Format, OutputArgs, ParamArgs, PlanArgs, ReplArgs, RunbookArgs};
+use super::args::{BudgetArgs, DriftBy, ParamArgs, PlanArgs, ReplArgs, RunbookArgs};
 use super::record::{self, Beginning, Kept};
 use super::setting::Setting;
 use super::{Done, chaos, host, interrupt, target, world};
@@ -96,7 +96,6 @@ impl repl::Recorder for Recorder {
             target: self.args.target.clone(),
             local: self.args.local,
             budget: BudgetArgs::default(),
-            output: OutputArgs { output: Format::Text },
         };
         let consent = Consent { by: "operator".to_owned(), plan: None, confirmations: Vec::new(), planned: None, grants: None };
         let beginning = Beginning {

@@ -283,6 +283,5 @@ pub(super) fn plan_args(found: &Found, modules: Vec<PathBuf>) -> Result<PlanArgs
         target: target(&found.header)?,
         local: false,
         budget: BudgetArgs::default(),
-        output: super::args::OutputArgs { output: super::args::Format::Text },
     })
 }

@@ -38,7 +38,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     held.as_ref().map_or(Ok(()), |held| held.is_of(&setting, &args.plan.runbook.modules))?;
     record::name(&runs, &setting)?;
     setting.told.iter().for_each(|line| screen.talk(line));
-    let format = args.plan.output.output;
+    let format = args.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let mut transcript = Transcript::new(screen.paint);
     let mut planned = None;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::args::{BudgetArgs, Format, OutputArgs, ParamArgs, PlanArgs, RunbookArgs, SnapshotArgs};
+use super::args::{BudgetArgs, ParamArgs, PlanArgs, RunbookArgs, SnapshotArgs};
 use super::bound::replace;
 use super::setting::Setting;
 use super::{Done, host, interrupt, target};
@@ -48,7 +48,6 @@ fn planned(args: &SnapshotArgs, runbook: &str, screen: &Rc<Screen>) -> Result<Fo
         // Reading is all that is asked for.
         local: args.target.sandbox.is_none(),
         budget: BudgetArgs::default(),
-        output: OutputArgs { output: Format::Text },
     };
     let mut setting = Setting::open(&subject)?;
     // A plan of a simulated cluster reads nothing from it; one of a server shows what it takes to make the plan.

@@ -97,7 +97,13 @@ fn prepared(binaries: &Binaries) -> Outcome<ControlPlane> {
     plane.apply(OBJECTS)?;
     plane.apply(POLICIES)?;
     plane.kubectl(&["create", "clusterrolebinding", "nobody-views", "--clusterrole=view", "--user=nobody"])?;
-    plane.kubectl(&["create", "clusterrole", "sees-nodes", "--verb=get,list,watch", "--resource=nodes,namespaces,priorityclasses.scheduling.k8s.io"])?;
+    plane.kubectl(&[
+        "create",
+        "clusterrole",
+        "sees-nodes",
+        "--verb=get,list,watch",
+        "--resource=nodes,namespaces,priorityclasses.scheduling.k8s.io",
+    ])?;
     plane.kubectl(&["create", "clusterrolebinding", "nobody-sees-nodes", "--clusterrole=sees-nodes", "--user=nobody"])?;
     plane.kubectl(&["rollout", "status", "-n", "shop", "deployment/web", "--timeout=120s"])?;
     // A policy acts when the server has noticed it.
