@@ -47,7 +47,7 @@ fn sandbox(fixture: &Fixture) -> Cluster {
 fn whole_run(fixture: &Fixture, runtime: &Rc<Runtime>) -> usize {
     let mut script = LuaHost::new(Source::bundled(NAME).unwrap(), Some(runtime.clone())).unwrap();
     let runbook = Rc::new(script.load().unwrap());
-    let given = Given { words: vec![("image".into(), IMAGE.into())], file: None };
+    let given = Given { words: vec![("image".into(), IMAGE.into())], file: None, beside: None };
     let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text)).unwrap();
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
     let voice = Voice::Person { operator: Rc::new(Yes), consented: Vec::new() };

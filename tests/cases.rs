@@ -7,6 +7,7 @@ mod helm;
 mod machine;
 #[path = "support/roles.rs"]
 mod roles;
+mod runbooks;
 mod sandbox;
 #[path = "support/simulated_only.rs"]
 mod simulated_only;
@@ -23,6 +24,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = runbooks();
     trials.extend(modules());
+    trials.extend(runbooks::cases());
     trials.extend(controlplane::cases());
     trials.extend(sandbox::cases());
     trials.extend(machine::cases());
@@ -32,7 +34,8 @@ fn main() {
     trials.push(Trial::test("simulated_only::the_list_is_complete", || Ok(simulated_only::is_complete()?)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
-        write!(std::io::stdout(), "{}{}{}", truth::told(), controlplane::slowest(), simulated_only::told()).ok();
+        let told = [truth::told(), controlplane::slowest(), simulated_only::told(), runbooks::told()];
+        write!(std::io::stdout(), "{}", told.concat()).ok();
     }
     conclusion.exit();
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of the host from the bottom up. A layer uses those before it in this list; layers on one line do not use each other
 /// except as `BESIDE` says.
-const LAYERS: &[&[&str]] = &[&["base"], &["cluster"], &["primitives"], &["run"], &["lua"], &["report"], &["repl"], &["cli"]];
+const LAYERS: &[&[&str]] = &[&["base"], &["cluster"], &["primitives"], &["run"], &["lua"], &["check"], &["report"], &["repl"], &["cli"]];
 
 /// A rule about what may be named where.
 struct Rule {

@@ -1,6 +1,7 @@
 //! The ordinary tests, in one binary. `tests/README.md` says what belongs where.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails like the test itself")]
 
+mod check;
 mod cli;
 mod cluster;
 mod docs;

@@ -6,6 +6,7 @@ pub mod error;
 pub mod image;
 pub mod number;
 pub mod object_ref;
+pub mod release;
 pub mod span;
 pub mod value;
 pub mod version;

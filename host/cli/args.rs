@@ -7,9 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Budget;
+#[path = "args_author.rs"]
+mod author;
 #[path = "args_plan.rs"]
 mod plan;
 
+pub use self::author::{CheckArgs, NewArgs, TestArgs};
 pub use self::plan::{PlanArgs, PlanCommandArgs, RunArgs, SnapshotArgs};
 use crate::cluster::serve::Speed;
 
@@ -65,6 +68,10 @@ pub enum Command {
     Unlock(UnlockArgs),
     /// A prompt with the verbs of runbooks, on a copy of the cluster; writes nothing
     Repl(ReplArgs),
+    /// Make a folder with a runbook, its cluster and its scenarios, to begin with
+    New(NewArgs),
+    /// Look at Lua without running it: names, options, places of verbs, parameters, types, coverage, permissions
+    Check(CheckArgs),
     /// Run the scenarios of runbooks and the tests that each gets for free
     Test(TestArgs),
     /// Print every version of a cluster and what the version skew policy says about it; writes nothing
@@ -464,26 +471,6 @@ pub struct ReplArgs {
     /// Where the record of `:live on` is kept.
     #[command(flatten)]
     pub state: StateArgs,
-}
-
-/// `lockgate test`.
-#[derive(Clone, Debug, Args)]
-pub struct TestArgs {
-    /// Bundled names, folders or files; all bundled ones when none is named
-    #[arg(value_name = "RUNBOOK")]
-    pub runbooks: Vec<String>,
-    /// Write `plan.txt`, or with `--document` the line hashes, instead of comparing
-    #[arg(long)]
-    pub bless: bool,
-    /// Do not kill the runs of scenarios at every line of their journals
-    #[arg(long)]
-    pub no_kills: bool,
-    /// Compare the line hashes of a source document with the document itself
-    #[arg(long = "document", value_name = "NUMBER=FILE")]
-    pub documents: Vec<String>,
-    /// How to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// How a report is printed.

@@ -5,6 +5,7 @@ pub mod args;
 mod attach;
 mod bound;
 mod chaos;
+mod check;
 mod consent;
 mod explain;
 mod find;
@@ -12,6 +13,7 @@ mod host;
 mod interrupt;
 mod list;
 mod live;
+mod new;
 mod plan;
 mod process;
 mod prompt;
@@ -44,6 +46,7 @@ use crate::report::{Screen, json, screen, trace};
 use args::{Cli, Command, Format, ReportFormat, SkewFormat};
 
 pub use list::bundled;
+pub use show::known;
 
 /// What a command gives: its exit code.
 pub type Done = Result<u8>;
@@ -121,6 +124,8 @@ fn execute(cli: &Cli, screen: &Rc<Screen>) -> u8 {
         Command::Approve(args) => approve::approve(args, screen),
         Command::Unlock(args) => unlock::unlock(args, screen),
         Command::Repl(args) => repl::repl(args, screen),
+        Command::New(args) => new::new(args, screen),
+        Command::Check(args) => check::check(args, screen),
         Command::Test(args) => test::test(args, screen),
         Command::Skew(args) => skew::skew(args, screen),
         Command::Rbac(args) => rbac::rbac(args, screen),
@@ -172,13 +177,14 @@ fn format(command: &Command) -> Format {
         Command::Run(args) => args.output.output,
         Command::Resume(args) => args.output.output,
         Command::Rollback(args) => args.output.output,
+        Command::Check(args) => args.output.output,
         Command::Test(args) => args.output.output,
         Command::Skew(args) if args.output == SkewFormat::Json => Format::Json,
         Command::Skew(_) => Format::Text,
         Command::Runs(args) if args.output == SkewFormat::Json => Format::Json,
         Command::Status(args) => args.output.output,
         Command::Attach(args) => args.output.output,
-        Command::Approve(_) | Command::Unlock(_) => Format::Text,
+        Command::Approve(_) | Command::Unlock(_) | Command::New(_) => Format::Text,
         Command::Report(args) if args.output == ReportFormat::Json => Format::Json,
         Command::Plan(_) | Command::Runs(_) | Command::Report(_) => Format::Text,
         Command::Repl(_) | Command::Rbac(_) | Command::Sandbox(_) | Command::Snapshot(_) | Command::Types | Command::Completions(_) => {

@@ -11,7 +11,7 @@ use super::setting::{Setting, again};
 use crate::base::json::{Value as Json, json, to_value};
 use crate::base::{Error, ObjectRef, Result, Value};
 use crate::cluster::machines::quoted;
-use crate::cluster::{Cluster, IN_CLUSTER, LiveOptions, RunId};
+use crate::cluster::{Cluster, IN_CLUSTER, Lease, LiveOptions, RunId};
 use crate::lua::STDLIB;
 use crate::report::{Screen, escape};
 use crate::run::approval::{Answers, Elsewhere};
@@ -164,19 +164,39 @@ pub(super) fn go_on(
     Ok(worked(setting, folder, held, book, begun))
 }
 
-/// Takes the lock of the cluster, and looks whether other programs work on it.
-fn locked(setting: &Setting, target: &TargetArgs, errand: &Errand, screen: &Screen) -> Result<lock::Begun> {
-    let worker = lock::Worker {
+fn worker(setting: &Setting, target: &TargetArgs) -> lock::Worker {
+    lock::Worker {
         run: setting.cluster.run().to_string(),
         host: Holder::this().host,
         user: folder::user(),
         runbook: setting.runbook.name.clone(),
         way: super::run::way(target),
-    };
+    }
+}
+
+/// The lock as it is; none in a simulated cluster, where nobody else works and time is free, and none where it cannot be read: whoever
+/// takes it is told why.
+fn standing(setting: &Setting) -> Option<Lease> {
     let cluster = &setting.cluster;
-    // In a simulated one nobody else works, and time is free.
-    if !cluster.label().simulated
-        && let Some(lease) = setting.runtime.block_on(cluster.lease()).ok().flatten()
+    if cluster.label().simulated { None } else { setting.runtime.block_on(cluster.lease()).ok().flatten() }
+}
+
+/// Looks whether a run could begin now, before its plan is made: the plan of one that cannot is of no use, and what another run has left
+/// half-done would be told as a fault of the cluster.
+///
+/// # Errors
+/// Refused (exit 5), as by the lock itself.
+pub(super) fn may_begin(setting: &Setting, target: &TargetArgs) -> Result<()> {
+    let cluster = &setting.cluster;
+    let told = |lease: Lease| lock::in_the_way(&cluster.label().name, &lease, &worker(setting, target), cluster.clock().now());
+    standing(setting).and_then(told).map_or(Ok(()), Err)
+}
+
+/// Takes the lock of the cluster, and looks whether other programs work on it.
+fn locked(setting: &Setting, target: &TargetArgs, errand: &Errand, screen: &Screen) -> Result<lock::Begun> {
+    let worker = worker(setting, target);
+    let cluster = &setting.cluster;
+    if let Some(lease) = standing(setting)
         && let Some(waits) = lock::waits(&cluster.label().name, &lease, &worker, errand, cluster.clock().now())
     {
         screen.talk(&escape::line(&waits));

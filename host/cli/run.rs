@@ -11,7 +11,7 @@ use super::prompt::Prompter;
 use super::record::{self, Beginning, Kept};
 use super::setting::Setting;
 use super::{chaos, target, world};
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result};
 use crate::cluster::Cluster;
 use crate::cluster::machines::quoted;
 use crate::primitives::registry::plural;
@@ -38,6 +38,7 @@ pub(super) fn run(args: &RunArgs, screen: &Rc<Screen>) -> Done {
     held.as_ref().map_or(Ok(()), |held| held.is_of(&setting, &args.plan.runbook.modules))?;
     record::name(&runs, &setting)?;
     setting.told.iter().for_each(|line| screen.talk(line));
+    record::may_begin(&setting, &args.plan.target)?;
     let format = args.output.output;
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let mut transcript = Transcript::new(screen.paint);
@@ -234,6 +235,10 @@ fn tell(summary: &Summary, run: &str, is_rollback: bool, screen: &Screen) {
     let next = match summary.end {
         End::Parked | End::Interrupted => Some(format!("{resume} goes on with it")),
         End::Failed if is_rollback => Some(format!("when the cause is gone, {resume} goes on with taking it back")),
+        // What refuses does not go away by itself.
+        End::Failed if error.kind == Kind::Refused && (summary.writes > 0 || !summary.unsure.is_empty()) => Some(format!(
+            "{resume} is refused again until that is changed (a runbook that was changed: `--script PATH`); `lockgate rollback {run}` takes it back"
+        )),
         End::Failed if summary.writes > 0 || !summary.unsure.is_empty() => {
             Some(format!("when the cause is gone, {resume} goes on; `lockgate rollback {run}` takes it back"))
         }

@@ -101,7 +101,10 @@ fn cluster(args: &SandboxArgs) -> Result<(String, Sim, Vec<String>)> {
 }
 
 /// The fixture that the word means, with its name: that of a bundled runbook, of a folder, beside a runbook's file, or a file.
-fn fixture(word: &str) -> Result<(String, String)> {
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub(super) fn fixture(word: &str) -> Result<(String, String)> {
     if let Some(source) = Source::bundled(word) {
         return beside(&source, word);
     }

@@ -62,6 +62,7 @@ impl Setting {
         let source = find::runbook(&args.runbook.runbook)?;
         let mut given = Given::words(&args.params.params)?;
         given.file = args.params.params_file.as_deref().map(ParamFile::open).transpose()?.or(planned);
+        given.beside = args.target.sandbox.is_some().then(|| source.beside.clone());
         let runtime = host::runtime()?;
         let mut script = host::script(&source, &args.runbook.modules, &runtime)?;
         let runbook = script.load()?;

@@ -164,7 +164,7 @@ pub(super) fn simulated(label: &str, text: &str, options: SimOptions) -> Result<
     made.map_err(|error| broken(&format!("the fixture `{label}` cannot be used"), text, &error))
 }
 
-/// The fixture that `--sandbox` means: the runbook's own, a file, or one beside the runbook.
+/// The fixture that `--sandbox` means: the runbook's own, a file, one beside the runbook, or another runbook's.
 pub(super) fn text(source: &Source, word: &str) -> Result<Text> {
     if word.is_empty() {
         return match source.beside.read(FIXTURE)? {
@@ -178,6 +178,9 @@ pub(super) fn text(source: &Source, word: &str) -> Result<Text> {
         Ok(text) => Ok(Text { label: word.to_owned(), text }),
         Err(error) => match source.beside.read(word)? {
             Some(text) => Ok(Text { label: source.beside.label(word), text }),
+            None if path.is_dir() || Source::bundled(word).is_some() => {
+                super::sandbox::fixture(word).map(|(label, text)| Text { label, text })
+            }
             None => Err(unreadable(path, &error).context(format!("no fixture `{word}` for `--sandbox`"))),
         },
     }

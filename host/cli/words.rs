@@ -5,7 +5,8 @@ use clap::CommandFactory as _;
 use super::Done;
 use super::args::{Cli, CompletionsArgs};
 use crate::base::Error;
-use crate::report::{Screen, types};
+use crate::lua::types;
+use crate::report::Screen;
 
 /// Prints the type definitions.
 ///

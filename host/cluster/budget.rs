@@ -1,7 +1,5 @@
 //! How much a plan may read from a live cluster by itself.
 
-use crate::base::Span;
-
 /// What the simulated controllers of a plan may cause to be read. What a script reads it always gets: in a run it would, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -9,19 +7,12 @@ pub struct Budget {
     pub calls: u64,
     /// About how many bytes of memory the objects may take; 256 MiB when not said.
     pub bytes: u64,
-    /// Requests a second, after a burst of twice as many; 20 when not said.
+    /// Requests a second, whoever causes them, after a burst of twice as many; 20 when not said.
     pub per_second: u32,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
         Budget { calls: 2_000, bytes: 256 << 20, per_second: 20 }
-    }
-}
-
-impl Budget {
-    /// How long to wait between two requests, when the burst is over.
-    pub(super) fn pause(self) -> Span {
-        Span::from_millis(1_000 / u64::from(self.per_second.max(1)))
     }
 }

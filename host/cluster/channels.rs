@@ -7,8 +7,8 @@
 use std::any::Any;
 
 use futures::{SinkExt as _, StreamExt as _};
-use lockgate_sim::Exec;
 use lockgate_sim::json::Value as SimValue;
+use lockgate_sim::{Exec, Ran};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -30,6 +30,9 @@ const CLOSE: u8 = 255;
 pub(super) const PIECE: usize = 32 << 10;
 /// The largest message that is taken from a client.
 const LARGEST: usize = 1 << 20;
+
+/// The longest standard input that a simulated command acts on.
+const LARGEST_INPUT: usize = 16 << 20;
 
 /// Who waits for virtual time while a command runs.
 pub(super) enum Hold {
@@ -90,10 +93,13 @@ struct Stream<L> {
 async fn play<L: Line>(stream: &mut Stream<L>, exec: &Exec, simulation: &Simulation, hold: Hold) -> Option<()> {
     if let Ok(ran) = &exec.outcome {
         let echoes = ran.echo && exec.stdin;
+        // What reads no standard input finds that it is at its end.
+        let reads = ran.reads.is_some() && exec.stdin;
+        let mut given = Vec::new();
         if echoes {
             outputs(stream, exec).await?;
         }
-        let mut input_ended = !echoes;
+        let mut input_ended = !echoes && !reads;
         let mut time = std::pin::pin!(hold.reached(simulation, ran.ends_at));
         let mut time_is_over = false;
         while !(time_is_over && input_ended) {
@@ -102,14 +108,28 @@ async fn play<L: Line>(stream: &mut Stream<L>, exec: &Exec, simulation: &Simulat
                 () = &mut time, if !time_is_over => time_is_over = true,
                 input = stream.line.input() => match input? {
                     Input::Data(data) if echoes => send(stream, STDOUT, &data).await?,
+                    Input::Data(data) if reads && given.len() < LARGEST_INPUT => given.extend_from_slice(&data),
+                    Input::Data(_) if reads => return None,
                     Input::End => input_ended = true,
                     Input::Data(_) | Input::Other => {}
                 }
             }
         }
-        if !echoes {
-            outputs(stream, exec).await?;
+        if let Some(command) = ran.reads
+            && let Err(why) = simulation.input(command, &String::from_utf8_lossy(&given))
+        {
+            let failed = Ran { stdout: String::new(), stderr: format!("{why}\n"), code: 1, ..ran.clone() };
+            return conclude(stream, &Exec { outcome: Ok(failed), ..exec.clone() }, simulation, true).await;
         }
+        return conclude(stream, exec, simulation, !echoes).await;
+    }
+    conclude(stream, exec, simulation, false).await
+}
+
+/// What a command says when it has ended, and how it ended.
+async fn conclude<L: Line>(stream: &mut Stream<L>, exec: &Exec, simulation: &Simulation, speaks: bool) -> Option<()> {
+    if speaks {
+        outputs(stream, exec).await?;
     }
     simulation.tell();
     let last = stream.line.last_word(&exec.status());

@@ -120,6 +120,7 @@ pub(super) struct Shared {
     pub(super) scratch: Scratch,
     pub(super) helm: Option<std::path::PathBuf>,
     pub(super) ways: Option<super::machines::Ways>,
+    pub(super) home: Option<super::Home>,
     /// Whether plans leave the server out.
     pub(super) local: Cell<bool>,
     /// How much a plan may read by itself.

@@ -20,7 +20,7 @@ use super::client::Cluster;
 use super::discovery::{self, Resource};
 use super::fence::Fence;
 use super::place::{Place, Server};
-use super::request::Act;
+use super::request::{Act, Verb};
 use super::serve::{Front, Moves};
 use crate::base::clock::{Duration, TimeSource as _, between};
 use crate::base::{Clock, Error, Kind, Reason, Result, Span, Timestamp};
@@ -158,14 +158,31 @@ fn fenced(client: kube::Client, fence: Fence) -> kube::Client {
             let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
             if act.verb.is_write() {
                 fence.pass(&Cancel::new(), |_| ()).await?;
+                return client.send(request).await.map_err(boxed);
             }
-            client.send(request).await.map_err(|error| match error {
-                kube::Error::Service(inner) => inner,
-                other => BoxError::from(other),
-            })
+            // A read that met no server waits for it with the run; a watch is begun anew by whoever reads it.
+            let (parts, body) = request.into_parts();
+            let again = (act.verb != Verb::Watch).then(|| parts.clone());
+            match (client.send(Request::from_parts(parts, body)).await.map_err(boxed), again) {
+                (Err(error), Some(parts)) if !error.is::<Error>() => {
+                    let has_lock = fence.outlast(&Cancel::new(), |_| ()).await?.is_some();
+                    if !has_lock {
+                        return Err(error);
+                    }
+                    client.send(Request::from_parts(parts, Body::empty())).await.map_err(boxed)
+                }
+                (answer, _) => answer,
+            }
         }
     });
     kube::Client::new(service, NAME)
+}
+
+fn boxed(error: kube::Error) -> BoxError {
+    match error {
+        kube::Error::Service(inner) => inner,
+        other => BoxError::from(other),
+    }
 }
 
 /// A file with something to be kept to oneself; gone with this value.

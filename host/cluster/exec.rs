@@ -79,8 +79,8 @@ impl Cluster {
         self.permitted(&call).await?;
         let wire = self.wire();
         let begun = self.clock().now();
-        let deadline = later(begun, limit.as_duration());
-        let (mut pause, mut renewed) = (PAUSES.0, false);
+        let mut deadline = later(begun, limit.as_duration());
+        let (mut pause, mut renewed, mut last) = (PAUSES.0, false, false);
         loop {
             let trouble = match self.once(pod, command, limit, deadline).await {
                 Ok(executed) => return Ok(executed),
@@ -92,10 +92,24 @@ impl Cluster {
                 wire.renew();
                 continue;
             }
+            if matches!(trouble, Trouble::Status { code: 401, .. }) {
+                return Err(self.gate().fence().signed_out(trouble.into_error(&call, wire.server())));
+            }
             let wait = if reads { trouble.is_transient() } else { wire.again(&call, &trouble) };
+            let may_run = wait.is_some();
             let now = self.clock().now();
             let next = wait.map(|asked| later(now, asked.map_or(pause, Duration::from_secs)));
-            let Some(next) = next.filter(|next| *next < deadline) else {
+            let Some(next) = next.filter(|next| *next < deadline && !last) else {
+                // What has not begun, or only reads, is asked again when a server that is away has come back.
+                let away = match may_run {
+                    true => self.gate().fence().outlast(self.cancel(), |state| wire.delayed(&call, begun, state)).await?,
+                    false => None,
+                };
+                if away == Some(true) || (away == Some(false) && !last) {
+                    (last, pause) = (away == Some(false), PAUSES.0);
+                    deadline = later(self.clock().now(), limit.as_duration());
+                    continue;
+                }
                 let error = trouble.into_error(&call, wire.server());
                 return Err(if reads { error } else { unknown(error) });
             };

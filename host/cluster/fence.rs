@@ -216,6 +216,18 @@ impl Fence {
         }
     }
 
+    /// The error of a request of a user whom the server does not know any more: it stops a run, which goes on when somebody has signed in;
+    /// where there is no lock it stays as it is.
+    pub(super) fn signed_out(&self, error: Error) -> Error {
+        let Some(run) = self.lock().as_ref().map(|held| held.run.clone()) else { return error };
+        let message = format!("{}: its credentials have run out, and asking for new ones did not help", error.message);
+        let mut stop = Error::new(Kind::Cancelled, Reason::Interrupted, message);
+        stop.object.clone_from(&error.object);
+        stop.causes.clone_from(&error.causes);
+        stop.details = error.details.clone();
+        stop.hint(format!("sign in to the cluster again, then go on with `lockgate resume {run}`"))
+    }
+
     /// Waits until a write may be sent; says so through `tell`. Gives whether it had to wait.
     ///
     /// # Errors

@@ -120,6 +120,7 @@ fn server(turns: Vec<Turn>) -> Server {
         scratch: crate::cluster::endpoint::Scratch::default(),
         helm: None,
         ways: None,
+        home: None,
         local: Cell::default(),
         budget: Cell::default(),
         looks_back: Rc::default(),

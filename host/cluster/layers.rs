@@ -3,7 +3,7 @@
 //! They are tower layers around the service that answers (live, simulated, overlay), beneath `kube::Client`: no primitive can
 //! go around them. The deadline of a request is kept in [`super::wire`], because a write must not be dropped by a layer.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -59,6 +59,8 @@ pub(crate) struct Gate {
     fence: Fence,
     /// What the run may do.
     permit: Permit,
+    /// Whether what is done at present stands for what people do, who need no grant of the run.
+    by_hand: Arc<AtomicBool>,
     /// Whether writes may be sent that the server shall do all but store.
     asks: bool,
 }
@@ -86,6 +88,7 @@ impl Gate {
             reading: Arc::default(),
             fence: Fence::default(),
             permit: Permit::default(),
+            by_hand: Arc::default(),
             asks: false,
         };
         gate.set(access);
@@ -124,6 +127,28 @@ impl Gate {
         &self.permit
     }
 
+    /// From now on what is done stands for what people do, or does so no more.
+    pub(crate) fn set_by_hand(&self, by_hand: bool) {
+        self.by_hand.store(by_hand, Ordering::SeqCst);
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_by_hand(&self) -> bool {
+        self.by_hand.load(Ordering::SeqCst)
+    }
+
+    /// Whether this is a command in a pod of which its sender says that it reads.
+    fn only_reads(&self, act: &Act) -> bool {
+        (act.group.as_str(), act.resource.as_str(), act.subresource.as_deref()) == ("", "pods", Some("exec"))
+            && match (&act.namespace, &act.name) {
+                (Some(namespace), Some(name)) => {
+                    let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+                    reading.iter().any(|pod| pod.0 == *namespace && pod.1 == *name)
+                }
+                _ => false,
+            }
+    }
+
     /// Lets a command in this pod through where only reads are allowed.
     pub(crate) fn read_in(&self, namespace: &str, name: &str) -> Reading {
         let pod = (namespace.to_owned(), name.to_owned());
@@ -131,20 +156,17 @@ impl Gate {
         Reading { gate: self.clone(), pod }
     }
 
-    /// Whether this may be sent now. What only asks needs no lock, which nobody renewed for it.
+    /// Whether this may be sent now. What only asks or reads needs no lock, which nobody renewed for it.
     fn allows(&self, act: &Act, query: &str) -> Result<(), Error> {
         self.opens_for(act)?;
-        if act.verb.is_write() && !changes_nothing(act, query) { self.fence.check() } else { Ok(()) }
+        let needs_lock = act.verb.is_write() && !changes_nothing(act, query) && !self.only_reads(act);
+        if needs_lock { self.fence.check() } else { Ok(()) }
     }
 
     /// Whether this may be sent where the script is now; a write may have to wait for the lock all the same.
     pub(super) fn opens_for(&self, act: &Act) -> Result<(), Error> {
         let access = self.access();
-        if access == Access::ReadOnly
-            && (act.group.as_str(), act.resource.as_str(), act.subresource.as_deref()) == ("", "pods", Some("exec"))
-            && let (Some(namespace), Some(name)) = (&act.namespace, &act.name)
-            && self.reading.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|pod| pod.0 == *namespace && pod.1 == *name)
-        {
+        if access == Access::ReadOnly && self.only_reads(act) {
             return Ok(());
         }
         access.allows(act)
@@ -175,6 +197,15 @@ pub struct Recorded {
     /// Whether the server was only asked: to do all but store it (`dryRun=All`), or what this user may do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// Whether it is a command that only reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads: bool,
+    /// Whether it stands for what people do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+    /// The name of an object that is created under it: it is in no path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
 }
 
 /// The list of requests, shared by all clones of a cluster and by its branches.
@@ -216,7 +247,7 @@ impl Recorder {
         self.lock().iter().skip(count).filter(|(branch, _)| *branch == self.branch).map(|(_, entry)| entry.clone()).collect()
     }
 
-    fn sent(&self, act: &Act, at: Timestamp, dry: bool, dry_run: bool) -> usize {
+    fn sent(&self, act: &Act, at: Timestamp, (dry, dry_run): (bool, bool), gate: &Gate, made: Option<String>) -> usize {
         let mut list = self.lock();
         let index = list.len();
         let resource = if act.group.is_empty() { act.resource.clone() } else { format!("{}.{}", act.resource, act.group) };
@@ -231,6 +262,9 @@ impl Recorder {
             at,
             dry,
             dry_run,
+            reads: gate.only_reads(act),
+            by_hand: gate.is_by_hand(),
+            made,
         };
         list.push((self.branch, entry));
         index
@@ -260,7 +294,7 @@ impl<S> Layer<S> for Layers {
     type Service = Guard<Record<S>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let record = Record { inner, recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.dry };
+        let record = Record { inner, recorder: self.recorder.clone(), gate: self.gate.clone(), clock: self.clock.clone(), dry: self.dry };
         Guard { inner: record, gate: self.gate.clone() }
     }
 }
@@ -313,7 +347,7 @@ impl Gate {
 
     /// Judges a request by the permissions, body included, and gives it back.
     fn permitted(&self, act: &Act, request: Request<Body>) -> Result<Request<Body>, Error> {
-        if Permit::is_free(act) || !self.permit.is_watching() {
+        if Permit::is_free(act) || self.is_by_hand() || !self.permit.is_watching() {
             return Ok(request);
         }
         let (parts, body) = opened(act, request)?;
@@ -338,11 +372,23 @@ fn opened(act: &Act, request: Request<Body>) -> Result<(Parts, Bytes), Error> {
     Ok((parts, body))
 }
 
+/// A request, and under which name it creates an object; a name that the server makes up is none.
+fn named(act: &Act, request: Request<Body>) -> Result<(Request<Body>, Option<String>), Error> {
+    if act.verb != Verb::Create || act.name.is_some() {
+        return Ok((request, None));
+    }
+    let (parts, body) = opened(act, request)?;
+    let object: Option<crate::base::json::Value> = serde_json::from_slice(&body).ok();
+    let name = object.and_then(|object| Some(object.pointer("/metadata/name")?.as_str()?.to_owned()));
+    Ok((Request::from_parts(parts, Body::from(body.to_vec())), name))
+}
+
 /// Writes down what is sent and what came back.
 #[derive(Clone, Debug)]
 pub(crate) struct Record<S> {
     inner: S,
     recorder: Recorder,
+    gate: Gate,
     clock: Clock,
     dry: bool,
 }
@@ -362,9 +408,13 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let act = act_of(&request);
+        let (request, made) = match named(&act, request) {
+            Ok(named) => named,
+            Err(error) => return Box::pin(async move { Err(error.into()) }),
+        };
         let query = request.uri().query().unwrap_or_default();
         let dry_run = changes_nothing(&act, query);
-        let index = self.recorder.sent(&act, self.clock.now(), self.dry, dry_run);
+        let index = self.recorder.sent(&act, self.clock.now(), (self.dry, dry_run), &self.gate, made);
         let recorder = self.recorder.clone();
         let dry = self.dry;
         let answer = self.inner.call(request);

@@ -23,6 +23,7 @@ pub mod fence;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
+mod home;
 mod instances;
 pub mod keep;
 pub mod layers;
@@ -60,6 +61,7 @@ pub use discovery::{Resource, singular};
 pub use downtime::Downtime;
 pub use exec::{Command, Executed};
 pub use follow::{Follow, Following, Woke};
+pub use home::Home;
 pub use layers::{Access, Recorded};
 pub use lease::{Claim, Lease, Over};
 pub use live::{IN_CLUSTER, LiveOptions};

@@ -39,6 +39,7 @@ use super::serve::Still;
 use super::sim::{Reply, Simulation, to_sim};
 use super::wire::Wire;
 use crate::base::clock::{Advance, Busy, TimeSource};
+use crate::base::json::Value as Json;
 use crate::base::{Clock, Result, Timestamp};
 
 /// What is drawn here is drawn otherwise than in a simulated cluster that is copied: two objects would have one uid.
@@ -128,9 +129,14 @@ impl Overlay {
         &self.simulation
     }
 
-    /// What could not be read, one text each.
+    /// What could not be read, one text each. Priority classes count where a pod has a priority: without any all pods are alike.
     pub(super) fn unknowns(&self) -> Vec<String> {
-        self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let classes = kinds::PRIORITY_CLASS.plural;
+        let all = self.unknowns.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_idle = |text: &String| {
+            text.starts_with(classes) && !self.simulation.with(|sim| sim.store().list(kinds::POD, None).any(|(_, pod)| has_priority(pod)))
+        };
+        all.into_iter().filter(|text| !is_idle(text)).collect()
     }
 
     /// What the server says about writes.
@@ -237,6 +243,16 @@ impl Overlay {
         let _turn = self.turn.lock().await;
         self.advance_to(to).await
     }
+}
+
+/// The highest priority that a class may have; those of the system are above.
+const HIGHEST: i64 = 1_000_000_000;
+
+/// Whether a pod has a priority that a class of the cluster gives; the classes of the system are the same everywhere.
+fn has_priority(pod: &Json) -> bool {
+    let class = pod.pointer("/spec/priorityClassName").and_then(Json::as_str).unwrap_or_default();
+    let number = pod.pointer("/spec/priority").and_then(Json::as_i64).unwrap_or_default();
+    !class.starts_with("system-") && (!class.is_empty() || (number != 0 && number <= HIGHEST))
 }
 
 /// Whether a request is about what only the operator of a custom resource would do: nobody plays it in a plan. So nothing can be waited for,

@@ -13,6 +13,7 @@ use super::cancel::Cancel;
 use super::client::{Cluster, Shared};
 use super::discovery;
 use super::endpoint::Scratch;
+use super::home::Home;
 use super::layers::{Access, Gate, Layers, Recorder};
 use super::live::{Live, LiveOptions};
 use super::machines::Ways;
@@ -46,6 +47,8 @@ pub struct Options {
     pub local: bool,
     /// How much a plan on a live cluster may read by itself.
     pub budget: Budget,
+    /// The pod of the cluster that this process runs in; of a live one it is found out.
+    pub home: Option<Home>,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             machines: None,
             local: false,
             budget: Budget::default(),
+            home: None,
         }
     }
 }
@@ -152,6 +156,7 @@ struct Parts {
     ways: Option<Ways>,
     local: bool,
     budget: Budget,
+    home: Option<Home>,
 }
 
 impl Parts {
@@ -201,6 +206,7 @@ impl Parts {
             ways: self.ways,
             local: Cell::new(self.local),
             budget: Cell::new(self.budget),
+            home: self.home,
             looks_back: Rc::default(),
             on_machines: Rc::default(),
             reads: Rc::default(),
@@ -234,6 +240,7 @@ impl Cluster {
         let live = Live::find(&live).await?;
         let (name, namespace) = (live.name.clone(), live.namespace());
         let place = Place::Server(Server::Live(Arc::new(live)));
+        let options = Options { home: options.home.or_else(Home::find), ..options };
         Ok(Cluster::build(place, false, Access::ReadOnly, Clock::real(), &namespace, Some(name), options))
     }
 
@@ -254,6 +261,12 @@ impl Cluster {
         let clock = snapshot.clock();
         let options = Options { local: true, ..options };
         Cluster::build(Place::Server(Server::Snapshot(snapshot)), false, Access::ReadOnly, clock, &namespace, Some(name), options)
+    }
+
+    /// The pod of the cluster that this process runs in, where it runs in one.
+    #[must_use]
+    pub fn home(&self) -> Option<&Home> {
+        self.shared.home.as_ref()
     }
 
     /// Whether it is a snapshot: there is nothing that could be written.
@@ -287,6 +300,7 @@ impl Cluster {
             ways: options.machines,
             local: options.local,
             budget: options.budget,
+            home: options.home,
         }
         .cluster()
     }
@@ -302,6 +316,7 @@ impl Cluster {
             helm: self.shared.helm.clone(),
             local: self.shared.local.get(),
             budget: self.shared.budget.get(),
+            home: self.shared.home.clone(),
             ..Options::new(self.run())
         };
         let (place, clock) = (Place::Server(Server::StandIn(simulation.clone())), simulation.clock());
@@ -319,8 +334,10 @@ impl Cluster {
                 let mut sim = simulation.fork();
                 // No plan foresees what goes wrong.
                 sim.clear_faults();
-                // What stands there is the world of the plan.
-                sim.take_as_modelled();
+                // What stands there is the world of the plan; what a plan has changed stays its own.
+                if !self.label().plan {
+                    sim.take_as_modelled();
+                }
                 let copy = Simulation::new(sim);
                 let clock = copy.clock();
                 (Place::Simulated(copy), clock)
@@ -335,8 +352,9 @@ impl Cluster {
                 let asks = !self.shared.local.get();
                 let gate = if asks { Gate::asking() } else { Gate::new(Access::ReadOnly) };
                 let layers = Layers { gate, recorder: recorder.clone(), clock: server.clock(), dry: false };
-                let base = server.wire(layers, self.cancel().clone(), self.wire().limits());
-                let copy = Arc::new(Overlay::new(base, asks, self.shared.budget.get()));
+                let budget = self.shared.budget.get();
+                let base = server.wire(layers, self.cancel().clone(), self.wire().limits()).with_pace(budget.per_second);
+                let copy = Arc::new(Overlay::new(base, asks, budget));
                 let clock = overlay::clock(&copy);
                 (Place::Copy(copy), clock)
             }
@@ -357,6 +375,7 @@ impl Cluster {
             ways: self.shared.ways.clone(),
             local: self.shared.local.get(),
             budget: self.shared.budget.get(),
+            home: self.shared.home.clone(),
         }
         .cluster()
     }
@@ -379,6 +398,7 @@ impl Cluster {
             ways: self.shared.ways.clone(),
             local: self.shared.local.get(),
             budget: self.shared.budget.get(),
+            home: self.shared.home.clone(),
         }
         .cluster()
     }
@@ -403,6 +423,7 @@ impl Cluster {
             ways: shared.ways.clone(),
             local: shared.local.get(),
             budget: shared.budget.get(),
+            home: shared.home.clone(),
         };
         let shared = Shared {
             takes_back: shared.takes_back.clone(),

@@ -38,6 +38,8 @@ pub struct Inputs {
     pub objects: Vec<Input>,
     /// The lists.
     pub lists: Vec<Listing>,
+    /// The digests of the charts that it used, by what they were asked for as.
+    pub charts: BTreeMap<String, String>,
 }
 
 /// A list by what was asked for.
@@ -64,6 +66,7 @@ pub(super) struct Reads {
     /// What was first read after the plan had written: what it was before must be looked up.
     late_objects: BTreeMap<String, Target>,
     late_lists: BTreeMap<String, Asked>,
+    charts: BTreeMap<String, String>,
     /// How many requests were looked at, and whether one of them wrote.
     looked: usize,
     wrote: bool,
@@ -144,6 +147,13 @@ impl Cluster {
         reads.lists.entry(about).or_insert_with(|| (asked, items.into_iter().map(|(_, input)| input).collect()));
     }
 
+    /// Notes that a verb of a plan used a chart with this digest.
+    pub fn used_chart(&self, chart: &str, digest: &str) {
+        if self.shared.label.plan {
+            self.shared.reads.borrow_mut().charts.insert(chart.to_owned(), digest.to_owned());
+        }
+    }
+
     fn members(&self, asked: &Asked, items: &[Arc<Json>]) -> Vec<(Target, Input)> {
         let member = |item: &Arc<Json>| {
             let namespace = Some(meta(item, "namespace").to_owned()).filter(|namespace| !namespace.is_empty());
@@ -160,9 +170,9 @@ impl Cluster {
     /// # Errors
     /// When such a read fails.
     pub async fn inputs(&self, twin: &Cluster) -> Result<Inputs> {
-        let (mut objects, mut lists, late_objects, late_lists) = {
+        let (mut objects, mut lists, late_objects, late_lists, charts) = {
             let reads = twin.shared.reads.borrow();
-            (reads.objects.clone(), reads.lists.clone(), reads.late_objects.clone(), reads.late_lists.clone())
+            (reads.objects.clone(), reads.lists.clone(), reads.late_objects.clone(), reads.late_lists.clone(), reads.charts.clone())
         };
         let aside = self.aside();
         for (about, asked) in late_lists.into_iter().filter(|(about, _)| !lists.contains_key(about)).collect::<Vec<_>>() {
@@ -187,6 +197,7 @@ impl Cluster {
         Ok(Inputs {
             objects: objects.into_iter().map(|(object, (_, found))| Input { object, found }).collect(),
             lists: lists.into_iter().map(|(about, (_, items))| Listing { about, items }).collect(),
+            charts,
         })
     }
 }

@@ -82,6 +82,26 @@ pub(crate) struct Wire {
     outlasted: AtomicU64,
     delays: Mutex<Vec<Delay>>,
     warnings: Mutex<Vec<String>>,
+    pace: Option<Pace>,
+}
+
+/// So many requests a second, after a burst of twice as many.
+struct Pace {
+    per_second: u32,
+    /// When all that was sent so far would have been sent at that pace.
+    until: Mutex<Option<Timestamp>>,
+}
+
+impl Pace {
+    /// When the next request may be sent.
+    fn next(&self, now: Timestamp) -> Timestamp {
+        let each = Duration::from_secs(1) / self.per_second.max(1);
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = until.map_or(now, |until| until.max(now));
+        *until = Some(later(due, each));
+        // A burst is what two seconds allow.
+        due.checked_sub(Duration::from_secs(2)).map_or(now, |next| next.max(now))
+    }
 }
 
 impl fmt::Debug for Wire {
@@ -114,12 +134,25 @@ impl Wire {
             outlasted: AtomicU64::new(0),
             delays: Mutex::default(),
             warnings: Mutex::default(),
+            pace: None,
         }
     }
 
     /// The same with a way to single servers of the cluster.
     pub(super) fn with_neighbours(self, neighbour: Neighbour) -> Wire {
         Wire { neighbour: Some(neighbour), ..self }
+    }
+
+    /// The same, which sends at most so many requests a second, after a burst of twice as many; not in virtual time.
+    pub(super) fn with_pace(self, per_second: u32) -> Wire {
+        Wire { pace: Some(Pace { per_second, until: Mutex::default() }), ..self }
+    }
+
+    async fn paced(&self) -> Result<()> {
+        let Some(pace) = self.pace.as_ref().filter(|_| !self.clock.is_virtual()) else { return Ok(()) };
+        let now = self.clock.now();
+        let next = pace.next(now);
+        if next > now { self.rest(next).await } else { Ok(()) }
     }
 
     /// The same, whose writes wait at this fence.
@@ -217,6 +250,7 @@ impl Wire {
     /// Passes a read on as it is, once, for an overlay that cannot answer it. Errors of the server are answers too. The answer is
     /// here whole: whoever reads it stands in virtual time, which does not wait for a network.
     pub(crate) async fn forward(&self, request: Request<Body>, call: &Call) -> Result<Response<Bytes>> {
+        self.paced().await?;
         let client = self.client()?;
         let deadline = later(self.clock.now(), self.limits.read.as_duration());
         tokio::select! {
@@ -233,6 +267,7 @@ impl Wire {
 
     async fn send(&self, call: &Call) -> Result<Got> {
         self.cancel.check()?;
+        self.paced().await?;
         let write = call.writes();
         let limit = if write { self.limits.write } else { self.limits.read };
         let mut begun = self.clock.now();
@@ -255,6 +290,9 @@ impl Wire {
                 renewed = true;
                 self.renew();
                 continue;
+            }
+            if matches!(trouble, Trouble::Status { code: 401, .. }) && renewed {
+                return Err(self.fence.signed_out(trouble.into_error(call, &self.server)));
             }
             let wait = self.again(call, &trouble).map(|asked| asked.map_or(pause, Duration::from_secs));
             let now = self.clock.now();

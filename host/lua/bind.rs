@@ -12,13 +12,13 @@ use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 use mlua::{Function, Lua, MultiValue, Table, Value as LuaValue};
 
-use super::engine::Core;
+use super::engine::{Core, Engine};
 use super::error::{broken, fault, kind};
 use super::session::{Mode, Session, while_loading};
 use super::stack;
 use crate::base::{Error, Kind, Reason, Result, Value};
 use crate::primitives::{ALL, Arg, Arguments, Callback, Definition, Done, Effect, Progress};
-use crate::run::{Call, Scene};
+use crate::run::{Again, Call, Scene};
 
 /// What telling the operator something costs, in turns; each byte costs one more.
 const NOTE: u64 = 1_000;
@@ -66,7 +66,11 @@ fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: 
         Some(port) => port.verb(core, definition, arguments, &made, &questions),
         None => {
             let scene = session.scene().ok_or_else(|| while_loading(definition.name))?;
-            perform(core, &session, scene, definition, arguments, &made, &questions)
+            if session.mode() == Mode::Prompt {
+                typed(core, lua, &session, scene, definition, arguments, &made, &questions)
+            } else {
+                perform(core, &session, scene, definition, arguments, &made, &questions)
+            }
         }
     };
     // Telling is not working: a loop that only tells is a loop without end.
@@ -95,6 +99,69 @@ fn call(core: &Rc<Core>, lua: &Lua, definition: &'static Definition, arguments: 
             Err(error)
         }
     }
+}
+
+/// One call at the prompt, which can be made again later.
+#[expect(clippy::too_many_arguments, reason = "as `perform`")]
+fn typed(
+    core: &Rc<Core>,
+    lua: &Lua,
+    session: &Rc<Session>,
+    scene: Scene,
+    definition: &'static Definition,
+    arguments: Arguments,
+    made: &Call,
+    questions: &Rc<Questions>,
+) -> Result<Done> {
+    let again = again(core, lua, session, definition, arguments.clone(), questions.clone());
+    let calls = scene.calls.clone();
+    let inside = session.inside.replace(true);
+    let result = perform(core, session, scene, definition, arguments, made, questions);
+    session.inside.set(inside);
+    if !inside {
+        calls.made(made, &result, again);
+    }
+    result
+}
+
+/// How to make a call once more: with the arguments as they were, as a piece of work of its own.
+fn again(
+    core: &Rc<Core>,
+    lua: &Lua,
+    session: &Rc<Session>,
+    definition: &'static Definition,
+    arguments: Arguments,
+    questions: Rc<Questions>,
+) -> Again {
+    let (engine, session) = (Engine::of(lua, core), Rc::downgrade(session));
+    Rc::new(move || {
+        let session = session.upgrade().ok_or_else(|| Error::internal("a call outlived its prompt"))?;
+        let (function, given) = written(&engine, definition, &arguments, &questions).map_err(fault)?;
+        engine.work(&session, &function, given).map(drop)
+    })
+}
+
+/// A verb as a script names it, and its arguments as a script gives them.
+fn written(engine: &Engine, definition: &Definition, arguments: &Arguments, questions: &Questions) -> mlua::Result<(Function, MultiValue)> {
+    let (lua, core) = (engine.lua(), engine.core());
+    let function: Function = match definition.name.split_once('.') {
+        None => core.base.raw_get(definition.name)?,
+        Some((family, name)) => core.base.raw_get::<Table>(family)?.raw_get(name)?,
+    };
+    let value = |arg: &Arg| match arg {
+        Arg::Value(value) => core.convert.write(lua, value, true),
+        Arg::Function(callback) => Ok(questions.function(callback).map_or(LuaValue::Nil, LuaValue::Function)),
+    };
+    let mut given: Vec<LuaValue> = arguments.positional.iter().map(value).collect::<mlua::Result<_>>()?;
+    if !arguments.options.is_empty() {
+        let options = lua.create_table()?;
+        for (name, arg) in &arguments.options {
+            options.raw_set(name.as_str(), value(arg)?)?;
+        }
+        given.resize(definition.params.len(), LuaValue::Nil);
+        given.push(LuaValue::Table(options));
+    }
+    Ok((function, MultiValue::from_vec(given)))
 }
 
 fn perform(

@@ -118,7 +118,7 @@ pub static WORDS: &[Word] = &[
             may("verify", "(item: any) -> ...any", "Raises, or returns `false`, unless it is done. Read-only."),
             may(
                 "recover",
-                "(err: Failure, item: any) -> (boolean | \"again\")?",
+                "(err: Failure, item: any) -> ...any",
                 "Asked once about an error of `run` or `verify`: `false` declines, nothing has `verify` judge, `\"again\"` enters \
                  `run` again, where calls that are over give their recorded results.",
             ),

@@ -1,7 +1,7 @@
 //! One Lua state, made once per thread and used again for every load: limits, the words every file sees, protected calls.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -117,6 +117,11 @@ impl Engine {
         Ok(Engine { lua, core })
     }
 
+    /// The state that this belongs to.
+    pub(super) fn of(lua: &Lua, core: &Rc<Core>) -> Engine {
+        Engine { lua: lua.clone(), core: core.clone() }
+    }
+
     pub(crate) fn lua(&self) -> &Lua {
         &self.lua
     }
@@ -179,6 +184,24 @@ impl Engine {
                 tracing::warn!(%error, "collecting after a stop");
             }
         }
+    }
+
+    /// The names that every file sees, each with its members where it is a table.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<String, BTreeSet<String>> {
+        sandbox::names(&self.core)
+    }
+
+    /// The error of a name that nobody knows, with what may have been meant.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> Error {
+        sandbox::unknown(&self.core, name)
+    }
+
+    /// The error of a global that is set.
+    #[must_use]
+    pub fn assigned(&self, name: &str, function: bool) -> Error {
+        sandbox::assigned(&self.core, name, function)
     }
 
     /// Bytes in use.

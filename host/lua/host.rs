@@ -70,8 +70,8 @@ impl LuaHost {
         LuaHost {
             engine: engine.clone(),
             runtime,
+            shelves: Shelves { folders: source.modules.clone() },
             source,
-            shelves: Shelves::default(),
             compiled: None,
             modules: Rc::new(RefCell::new(HashMap::new())),
             entered: None,
@@ -81,7 +81,7 @@ impl LuaHost {
     /// The same, with folders where `require` looks after the runbook's own.
     #[must_use]
     pub fn with_modules(mut self, folders: Vec<PathBuf>) -> LuaHost {
-        self.shelves.folders = folders;
+        self.shelves.folders.extend(folders);
         self
     }
 

@@ -23,6 +23,7 @@ mod session;
 mod stack;
 mod steps;
 mod testfile;
+pub mod types;
 mod values;
 mod words;
 
@@ -31,6 +32,7 @@ pub use host::LuaHost;
 pub use limits::Limits;
 pub use objects::{Given, Method, Methods};
 pub use prompt::{Evaluated, Prompt};
-pub use require::{STDLIB, standard_modules};
+pub use require::{Found, STDLIB, Shelves, standard_modules};
+pub(crate) use session::{in_scenario, may_call, out_of_place, read_while_loading, while_loading};
 pub use testfile::{ABSENT, Field, RawScenario, TestFile, TestFunction};
 pub use words::WORDS;

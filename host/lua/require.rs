@@ -23,18 +23,51 @@ const ENDINGS: &[&str] = &["luau", "lua"];
 
 /// Where modules come from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelves {
+pub struct Shelves {
     /// Folders given by `--modules`.
-    pub(crate) folders: Vec<PathBuf>,
+    pub folders: Vec<PathBuf>,
 }
 
 /// A module that was found.
-struct Found {
+#[derive(Clone, Debug)]
+pub struct Found {
     /// The file as people know it; modules are told apart by it.
-    label: String,
-    text: String,
+    pub label: String,
+    /// Its text.
+    pub text: String,
     /// What is beside it.
-    beside: Beside,
+    pub beside: Beside,
+}
+
+impl Shelves {
+    /// The module of that name, for a file with these neighbours.
+    ///
+    /// # Errors
+    /// A name that no module can have, one that nobody has, or a file that cannot be read.
+    pub fn find(&self, beside: &Beside, name: &str) -> Result<Found> {
+        check_name(name)?;
+        let mut places = vec![beside.clone()];
+        places.extend(self.folders.iter().cloned().map(Beside::Disk));
+        places.push(Beside::Bundled(&STDLIB));
+        for place in &places {
+            for ending in ENDINGS {
+                let relative = format!("{name}.{ending}");
+                if let Some(text) = place.read(&relative)? {
+                    let label = match place {
+                        Beside::Bundled(dir) if dir.path() == STDLIB.path() => format!("stdlib/{relative}"),
+                        _ => place.label(&relative),
+                    };
+                    return Ok(Found { label, text, beside: place.clone() });
+                }
+            }
+        }
+        let error = broken(format!("there is no module `{name}`"));
+        let standard = standard_modules();
+        Err(match did_you_mean(name, standard.iter().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("modules are looked for beside the file, in the folders of `--modules`, and in the standard library"),
+        })
+    }
 }
 
 /// The modules of one load of one runbook, and the compiled ones of all its loads.
@@ -80,8 +113,7 @@ impl Modules {
     }
 
     fn load(self: &Rc<Self>, core: &Rc<Core>, lua: &Lua, beside: &Beside, name: &str) -> Result<LuaValue> {
-        check_name(name)?;
-        let found = self.find(beside, name)?;
+        let found = self.shelves.find(beside, name)?;
         if let Some(value) = self.loaded.borrow().get(&found.label) {
             return Ok(value.clone());
         }
@@ -138,30 +170,6 @@ impl Modules {
             sandbox::environment(core, lua, &words)
         })();
         self.engine.instantiate(&compiled, &words.map_err(fault)?)
-    }
-
-    fn find(&self, beside: &Beside, name: &str) -> Result<Found> {
-        let mut places = vec![beside.clone()];
-        places.extend(self.shelves.folders.iter().cloned().map(Beside::Disk));
-        places.push(Beside::Bundled(&STDLIB));
-        for place in &places {
-            for ending in ENDINGS {
-                let relative = format!("{name}.{ending}");
-                if let Some(text) = place.read(&relative)? {
-                    let label = match place {
-                        Beside::Bundled(dir) if dir.path() == STDLIB.path() => format!("stdlib/{relative}"),
-                        _ => place.label(&relative),
-                    };
-                    return Ok(Found { label, text, beside: place.clone() });
-                }
-            }
-        }
-        let error = broken(format!("there is no module `{name}`"));
-        let standard = standard_modules();
-        Err(match did_you_mean(name, standard.iter().map(String::as_str)) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("modules are looked for beside the file, in the folders of `--modules`, and in the standard library"),
-        })
     }
 }
 

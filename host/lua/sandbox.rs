@@ -1,5 +1,6 @@
 //! What a file can see: its own environment over its words over the words of every file, and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value as LuaValue};
@@ -75,7 +76,7 @@ pub(crate) fn close(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()
 pub(crate) fn environment(core: &Rc<Core>, lua: &Lua, file_words: &Table) -> mlua::Result<Table> {
     let refuse = core.function(lua, "", |core, lua, arguments| {
         let name = arguments.get(1).map(|name| name.to_string()).transpose().map_err(fault)?.unwrap_or_default();
-        let mut error = assigned(core, &name, arguments.get(2));
+        let mut error = assigned(core, &name, matches!(arguments.get(2), Some(LuaValue::Function(_))));
         error.places = super::stack::places(core, lua, Some(&name));
         if let Some(here) = error.places.first_mut()
             && let Some(column) = here.source.as_deref().and_then(|line| super::stack::assigned(line, &name))
@@ -95,7 +96,7 @@ pub(crate) fn session_environment(core: &Rc<Core>, lua: &Lua, file_words: &Table
         };
         let text = name.to_string().map_err(fault)?;
         if core.base.contains_key(name.clone()).is_ok_and(|known| known) && is_word(core, &text) {
-            return Err(assigned(core, &text, arguments.get(2)));
+            return Err(assigned(core, &text, matches!(arguments.get(2), Some(LuaValue::Function(_)))));
         }
         environment.raw_set(name.clone(), arguments.get(2).cloned().unwrap_or(LuaValue::Nil)).map_err(fault)?;
         Ok(MultiValue::new())
@@ -138,7 +139,24 @@ fn known_names(core: &Core) -> Vec<String> {
     names
 }
 
-fn unknown(core: &Core, name: &str) -> Error {
+/// The names that every file sees, each with its members where it is a table.
+pub(super) fn names(core: &Core) -> BTreeMap<String, BTreeSet<String>> {
+    let mut names = BTreeMap::new();
+    let walked = core.base.for_each(|name: String, value: LuaValue| {
+        let members = match value {
+            LuaValue::Table(table) => table.pairs::<String, LuaValue>().filter_map(|pair| pair.ok().map(|(member, _)| member)).collect(),
+            _ => BTreeSet::new(),
+        };
+        names.insert(name, members);
+        Ok(())
+    });
+    if let Err(error) = walked {
+        tracing::debug!(%error, "listing the known names");
+    }
+    names
+}
+
+pub(super) fn unknown(core: &Core, name: &str) -> Error {
     if let Some((_, instead)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
         return broken(format!("there is no `{name}` here")).hint(*instead);
     }
@@ -156,14 +174,16 @@ fn unknown(core: &Core, name: &str) -> Error {
     }
 }
 
-fn assigned(core: &Core, name: &str, value: Option<&LuaValue>) -> Error {
+/// The error of a global that is set.
+pub(super) fn assigned(core: &Core, name: &str, function: bool) -> Error {
     if is_word(core, name) || declarations::is_declaring(name) || ["params", "state", "require"].contains(&name) {
         return broken(format!("`{name}` is a word of lockgate and cannot be replaced")).hint("choose another name, with `local`");
     }
     let error = broken(format!("`{name}` is assigned as a global"));
-    match value {
-        Some(LuaValue::Function(_)) => error.hint(format!("write `local function {name}(…)`")),
-        _ => error.hint(format!("write `local {name} = …`; what later steps need goes into `state`")),
+    if function {
+        error.hint(format!("write `local function {name}(…)`"))
+    } else {
+        error.hint(format!("write `local {name} = …`; what later steps need goes into `state`"))
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Session {
     runtime: Option<Rc<tokio::runtime::Runtime>>,
     /// The reason given to `not_needed`.
     pub(crate) not_needed: RefCell<Option<String>>,
+    /// At the prompt: whether a verb is at work, so that what is called now is called by a function that it was given.
+    pub(super) inside: Cell<bool>,
 }
 
 impl Session {
@@ -42,6 +44,7 @@ impl Session {
             port: RefCell::default(),
             runtime,
             not_needed: RefCell::default(),
+            inside: Cell::default(),
         })
     }
 
@@ -88,18 +91,34 @@ impl Session {
         match (self.mode.get(), definition.effect_in(reads)) {
             (_, Effect::Pure) => Ok(()),
             (Mode::Load, _) => Err(while_loading(name)),
-            (Mode::Scenario, _) => Err(refused(format!("`{name}` is called in a scenario"))
-                .hint("a scenario acts through its `cluster` and looks through its `run`")),
-            (Mode::Prompt, _) | (Mode::Call(_), Effect::Read | Effect::Tell) => Ok(()),
-            (Mode::Call(phase), Effect::Write) if phase.writes() => Ok(()),
-            (Mode::Call(phase), Effect::Ask) if phase.asks() => Ok(()),
-            (Mode::Call(phase), effect) => {
-                let does = if effect == Effect::Write { "writes" } else { "asks the operator" };
-                let (place, rule) = place(phase, effect);
-                Err(refused(format!("`{name}` {does}, and is called in {place}")).hint(rule))
-            }
+            (Mode::Scenario, _) => Err(in_scenario(name)),
+            (Mode::Prompt, _) => Ok(()),
+            (Mode::Call(phase), effect) if may_call(phase, effect) => Ok(()),
+            (Mode::Call(phase), effect) => Err(out_of_place(phase, name, effect)),
         }
     }
+}
+
+/// Whether a verb of this effect may be called in this function of a declaration.
+#[must_use]
+pub(crate) fn may_call(phase: Phase, effect: Effect) -> bool {
+    match effect {
+        Effect::Pure | Effect::Read | Effect::Tell => true,
+        Effect::Write => phase.writes(),
+        Effect::Ask => phase.asks(),
+    }
+}
+
+/// The error of a verb that may not be called in this function of a declaration.
+pub(crate) fn out_of_place(phase: Phase, name: &str, effect: Effect) -> Error {
+    let does = if effect == Effect::Write { "writes" } else { "asks the operator" };
+    let (place, rule) = place(phase, effect);
+    refused(format!("`{name}` {does}, and is called in {place}")).hint(rule)
+}
+
+/// The error of a verb in a scenario.
+pub(crate) fn in_scenario(name: &str) -> Error {
+    refused(format!("`{name}` is called in a scenario")).hint("a scenario acts through its `cluster` and looks through its `run`")
 }
 
 /// A verb or value that there is only in functions.

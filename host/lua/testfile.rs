@@ -89,7 +89,7 @@ impl TestFile {
         let compiled = engine.compile(&source.file, &source.text)?;
         let (lua, core) = (engine.lua(), engine.core());
         let declared = Rc::new(RefCell::new(Declared::default()));
-        let modules = Modules::new(engine, &Shelves::default(), &Rc::new(RefCell::new(HashMap::new())));
+        let modules = Modules::new(engine, &Shelves { folders: source.modules.clone() }, &Rc::new(RefCell::new(HashMap::new())));
         let environment = (|| {
             let words = lua.create_table()?;
             words.raw_set("scenario", opener(core, lua, &declared)?)?;

@@ -13,7 +13,8 @@ use crate::base::{Error, Kind, Reason, Result, Value, did_you_mean};
 use crate::run::Phase;
 
 /// The words of every file that are not verbs, for tests of the reference and for completion.
-pub const WORDS: &[&str] = &["ensure", "not_needed", "version", "image", "duration", "quantity", "array", "object", "null", "at", "merge"];
+pub const WORDS: &[&str] =
+    &["ensure", "not_needed", "version", "image", "duration", "quantity", "array", "object", "null", "at", "merge", "json"];
 
 /// Adds the words of every file.
 pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> {
@@ -24,6 +25,7 @@ pub(crate) fn add(core: &Rc<Core>, lua: &Lua, base: &Table) -> mlua::Result<()> 
     base.raw_set("object", core.function(lua, "object", |core, _, arguments| mark(core, &arguments, "object"))?)?;
     base.raw_set("at", core.function(lua, "at", |core, _, arguments| at(core, &arguments))?)?;
     base.raw_set("merge", core.function(lua, "merge", |core, lua, arguments| merge(core, lua, &arguments))?)?;
+    base.raw_set("json", core.function(lua, "json", |core, lua, arguments| json(core, lua, &arguments))?)?;
     for word in values::MAKERS {
         let make = core.function(lua, word, move |core, lua, arguments| {
             let given = arguments.front().cloned().unwrap_or(LuaValue::Nil);
@@ -135,6 +137,26 @@ fn merge(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> {
     };
     let merged = merged(side(0)?, side(1)?);
     one(core.convert.write(lua, &merged, false).map_err(fault)?)
+}
+
+/// `json(text)`: one value of JSON, as objects of the cluster are given.
+fn json(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> {
+    let Some(LuaValue::String(text)) = arguments.front() else {
+        let got = arguments.front().map_or_else(|| "nothing".to_owned(), |other| format!("a {}", kind(other)));
+        return Err(broken(format!("`json` needs a text, got {got}")).hint("it reads what a program printed: `json(output.stdout)`"));
+    };
+    let value: crate::base::json::Value = serde_json::from_slice(&text.as_bytes()).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let said = error.to_string();
+        let why = said.split(" at line ").next().unwrap_or_default();
+        let message = match text.as_bytes().iter().all(u8::is_ascii_whitespace) {
+            true => "`json`: the text is empty".to_owned(),
+            false => format!("`json`: line {line}, column {column}: {why}"),
+        };
+        Error::new(Kind::Cluster, Reason::Invalid, message)
+            .hint("ask the program for JSON (`-o json`), and for nothing beside it on standard output")
+    })?;
+    one(core.convert.write(lua, &Value::Json(value), false).map_err(fault)?)
 }
 
 /// The entries of a table, when it is a map.

@@ -24,7 +24,7 @@ const TIMEOUT: Span = Span::from_secs(120);
 pub struct Manifests(Vec<Manifest>);
 
 impl ArgType for Manifests {
-    const TYPE: Type = Type::new("Object | { Object }", "an object or a list of objects, each with `apiVersion`, `kind` and `metadata`");
+    const TYPE: Type = Type::new("any", "an object or a list of objects, each with `apiVersion`, `kind` and `metadata`");
     fn from_arg(arg: Arg) -> Result<Self> {
         let mut objects = Vec::new();
         match arg {

@@ -140,7 +140,7 @@ pub static AT: Definition = word(
     &["Reads a field deep in a table; on the way nothing needs to be there."],
     &[
         Param { name: "table", doc: &["The table; `nil` is allowed."], ty: ANY.optional() },
-        Param { name: "path", doc: &["Keys, and places in lists from 1."], ty: Type::new("{ string | number }", "a list of keys") },
+        Param { name: "path", doc: &["Keys, and places in lists from 1."], ty: Type::new("{ any }", "a list of keys") },
         Param { name: "default", doc: &["What to give when it is not there."], ty: ANY.optional() },
     ],
     ("any", "the field, or the default"),
@@ -157,4 +157,17 @@ pub static MERGE: Definition = word(
     ],
     ("{ [string]: any }", "a new table"),
     r#"local values = merge({ tunnel = "vxlan" }, { tunnel = null, routingMode = "native" })"#,
+);
+
+/// `json`
+pub static JSON: Definition = word(
+    "json",
+    &[
+        "Reads a text of JSON, such as programs print in pods and on machines.",
+        "",
+        "`null` in it is `null`, an empty list `array{}`. A text that is no JSON is an error (`invalid`) with line and column.",
+    ],
+    &[Param { name: "text", doc: &["The text: one value, and nothing behind it."], ty: TEXT }],
+    ("any", "what it says"),
+    r#"print(json('{ "serverVersion": { "minor": 31 } }').serverVersion.minor)"#,
 );

@@ -55,7 +55,10 @@ impl Manual {
         }
         let label = cx.cluster.label();
         if let Some(pretend) = self.pretend.as_ref().filter(|_| label.plan || label.simulated) {
-            pretend.invoke(Vec::new()).await?;
+            cx.cluster.set_by_hand(true);
+            let made = pretend.invoke(Vec::new()).await;
+            cx.cluster.set_by_hand(false);
+            made?;
             cx.talk.assume(&format!("done by hand: {}", self.text), None);
             return match self.is_done(&cx).await? {
                 Some(false) => {

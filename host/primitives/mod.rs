@@ -165,6 +165,7 @@ pub static ALL: &[&Definition] = &[
     &builtins::OBJECT,
     &builtins::AT,
     &builtins::MERGE,
+    &builtins::JSON,
 ];
 
 /// The verb of that name.

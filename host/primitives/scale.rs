@@ -101,11 +101,9 @@ impl Scale {
         };
         match self.wait(cx, target, way, after).await {
             Ok(()) => Ok(Done::changed(json!({ "changed": true, "previous": previous, "replicas": self.replicas }), wrote)),
-            // The write is made, whatever became of the wait: whoever sees the error must be able to see it.
-            Err(mut error) => {
-                let mut details = if error.details.is_object() { error.details.clone() } else { json!({}) };
-                details["wrote"] = crate::base::json::to_value(&wrote).unwrap_or(Json::Null);
-                error.details = details;
+            // The write is made, whatever became of the wait.
+            Err(error) => {
+                cx.talk.wrote(&wrote);
                 Err(error)
             }
         }

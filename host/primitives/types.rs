@@ -324,7 +324,7 @@ pub enum Condition {
 }
 
 impl ArgType for Condition {
-    const TYPE: Type = Type::new("string | (Object?) -> (boolean, any?)", "a condition such as \"Ready\", or a function of the object");
+    const TYPE: Type = Type::new("string | (any) -> ...any", "a condition such as \"Ready\", or a function of the object");
     fn from_arg(arg: Arg) -> Result<Self> {
         match arg {
             Arg::Function(function) => Ok(Condition::Function(function)),

@@ -37,7 +37,7 @@ primitive! {
         stall: Option<Span>,
         /// How long it must hold without a break; default not at all.
         stable: Option<Span>,
-    } -> "Object?", "the object as it is then";
+    } -> "any", "the object as it is then";
     since "0.1";
     example r#"wait_for("node/w1", function(node) return node and node.status.nodeInfo.kubeletVersion == "v1.31.2" end)"#;
     needs ["list,watch {object}"];

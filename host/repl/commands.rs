@@ -6,23 +6,35 @@ use crate::primitives::{self, Definition};
 
 /// The commands, with what each does.
 pub(super) const NAMES: &[(&str, &str)] = &[
+    (":commit", "make the pending calls on the cluster itself, waits included, as one run; asks once"),
+    (":fork", "go on on a copy of this copy; `:undo` goes back to this point"),
     (":help", "this overview"),
     (":live", "on|off: calls act on the cluster itself, with a journal and its lock; or on a copy"),
     (":ns", "NAME: the namespace of references that name none"),
+    (":plan", "the pending calls as a plan: what they would write, wait for and ask"),
     (":quit", "end the session; Ctrl-D does the same"),
+    (":undo", "back to the last `:fork`, or to the cluster as it is; what was tried since is dropped"),
 ];
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
+    /// `:commit`.
+    Commit,
+    /// `:fork`.
+    Fork,
     /// `:help`.
     Help,
     /// `:live on` and `:live off`.
     Live(bool),
     /// `:ns NAME`.
     Namespace(String),
+    /// `:plan`.
+    Plan,
     /// `:quit`.
     Quit,
+    /// `:undo`.
+    Undo,
 }
 
 /// Reads a line that begins with a colon.
@@ -34,7 +46,11 @@ pub(super) fn parse(line: &str) -> Result<Command> {
     let name = words.next().unwrap_or_default();
     let rest: Vec<&str> = words.collect();
     match (name, rest.as_slice()) {
+        (":commit", []) => Ok(Command::Commit),
+        (":fork", []) => Ok(Command::Fork),
         (":help", []) => Ok(Command::Help),
+        (":plan", []) => Ok(Command::Plan),
+        (":undo", []) => Ok(Command::Undo),
         (":quit", []) => Ok(Command::Quit),
         (":ns", [name]) => {
             ObjectRef::parse(&format!("namespace/{name}"))?;
@@ -62,7 +78,9 @@ pub(super) fn words() -> Vec<&'static Definition> {
 
 /// What is said when a session begins.
 pub(super) fn banner(cluster: &str) -> String {
-    format!("dry: calls act on a copy of `{cluster}`, nothing is written there; `:live on` ends that, `:help` says more, Ctrl-D leaves")
+    format!(
+        "dry: calls act on a copy of `{cluster}`, nothing is written there; `:plan` shows what is pending, `:commit` makes it, `:help` says more, Ctrl-D leaves"
+    )
 }
 
 /// `:help`, and `?` alone.

@@ -1,9 +1,11 @@
 //! L5: the prompt. The editor (rustyline) has a thread of its own; the session owns Lua and a copy of the cluster.
 
 mod commands;
+mod commit;
 mod complete;
 mod editor;
 mod live;
+mod pending;
 mod reporter;
 mod session;
 mod show;

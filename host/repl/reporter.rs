@@ -1,15 +1,18 @@
 //! What calls at the prompt say while they go: writes, waits, notes, and questions, which count as yes on a copy.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use super::pending::Pending;
 use crate::base::{Error, Kind, Reason, Result, Span};
 use crate::cluster::Cluster;
 use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk, Wrote};
 use crate::report::{Screen, Transcript, escape};
-use crate::run::{Call, Calls, Event, Known, Record};
+use crate::run::event::AnsweredBy;
+use crate::run::{Again, Call, Calls, Confirmation, Event, Known, Record};
 
 /// Shows what happens as the transcript of a plan would.
 pub(super) struct Reporter {
@@ -23,10 +26,14 @@ pub(super) struct Reporter {
     held: RefCell<Vec<Event>>,
     /// Writes of the running call that it told when it made them.
     told: RefCell<Vec<Wrote>>,
+    /// Takes down what is not done on the cluster itself.
+    pending: Rc<Pending>,
+    /// How often each question was asked.
+    asked: RefCell<BTreeMap<String, usize>>,
 }
 
 impl Reporter {
-    pub(super) fn new(screen: Rc<Screen>, cluster: Cluster) -> Reporter {
+    pub(super) fn new(screen: Rc<Screen>, cluster: Cluster, pending: Rc<Pending>) -> Reporter {
         let transcript = RefCell::new(Transcript::new(screen.talk_paint));
         Reporter {
             screen,
@@ -36,10 +43,28 @@ impl Reporter {
             writing: Cell::new(false),
             held: RefCell::default(),
             told: RefCell::default(),
+            pending,
+            asked: RefCell::default(),
         }
     }
 
+    /// How a write is known that was just made.
+    fn known(&self) -> Known {
+        if self.cluster.admitted() { Known::Admitted } else { Known::Modelled }
+    }
+
+    /// Takes down a question, and the answer that it has on a copy.
+    fn keep_question(&self, question: &str, answer: &str, known: Known) {
+        let mut asked = self.asked.borrow_mut();
+        let occurrence = asked.entry(question.to_owned()).or_default();
+        *occurrence += 1;
+        let confirmation = Confirmation { at: "prompt".to_owned(), question: question.to_owned(), occurrence: *occurrence };
+        let answer = Some(answer.to_owned());
+        self.pending.keep(&Event::Asked { confirmation, answer, by: AnsweredBy::Assumption, who: None, known });
+    }
+
     fn tell(&self, event: Event) {
+        self.pending.keep(&event);
         self.seq.set(self.seq.get() + 1);
         let record = Record { seq: self.seq.get(), at: self.cluster.clock().now(), item: None, event };
         let lines = self.transcript.borrow_mut().lines(&record);
@@ -52,6 +77,7 @@ impl Reporter {
 impl Calls for Reporter {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
+        self.pending.begin(&self.cluster);
         let reads = call.options.get("read") == Some(&true.into());
         self.writing.set(primitives::find(&call.verb).is_some_and(|verb| verb.effect_in(reads) == Effect::Write));
         Ok(None)
@@ -61,35 +87,44 @@ impl Calls for Reporter {
         self.screen.rest();
         let told = std::mem::take(&mut *self.told.borrow_mut());
         for wrote in result.iter().flat_map(|done| &done.wrote).filter(|wrote| !told.contains(wrote)) {
-            self.tell(Event::wrote(wrote, Known::Modelled));
+            self.tell(Event::wrote(wrote, self.known()));
         }
         self.writing.set(false);
         std::mem::take(&mut *self.held.borrow_mut()).into_iter().for_each(|waited| self.tell(waited));
+    }
+
+    fn made(&self, call: &Call, result: &Result<Done>, again: Again) {
+        self.pending.made(&self.cluster, call, result.as_ref().err(), again);
     }
 }
 
 impl Talk for Reporter {
     fn confirm<'a>(&'a self, question: &'a str) -> LocalBoxFuture<'a, Result<()>> {
         self.screen.talk(&format!("asks: {} (counts as yes: this is a copy)", escape::line(question)));
+        self.keep_question(question, "yes", Known::Modelled);
         Box::pin(async { Ok(()) })
     }
 
     fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
         Box::pin(async move {
-            options.default.clone().ok_or_else(|| {
+            let answer = options.default.clone().ok_or_else(|| {
                 Error::new(Kind::Cluster, Reason::Unmodelled, format!("`{question}` has no default to take on a copy"))
                     .hint("give it one: `ask(question, { default = \"…\" })`")
-            })
+            })?;
+            self.keep_question(question, &answer, Known::Assumed);
+            Ok(answer)
         })
     }
 
     fn manual<'a>(&'a self, text: &'a str) -> LocalBoxFuture<'a, Result<()>> {
         self.screen.talk(&format!("to be done by hand: {} (counts as done: this is a copy)", escape::line(text)));
+        self.keep_question(text, "done", Known::Assumed);
         Box::pin(async { Ok(()) })
     }
 
     fn assume(&self, text: &str, _: Option<&Error>) {
         self.screen.talk(&format!("assumed: {}", escape::line(text)));
+        self.pending.assume(text);
     }
 
     fn note(&self, text: &str) {
@@ -97,7 +132,7 @@ impl Talk for Reporter {
     }
 
     fn wrote(&self, wrote: &Wrote) {
-        self.tell(Event::wrote(wrote, Known::Modelled));
+        self.tell(Event::wrote(wrote, self.known()));
         self.told.borrow_mut().push(wrote.clone());
     }
 

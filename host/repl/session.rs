@@ -7,12 +7,14 @@ use std::rc::Rc;
 use tokio::runtime::Runtime;
 
 use super::commands::{self, Command};
+use super::commit::Aside;
 use super::complete::{self, Source};
 use super::editor::{Message, Terminal};
 use super::live::{Person, Recorder, Shown};
+use super::pending::Pending;
 use super::reporter::Reporter;
 use super::show;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Timestamp};
 use crate::cluster::{Access, Cancel, Cluster, Select};
 use crate::lua::{Engine, Evaluated, Prompt};
 use crate::primitives::registry::plural;
@@ -42,18 +44,24 @@ pub struct Setting {
 }
 
 /// A session.
-struct Session {
+pub(super) struct Session {
     /// The cluster itself.
-    real: Cluster,
+    pub(super) real: Cluster,
     /// What calls act on: a copy, or the cluster itself.
-    cluster: RefCell<Cluster>,
+    pub(super) cluster: RefCell<Cluster>,
+    /// When the copy was made, by its own time.
+    pub(super) began: Cell<Timestamp>,
+    /// What was called on the copy.
+    pub(super) pending: RefCell<Rc<Pending>>,
+    /// Copies that were put aside, the last one last.
+    pub(super) forks: RefCell<Vec<Aside>>,
     /// The run that what is typed belongs to, on the cluster itself.
-    live: RefCell<Option<Typed>>,
+    pub(super) live: RefCell<Option<Typed>>,
     recorder: RefCell<Box<dyn Recorder>>,
     person: Rc<Person>,
     cancel: Cancel,
-    runtime: Rc<Runtime>,
-    screen: Rc<Screen>,
+    pub(super) runtime: Rc<Runtime>,
+    pub(super) screen: Rc<Screen>,
     prompt: Prompt,
     /// Whether a line failed.
     failed: Cell<bool>,
@@ -68,7 +76,8 @@ pub fn run(setting: Setting) -> Result<u8> {
     let cluster = setting.cluster.planning();
     cluster.set_access(Access::ReadWrite);
     let engine = Engine::of_thread()?;
-    let scene = scene(&cluster, &setting.screen);
+    let (pending, began) = (Rc::<Pending>::default(), cluster.clock().now());
+    let scene = scene(&cluster, &setting.screen, &pending);
     let terminal = Rc::new(Terminal::start(setting.history)?);
     let (screen, cancel) = (setting.screen.clone(), setting.cancel.clone());
     let person = Rc::new(Person { terminal: terminal.clone(), screen, cancel, there: setting.watched });
@@ -76,6 +85,9 @@ pub fn run(setting: Setting) -> Result<u8> {
         prompt: Prompt::new(&engine, setting.runtime.clone(), scene, setting.modules)?,
         real: setting.cluster,
         cluster: RefCell::new(cluster),
+        began: Cell::new(began),
+        pending: RefCell::new(pending),
+        forks: RefCell::default(),
         live: RefCell::default(),
         recorder: RefCell::new(setting.recorder),
         person,
@@ -113,8 +125,8 @@ pub fn run(setting: Setting) -> Result<u8> {
     }
 }
 
-fn scene(cluster: &Cluster, screen: &Rc<Screen>) -> Scene {
-    let reporter = Rc::new(Reporter::new(screen.clone(), cluster.clone()));
+fn scene(cluster: &Cluster, screen: &Rc<Screen>, pending: &Rc<Pending>) -> Scene {
+    let reporter = Rc::new(Reporter::new(screen.clone(), cluster.clone(), pending.clone()));
     Scene {
         params: Rc::new(Params::new()),
         state: State::new(),
@@ -148,21 +160,42 @@ impl Session {
             match commands::parse(text) {
                 Ok(Command::Quit) => return true,
                 Ok(Command::Help) => self.screen.data(&commands::overview()),
-                Ok(Command::Live(true)) => {
-                    if let Err(error) = self.go_live() {
-                        self.failed(&error);
-                    }
-                    self.cancel.reset();
-                }
-                Ok(Command::Live(false)) if self.dry() => {}
-                Ok(Command::Live(false)) => self.screen.talk("calls act on a copy already"),
-                Ok(Command::Namespace(name)) => self.change_namespace(&name),
+                Ok(command) => self.command(&command),
                 Err(error) => self.failed(&error),
             }
             return false;
         }
         self.evaluate(text);
         false
+    }
+
+    fn command(&self, command: &Command) {
+        let done = match command {
+            Command::Live(true) => self.go_live(),
+            Command::Commit => self.commit(),
+            Command::Fork => self.fork(),
+            Command::Undo => self.undo(),
+            Command::Plan => {
+                self.show_plan();
+                Ok(())
+            }
+            Command::Live(false) => {
+                if !self.dry() {
+                    self.screen.talk("calls act on a copy already");
+                }
+                Ok(())
+            }
+            Command::Namespace(name) => {
+                self.change_namespace(name);
+                Ok(())
+            }
+            Command::Help | Command::Quit => Ok(()),
+        };
+        if let Err(error) = done {
+            self.failed(&error);
+        }
+        // Ctrl-C ends the command, not the session.
+        self.cancel.reset();
     }
 
     fn tell(&self, text: Result<String>) {
@@ -184,9 +217,9 @@ impl Session {
     }
 
     /// Calls act on this from now on.
-    fn act_on(&self, cluster: Cluster) {
+    pub(super) fn act_on(&self, cluster: Cluster) {
         let scene = match &*self.live.borrow() {
-            None => scene(&cluster, &self.screen),
+            None => scene(&cluster, &self.screen, &self.pending.borrow()),
             Some(typed) => Scene {
                 params: Rc::new(Params::new()),
                 state: State::new(),
@@ -204,28 +237,17 @@ impl Session {
             self.screen.talk("calls act on the cluster itself already; `:live off` ends that");
             return Ok(());
         }
-        let label = self.real.label();
-        let question = format!("Let calls act on `{}` itself, as soon as they are typed?", escape::line(&label.name));
-        match self.person.yes_or_no(&question)? {
-            Some(true) => {}
-            // As with a run on the sandbox that nobody watches.
-            None if label.simulated => {}
-            Some(false) => {
-                self.screen.talk("not accepted: calls act on a copy");
-                return Ok(());
-            }
-            None => {
-                return Err(
-                    Error::usage("there is no terminal to ask for consent: calls act on a copy").hint("write a runbook, and run it")
-                );
-            }
+        let question = format!("Let calls act on `{}` itself, as soon as they are typed?", escape::line(&self.real.label().name));
+        if !self.consents(&question)? {
+            self.screen.talk("not accepted: calls act on a copy");
+            return Ok(());
         }
-        let shown = Shown { screen: self.screen.clone(), transcript: Transcript::new(self.screen.talk_paint) };
-        let job = self.recorder.borrow_mut().begin(self.person.clone(), Rc::new(RefCell::new(shown)))?;
-        let namespace = self.cluster.borrow().namespace().to_owned();
-        let cluster = job.cluster.with_namespace(&namespace);
-        *self.live.borrow_mut() = Some(Typed::begin(job));
-        self.act_on(cluster);
+        let left = self.pending.borrow().calls().len();
+        self.begin_live()?;
+        if left > 0 {
+            self.screen
+                .talk(&format!("what was tried on the copy is not made: {} dropped; `:commit` would have made them", plural(left, "call")));
+        }
         let run = self.real.run();
         self.screen.talk(&format!(
             "live: run {run}; every write is recorded, and nobody else may run on this cluster until `:live off`; `lockgate rollback {run}` then takes back what was written"
@@ -233,8 +255,28 @@ impl Session {
         Ok(())
     }
 
+    /// Asks the person at the prompt; on the sandbox nobody is asked where nobody is, as with a run.
+    pub(super) fn consents(&self, question: &str) -> Result<bool> {
+        match self.person.yes_or_no(question)? {
+            Some(answer) => Ok(answer),
+            None if self.real.label().simulated => Ok(true),
+            None => Err(Error::usage("there is no terminal to ask for consent: calls act on a copy").hint("write a runbook, and run it")),
+        }
+    }
+
+    /// Takes the lock and begins a run: what is called belongs to it from now on.
+    pub(super) fn begin_live(&self) -> Result<()> {
+        let shown = Shown { screen: self.screen.clone(), transcript: Transcript::new(self.screen.talk_paint) };
+        let job = self.recorder.borrow_mut().begin(self.person.clone(), Rc::new(RefCell::new(shown)))?;
+        let namespace = self.cluster.borrow().namespace().to_owned();
+        let cluster = job.cluster.with_namespace(&namespace);
+        *self.live.borrow_mut() = Some(Typed::begin(job));
+        self.act_on(cluster);
+        Ok(())
+    }
+
     /// Lets calls act on a copy again, as the cluster is now; the lock is given back. False when they do already.
-    fn dry(&self) -> bool {
+    pub(super) fn dry(&self) -> bool {
         let Some(typed) = self.live.borrow_mut().take() else { return false };
         let run = self.real.run();
         let summary = typed.end();
@@ -244,9 +286,7 @@ impl Session {
             writes => format!("{} to {}", plural(writes, "write"), plural(summary.objects.len(), "object")),
         };
         self.screen.talk(&format!("dry: run {run} is over, {written}; calls act on a new copy"));
-        let copy = self.real.planning().with_namespace(self.cluster.borrow().namespace());
-        copy.set_access(Access::ReadWrite);
-        self.act_on(copy);
+        self.copies_anew();
         true
     }
 

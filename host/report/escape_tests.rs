@@ -151,7 +151,7 @@ fn sinks(text: &str) -> Vec<(&'static str, String)> {
         ("transcript", Transcript::text(&records)),
         ("error", excerpt::error(&error(text), Paint::plain())),
         ("error as JSON", json::error(&error(text)).unwrap()),
-        ("show", catalogue::show(&book, text, Paint::plain())),
+        ("show", catalogue::show(&book, text, &catalogue::Known::default(), Paint::plain())),
         ("show as JSON", json::show(&book, text).unwrap()),
         ("list", catalogue::list(std::slice::from_ref(&book), Paint::plain())),
         ("table", table::columns(&["A"], &[vec![text.to_owned()]], Paint::plain())),

@@ -22,13 +22,19 @@ const WIDTH: usize = 160;
 /// The whole error, ending with a line end.
 #[must_use]
 pub fn error(error: &Error, paint: Paint) -> String {
-    let mut out = format!("{} {}\n", paint.bad("error:"), hanging(&error.message, "  "));
+    told("error:", error, false, paint)
+}
+
+/// The same under another heading; `columns`: the place has its column, as editors read it.
+#[must_use]
+pub(super) fn told(heading: &str, error: &Error, columns: bool, paint: Paint) -> String {
+    let mut out = format!("{} {}\n", paint.bad(heading), hanging(&error.message, "  "));
     for cause in &error.causes {
         line(&mut out, &paint.strong("  cause:"), &hanging(cause, "         "));
     }
     let mut places = error.places.iter();
     if let Some(innermost) = places.next() {
-        excerpt(&mut out, innermost, paint);
+        excerpt(&mut out, innermost, columns, paint);
     }
     for place in places.take(CALLERS) {
         out.push_str(&format!("   called from {}\n", at(place)));
@@ -52,6 +58,10 @@ fn hanging(text: &str, indent: &str) -> String {
     escape::lines(text.trim_end()).replace('\n', &format!("\n{indent}"))
 }
 
+fn exactly(place: &Place) -> String {
+    format!("{}:{}:{}", escape::line(&place.file), place.line, place.column.unwrap_or(1))
+}
+
 fn at(place: &Place) -> String {
     let mut text = format!("{}:{}", escape::line(&place.file), place.line);
     if let Some(function) = &place.function {
@@ -60,10 +70,10 @@ fn at(place: &Place) -> String {
     text
 }
 
-fn excerpt(out: &mut String, place: &Place, paint: Paint) {
+fn excerpt(out: &mut String, place: &Place, columns: bool, paint: Paint) {
     let number = place.line.to_string();
     let margin = " ".repeat(number.len() + 2);
-    out.push_str(&format!("{}{} {}\n", " ".repeat(number.len() + 1), paint.dim("-->"), at(place)));
+    out.push_str(&format!("{}{} {}\n", " ".repeat(number.len() + 1), paint.dim("-->"), if columns { exactly(place) } else { at(place) }));
     let Some(source) = place.source.as_deref().filter(|source| !source.trim().is_empty()) else { return };
     let column = place.column.unwrap_or(0) as usize;
     let (shown, caret) = cut(source, column);

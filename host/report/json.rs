@@ -24,6 +24,8 @@ pub const PLAN: &str = "lockgate.dev/plan/v1";
 pub const EVENT: &str = "lockgate.dev/event/v1";
 /// The schema of `lockgate test`.
 pub const TEST: &str = "lockgate.dev/test/v1";
+/// The schema of `lockgate check`.
+pub const CHECK: &str = "lockgate.dev/check/v1";
 /// The schema of `lockgate skew`.
 pub const SKEW: &str = "lockgate.dev/skew/v1";
 /// The schema of `lockgate runs`.
@@ -184,6 +186,7 @@ pub fn show(runbook: &Runbook, file: &str) -> Result<String> {
                 "recover": step.has_recover,
                 "when": step.has_when,
                 "irreversible": step.irreversible,
+                "group": step.group.and_then(|place| runbook.groups.get(place)).map(|group| group.id.as_str()),
             })
         })
         .collect();

@@ -2,12 +2,14 @@
 //! the only place that prints.
 
 pub mod catalogue;
+pub mod check;
 pub mod commands;
 pub mod escape;
 #[cfg(test)]
 mod escape_tests;
 pub mod excerpt;
 pub mod explained;
+mod given;
 pub mod html;
 pub mod json;
 pub mod markup;
@@ -25,7 +27,6 @@ pub mod skew;
 pub mod table;
 pub mod trace;
 pub mod transcript;
-pub mod types;
 
 pub use paint::Paint;
 pub use screen::Screen;

@@ -2,6 +2,7 @@
 //! has moments, ids or made-up names in it: two plans of the same input are the same page (`run/steady.rs`).
 
 use super::escape;
+use super::given;
 use super::markup::{fenced, html, page, page_table};
 use super::paint::Paint;
 use super::transcript::{Transcript, field};
@@ -110,7 +111,7 @@ impl Plan<'_> {
             let simulated = if target.simulated { " (simulated)" } else { "" };
             row("cluster", format!("{}{simulated}, namespace {namespace}", target.name));
             for (name, value) in params {
-                row("param", format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+                row("param", format!("{name}={}", given::value(value)));
             }
         }
         row("writes", "nothing: this is a dry run on a copy".to_owned());

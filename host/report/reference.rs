@@ -1,9 +1,9 @@
 //! `stdlib/reference.md`: every word of the language, from the same table that binds them.
 
 use super::catalogue::generated;
-use super::types::is_value;
 use crate::base::Reason;
 use crate::lua::declarations::{VALUES, WORDS, Word};
+use crate::lua::types::is_value;
 use crate::primitives::{self, Definition, Effect, Param};
 
 /// The groups of the reference: what the verbs in them have in common.

@@ -1,6 +1,7 @@
 //! Runs, for people: the list, where one stands, and the whole report as text and as a page of Markdown.
 
 use super::escape;
+use super::given;
 use super::markup::{code, fenced, page, page_table};
 use super::paint::Paint;
 use super::table;
@@ -162,11 +163,7 @@ pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
     tell("cluster", format!("{}{uid}, namespace {}", cluster(&story.target.name, story.target.simulated), story.namespace));
     tell("asked", story.command.clone());
     for (name, value) in &story.params {
-        let text = match (value.get("secret"), value.as_str()) {
-            (Some(_), _) => "(secret)".to_owned(),
-            (None, Some(text)) => text.to_owned(),
-            (None, None) => value.to_string(),
-        };
+        let text = if value.get("secret").is_some() { "(secret)".to_owned() } else { given::value(value) };
         tell("param", format!("{name}={text}"));
     }
     let count = story.files.keys().filter(|name| !name.starts_with('@')).count();

@@ -1,13 +1,16 @@
 //! The JSON Schemas of everything that `-o json` prints, made from the same closed lists as the code. Published as the files of
 //! `host/report/schema/`.
 
+#[path = "files_schema.rs"]
+mod files;
 #[path = "runs_schema.rs"]
 mod runs;
 
 use crate::base::json::{Value as Json, json};
 
-use super::json::{ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, SKEW, TEST};
+use super::json::{CHECK, ERROR, EVENT, LIST, PLAN, REQUEST, SHOW, SKEW, TEST};
 use crate::base::{Kind, Reason};
+use crate::check::Rule;
 use crate::primitives::skew::{Component, Verdict};
 use crate::run::runbook::{Impact, ParamType};
 
@@ -15,15 +18,18 @@ use crate::run::runbook::{Impact, ParamType};
 #[must_use]
 pub fn all() -> Vec<(&'static str, Json)> {
     vec![
+        ("check.v1.json", check()),
         ("error.v1.json", error_document()),
         ("event.v1.json", event_line()),
         ("list.v1.json", list()),
         ("plan.v1.json", plan()),
+        ("planfile.v1.json", files::planfile()),
         ("request.v1.json", request()),
         ("report.v1.json", runs::report()),
         ("runs.v1.json", runs::list()),
         ("show.v1.json", show()),
         ("skew.v1.json", skew()),
+        ("snapshot.v1.json", files::snapshot()),
         ("status.v1.json", runs::status()),
         ("test.v1.json", test()),
     ]
@@ -158,7 +164,7 @@ fn inverse() -> Json {
 }
 
 fn confirmation() -> Json {
-    json!({ "at": text(), "question": text(), "occurrence": count() })
+    json!({ "place": text(), "question": text(), "occurrence": count() })
 }
 
 fn summary_fields() -> (Json, Json) {
@@ -313,7 +319,7 @@ fn show() -> Json {
     let boolean = || json!({ "type": "boolean" });
     let check = object(json!({ "id": text(), "title": text(), "at": words(["start", "always"]) }), json!({}));
     let step = object(
-        json!({ "id": text(), "title": text(), "verify": boolean(), "recover": boolean(), "when": boolean(), "irreversible": maybe("string") }),
+        json!({ "id": text(), "title": text(), "verify": boolean(), "recover": boolean(), "when": boolean(), "irreversible": maybe("string"), "group": maybe("string") }),
         json!({}),
     );
     let entry = object(json!({ "lines": text() }), json!({ "part": text(), "waived": text() }));
@@ -375,6 +381,24 @@ fn skew() -> Json {
             "violations": findings(), "warnings": findings(), "unknown": findings(), "path": texts(), "order": list_of(step),
         }),
     )
+}
+
+fn check() -> Json {
+    let rules = words(Rule::ALL.iter().map(|rule| rule.as_str()));
+    let finding = object(
+        json!({
+            "rule": rules, "message": text(), "causes": texts(), "file": text(),
+            "line": { "type": "integer", "minimum": 1 }, "column": { "type": "integer", "minimum": 1 },
+            "length": { "type": "integer", "minimum": 1 },
+        }),
+        json!({ "hint": text() }),
+    );
+    let properties = json!({
+        "files": texts(),
+        "findings": { "type": "array", "items": finding },
+        "left_out": texts(),
+    });
+    document(CHECK, "What `lockgate check -o json` prints", &["files", "findings", "left_out"], properties)
 }
 
 fn test() -> Json {

@@ -2,6 +2,7 @@
 //! each line is known.
 
 use super::escape;
+use super::given;
 use super::paint::Paint;
 use crate::base::diff::Change;
 use crate::base::{Error, Kind, Span};
@@ -134,8 +135,7 @@ impl Transcript {
         self.row(out, name, &format!("{runbook}: {title}"));
         self.row(out, "cluster", &format!("{}{simulated}, namespace {namespace}", target.name));
         for (name, value) in params {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            self.row(out, "param", &format!("{name}={text}"));
+            self.row(out, "param", &format!("{name}={}", given::value(value)));
         }
         if *what == What::Plan {
             self.row(out, "writes", "nothing: this is a dry run on a copy");

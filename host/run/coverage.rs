@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::runbook::{Coverage, CoveredBy, Runbook};
+use super::runbook::{Coverage, CoveredBy, Runbook, StepDecl};
 use super::source::Source;
 use crate::base::{Error, Kind, Reason, Result};
 
@@ -67,55 +67,79 @@ fn wrong(message: String) -> Error {
 /// exist; with the table's place.
 pub fn audit(source: &Source, runbook: &Runbook) -> Result<()> {
     for table in &runbook.coverage {
-        let file = file_name(&table.document);
-        let text = source.beside.read(&file)?.ok_or_else(|| {
-            wrong(format!("there is no `{file}` beside the runbook"))
-                .hint(format!("write it: `lockgate test RUNBOOK --document {}=FILE --bless`", table.document))
-        })?;
-        let lines = parse(&source.beside.label(&file), &text)?;
-        complete(table, &lines, runbook).map_err(|mut error| {
-            if error.places.is_empty() {
-                error.places.push(table.place.clone());
-            }
-            error
-        })?;
+        let lines = committed(source, table)?;
+        if let Some((_, error)) = problems(table, &lines, runbook).into_iter().next() {
+            return Err(error);
+        }
     }
     Ok(())
 }
 
-fn complete(table: &Coverage, lines: &Lines, runbook: &Runbook) -> Result<()> {
+/// The hashes that the runbook's folder keeps of the document of a table.
+///
+/// # Errors
+/// When there are none, or they cannot be read.
+pub fn committed(source: &Source, table: &Coverage) -> Result<Lines> {
+    let file = file_name(&table.document);
+    let text = source.beside.read(&file)?.ok_or_else(|| {
+        wrong(format!("there is no `{file}` beside the runbook"))
+            .hint(format!("write it: `lockgate test RUNBOOK --document {}=FILE --bless`", table.document))
+    })?;
+    parse(&source.beside.label(&file), &text)
+}
+
+/// Everything that is wrong with a table, with the key of the entry that it is about; each error has the table's place.
+#[must_use]
+pub fn problems(table: &Coverage, lines: &Lines, runbook: &Runbook) -> Vec<(Option<String>, Error)> {
     let document = &table.document;
     let last = lines.keys().next_back().copied().unwrap_or(0);
     let mut answered: BTreeSet<u32> = BTreeSet::new();
+    let mut found = Vec::new();
     for entry in &table.entries {
+        let mut about = |error: Error| found.push((Some(entry.key.clone()), error));
         if entry.from == 0 || entry.to < entry.from || entry.to > last {
-            return Err(wrong(format!("coverage \"{document}\": `{}` is no range of the document's {last} lines", entry.key)));
+            about(wrong(format!("coverage \"{document}\": `{}` is no range of the document's {last} lines", entry.key)));
+            continue;
         }
-        if let Some(twice) = (entry.from..=entry.to).find(|line| !answered.insert(*line)) {
-            return Err(wrong(format!("coverage \"{document}\": line {twice} is answered for twice, the second time by `{}`", entry.key)));
+        let twice = (entry.from..=entry.to).filter(|line| !answered.insert(*line)).min();
+        if let Some(twice) = twice {
+            about(wrong(format!("coverage \"{document}\": line {twice} is answered for twice, the second time by `{}`", entry.key)));
         }
         match &entry.by {
-            CoveredBy::Part(part) => exists(part, runbook)
-                .map_err(|error| error.context(format!("coverage \"{document}\": `{}` names a part that does not exist", entry.key)))?,
+            CoveredBy::Part(part) => {
+                if let Err(error) = exists(part, runbook) {
+                    about(error.context(format!("coverage \"{document}\": `{}` names a part that does not exist", entry.key)));
+                }
+            }
             CoveredBy::Waived(reason) if reason.trim().is_empty() => {
-                return Err(wrong(format!("coverage \"{document}\": `{}` is waived without a reason", entry.key)));
+                about(wrong(format!("coverage \"{document}\": `{}` is waived without a reason", entry.key)));
             }
             CoveredBy::Waived(_) => {}
         }
     }
     let missing: Vec<String> = lines.keys().filter(|line| !answered.contains(line)).map(u32::to_string).collect();
-    if missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        let error = wrong(format!("coverage \"{document}\": nobody answers for lines {}", missing.join(", ")));
+        found.push((None, error.hint("cover each with a part of the runbook, or waive it with a reason")));
     }
-    Err(wrong(format!("coverage \"{document}\": nobody answers for lines {}", missing.join(", ")))
-        .hint("cover each with a part of the runbook, or waive it with a reason"))
+    for (_, error) in &mut found {
+        if error.places.is_empty() {
+            error.places.push(table.place.clone());
+        }
+    }
+    found
 }
 
-/// Whether `check ID`, `step ID`, `step ID run|verify|recover|rollback`, or `param NAME` is a part of the runbook. Every step can be rolled
+/// Whether `check ID`, `step ID` or `step GROUP/ID`, with `run|verify|recover|rollback` behind it, or `param NAME` is a part of the runbook. Every step can be rolled
 /// back, by its recorded inverses or its own function, unless it is declared `irreversible`.
 fn exists(part: &str, runbook: &Runbook) -> Result<()> {
     let words: Vec<&str> = part.split_whitespace().collect();
-    let step = |id: &str| runbook.steps.iter().find(|step| step.id == id);
+    // Steps of groups may have one id in several of them: `GROUP/ID` says which.
+    let group = |step: &StepDecl| step.group.and_then(|place| runbook.groups.get(place)).map(|group| group.id.as_str());
+    let step = |name: &str| match name.split_once('/') {
+        Some((of, id)) => runbook.steps.iter().find(|step| step.id == id && group(step) == Some(of)),
+        None => runbook.steps.iter().find(|step| step.id == name),
+    };
     let known = match words.as_slice() {
         ["runbook"] => true,
         ["param", name] => runbook.params.iter().any(|param| param.name == *name),
@@ -155,7 +179,7 @@ mod tests {
     fn a_line_that_nobody_answers_for_is_named() {
         let lines = hashes("one\n\ntwo\nthree\n");
         let (book, table) = runbook(vec![(1, 2, CoveredBy::Waived("heading".into()))]);
-        let error = complete(&table, &lines, &book).unwrap_err().to_string();
+        let error = problems(&table, &lines, &book).into_iter().next().unwrap().1.to_string();
         assert!(error.contains("lines 3, 4"), "{error}");
     }
 
@@ -170,7 +194,7 @@ mod tests {
             (vec![(1, 2, CoveredBy::Waived(" ".into()))], "without a reason"),
         ] {
             let (book, table) = runbook(entries);
-            let error = complete(&table, &lines, &book).unwrap_err().to_string();
+            let error = problems(&table, &lines, &book).into_iter().next().unwrap().1.to_string();
             assert!(error.contains(why), "{error}");
         }
     }

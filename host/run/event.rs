@@ -173,7 +173,8 @@ pub enum AnsweredBy {
 /// A confirmation that a plan reached: consent is bound to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmation {
-    /// Where it is asked: `check ID` or `step ID`.
+    /// Where it is asked: `check ID` or `step ID`. In documents `place`: `at` is the time of an event.
+    #[serde(rename = "place", alias = "at")]
     pub at: String,
     /// Its text.
     pub question: String,

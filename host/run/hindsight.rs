@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Record};
+use super::event::{Event, Record, StepEnd};
 use super::planfile::claims;
 use super::steady::Steady;
 use crate::base::{Result, Span};
@@ -15,6 +15,8 @@ use crate::primitives::registry::plural;
 const CLOSE: Span = Span::from_secs(10);
 /// The end of a step that went well.
 const DONE: &str = "is done";
+/// The end of a step that was stopped by a person: nothing that was said has come otherwise.
+const STOPPED: &str = "is stopped";
 /// How many differences are told.
 const TOLD: usize = 5;
 
@@ -64,6 +66,12 @@ pub fn predictions(records: &[Record], made_up: MadeUp) -> Result<Vec<Prediction
             all.push(Prediction { at, says: format!("waits for {what}"), took: Some(*took) });
             continue;
         }
+        if let Event::StepFinished { end: StepEnd::Failed { error }, .. } = &record.event
+            && error.is_stop()
+        {
+            all.push(Prediction { at, says: STOPPED.to_owned(), took: None });
+            continue;
+        }
         all.extend(claims::says(&record.event).into_iter().map(|says| Prediction { at: at.clone(), says, took: None }));
     }
     Ok(all)
@@ -92,6 +100,8 @@ impl Hindsight {
             self.not_reached += said.len();
             return;
         }
+        let stopped = happened.iter().any(|one| one.says == STOPPED);
+        happened.retain(|one| one.says != STOPPED);
         // What ended otherwise did not come to everything that was said of it.
         let ends_as_said = !said.iter().any(|one| one.says == DONE) || happened.iter().any(|one| one.says == DONE);
         let mut missing = Vec::new();
@@ -108,6 +118,10 @@ impl Hindsight {
                 }
                 _ => self.right += 1,
             }
+        }
+        if stopped {
+            self.not_reached += missing.len();
+            missing.clear();
         }
         for one in missing {
             let end = matches!(one.says.as_str(), DONE) || place.starts_with("check ");
@@ -179,6 +193,10 @@ mod tests {
         let failed = [said[0].clone(), said[1].clone(), one("step a", "fails: no progress", None)];
         let told = "predicted 6, right 2, wrong 1 (step a: predicted `is done`, and it came `fails: no progress`), not reached 3";
         assert_eq!(Hindsight::of(&said, &failed).to_string(), told);
+
+        // Somebody stopped it there.
+        let stopped = [said[0].clone(), said[1].clone(), one("step a", STOPPED, None)];
+        assert_eq!(Hindsight::of(&said, &stopped).to_string(), "predicted 6, right 2, wrong 0, not reached 4");
 
         // It did more than was said.
         let mut more = said.to_vec();

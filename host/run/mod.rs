@@ -34,6 +34,6 @@ pub use event::{Confirmation, End, Event, Known, Record, Sink, Summary, What};
 pub use params::Given;
 pub use runbook::{CallbackId, Owner, Params, Phase, Runbook, State};
 pub use runner::{Job, Recording, perform, plan, plan_on, run};
-pub use script::{Call, Calls, Returned, Scene, Script};
+pub use script::{Again, Call, Calls, Returned, Scene, Script};
 pub use source::Source;
 pub use steady::Steady;

@@ -2,11 +2,13 @@
 //! never 1.1.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::base::json::{Array, Value as Json};
 
 use super::params_file::ParamFile;
 use super::runbook::{ParamDecl, ParamType, Params, Runbook};
+use super::source::Beside;
 use crate::base::{Error, Image, Quantity, Result, Span, Typed, Value, Version, did_you_mean};
 use crate::primitives::registry::list;
 
@@ -17,6 +19,9 @@ pub struct Given {
     pub words: Vec<(String, String)>,
     /// The parameter file, when there is one. A word wins over it.
     pub file: Option<ParamFile>,
+    /// Where manifests are looked for that are not in the working folder: beside the runbook, for runs in simulated clusters. A live
+    /// run takes no sample for what the operator meant.
+    pub beside: Option<Beside>,
 }
 
 impl Given {
@@ -35,7 +40,19 @@ impl Given {
             }
             given.push((name.to_owned(), value.to_owned()));
         }
-        Ok(Given { words: given, file: None })
+        Ok(Given { words: given, ..Given::default() })
+    }
+
+    /// The manifests of a file beside the runbook, where the value names one and there is none in the working folder.
+    fn found(&self, decl: &ParamDecl, value: Value) -> Result<Value> {
+        let (Some(beside), ParamType::Manifests, Some(path)) = (&self.beside, decl.ty, value.as_text()) else { return Ok(value) };
+        if Path::new(&path).exists() {
+            return Ok(value);
+        }
+        match beside.read(&path)? {
+            Some(text) => super::params_file::manifests_of(&beside.label(&path), &text),
+            None => Ok(value),
+        }
     }
 
     /// The names that words were given for.
@@ -74,10 +91,10 @@ pub fn resolve(runbook: &Runbook, given: &Given, matches: &mut Matcher<'_>) -> R
     for decl in decls {
         let word = given.words.iter().find(|(name, _)| *name == decl.name).map(|(_, text)| Value::from(text.clone()));
         let value = match word.or_else(|| from_file.get(&decl.name).cloned()) {
-            Some(value) => typed(decl, value, matches)?,
+            Some(value) => typed(decl, given.found(decl, value)?, matches)?,
             None => match &decl.default {
                 // A default that names a file is read like a word that does.
-                Some(default) if decl.ty == ParamType::Manifests => typed(decl, default.clone(), matches)?,
+                Some(default) if decl.ty == ParamType::Manifests => typed(decl, given.found(decl, default.clone())?, matches)?,
                 Some(default) => default.clone(),
                 None => {
                     if decl.required() {

@@ -79,8 +79,16 @@ pub(crate) fn yaml_error(doing: &str, label: &str, text: &str, error: &serde_sap
 /// When the file cannot be read, is no YAML, or holds something that is no object.
 pub(crate) fn manifests(path: &str) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(Path::new(path), &error))?;
-    let documents: Vec<Json> = serde_saphyr::from_multiple(&text)
-        .map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, &text, &error))?;
+    manifests_of(path, &text)
+}
+
+/// Reads manifests from the text of a file.
+///
+/// # Errors
+/// When it is no YAML, or holds something that is no object.
+pub(crate) fn manifests_of(path: &str, text: &str) -> Result<Value> {
+    let documents: Vec<Json> =
+        serde_saphyr::from_multiple(text).map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
     let objects: Vec<Json> = documents.into_iter().filter(|document| !document.is_null()).collect();
     match objects.iter().position(|object| object["kind"].as_str().is_none()) {
         Some(place) => Err(Error::usage(format!("document {} of `{path}` has no `kind`", place + 1))),

@@ -67,7 +67,7 @@ impl Roles {
                 None => drop(granted.all.insert(verb.as_str())),
             }
         };
-        for request in planned.requests.iter().filter(|request| request.dry || !run_only) {
+        for request in planned.requests.iter().filter(|request| !request.by_hand && (request.dry || !run_only)) {
             for (verb, name) in needs(request, planned) {
                 grant(request.namespace.as_deref(), what(request), verb, name);
             }
@@ -177,6 +177,9 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             dry,
             dry_run: false,
+            reads: false,
+            by_hand: false,
+            made: None,
         }
     }
 

@@ -255,7 +255,9 @@ impl Runner<'_> {
     }
 
     pub(super) fn is_unknown(&self, error: &Error) -> bool {
-        self.what == What::Plan && error.reason == Reason::Unmodelled
+        // What was waited for may only have failed to come because controllers took what could not be read for empty.
+        let in_vain = || error.kind == Kind::Stuck && !self.cluster.unknowns().is_empty();
+        self.what == What::Plan && (error.reason == Reason::Unmodelled || in_vain())
     }
 
     /// Asks every check, also after one that does not hold, so that everything that is wrong is said at once.

@@ -214,7 +214,13 @@ pub trait Calls {
 
     /// After a call was made.
     fn end(&self, call: &Call, result: &Result<Done>);
+
+    /// After a call that a line at the prompt made, and not a function that it gave to a verb: how to make it once more.
+    fn made(&self, _call: &Call, _result: &Result<Done>, _again: Again) {}
 }
+
+/// Makes a call once more, in the scene that is set then.
+pub type Again = Rc<dyn Fn() -> Result<()>>;
 
 #[cfg(test)]
 mod tests {

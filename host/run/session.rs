@@ -268,7 +268,11 @@ impl Session {
     /// How what is read now is known: after the first write of a plan, everything is what the model made of it, and after the first
     /// assumption everything may rest on that.
     pub(super) fn known(&self) -> Known {
-        self.known_at_best(Known::Observed)
+        match self.known_at_best(Known::Observed) {
+            // Controllers took what could not be read for empty.
+            Known::Modelled if self.what == What::Plan && !self.cluster.unknowns().is_empty() => Known::Assumed,
+            known => known,
+        }
     }
 
     /// The weaker of this and what a plan can know by now.

@@ -24,6 +24,8 @@ pub struct Source {
     pub text: Arc<str>,
     /// The files beside it.
     pub beside: Beside,
+    /// Folders where its modules are looked for after those beside it.
+    pub modules: Vec<PathBuf>,
 }
 
 /// The files beside a runbook's own.
@@ -82,7 +84,7 @@ impl Source {
     /// A runbook that is only a text, as tests have it.
     #[must_use]
     pub fn of_text(name: &str, text: &str) -> Source {
-        Source { name: name.to_owned(), file: format!("{name}.luau"), text: text.into(), beside: Beside::Nothing }
+        Source { name: name.to_owned(), file: format!("{name}.luau"), text: text.into(), beside: Beside::Nothing, modules: Vec::new() }
     }
 
     /// The bundled runbook of that name.
@@ -92,7 +94,8 @@ impl Source {
         FILES.iter().find_map(|file| {
             let path = dir.path().join(file);
             let text = dir.get_file(&path)?.contents_utf8()?;
-            Some(Source { name: name.to_owned(), file: path.display().to_string(), text: text.into(), beside: Beside::Bundled(dir) })
+            let file = path.display().to_string();
+            Some(Source { name: name.to_owned(), file, text: text.into(), beside: Beside::Bundled(dir), modules: Vec::new() })
         })
     }
 
@@ -138,7 +141,7 @@ impl Source {
                 .and_then(|full| full.file_name().map(|name| name.to_string_lossy().into_owned()))
                 .unwrap_or_else(|| "runbook".to_owned()),
         };
-        Ok(Source { name, file: tidy(&file), text: text.into(), beside: Beside::Disk(folder) })
+        Ok(Source { name, file: tidy(&file), text: text.into(), beside: Beside::Disk(folder), modules: Vec::new() })
     }
 }
 

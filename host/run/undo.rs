@@ -53,7 +53,8 @@ pub struct Back {
 /// Input when there is no such step in the run; `refused` when a step that was done says that it cannot be taken back.
 pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMap<String, Vec<Wrote>>) -> Result<Vec<Undo>> {
     let mut undos = Vec::new();
-    let keys: Vec<&str> = past.order.iter().filter_map(|place| place.strip_prefix("step ")).collect();
+    let keys = past.order.iter().filter_map(|place| place.strip_prefix("step ")).filter(|key| !asks_for_items(runbook, key));
+    let keys: Vec<&str> = keys.collect();
     if let Some(to) = to
         && !keys.contains(&to)
     {
@@ -74,7 +75,7 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
         };
         let Some(past) = past.places.get(&format!("step {key}")) else { continue };
         let wrote = wrote(past, unfinished.get(key).map_or(&[], Vec::as_slice));
-        if wrote.is_empty() && !(decl.has_rollback && past.is_over()) {
+        if wrote.is_empty() && !(decl.has_rollback && past.is_done()) {
             continue;
         }
         if let Some(why) = decl.irreversible.as_ref().filter(|_| !wrote.is_empty()) {
@@ -102,6 +103,11 @@ pub(super) fn invertible(runbook: &Runbook, by_place: &BTreeMap<String, (usize, 
         }
     }
     (count, no_return)
+}
+
+/// Whether this is where a step was asked for its items: its `each` and `batch` read, and only its items write.
+fn asks_for_items(runbook: &Runbook, key: &str) -> bool {
+    runbook.steps.iter().any(|step| step.id == key && step.group.is_none() && step.each.is_some())
 }
 
 /// The declaration of a step by its key.
@@ -175,6 +181,9 @@ fn merged(wrote: &[Wrote]) -> Vec<Back> {
     backs
 }
 
+/// The verb of a file that was written on a machine.
+const FILE: &str = "write";
+
 /// Which of the writes of one object have to be taken back.
 fn needed<'a>(writes: &[&'a Wrote]) -> Vec<&'a Wrote> {
     if writes.first().is_some_and(|first| first.verb == "create") && writes.last().is_some_and(|last| last.verb == "delete") {
@@ -184,7 +193,9 @@ fn needed<'a>(writes: &[&'a Wrote]) -> Vec<&'a Wrote> {
     for change in writes.iter().flat_map(|wrote| &wrote.changes) {
         net.entry(&change.path).or_insert((change.before.as_ref(), None)).1 = change.after.as_ref();
     }
-    let differs = |path: &str| net.get(path).is_none_or(|(before, after)| before != after);
+    // Of a file the record says how long it is, not what is in it.
+    let is_file = writes.iter().any(|wrote| wrote.verb == FILE);
+    let differs = |path: &str| is_file || net.get(path).is_none_or(|(before, after)| before != after);
     let mut needed = Vec::new();
     for (at, wrote) in writes.iter().enumerate() {
         let left: Vec<&str> = wrote.changes.iter().map(|change| change.path.as_str()).filter(|path| differs(path)).collect();
@@ -243,6 +254,19 @@ mod tests {
         let hidden = wrote("configmap/a", "patch", "data.url", json!("http://kim:(secret)@a"), json!("http://b"));
         assert_eq!(without_hidden(plain.clone()), plain);
         assert!(matches!(without_hidden(hidden).inverse, Inverse::Irreversible(_)));
+    }
+
+    #[test]
+    fn a_file_is_taken_back_whatever_its_length() {
+        let of = |text: &str| Wrote {
+            verb: FILE.to_owned(),
+            inverse: wrote("w1 /etc/repository", "machine.write", "content", json!(text), json!(null)).inverse,
+            ..wrote("w1 /etc/repository", "machine.write", "content", json!("108 bytes"), json!("108 bytes"))
+        };
+        assert_eq!(merged(&[of("old")]).len(), 1);
+        // The text of the beginning comes back, and no other.
+        let backs = merged(&[of("old"), of("between")]);
+        assert_eq!((backs.len(), &backs[0].arguments[1]), (1, &json!("old")));
     }
 
     #[test]

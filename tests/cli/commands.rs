@@ -19,7 +19,7 @@ fn show_says_what_a_file_declares() {
 #[test]
 fn every_bundled_runbook_can_be_shown() {
     for name in lockgate::run::Source::bundled_names() {
-        Host::new().run(&["show", &name]).exits(0).shows("parameters").shows("steps").shows("try it: lockgate plan");
+        Host::new().run(&["show", &name]).exits(0).shows("must hold before").shows("steps").shows("try it: lockgate plan");
     }
 }
 

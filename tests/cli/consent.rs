@@ -270,7 +270,7 @@ fn a_failed_run_names_the_ways_on_whatever_else_is_said() {
     let runs: Vec<_> = fs::read_dir(site.host.path().join("my runs")).unwrap().collect();
     let run = runs[0].as_ref().unwrap().file_name().into_string().unwrap();
     let (resume, rollback) = (format!("`lockgate resume {run} --runs 'my runs'`"), format!("`lockgate rollback {run} --runs 'my runs'`"));
-    let said = said.tells(&format!("when the cause is gone, {resume} goes on; {rollback} takes it back"));
+    let said = said.tells(&format!("{resume} is refused again until that is changed")).tells(&format!("{rollback} takes it back"));
     assert_eq!(said.stderr.matches("lockgate resume").count(), 1, "{}", said.transcript());
     // In JSON too.
     let said = site.host.run(&["resume", "last", "--script", "pinned", "--runs", "my runs", "-o", "json"]).exits(5);

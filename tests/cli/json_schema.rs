@@ -27,7 +27,13 @@ fn fault(schema: &Json, value: &Json, at: &str) -> Option<String> {
                 fields.filter_map(|(name, value)| fault(rule.get(name)?, value, &format!("{at}.{name}"))).next()
             }
             "additionalProperties" => {
-                let known = schema["properties"].as_object()?;
+                let known = schema.get("properties").and_then(Json::as_object);
+                if let (Json::Object(_), None) = (rule, known) {
+                    // Members with names of their own.
+                    let members = value.as_object().into_iter().flatten();
+                    return members.filter_map(|(name, value)| fault(rule, value, &format!("{at}.{name}"))).next();
+                }
+                let known = known?;
                 value
                     .as_object()
                     .into_iter()

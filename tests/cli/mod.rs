@@ -1,6 +1,7 @@
 //! The command as a person meets it: argument lines in, exit codes and words out.
 
 mod bad_input;
+mod check;
 mod comeback;
 mod commands;
 mod consent;
@@ -10,6 +11,7 @@ mod excerpts;
 mod faults;
 mod journals;
 mod json_schema;
+mod new;
 mod outage;
 mod output;
 mod permissions;

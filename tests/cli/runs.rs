@@ -150,7 +150,7 @@ fn a_write_whose_call_fails_is_named() {
         "{HEAD}step \"a\" {{ title = \"A\", run = function()\n \
          scale(\"deployment/web\", 0, {{ wait = \"gone\", timeout = \"500ms\" }})\n end }}\n"
     ));
-    host.run(&["plan", "r", "--sandbox"]).exits(1).shows("patch    deployment/web").shows("would fail after 1 write to 1 object");
+    host.run(&["plan", "r", "--sandbox"]).exits(1).shows("scale    deployment/web").shows("would fail after 1 write to 1 object");
 }
 
 #[test]

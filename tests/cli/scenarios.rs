@@ -110,6 +110,119 @@ fn scenarios_change_the_cluster_before_between_and_during() {
     outcome(&text).exits(0).shows("7 tests: 7 passed");
 }
 
+/// A kind that is defined in the fixture, with one object of it.
+const WIDGETS: &str = r#"---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: widgets.example.com }
+spec:
+  group: example.com
+  scope: Namespaced
+  names: { plural: widgets, singular: widget, kind: Widget, listKind: WidgetList, shortNames: [wd] }
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+---
+apiVersion: example.com/v1
+kind: Widget
+metadata: { name: one, namespace: shop }
+spec: { size: 1, parts: { a: 1, b: 2 } }
+"#;
+
+#[test]
+fn kinds_that_the_fixture_defines_are_known_like_any_other() {
+    let runbook = format!(
+        "{HEAD}step \"widget\" {{ title = \"W\", run = function()\n  ensure(exists(\"widget/two\"), \"no second\")\n  \
+         patch(\"widget/one\", {{ spec = {{ size = 2 }} }})\n  print(logs(\"deployment/web\"))\nend }}"
+    );
+    let model = "cluster:model { logs = { { match = { container = \"web\" }, answer = { text = \"a line\" }, why = \"a test\" } } }";
+    let scenarios = format!(
+        "scenario \"done\" {{\n  given = function(cluster)\n    {model}\n    \
+         cluster:apply {{ apiVersion = \"example.com/v1\", kind = \"Widget\", metadata = {{ name = \"two\", namespace = \"shop\" }} }}\n    \
+         cluster:patch(\"widget/one\", {{ spec = {{ parts = {{ a = null }} }} }})\n    \
+         ensure(#cluster:list(\"widgets.example.com\") == 2 and cluster:get(\"wd/one\").spec.parts.b == 2, \"not so\")\n  end,\n  \
+         expect = function(run)\n    run:succeeds()\n    run:did(\"patch widget.example.com/one\", 1)\n    run:did(\"delete wd/two\", 0)\n    \
+         run:leaves(\"widget/one\", {{ spec = {{ size = 2, parts = {{ a = absent, b = 2 }} }} }})\n  end,\n}}\n\
+         scenario \"not done\" {{ expect = function(run) run:fails_step(\"widget\", \"no second\") run:writes_nothing() end }}\n"
+    );
+    let host = Host::new().file("r/runbook.luau", &runbook).file("r/cluster.yaml", &format!("{CLUSTER}{WIDGETS}"));
+    let host = host.file("r/test.luau", &scenarios);
+    host.run(&["test", "r", "--bless"]);
+    host.run(&["test", "r"]).shows("ok      r  done\n").shows("ok      r  not done\n");
+    for (body, found) in [
+        ("run:writes_nothing()", "the run did `patch widget/shop/one`"),
+        ("run:did(\"patch widget/three\")", "there never was a `widget/shop/three`"),
+        ("run:leaves(\"widget.example.org/one\", absent)", "has no kind `widget.example.org`"),
+    ] {
+        let text = format!(
+            "scenario \"s\" {{ given = function(cluster) {model} cluster:apply {{ apiVersion = \"example.com/v1\", kind = \"Widget\", \
+             metadata = {{ name = \"two\", namespace = \"shop\" }} }} end, expect = function(run) {body} end }}\n"
+        );
+        let host = Host::new().file("r/runbook.luau", &runbook).file("r/cluster.yaml", &format!("{CLUSTER}{WIDGETS}"));
+        host.file("r/test.luau", &text).run(&["test", "r", "--no-kills"]).shows("FAILED  r  s\n").shows(found);
+    }
+}
+
+/// Reads in a pod, drains a node, and has people do something; its permissions are those of the run alone.
+const ROLL: &str = r#"
+permissions {
+  { verbs = { "patch" }, kinds = { "nodes" }, names = { "n1" } },
+  { verbs = { "create" }, kinds = { "pods/exec", "pods/eviction" }, namespaces = { "shop" } },
+}
+step "roll" {
+  title = "Roll",
+  run = function()
+    ensure(exec(list("pods")[1], { "id" }, { read = true }).code == 0, "no id")
+    ensure(list("nodes")[1].status.nodeInfo.kubeletVersion == "v1.16.15", "another kubelet")
+    drain("n1")
+    uncordon("n1")
+  end,
+  verify = function() wait_rollout("deployment/web") end,
+}
+step "hand" {
+  title = "Hand",
+  run = function()
+    manual("make it", {
+      pretend = function() create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "by-hand" } } end,
+      done = function() return exists("configmap/by-hand") end,
+    })
+  end,
+}
+"#;
+
+#[test]
+fn what_is_done_to_pods_is_told_by_its_word_and_by_their_owner() {
+    let play = |body: &str, more: &str| {
+        let scenario = format!(
+            "scenario \"s\" {{\n  given = function(cluster)\n    cluster:model {{ exec = {{ {{ match = {{ container = \"web\", command = \"id\" }}, \
+             answer = {{ stdout = \"root\" }}, why = \"a test\" }} }} }}\n    \
+             cluster:patch(\"node/n1\", {{ status = {{ nodeInfo = {{ kubeletVersion = \"v1.16.15\" }} }} }})\n  end,\n  {more}\n  \
+             expect = function(run)\n    {body}\n  end,\n}}\n"
+        );
+        let host = Host::new().file("r/runbook.luau", &format!("{HEAD}{ROLL}")).file("r/cluster.yaml", CLUSTER);
+        host.file("r/test.luau", &scenario).run(&["test", "r", "--no-kills"])
+    };
+    let holds = "run:succeeds()\n    run:did(\"evict pod of deployment/web\", 2)\n    run:did(\"delete pod of deployment/web\", 0)\n    \
+                 run:in_order { \"patch node/n1\", \"evict pod of deployment/shop/web\", \"patch node/n1\" }\n    \
+                 run:did(\"create configmap/by-hand\", 0)\n    run:did(\"exec pod of deployment/web\", 0)\n    \
+                 run:leaves(\"configmap/by-hand\", { kind = \"ConfigMap\" })";
+    play(holds, "").shows("ok      r  s\n");
+    for (body, found) in [
+        ("run:writes_nothing()", "the run did `patch node/n1`, `evict pod/shop/web-"),
+        ("run:did(\"evict pod of deployment/wbe\")", "there never was a `deployment/shop/wbe`"),
+        ("run:did(\"evict pod of node/n1\")", "`node/n1` never had a pod"),
+    ] {
+        play(body, "").shows("FAILED  r  s\n").shows(found);
+    }
+    let at = "at = { [\"1s\"] = function(cluster) cluster:delete(\"pod of deployment/web\") end },";
+    play("run:succeeds()", at).shows("ok      r  s\n");
+    let drift = |node: &str| format!("drift = function(cluster) cluster:delete(\"pod of deployment/web\", {{ node = \"{node}\" }}) end,");
+    play("run:succeeds()", &drift("n1")).shows("ok      r  s\n");
+    play("run:succeeds()", &drift("n2")).shows("FAILED  r  s\n").shows("`deployment/shop/web` has no pod on `n2` that could be deleted");
+}
+
 #[test]
 fn the_committed_plan_is_compared_and_written() {
     let host = Host::with_runbook(MOVE);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::json_schema::fits;
 use super::served::Served;
 use super::support::{CLUSTER, Host, MOVE};
 
@@ -56,6 +57,7 @@ fn a_plan_on_a_snapshot_is_the_plan_on_the_cluster_without_it() {
         .shows("1 field of Secrets: hashed");
     host.run(&["snapshot", "-o", "few.snap", "--for", "r", IMAGE, way[0], way[1]]).exits(0);
     drop(served);
+    fits("snapshot.v1.json", unpacked(&host, "all.snap").lines().next().unwrap());
     for (name, secrets) in [("all.snap", true), ("few.snap", false)] {
         let text = unpacked(&host, name);
         assert!(!text.contains("hunter"), "{text}");

@@ -156,7 +156,7 @@ fn a_step_that_cannot_go_on_for_a_secret_is_taken_back() {
     host.run(&served.run(&[])).exits(4).tells("nobody answered `Did the clients follow?`");
     // What was made is gone, so that it cannot be read again, and what the step does next may depend on it.
     let said = host.run(&["resume", "last", "--runs", "state"]).exits(5);
-    said.tells("gone").tells("`lockgate rollback");
+    said.tells("is not what it was before the run was stopped").tells("`lockgate rollback");
     assert!(!std::fs::read_to_string(journal(&host)).unwrap().contains("canary-of-mine"));
     host.run(&["rollback", "last", "--runs", "state", "--yes"]).exits(0).shows("metadata.annotations.rotated  removed");
 }

@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) code: u64,
     /// `deployments`, `daemonsets/status`, …; empty for paths that are no resources.
     pub(crate) resource: String,
+    /// What was sent, where it is recorded.
+    pub(crate) body: Option<Value>,
     /// When the server received it, microseconds since the epoch.
     pub(crate) received: i64,
     /// When the answer began (watches) or was complete, microseconds since the epoch.
@@ -70,6 +72,7 @@ fn request(event: &Value) -> Outcome<Request> {
         user_agent: text_at(event, "/userAgent"),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
         resource: if subresource.is_empty() { resource } else { format!("{resource}/{subresource}") },
+        body: event.pointer("/requestObject").cloned(),
         received: time_at(event, "/requestReceivedTimestamp")?,
         answered: time_at(event, "/stageTimestamp")?,
     })

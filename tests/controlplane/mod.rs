@@ -32,6 +32,7 @@ mod truth;
 mod verbs;
 mod verbs_apply;
 mod verbs_delete;
+mod verbs_images;
 mod verbs_rollout;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -50,7 +51,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 27] = [
+    let real: [(&str, Real); 28] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -67,6 +68,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),
         ("verbs_equal_kubectl", verbs::equal_kubectl),
+        ("verbs_set_images_as_kubectl", verbs_images::bodies),
         ("verbs_delete_as_kubectl", verbs_delete::deletions),
         ("verbs_replace_pods", verbs_delete::replacements),
         ("verbs_apply_definitions", verbs_apply::definitions),

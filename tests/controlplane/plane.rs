@@ -193,7 +193,11 @@ impl ControlPlane {
         Err(format!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
     }
 
-    fn kubectl_raw(&self, arguments: &[&str]) -> Outcome<Output> {
+    /// Runs kubectl, however it ends.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(super) fn kubectl_raw(&self, arguments: &[&str]) -> Outcome<Output> {
         Command::new(self.binaries.path("kubectl"))
             .arg("--kubeconfig")
             .arg(self.kubeconfig("admin"))

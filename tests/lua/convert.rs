@@ -143,6 +143,28 @@ fn merge_is_a_json_merge_into_a_new_table() {
 }
 
 #[test]
+fn json_is_read_as_objects_of_the_cluster_are() {
+    let text = r#"{ "a": [1, 2.5, null], "none": [], "empty": {}, "exact": 9007199254740991 }"#;
+    let seen = value(&format!("local v = json([==[{text}]==]); return {{ v = v, null = v.a[3] == null, n = #v.a }}"));
+    assert_eq!(seen["v"], serde_json::from_str::<Json>(text).unwrap());
+    assert!(error("return json('9007199254740993')").message.contains("Lua cannot hold exactly"), "and no digit is lost in silence");
+    assert_eq!((&seen["null"], &seen["n"]), (&json!(true), &json!(3)));
+    assert_eq!(value("return { json('7'), json(' \"x\" '), json('null') == null }"), json!([7, "x", true]));
+    for (given, says) in [
+        ("{\n  a: 1 }", "`json`: line 2, column 3: key must be a string"),
+        ("{} {}", "`json`: line 1, column 4: trailing characters"),
+        ("[1,", "`json`: line 1, column 3: EOF while parsing a value"),
+        (" \n ", "`json`: the text is empty"),
+    ] {
+        let error = error(&format!("json([==[{given}]==])"));
+        assert_eq!((error.reason.as_str(), error.message.as_str()), ("invalid", says), "{given:?}");
+        assert!(error.hint.is_some());
+    }
+    assert!(error("json({})").message.contains("`json` needs a text, got a table"));
+    assert!(error("json()").message.contains("`json` needs a text, got nothing"));
+}
+
+#[test]
 fn the_original_is_known_by_the_very_table_only() {
     assert!(through("return table.clone(o)").unwrap_err().message.contains("Lua cannot hold exactly"), "a clone has no original");
     let Value::Map(parts) = through("return { o = o, v = version(\"1.2\") }").unwrap() else { panic!("no map") };

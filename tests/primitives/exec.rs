@@ -93,6 +93,20 @@ fn standard_input_has_an_end() {
 }
 
 #[test]
+fn standard_input_may_become_objects() {
+    let effect = serde_saphyr::from_str("[{input: {}}]").unwrap();
+    let rig = rig(ExecAnswer { effect, takes: serde_saphyr::from_str("20s").unwrap(), ..says("applied\n") });
+    let document = "{apiVersion: v1, kind: ConfigMap, metadata: {name: made, namespace: shop}, data: {a: b}}";
+    let value = run(&rig, json!({ "stdin": document }));
+    assert_eq!((value["code"].as_i64(), value["stdout"].as_str()), (Some(0), Some("applied\n")));
+    assert_eq!(rig.value("get", json!(["configmap/shop/made"]), json!({}))["data"]["a"], "b");
+    let value = run(&rig, json!({ "stdin": "kind: Thing" }));
+    let told = (value["code"].as_i64(), value["stdout"].as_str(), value["stderr"].as_str());
+    assert_eq!(told, (Some(1), Some(""), Some("a document has no `kind` or no `metadata.name`\n")));
+    assert_eq!(run(&rig, json!({}))["stderr"], "no resources specified\n", "none is an empty one");
+}
+
+#[test]
 fn a_command_that_leaves_its_input_unread_ends_all_the_same() {
     let value = run(&rig(ExecAnswer { code: 1, ..says("no\n") }), json!({ "stdin": "x".repeat(4 << 20) }));
     assert_eq!((value["code"].as_i64(), value["stdout"].as_str()), (Some(1), Some("no\n")));

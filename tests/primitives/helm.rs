@@ -160,6 +160,8 @@ pub(crate) fn chart(version: &str, manifest: &str) -> ChartModel {
         version: version.to_owned(),
         app_version: Some(format!("v{version}")),
         kube_version: Some(">=1.30".to_owned()),
+        when: json!({}),
+        fails: None,
         manifest: manifest.to_owned(),
         crds: String::new(),
         values: json!({ "colour": "green", "image": { "tag": "v1" } }),
@@ -408,8 +410,94 @@ fn a_whole_family_is_declared() {
     ];
     let missing: Vec<&&str> = names.iter().filter(|name| find(&format!("helm.{name}")).is_none()).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    let known: BTreeMap<&str, usize> = BTreeMap::from([("helm.upgrade", 9), ("helm.unlock", 2)]);
+    let known: BTreeMap<&str, usize> = BTreeMap::from([("helm.upgrade", 10), ("helm.unlock", 2)]);
     for (name, options) in known {
         assert_eq!(find(name).unwrap().options.len(), options, "{name}: the options are a closed list");
     }
+}
+
+/// A chart that renders to something else for its preflight, and refuses a value.
+fn formed() -> Rig {
+    let form = |when: Json, manifest: &str, fails: Option<&str>| ChartModel {
+        when,
+        fails: fails.map(str::to_owned),
+        values: if fails.is_none() && !manifest.contains("preflight") { chart("1.0.0", "").values } else { json!({}) },
+        ..chart("1.0.0", manifest)
+    };
+    let preflight = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: preflight }\n";
+    Rig::with(|sim| {
+        let charts = vec![
+            form(json!({}), V1, None),
+            form(json!({ "preflight": { "enabled": true }, "agent": false }), preflight, None),
+            form(json!({ "tunnel": "vxlan" }), "", Some("tunnel was removed: use routingMode")),
+        ];
+        sim.models_mut().extend(ModelDocument { charts, ..ModelDocument::default() });
+    })
+}
+
+#[test]
+fn a_chart_of_the_fixture_has_the_form_that_its_values_ask_for() {
+    let rig = formed();
+    let call = |release: &str, values: Json| (json!([release, "shop"]), json!({ "version": "1.0.0", "values": values }));
+    let (place, options) = call("pre", json!({ "preflight": { "enabled": true, "more": 1 }, "agent": false }));
+    rig.value("helm.install", place, options);
+    assert!(rig.value("exists", json!(["configmap/preflight"]), json!({})) == true);
+    assert!(rig.value("exists", json!(["deployment/shop"]), json!({})) == false, "the same chart, another form");
+    assert!(rig.operator.notes.borrow().iter().any(|note| note.contains("the values given here are not in them")), "`more` is in no entry");
+    let (place, options) = call("shop", json!({ "agent": false }));
+    rig.value("helm.install", place, options);
+    assert_eq!(rig.object("deployment/shop")["kind"], "Deployment");
+    let facts = rig.value("helm.chart", json!(["shop"]), json!({ "version": "1.0.0" }));
+    assert_eq!(facts["values"], json!({ "colour": "green", "image": { "tag": "v1" } }), "its own values are those of any form");
+
+    let writes = rig.writes();
+    let refused = json!({ "version": "1.0.0", "values": { "tunnel": "vxlan" }, "values_from": "previous" });
+    let error = rig.error("helm.upgrade", json!(["shop", "shop"]), refused.clone());
+    assert_eq!((error.reason, rig.writes()), (Reason::HelmRender, writes), "{error}");
+    assert!(error.to_string().ends_with("tunnel was removed: use routingMode"), "{error}");
+    assert_eq!(rig.error("helm.diff", json!(["shop", "shop"]), refused).reason, Reason::HelmRender);
+    let (place, options) = call("shop", json!({ "tunnel": "vxlan" }));
+    assert_eq!(rig.error("helm.template", place, options).reason, Reason::HelmRender);
+}
+
+#[test]
+fn values_that_no_form_is_for_are_told() {
+    let rig = Rig::with(|sim| {
+        let charts = vec![ChartModel { when: json!({ "a": 1 }), ..chart("1.0.0", V1) }];
+        sim.models_mut().extend(ModelDocument { charts, ..ModelDocument::default() });
+    });
+    let error = rig.error("helm.install", json!(["shop", "shop"]), json!({ "version": "1.0.0" }));
+    assert_eq!(error.reason, Reason::HelmChartNotFound);
+    assert_eq!(error.hint.as_deref(), Some("the fixture has it when the values hold `{\"a\":1}`"));
+}
+
+#[test]
+fn waiting_for_the_workloads_may_be_left_to_the_script() {
+    let rig = installed();
+    rig.sim(|sim| sim.models_mut().never_pulls("*:v2"));
+    let waits = rig.error("helm.upgrade", json!(["shop", "shop"]), upgrade("2.0.0"));
+    assert_eq!(waits.reason, Reason::ImagePull, "{waits}");
+    let rig = installed();
+    rig.sim(|sim| sim.models_mut().never_pulls("*:v2"));
+    let options = |version: &str| json!({ "version": version, "values_from": "previous", "wait": false });
+    let before = rig.cluster.clock().now();
+    let done = rig.value("helm.upgrade", json!(["shop", "shop"]), options("2.0.0"));
+    assert_eq!((done["changed"].as_bool(), rig.cluster.clock().now()), (Some(true), before));
+    rig.value("helm.rollback", json!(["shop"]), json!({ "revision": 1, "wait": false }));
+}
+
+#[test]
+fn a_rollout_that_goes_on_is_waited_for_however_long_it_takes() {
+    // Forty pods, one after another, each looked at for twenty seconds: more than the ten minutes that a wait has otherwise.
+    let slow =
+        V1.replace("replicas: 2", "replicas: 40\n  minReadySeconds: 20\n  strategy: { rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } }");
+    let rig = Rig::with(|sim| {
+        let charts = vec![chart("1.0.0", &slow), chart("2.0.0", &slow.replace("shop:v1", "shop:v2"))];
+        sim.models_mut().extend(ModelDocument { charts, ..ModelDocument::default() });
+    });
+    rig.value("helm.install", json!(["shop", "shop"]), options("1.0.0"));
+    let before = rig.cluster.clock().now();
+    rig.value("helm.upgrade", json!(["shop", "shop"]), upgrade("2.0.0"));
+    assert!(lockgate::base::Span::between(before, rig.cluster.clock().now()) > lockgate::base::Span::from_secs(700));
+    assert_eq!(rig.images_of("shop").iter().filter(|image| image.ends_with(":v2")).count(), 40);
 }

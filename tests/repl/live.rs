@@ -43,6 +43,7 @@ fn what_is_typed_is_recorded_and_taken_back() {
     terminal.sees("metadata.annotations.typed  added yes");
     terminal.sees("(LIVE) > ");
     terminal.types("get(\"deployment/none\")");
+    terminal.sees("no such object");
     terminal.sees("(LIVE) > ");
     terminal.types(":live off");
     terminal.sees("is over, 1 write to 1 object");

@@ -118,3 +118,78 @@ fn what_somebody_changed_since_is_not_taken_back() {
         }
     }
 }
+
+#[test]
+fn items_that_were_asked_of_the_cluster_are_taken_back_too() {
+    // What `each` and `batch` read is in the record, at a place where nothing is written.
+    let scene = Scene::new(
+        r#"
+runbook { title = "t", summary = "s", impact = "none" }
+step "mark" {
+  title = "Every node",
+  each = function()
+    local names = {}
+    for _, node in list("nodes") do table.insert(names, node.metadata.name) end
+    return names
+  end,
+  batch = function() return { serial = #list("nodes") } end,
+  run = function(node) label("node/" .. node, { marked = "yes" }) end,
+}
+group "round" {
+  title = "Every node again",
+  each = function() return { list("nodes")[1].metadata.name } end,
+  when = function() return #list("nodes") > 0 end,
+  steps = {
+    step "again" { title = "Again", run = function(node) annotate("node/" .. node, { again = "yes" }) end },
+  },
+}
+"#,
+        include_str!("cluster.yaml"),
+    );
+    let untouched = Cluster::beside(&scene.cluster(), Options::new(RunId::simulated(scene.sim.now(), 7)));
+    let wanted = state(&untouched);
+    let (ended, world) = scene.whole();
+    assert_eq!(ended.summary.unwrap().end, End::Succeeded);
+    assert_ne!(state(&ended.cluster), wanted);
+    let back = super::taken::take_back(
+        &scene,
+        &world.disk,
+        &super::taken::way_back(&ended.cluster.simulation().unwrap()),
+        super::harness::Kill::No,
+    );
+    assert_eq!(back.summary.unwrap().end, End::Succeeded);
+    assert_eq!(state(&back.cluster), wanted);
+}
+
+#[test]
+fn a_step_that_was_left_out_is_neither_taken_back_nor_asked() {
+    let scene = Scene::new(
+        r#"
+runbook { title = "t", summary = "s", impact = "none" }
+step "a" { title = "A", run = function() label("node/n1", { a = "1" }) end, verify = function() return true end }
+step "b" {
+  title = "B",
+  when = function() return false, "not here" end,
+  run = function() end,
+  verify = function() error("nobody did b") end,
+  rollback = function() error("nobody did b") end,
+}
+step "c" {
+  title = "C",
+  run = function() label("node/n1", { c = "1" }) end,
+  rollback = function() label("node/n1", { c = false }) end,
+}
+"#,
+        include_str!("cluster.yaml"),
+    );
+    let (ended, world) = scene.whole();
+    assert_eq!(ended.summary.unwrap().end, End::Succeeded);
+    let back = super::taken::take_back(
+        &scene,
+        &world.disk,
+        &super::taken::way_back(&ended.cluster.simulation().unwrap()),
+        super::harness::Kill::No,
+    );
+    let summary = back.summary.unwrap();
+    assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
+}

@@ -161,8 +161,8 @@ const ROWS: &[Row] = &[
     Row {
         name: "embedded_cluster_2068",
         what: "embedded-cluster: the Job that upgrades sat on nodes that it drained",
-        by: &[],
-        runbook: "there is no mode in which a run lives in the cluster that it upgrades",
+        by: &["tests/primitives/drain/nodes.rs::the_node_of_our_own_pod_is_left_alone"],
+        runbook: "",
     },
     Row {
         name: "system_upgrade_controller_71",

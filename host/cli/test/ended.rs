@@ -143,6 +143,10 @@ pub fn tidy(object: &Json) -> Json {
         }
         return json!({ "kind": "Release", "name": at("/metadata/name"), "labels": labels });
     }
+    if let Some(pod) = owner_pod(&object) {
+        let start = pod.rsplit_once('-').map_or("", |(start, _)| start).to_owned();
+        rename(&mut object, &pod, &format!("{start}-*"));
+    }
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
         if let Some(metadata) = fields.get_mut("metadata") {
@@ -151,6 +155,25 @@ pub fn tidy(object: &Json) -> Json {
     }
     mask(&mut object);
     object
+}
+
+/// The pod that an object belongs to, when its name was made up: five letters and digits at its end, as servers make them.
+fn owner_pod(object: &Json) -> Option<String> {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Json::as_array)?;
+    let pod = owners.iter().find(|owner| owner["kind"] == "Pod")?["name"].as_str()?;
+    let drawn = pod.rsplit_once('-')?.1;
+    let is_drawn = drawn.len() == 5 && drawn.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte));
+    is_drawn.then(|| pod.to_owned())
+}
+
+/// Says another name wherever this one is said.
+fn rename(value: &mut Json, from: &str, to: &str) {
+    match value {
+        Json::String(text) if text.contains(from) => *value = text.replace(from, to).into(),
+        Json::Array(items) => items.iter_mut().for_each(|item| rename(item, from, to)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| rename(field, from, to)),
+        _ => {}
+    }
 }
 
 fn tidy_metadata(metadata: &mut Json) {

@@ -11,6 +11,7 @@ use super::kill::{Kill, Lived, World};
 use super::life::{Life, Start, Words};
 use super::names::{Act, wrong};
 use super::play::is_given;
+use super::pods::Pods;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cluster::{Cluster, Simulation};
 use crate::lua::{ABSENT, Methods};
@@ -55,14 +56,27 @@ impl Outcome {
         self.clusters.iter().flat_map(acts).collect()
     }
 
+    /// Every pod that there is or was.
+    fn pods(&self) -> Pods {
+        self.simulation.with(|sim| Pods::ever(&self.before, sim))
+    }
+
     fn summary(&self) -> Result<&Summary> {
         self.summary.as_ref().ok_or_else(|| unmet("the run was killed before its end").hint("`run:resume()` goes on with it"))
     }
 
     fn act(&self, text: &str) -> Result<Act> {
-        let act = Act::parse(text, &self.namespace)?;
+        let parsed = self.simulation.with(|sim| Act::parse(text, &self.namespace, sim.store()));
+        // What the run has undefined was there before it.
+        let act = parsed.or_else(|error| Act::parse(text, &self.namespace, self.before.store()).map_err(|_| error))?;
         let key = act.about();
         let known = self.before.store().get(&key).is_some() || self.simulation.with(|sim| sim.store().get(&key).is_some());
+        if let Act::OfPods { owner, .. } = &act
+            && known
+            && !self.pods().any_of(owner)
+        {
+            return Err(wrong(format!("`{text}` can match nothing: `{owner}` never had a pod")));
+        }
         if known { Ok(act) } else { Err(wrong(format!("`{text}` can match nothing: there never was a `{key}`"))) }
     }
 
@@ -278,7 +292,8 @@ fn shown(acts: &[Act]) -> String {
 fn did(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     let act = outcome.act(&text(arguments, 0, "an act such as \"patch deployment/web\"")?)?;
     let acts = outcome.acts();
-    let count = acts.iter().filter(|done| act.means(done)).count();
+    let pods = outcome.pods();
+    let count = acts.iter().filter(|done| act.means(done, &pods)).count();
     let wanted = if is_given(arguments.get(1)) { arguments.get(1).cloned().unwrap_or(Value::Nil).into_json().as_u64() } else { None };
     let holds = wanted.map_or(count > 0, |wanted| u64::try_from(count) == Ok(wanted));
     if holds {
@@ -295,10 +310,11 @@ fn in_order(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
         _ => return Err(wrong("argument 1 must be a list of acts")),
     };
     let acts = outcome.acts();
+    let pods = outcome.pods();
     let mut rest = acts.iter();
     for text in &wanted {
         let act = outcome.act(text.as_str().ok_or_else(|| wrong("an act is a text"))?)?;
-        if !rest.any(|done| act.means(done)) {
+        if !rest.any(|done| act.means(done, &pods)) {
             return Err(unmet(format!("`{act}` was not done in this order; the run did {}", shown(&acts))));
         }
     }
@@ -308,7 +324,8 @@ fn in_order(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
 /// `leaves(ref, fields)`: the object's fields afterwards. A field that the object has not at its top is looked for in `spec`, then
 /// in `status`; `images` are those of its containers.
 fn leaves(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
-    let key = reference(arguments, 0, &outcome.namespace)?;
+    let named = outcome.simulation.with(|sim| reference(arguments, 0, &outcome.namespace, sim.store()));
+    let key = named.or_else(|error| reference(arguments, 0, &outcome.namespace, outcome.before.store()).map_err(|_| error))?;
     let fields = arguments.get(1).cloned().unwrap_or(Value::Nil).into_json();
     let object = outcome.simulation.with(|sim| sim.store().get(&key).cloned());
     if fields.as_str() == Some(ABSENT) {

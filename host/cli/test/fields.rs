@@ -1,12 +1,13 @@
 //! The fields of a scenario, typed. What is not known is an error with the nearest known word.
 
-use crate::base::json::Value as Json;
+use crate::base::json::{Map, Value as Json};
 use lockgate_sim::faults::Rule;
 
 use crate::base::{Error, Kind, Reason, Result, Span, Value, did_you_mean};
 use crate::lua::{Field, RawScenario, TestFunction};
 use crate::primitives::registry::list;
 use crate::run::Given;
+use crate::run::params_file::ParamFile;
 
 /// The fields that a scenario may have.
 const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "kill", "params"];
@@ -132,16 +133,21 @@ fn scalar(value: &Json) -> Option<String> {
     }
 }
 
-/// Parameters are given as a person would type them.
+/// Parameters are given as a person would type them, tables as they would be in a file.
 fn params(raw: &RawScenario) -> Result<Given> {
-    let words: Result<Vec<(String, String)>> = entries(raw, "params")?
-        .into_iter()
-        .map(|(name, value)| match scalar(&value) {
-            Some(text) => Ok((name, text)),
-            None => Err(wrong(raw, "params", format!("parameter `{name}` must be a text, a number, true, false or a list of them"))),
-        })
-        .collect();
-    Ok(Given { words: words?, file: None })
+    let (mut words, mut tables) = (Vec::new(), Map::new());
+    for (name, value) in entries(raw, "params")? {
+        match (scalar(&value), value) {
+            (Some(text), _) => words.push((name, text)),
+            // What no word can say is said in a file.
+            (None, table @ (Json::Object(_) | Json::Array(_))) => drop(tables.insert(name, table)),
+            (None, _) => {
+                return Err(wrong(raw, "params", format!("parameter `{name}` must be a text, a number, true, false, a list or a table")));
+            }
+        }
+    }
+    let file = (!tables.is_empty()).then(|| ParamFile { label: format!("params of {}", raw.name), text: Json::Object(tables).to_string() });
+    Ok(Given { words, file, ..Given::default() })
 }
 
 fn at(raw: &RawScenario) -> Result<Vec<(Span, TestFunction)>> {

@@ -66,7 +66,7 @@ fn examples(runbook: &Runbook) -> Result<Given> {
                 .hint("give it an `example` that fits `cluster.yaml`")),
         })
         .collect();
-    Ok(Given { words: words?, file: None })
+    Ok(Given { words: words?, ..Given::default() })
 }
 
 /// The plan on the runbook's own fixture is the committed one, or becomes it.
@@ -103,7 +103,7 @@ fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>,
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
-    let given = examples(&runbook)?;
+    let given = Given { beside: Some(source.beside.clone()), ..examples(&runbook)? };
     let params = Rc::new(run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?);
     let text = source.beside.read(fixture)?.ok_or_else(|| failed(format!("there is no `{fixture}`")))?;
     let cluster = target::sandbox("sandbox", &source.beside.label(fixture), &text, &Cancel::new())?;

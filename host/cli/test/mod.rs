@@ -5,12 +5,15 @@ pub mod ended;
 mod expect;
 mod fields;
 mod free;
+mod hollow;
 pub mod kill;
 mod kills;
 mod life;
 mod names;
 mod play;
+mod pods;
 
+pub use self::hollow::{hollow, noticed};
 pub use self::kills::{Killed, difference};
 
 use std::path::{Path, PathBuf};
@@ -61,7 +64,7 @@ impl std::fmt::Display for Test {
 
 fn scenarios(source: &Source) -> Result<Option<TestFile>> {
     let Some(text) = source.beside.read(SCENARIOS)? else { return Ok(None) };
-    let file = Source { name: source.name.clone(), file: source.beside.label(SCENARIOS), text: text.into(), beside: source.beside.clone() };
+    let file = Source { file: source.beside.label(SCENARIOS), text: text.into(), ..source.clone() };
     TestFile::load(&Engine::of_thread()?, &file).map(Some)
 }
 
@@ -133,6 +136,8 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     } else {
         args.runbooks.iter().map(|word| named(word)).collect::<Result<Vec<_>>>()?.concat()
     };
+    super::host::folders(&args.modules)?;
+    let sources: Vec<Source> = sources.into_iter().map(|source| Source { modules: args.modules.clone(), ..source }).collect();
     if !args.documents.is_empty() {
         return documents(args, &sources, screen);
     }
@@ -162,6 +167,12 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
             Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless, !args.no_kills))),
             // The tests of the other runbooks are run all the same.
             Err(error) => take(source, SCENARIOS_LOAD, Err(error)),
+        }
+        if args.hollow {
+            for (step, emptied) in hollow(source)? {
+                let outcome = noticed(&step, &emptied).map(|()| Killed::default());
+                take(source, &format!("a step that does nothing is noticed: {step}"), outcome);
+            }
         }
     }
     match args.output.output {

@@ -13,7 +13,7 @@ use super::kill::{Kill, Lived, World, Wrote};
 use super::kills::{self, Killed, Whole};
 use super::life::{Life, Start, Timed};
 use super::names::Act;
-use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
+use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cli::{host, target};
 use crate::cluster::{Cancel, Simulation};
 use crate::lua::{Engine, Given, TestFile, TestFunction};
@@ -32,7 +32,8 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
-    let params = Rc::new(run::params::resolve(&runbook, &scenario.params, &mut |pattern, text| script.matches(pattern, text))?);
+    let given = run::Given { beside: Some(source.beside.clone()), ..scenario.params.clone() };
+    let params = Rc::new(run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?);
     let fixture = source.beside.read(&scenario.fixture)?.ok_or_else(|| {
         Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
     })?;
@@ -41,7 +42,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     let namespace = runbook.header.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let change = |function: &Option<TestFunction>| -> Result<()> {
         if let Some(function) = function {
-            let object = cluster::object(&Hand::Now(simulation.clone()), &namespace);
+            let object = cluster::object(&Hand::now(&simulation), &namespace);
             file.call(function, &[Given::Object(object)])?;
             settle(&simulation);
         }
@@ -75,7 +76,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         consented: plan.confirmations.clone(),
         grants: cluster.planned(),
         run: cluster.run(),
-        timed: timed(file, scenario, &namespace, cluster.clock().now())?,
+        timed: timed(file, scenario, &simulation, &namespace)?,
     });
     // What goes wrong by number or by the clock goes wrong elsewhere when a process has to begin again.
     let undisturbed = scenario.at.is_empty() && scenario.kill.is_none() && simulation.with(|sim| sim.faults().is_empty());
@@ -83,7 +84,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     if kills && undisturbed {
         world.watch();
     }
-    let start = Start { world: &world, kill: killed_at(scenario, &namespace)?, answers: Vec::new() };
+    let start = Start { world: &world, kill: killed_at(scenario, &simulation, &namespace)?, answers: Vec::new() };
     let Lived { summary, records, cluster, .. } = life.process(start)?;
     let moments = world.moments();
     if scenario.kill.is_some() && summary.is_some() {
@@ -102,10 +103,13 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
 }
 
 /// When its process is killed.
-fn killed_at(scenario: &Scenario, namespace: &str) -> Result<Kill> {
+fn killed_at(scenario: &Scenario, simulation: &Simulation, namespace: &str) -> Result<Kill> {
     let Some(kill) = &scenario.kill else { return Ok(Kill::No) };
-    let at = kill.at.as_deref().map(|act| Act::parse(act, namespace)).transpose();
+    let at = kill.at.as_deref().map(|act| simulation.with(|sim| Act::parse(act, namespace, sim.store()))).transpose();
     let at = at.map_err(|error| scenario.wrong("kill", format!("`kill`: {error}")))?;
+    if let Some(Act::OfPods { verb, .. }) = &at {
+        return Err(scenario.wrong("kill", format!("`kill`: which pod of the owner is not said: write `{verb} pod/NAME`, or `after`")));
+    }
     Ok(match (at, kill.after) {
         (Some(act), after) => Kill::Wrote(Wrote(Rc::new(move |intent| act.is(intent))), after),
         (None, Some(after)) => Kill::Later(after),
@@ -177,13 +181,14 @@ fn settle(simulation: &Simulation) {
 }
 
 /// What the functions of `at` want changed, by time.
-fn timed(file: &TestFile, scenario: &Scenario, namespace: &str, begin: Timestamp) -> Result<Vec<Arc<Timed>>> {
+fn timed(file: &TestFile, scenario: &Scenario, simulation: &Simulation, namespace: &str) -> Result<Vec<Arc<Timed>>> {
+    let begin = simulation.with(|sim| sim.now());
     scenario
         .at
         .iter()
         .map(|(span, function)| {
             let changes: Rc<RefCell<Vec<Change>>> = Rc::default();
-            file.call(function, &[Given::Object(cluster::object(&Hand::Later(changes.clone()), namespace))])?;
+            file.call(function, &[Given::Object(cluster::object(&Hand::later(simulation, &changes), namespace))])?;
             Ok(Arc::new(Timed { at: span.after(begin), changes: Arc::new(changes.take()), made: Mutex::default() }))
         })
         .collect()

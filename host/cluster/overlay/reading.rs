@@ -150,7 +150,7 @@ impl Overlay {
     }
 
     async fn one(&self, scope: &Scope, call: &Call) -> Result<()> {
-        self.count().await?;
+        self.count();
         let objects = match self.base.json(call).await {
             Ok(object) => vec![std::sync::Arc::unwrap_or_clone(object)],
             Err(error) if error.details["code"] == 404 => Vec::new(),
@@ -169,7 +169,7 @@ impl Overlay {
         let mut over = None;
         let mut found = 0;
         let api_version = kind.api_version();
-        self.count().await?;
+        self.count();
         {
             let mut take = |step| {
                 let Step::Page(objects, left) = step else { return true };
@@ -225,18 +225,9 @@ impl Overlay {
         (wanted > self.budget.calls).then(|| format!("the plan may send {} requests (`--overlay-calls`)", self.budget.calls))
     }
 
-    /// One more request; on a live cluster not too many at once.
-    async fn count(&self) -> Result<()> {
-        let calls = {
-            let mut read = self.read();
-            read.calls += 1;
-            read.calls
-        };
-        let clock = self.base.clock();
-        if calls > u64::from(self.budget.per_second) * 2 && !clock.is_virtual() {
-            self.base.rest(self.budget.pause().after(clock.now())).await?;
-        }
-        Ok(())
+    /// One more request.
+    fn count(&self) {
+        self.read().calls += 1;
     }
 
     /// What the machine of a node may be asked for: its node, what stands beside it, and what runs there.

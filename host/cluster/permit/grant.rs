@@ -164,6 +164,14 @@ impl KindName {
         }
     }
 
+    /// The kind of a reference, where it is one of Kubernetes' own, and whether it has namespaces: `deployment`, `deploy`, `deployments`.
+    #[must_use]
+    pub fn of_reference(kind: &str, group: Option<&str>, subresource: Option<&str>) -> Option<(KindName, bool)> {
+        let found = discovery::find(&discovery::built_in(), kind, group)?;
+        let (group, plural) = (found.group.clone(), found.plural.clone());
+        Some((KindName::One { group, plural, subresource: subresource.map(str::to_owned) }, found.namespaced))
+    }
+
     /// Whether the request is about this kind.
     fn is_of(&self, act: &Act) -> bool {
         match self {
@@ -214,6 +222,15 @@ pub(super) enum Says {
 }
 
 impl Grant {
+    /// Whether it may be meant for such a write, whose namespace or name need not be known.
+    #[must_use]
+    pub fn may_cover(&self, verb: Verb, kind: &KindName, namespace: Option<&str>, name: Option<&str>) -> bool {
+        self.verbs.contains(&verb)
+            && self.kinds.iter().any(|known| *known == KindName::All || known == kind)
+            && namespace.is_none_or(|namespace| fits(&self.namespaces, Some(namespace)))
+            && name.is_none_or(|name| fits(&self.names, Some(name)))
+    }
+
     /// Judges a request; `owner` is the controller of the pod that it is about.
     pub(super) fn says(&self, wanted: &Wanted, owner: Option<&str>) -> Says {
         let act = &wanted.act;

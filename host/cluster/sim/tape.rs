@@ -23,6 +23,8 @@ pub enum Input<'a> {
     Released(u64),
     /// An order to a machine.
     Order(Cow<'a, Order>),
+    /// Standard input of the command of this number ended, and this was in it.
+    Stdin(u64, Cow<'a, str>),
     /// The run began with this step, or with something that is none.
     Step(Option<Cow<'a, str>>),
 }
@@ -111,6 +113,16 @@ impl Simulation {
         ordered
     }
 
+    /// Standard input of a command in a container has ended.
+    ///
+    /// # Errors
+    /// Why the command fails.
+    pub(in crate::cluster) fn input(&self, command: u64, text: &str) -> std::result::Result<(), String> {
+        let kept = self.keep(&Input::Stdin(command, Cow::Borrowed(text)), |sim| sim.input(command, text));
+        self.wake();
+        kept.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
     /// Lets a request go on that a rule holds; false when it does not stand still.
     pub fn release(&self, hold: HoldId) -> bool {
         let released = self.keep(&Input::Released(hold.0), |sim| sim.release(hold)).unwrap_or(false);
@@ -136,6 +148,8 @@ fn repeat(sim: &mut Sim, input: &Input<'_>) {
         }
         // A refusal was an answer, and nothing came of it.
         Input::Order(order) => drop(sim.order(order)),
+        // As with a refusal.
+        Input::Stdin(command, text) => sim.input(*command, text).unwrap_or_default(),
         Input::Step(step) => sim.enter_step(step.as_deref()),
     }
 }

@@ -6,6 +6,7 @@
 
 mod import;
 pub mod redact;
+mod release;
 mod serve;
 mod take;
 

@@ -3,9 +3,10 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Cut, hex};
+use super::{Cut, hex, release};
 use crate::base::base64;
 use crate::base::json::{Map, Value as Json};
+use crate::base::release::SECRET_TYPE;
 
 /// What stands for a text that was cut out.
 pub const HIDDEN: &str = "(cut out of the snapshot)";
@@ -44,6 +45,9 @@ pub fn sealed(value: &str) -> String {
     {
         return hash.to_owned();
     }
+    if let Some(hash) = release::hash(value) {
+        return hash;
+    }
     hex(&Sha256::digest(value.as_bytes())).chars().take(DIGITS).collect()
 }
 
@@ -62,8 +66,17 @@ pub fn redact(name: &str, object: &mut Json, cuts: &mut Vec<Cut>) {
     }
     match kind.as_str() {
         "Secret" => {
+            let is_release = fields.get("type").and_then(Json::as_str) == Some(SECRET_TYPE);
             for part in ["data", "stringData"] {
                 for (key, value) in fields.get_mut(part).and_then(Json::as_object_mut).into_iter().flat_map(Map::iter_mut) {
+                    let kept = match (is_release, key.as_str(), &*value) {
+                        (true, "release", Json::String(text)) => release::without_secrets(text, DIGITS, &mut told),
+                        _ => None,
+                    };
+                    if let Some(kept) = kept {
+                        *value = kept.into();
+                        continue;
+                    }
                     let hash = sealed(value.as_str().unwrap_or_default());
                     let text = format!("{SEALED}{hash}");
                     *value = if part == "data" { base64::encode(text.as_bytes()).into() } else { text.into() };
@@ -136,13 +149,13 @@ fn environment(path: &str, item: &mut Json, told: &mut dyn FnMut(&str, &str)) {
 }
 
 /// Whether a name says that its value is a secret.
-fn is_secret_name(name: &str) -> bool {
+pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_lowercase();
     NAMES.iter().any(|part| name.contains(part)) && !POINTERS.iter().any(|part| name.contains(part))
 }
 
 /// A text of several settings, `NAME: VALUE` or `NAME=VALUE` a line, without the values of secrets; `None` where there is none.
-fn without_entries(text: &str) -> Option<String> {
+pub(super) fn without_entries(text: &str) -> Option<String> {
     let mut found = false;
     let lines: Vec<String> = text
         .split('\n')

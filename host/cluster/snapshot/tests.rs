@@ -87,3 +87,41 @@ fn what_is_secret_is_cut_and_told() {
     let (plain, cuts) = cut(json!({ "kind": "Deployment", "metadata": { "name": "web" }, "spec": { "replicas": 2 } }));
     assert_eq!((plain["spec"]["replicas"].as_i64(), cuts.len()), (Some(2), 0));
 }
+
+#[test]
+fn a_release_of_helm_stays_readable_without_its_secrets() {
+    let manifest = "---\n# Source: shop/templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: conf\ndata:\n  mode: fast\n---\n\
+                    apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\nstringData:\n  key: hunter2\n";
+    let release = json!({
+        "name": "shop", "version": 3, "namespace": "shop", "manifest": manifest,
+        "info": { "status": "deployed", "notes": "mode: fast\npassword: hunter2" },
+        "config": { "replicas": 3, "db": { "password": "hunter2", "passwordSecretName": "db" } },
+        "chart": { "metadata": { "name": "shop", "version": "1.2.0" }, "values": { "token": "hunter2" }, "templates": [{ "name": "a", "data": "hunter2" }] },
+        "hooks": [{ "name": "h", "manifest": "kind: Pod\nspec:\n  containers:\n  - name: c\n    env:\n    - name: API_TOKEN\n      value: hunter2\n" }],
+    });
+    let value = base64::encode(crate::base::release::pack(&release).unwrap().as_bytes());
+    let mut secret =
+        json!({ "kind": "Secret", "type": "helm.sh/release.v1", "data": { "release": (value.clone()), "other": "aHVudGVyMg==" } });
+    let mut cuts = Vec::new();
+    redact("secret/shop/r", &mut secret, &mut cuts);
+    let kept = secret["data"]["release"].as_str().unwrap().to_owned();
+    let coded = String::from_utf8(base64::decode(&kept).unwrap()).unwrap();
+    let read = crate::base::release::unpack(&coded).unwrap();
+    assert!(!read.to_string().contains("hunter2"), "{read}");
+    assert_eq!((&read["config"]["replicas"], &read["config"]["db"]["passwordSecretName"]), (&3.into(), &"db".into()));
+    assert_eq!((&read["config"]["db"]["password"], &read["chart"]["metadata"]["version"]), (&HIDDEN.into(), &"1.2.0".into()));
+    let text = read["manifest"].as_str().unwrap();
+    assert!(
+        text.starts_with("---\n# Source: shop/templates/a.yaml\napiVersion: v1\nkind: ConfigMap"),
+        "what holds no secret stays: {text}"
+    );
+    assert!(text.contains("\"kind\":\"Secret\"") && text.contains("lockgate-sha256:"), "{text}");
+    for field in ["data.release.config.db.password", "data.release.chart.values.token", "data.release.info.notes"] {
+        assert!(cuts.iter().any(|cut| cut.field == field), "{field}: {cuts:?}");
+    }
+    // A plan on the snapshot is held to the same as one on the cluster.
+    assert_eq!(sealed(&kept), sealed(&value));
+    let again = secret.clone();
+    redact("secret/shop/r", &mut secret, &mut Vec::new());
+    assert_eq!(secret, again, "what was cut is not cut again");
+}

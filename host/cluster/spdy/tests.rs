@@ -8,7 +8,7 @@ use crate::cluster::sim::Simulation;
 /// A command that echoes its input or says what is given, and ends with this code.
 fn exec(stdin: bool, stdout: &str, code: u8) -> Exec {
     let simulated = Cluster::new(Options::default());
-    let ran = Ran { stdout: stdout.to_owned(), stderr: "warned".to_owned(), code, ends_at: simulated.now(), echo: stdin };
+    let ran = Ran { stdout: stdout.to_owned(), stderr: "warned".to_owned(), code, ends_at: simulated.now(), echo: stdin, reads: None };
     Exec { command: vec!["x".to_owned()], stdin, stdout: true, stderr: true, tty: false, outcome: Ok(ran) }
 }
 

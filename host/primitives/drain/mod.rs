@@ -72,8 +72,9 @@ primitive! {
     /// waited for. When the node is empty the server is asked once more; a pod that is put here again is evicted again, three times at most.
     ///
     /// Of several nodes all are looked at first, then all are cordoned, then they are emptied one after another. Two nodes of the control
-    /// plane are never drained at once. Whatever happens a node stays cordoned: `uncordon` is another call. The server must serve
-    /// `policy/v1`, evictions included, as it does from 1.22 on; with an older one nothing is written, and the error says so.
+    /// plane are never drained at once, and the node of the pod that lockgate itself runs in is refused. Whatever happens a node stays
+    /// cordoned: `uncordon` is another call. The server must serve `policy/v1`, evictions included, as it does from 1.22 on; with an older
+    /// one nothing is written, and the error says so.
     pub write fn drain as Drain(
         /// The node, for example `w1`; or a list of nodes.
         node: Nodes,
@@ -116,6 +117,7 @@ impl Drain {
         let begun = cx.now();
         let prepared = look_at(&cx, &self.node, &terms).await?;
         spare_control_plane(&cx, &prepared).await?;
+        prepare::spare_home(&cx, &prepared)?;
         prepare::refuse(&prepared)?;
         prepare::refuse_impossible(&cx, &prepared).await?;
         prepare::consent(&cx, &prepared).await?;

@@ -48,7 +48,7 @@ impl DrainPlan {
     async fn run(self, cx: Cx) -> Result<Done> {
         let terms = terms!(self, "drain_plan")?;
         let prepared = look_at(&cx, &self.node, &terms).await?;
-        let (verdict, message) = prepare::worst(&prepared);
+        let (verdict, message) = prepare::worst(&cx, &prepared);
         let pods: Vec<Json> = prepared.iter().flat_map(Prepared::rows).map(|row| foresee::told(row, &terms)).collect();
         Ok(Done::read(json!({ "verdict": verdict.as_str(), "message": message, "pods": pods })))
     }

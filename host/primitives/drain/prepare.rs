@@ -110,6 +110,25 @@ pub(super) fn refusal(node: &Target, refused: &[&Judged]) -> Error {
     error.details(json!({ "pods": pods })).hint(format!("nothing was evicted; {} {allow} it", view::and(&options)))
 }
 
+/// Says no when the pod that this process runs in would go: the run would end in the middle, with the node cordoned.
+pub(super) fn spare_home(cx: &Cx, prepared: &[Prepared]) -> Result<()> {
+    let Some((node, judged)) = prepared.iter().find_map(|node| Some((node, at_home(&cx.cluster, node)?))) else { return Ok(()) };
+    let message =
+        format!("draining `{}`: `pod/{}` on it is the one that lockgate runs in, and the run would end with it", node.node, judged.name());
+    let hint = format!(
+        "nothing was written; go on from elsewhere, or cordon `{0}` and start lockgate on another node: drain `{0}` last",
+        node.node.name
+    );
+    Err(Error::new(Kind::Refused, Reason::Refused, message).about(node.node.full_name()).hint(hint))
+}
+
+/// The pod that this process runs in, when it is one of those that would go.
+fn at_home<'a>(cluster: &Cluster, node: &'a Prepared) -> Option<&'a Judged> {
+    let home = cluster.home().map(|home| format!("{}/{}", home.namespace, home.pod))?;
+    let goes = |judged: &&Judged| matches!(judged.fate, Fate::Go | Fate::Refuse) && judged.name() == home;
+    node.rows().iter().map(|row| &row.judged).find(goes)
+}
+
 /// Says no when budgets will never let a pod go, unless somebody is about to change them.
 pub(super) async fn refuse_impossible(cx: &Cx, prepared: &[Prepared]) -> Result<()> {
     for node in prepared.iter().filter(|node| node.terms.on_impossible != OnImpossibleBudget::Wait) {
@@ -177,7 +196,10 @@ pub(super) async fn consent(cx: &Cx, prepared: &[Prepared]) -> Result<()> {
 }
 
 /// The verdict over several nodes: the worst, in its words.
-pub(super) fn worst(prepared: &[Prepared]) -> (Verdict, String) {
+pub(super) fn worst(cx: &Cx, prepared: &[Prepared]) -> (Verdict, String) {
+    if let Err(error) = spare_home(cx, prepared) {
+        return (Verdict::Refused, format!("refused: {}", error.message));
+    }
     let worst = prepared.iter().max_by_key(|node| node.foreseen.verdict);
     worst.map_or((Verdict::Ok, String::new()), |node| (node.foreseen.verdict, node.foreseen.message.clone()))
 }

@@ -15,6 +15,9 @@ use crate::primitives::done::{Done, Inverse, Wrote};
 use crate::primitives::view;
 use crate::primitives::wait_rollout::WaitRollout;
 
+/// No rollout takes longer.
+const WHOLE: Span = Span::from_secs(7 * 24 * 60 * 60);
+
 /// One call that changes a release.
 pub(super) struct Work<'a> {
     pub(super) cx: &'a Cx,
@@ -209,7 +212,8 @@ impl Work<'_> {
             let wait = WaitRollout {
                 workload,
                 namespace: None,
-                timeout: None,
+                // How many nodes there are decides how long it takes as a whole: only standing still ends it.
+                timeout: Some(WHOLE),
                 stall: self.stall,
                 stable: None,
                 min_desired: None,

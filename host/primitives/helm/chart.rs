@@ -26,7 +26,7 @@ primitive! {
 impl HelmChart {
     async fn run(self, cx: Cx) -> Result<Done> {
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
-        let way = Way::find(&cx, "helm.chart", &named, "secret").await?;
+        let way = Way::find(&cx, "helm.chart", &named, None, "secret").await?;
         Ok(Done::read(way.chart().facts()))
     }
 }

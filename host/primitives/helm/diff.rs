@@ -54,13 +54,24 @@ impl HelmDiff {
         let (release, namespace) = (self.release, self.namespace);
         let (chart, repo, version, values, crds) = (self.chart, self.repo, self.version, self.values, self.crds);
         let made = if exists {
-            let values_from = self.values_from;
-            let (expect_revision, timeout, stall) = (None, None, None);
-            let call = HelmUpgrade { release, chart, namespace, repo, version, values, values_from, crds, expect_revision, timeout, stall };
-            call.make(&copy, false).await
+            let upgrade = HelmUpgrade {
+                release,
+                chart,
+                namespace,
+                repo,
+                version,
+                values,
+                values_from: self.values_from,
+                crds,
+                expect_revision: None,
+                timeout: None,
+                stall: None,
+                wait: None,
+            };
+            upgrade.make(&copy, false).await
         } else {
-            let (timeout, stall) = (None, None);
-            HelmInstall { release, chart, namespace, repo, version, values, crds, timeout, stall }.make(&copy, false).await
+            let (timeout, stall, wait) = (None, None, None);
+            HelmInstall { release, chart, namespace, repo, version, values, crds, timeout, stall, wait }.make(&copy, false).await
         };
         let done = made?;
         let mut all: Vec<Wrote> = heard.wrote.borrow().clone();

@@ -39,6 +39,8 @@ primitive! {
         timeout: Option<Span>,
         /// The time that a workload may make no progress; default 3 minutes.
         stall: Option<Span>,
+        /// Waits for the workloads of the release; default true. With false that is the script's: `wait_rollout` of each.
+        wait: Option<bool>,
     } -> "{ changed: boolean, revision: number, status: string, chart: string, chart_version: Version | string, app_version: Version | string, notes: string }",
         "the release as it is now";
     since "0.1";
@@ -61,15 +63,25 @@ impl HelmInstall {
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
         let begun = operation(cx, &place, "install");
-        let mut work =
-            Work { cx, place: &place, doing: "installing", word: "install", before, timeout, stall, wait, earlier: Vec::new(), begun };
+        let mut work = Work {
+            cx,
+            place: &place,
+            doing: "installing",
+            word: "install",
+            before,
+            timeout,
+            stall,
+            wait: wait && self.wait != Some(false),
+            earlier: Vec::new(),
+            begun,
+        };
         if let Some(made) = interrupted::found(&mut work).await? {
             return work.done(made).await;
         }
         let values = values_file::given("helm.install", self.values.as_ref())?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
         cx.cluster.permits_chart(&self.chart)?;
-        let mut way = Way::find(cx, "helm.install", &named, work.driver()).await?;
+        let mut way = Way::find(cx, "helm.install", &named, Some(&values), work.driver()).await?;
         if let Some(last) = work.last()? {
             work.unlocked(&last)?;
             let wanted = format!("{}-{}", way.chart().name(), way.chart().version());

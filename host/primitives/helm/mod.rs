@@ -9,6 +9,7 @@ mod change;
 mod contents;
 mod crds;
 mod errors;
+mod fixture;
 mod release;
 mod rendered;
 mod source;

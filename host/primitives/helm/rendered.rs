@@ -1,11 +1,12 @@
 //! Charts that a fixture carries in rendered form: a simulated cluster is changed as helm would change it, without helm.
 //!
-//! The objects are those of the fixture whatever the values are, and there are no hooks. The record of the release is written as helm
+//! The objects are those that the fixture has for such values, and there are no hooks. The record of the release is written as helm
 //! writes it, so that everything that reads releases reads these too.
 
 use super::change;
 use super::change::Work;
 use super::contents::{self, Item};
+use super::fixture;
 use super::release::{Release, SECRET_TYPE, Stored, TRIES, encode, write};
 use super::source::Chart;
 use super::upgrade::is_same;
@@ -80,7 +81,12 @@ pub(super) async fn forget(cx: &Cx, pending: &Stored) -> Result<()> {
 
 /// Says that the objects are the fixture's, where values were given that they cannot show.
 fn assumed(cx: &Cx, chart: &Chart, rendered: &Release) {
-    if rendered.config() != chart.values && rendered.config().as_object().is_some_and(|config| !config.is_empty()) {
+    // What the chart has by itself, and what the entry was chosen by, is in its objects.
+    let mut known = chart.values.clone();
+    if let Some(model) = &chart.model {
+        known.merge(&model.when);
+    }
+    if !fixture::holds(&known, &rendered.config()) {
         let (name, version) = (chart.name(), chart.version());
         cx.talk.note(&format!("the objects of chart {name} {version} are those of the fixture: the values given here are not in them"));
     }

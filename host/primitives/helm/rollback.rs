@@ -29,6 +29,8 @@ primitive! {
         timeout: Option<Span>,
         /// The time that a workload may make no progress; default 3 minutes.
         stall: Option<Span>,
+        /// Waits for the workloads of the release; default true. With false that is the script's: `wait_rollout` of each.
+        wait: Option<bool>,
     } -> "{ changed: boolean, revision: number, previous_revision: number, status: string, chart: string, chart_version: Version | string, app_version: Version | string, notes: string }",
         "the release as it is now";
     since "0.1";
@@ -50,7 +52,7 @@ impl HelmRollback {
             before,
             timeout,
             stall,
-            wait: true,
+            wait: self.wait != Some(false),
             earlier: Vec::new(),
             begun: operation(&cx, &place, "rollback"),
         };

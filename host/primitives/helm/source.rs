@@ -8,6 +8,7 @@ use lockgate_sim::model::ChartModel;
 use sha2::{Digest as _, Sha256};
 
 use super::binary::Helm;
+use super::fixture;
 use super::release::typed;
 use crate::base::json::{Map, Value as Json};
 use crate::base::{Error, Kind, Reason, Result, Value, did_you_mean};
@@ -66,7 +67,7 @@ impl Chart {
 
 impl Named<'_> {
     /// For errors: ``chart `cilium` 1.16.5``.
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self.version {
             Some(version) => format!("chart `{}` {version}", self.chart),
             None => format!("chart `{}`", self.chart),
@@ -118,37 +119,13 @@ impl Named<'_> {
     }
 
     /// The last part of its address: the name by which a fixture knows it.
-    fn short(&self) -> &str {
+    pub(super) fn short(&self) -> &str {
         self.chart.trim_end_matches('/').rsplit('/').next().unwrap_or(self.chart)
-    }
-
-    /// The chart of the fixture that is meant; `None` where the fixture has none at all, and helm is to be asked.
-    ///
-    /// # Errors
-    /// `helm_chart_not_found` when the fixture has others only.
-    fn in_fixture(&self, cx: &Cx) -> Result<Option<ChartModel>> {
-        let label = cx.cluster.label();
-        let Some(simulation) = cx.cluster.simulation().filter(|_| label.simulated) else { return Ok(None) };
-        let charts = simulation.with(|sim| sim.models().charts().to_vec());
-        let name = self.short();
-        let fits = |chart: &&ChartModel| {
-            let packed = format!("{}-{}.tgz", chart.name, chart.version);
-            (chart.name == name || packed == name) && self.version.is_none_or(|version| plain(version) == plain(&chart.version))
-        };
-        if let Some(found) = charts.iter().rev().find(fits) {
-            return Ok(Some(found.clone()));
-        }
-        let versions: Vec<String> = charts.iter().filter(|chart| chart.name == name).map(|chart| format!("`{}`", chart.version)).collect();
-        if versions.is_empty() {
-            return Ok(None);
-        }
-        Err(Error::new(Kind::Input, Reason::HelmChartNotFound, format!("{} is not in the fixture", self.told()))
-            .hint(format!("the fixture has {}", view::and(&versions))))
     }
 }
 
 /// `v1.2.3` and `1.2.3` are the same version of a chart.
-fn plain(version: &str) -> &str {
+pub(super) fn plain(version: &str) -> &str {
     version.strip_prefix('v').unwrap_or(version)
 }
 
@@ -169,18 +146,22 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Finds a chart, and helm where it is needed.
+    /// Finds a chart, and helm where it is needed. A fixture may have it in several forms, by the values that it is rendered with.
     ///
     /// # Errors
     /// Usage errors; `command_missing`, `helm_chart_not_found` and what else helm says.
-    pub(super) async fn find(cx: &Cx, verb: &str, named: &Named<'_>, driver: &'static str) -> Result<Way> {
-        if let Some(model) = named.in_fixture(cx)? {
-            return Ok(Way::Rendered(rendered(model)));
-        }
-        named.check(verb)?;
-        let mut helm = Helm::new(cx, driver).await?;
-        let chart = pinned(cx, named, &mut helm).await?;
-        Ok(Way::Helm(chart, Box::new(helm)))
+    pub(super) async fn find(cx: &Cx, verb: &str, named: &Named<'_>, values: Option<&Json>, driver: &'static str) -> Result<Way> {
+        let way = match fixture::find(cx, named, values)? {
+            Some(found) => Way::Rendered(rendered(found)),
+            None => {
+                named.check(verb)?;
+                let mut helm = Helm::new(cx, driver).await?;
+                let chart = pinned(cx, named, &mut helm).await?;
+                Way::Helm(chart, Box::new(helm))
+            }
+        };
+        cx.cluster.used_chart(&named.told(), &way.chart().digest);
+        Ok(way)
     }
 
     pub(super) fn chart(&self) -> &Chart {
@@ -190,7 +171,8 @@ impl Way {
     }
 }
 
-fn rendered(model: ChartModel) -> Chart {
+fn rendered(found: fixture::Found) -> Chart {
+    let fixture::Found { model, content } = found;
     let mut meta = Map::from_iter([
         ("apiVersion".to_owned(), Json::from("v2")),
         ("name".to_owned(), model.name.clone().into()),
@@ -201,7 +183,7 @@ fn rendered(model: ChartModel) -> Chart {
             meta.insert(field.to_owned(), text.clone().into());
         }
     }
-    let digest = format!("sha256:{}", hex(&Sha256::digest(model.manifest.as_bytes())));
+    let digest = format!("sha256:{}", hex(&Sha256::digest(content.as_bytes())));
     Chart { path: PathBuf::new(), meta: meta.into(), values: model.values.clone(), digest, model: Some(Box::new(model)) }
 }
 

@@ -46,7 +46,7 @@ impl HelmTemplate {
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
         let doing = format!("rendering release `{place}`");
         let values = values_file::given("helm.template", self.values.as_ref())?;
-        let manifest = match Way::find(&cx, "helm.template", &named, "secret").await? {
+        let manifest = match Way::find(&cx, "helm.template", &named, Some(&values), "secret").await? {
             Way::Rendered(chart) => chart.model.as_ref().map(|model| model.manifest.clone()).unwrap_or_default(),
             Way::Helm(chart, mut helm) => {
                 let file = values_file::file(&cx, &values)?;

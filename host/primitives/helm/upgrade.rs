@@ -49,6 +49,8 @@ primitive! {
         timeout: Option<Span>,
         /// The time that a workload may make no progress; default 3 minutes.
         stall: Option<Span>,
+        /// Waits for the workloads of the release; default true. With false that is the script's: `wait_rollout` of each.
+        wait: Option<bool>,
     } -> "{ changed: boolean, revision: number, previous_revision: number, status: string, chart: string, chart_version: Version | string, app_version: Version | string, notes: string }",
         "the release as it is now";
     since "0.1";
@@ -71,8 +73,18 @@ impl HelmUpgrade {
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         let stall = self.stall;
         let begun = operation(cx, &place, "upgrade");
-        let mut work =
-            Work { cx, place: &place, doing: "upgrading", word: "upgrade", before, timeout, stall, wait, earlier: Vec::new(), begun };
+        let mut work = Work {
+            cx,
+            place: &place,
+            doing: "upgrading",
+            word: "upgrade",
+            before,
+            timeout,
+            stall,
+            wait: wait && self.wait != Some(false),
+            earlier: Vec::new(),
+            begun,
+        };
         if let Some(made) = interrupted::found(&mut work).await? {
             return work.done(made).await;
         }
@@ -83,7 +95,7 @@ impl HelmUpgrade {
         let values = values_file::of_upgrade("helm.upgrade", given, self.values_from, &base)?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
         cx.cluster.permits_chart(&self.chart)?;
-        let mut way = Way::find(cx, "helm.upgrade", &named, work.driver()).await?;
+        let mut way = Way::find(cx, "helm.upgrade", &named, Some(&values), work.driver()).await?;
         for note in lint(&values, way.chart(), &base.defaults()) {
             cx.talk.note(&note);
         }

@@ -135,6 +135,12 @@ impl PlacePast {
         matches!(self.end, Some(StepEnd::Done { .. } | StepEnd::Skipped { .. }))
     }
 
+    /// Whether it was done; what its `when` left out is over, too, and nothing was done there.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.end, Some(StepEnd::Done { .. }))
+    }
+
     /// A call is over. What became of its writes is known; not so when it failed because nobody knows: then they stay open, and are looked at
     /// when it is made anew, or when the run is taken back.
     fn over(&mut self, call: &mut Finished) {

@@ -259,8 +259,13 @@ pub fn pinned(folder: &RunFolder, header: &Header) -> Result<(Source, Vec<PathBu
     let own = own.ok_or_else(|| spoilt(folder, &header.source, "is not among what was pinned"))?;
     let path = root.join(RUNBOOK).join(own);
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-    let source =
-        Source { name: header.runbook.clone(), file: header.source.clone(), text: text.into(), beside: Beside::Disk(root.join(RUNBOOK)) };
+    let source = Source {
+        name: header.runbook.clone(),
+        file: header.source.clone(),
+        text: text.into(),
+        beside: Beside::Disk(root.join(RUNBOOK)),
+        modules: Vec::new(),
+    };
     // Of a folder without a Lua file in it nothing was pinned.
     let number = |name: &String| name.strip_prefix(MODULES)?.strip_prefix('/')?.split('/').next()?.parse::<usize>().ok();
     let numbers: BTreeSet<usize> = header.files.keys().filter_map(number).collect();

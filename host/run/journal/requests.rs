@@ -62,6 +62,10 @@ enum Kept<'a> {
     Step {
         step: Option<Cow<'a, str>>,
     },
+    Stdin {
+        command: u64,
+        text: Cow<'a, str>,
+    },
     /// It held a secret: what it was about, and the line, sealed.
     Sealed {
         about: String,
@@ -141,6 +145,7 @@ impl<'a> Kept<'a> {
             Input::Held(request) => Kept::Held(Asked::of(request)),
             Input::Released(hold) => Kept::Released { hold: *hold },
             Input::Step(step) => Kept::Step { step: step.as_deref().map(Cow::Borrowed) },
+            Input::Stdin(command, text) => Kept::Stdin { command: *command, text: text.as_ref().into() },
             Input::Order(order) => {
                 let Order { node, id, reads, deed } = &**order;
                 let (node, id) = (node.as_str().into(), id.as_str().into());
@@ -164,6 +169,7 @@ impl<'a> Kept<'a> {
             Kept::Held(asked) => Input::Held(Cow::Owned(asked.request()?)),
             Kept::Released { hold } => Input::Released(hold),
             Kept::Step { step } => Input::Step(step.map(|step| Cow::Owned(step.into_owned()))),
+            Kept::Stdin { command, text } => Input::Stdin(command, Cow::Owned(text.into_owned())),
             Kept::Run { node, id, reads, argv } => order(node, id, reads, Deed::Run { argv: argv.into_owned() }),
             Kept::Write { node, id, path, text, mode } => {
                 order(node, id, false, Deed::Write { path: path.into_owned(), text: text.into_owned(), mode })
@@ -302,9 +308,10 @@ fn text(line: &Line<'_>) -> Result<String> {
 /// Whether the cluster may be another one after it.
 fn changes(input: &Input<'_>) -> bool {
     match input {
-        Input::Request(request) => request.method.as_str() != "GET",
+        // A command in a container is asked for with GET, and may do anything.
+        Input::Request(request) => request.method.as_str() != "GET" || !request.upgrade.is_empty(),
         Input::Order(order) => !order.reads,
-        Input::Held(_) | Input::Released(_) => true,
+        Input::Held(_) | Input::Released(_) | Input::Stdin(..) => true,
         Input::Step(_) => false,
     }
 }
@@ -329,6 +336,7 @@ fn secret(redactor: &Redactor, input: &Input<'_>, line: &str) -> Option<String> 
             Deed::Run { argv } => format!("{} on {}", argv.first().map_or("", String::as_str), order.node),
             Deed::Write { path, .. } => format!("{path} on {}", order.node),
         },
+        Input::Stdin(..) => "standard input of a command".to_owned(),
         Input::Released(_) | Input::Step(_) => return None,
     };
     matches!(redactor.text(line), Cow::Owned(_)).then(|| redactor.text(&about).into_owned())

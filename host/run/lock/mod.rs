@@ -10,7 +10,7 @@ mod words;
 pub use crate::cluster::Lock;
 
 pub use self::head::{Told, compared, told};
-pub use self::words::{ago, described, held, left_behind, unfinished, unlocked, waits};
+pub use self::words::{ago, described, held, in_the_way, left_behind, unfinished, unlocked, waits};
 
 use crate::base::{Error, Kind, Result};
 use crate::cluster::lease::FAILED;

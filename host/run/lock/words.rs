@@ -51,6 +51,15 @@ pub fn unfinished(cluster: &str, lease: &Lease, worker: &Worker) -> Error {
         })
 }
 
+/// Why a new run cannot begin, as its lock would say: another run holds the lease, or is not finished. `None` when it can.
+#[must_use]
+pub fn in_the_way(cluster: &str, lease: &Lease, worker: &Worker, now: Timestamp) -> Option<Error> {
+    if lease.run.is_some() {
+        return Some(held(cluster, lease, worker, now));
+    }
+    lease.unfinished().map(|_| unfinished(cluster, lease, worker))
+}
+
 /// What is said before the lock is waited for; none where it is not.
 #[must_use]
 pub fn waits(cluster: &str, lease: &Lease, worker: &Worker, errand: &Errand, now: Timestamp) -> Option<String> {

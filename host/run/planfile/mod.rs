@@ -31,6 +31,8 @@ pub const SCHEMA: &str = "lockgate.dev/planfile/v1";
 const FAMILY: &str = "lockgate.dev/planfile/v";
 /// What stands for a secret parameter.
 const SECRET: &str = "(secret)";
+/// So many digits of a hash are told.
+const SHORT: usize = 12;
 /// How many differences are told.
 const TOLD: usize = 12;
 
@@ -69,6 +71,9 @@ pub struct PlanFile {
     pub(crate) inputs: BTreeMap<String, Bound>,
     /// The lists that it read, by what was asked for, with what was in them.
     pub(crate) lists: BTreeMap<String, Vec<String>>,
+    /// The digests of the charts that it used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) charts: BTreeMap<String, String>,
 }
 
 /// What a plan file is made of.
@@ -97,6 +102,7 @@ impl PlanFile {
     pub fn bind(facts: &Facts<'_>, steady: &Steady, summary: &Summary, records: &[Record], inputs: &Inputs) -> Result<PlanFile> {
         let mut told = to_value(summary).map_err(|error| broken(&error))?;
         steady.json(&mut told);
+        let charts = inputs.charts.clone();
         let (inputs, lists) = objects::bind(inputs, steady);
         let mut file = PlanFile {
             schema: SCHEMA.to_owned(),
@@ -114,6 +120,7 @@ impl PlanFile {
             confirmations: summary.confirmations.clone(),
             inputs,
             lists,
+            charts,
         };
         file.hash = file.sum()?;
         Ok(file)
@@ -239,7 +246,9 @@ impl PlanFile {
     /// # Errors
     /// Refused, with which object is another and how: exit code 5.
     pub fn holds(&self, label: &str, now: &PlanFile) -> Result<()> {
-        let mut causes = objects::differences(&self.inputs, &now.inputs);
+        let mut causes = self.other_charts(now);
+        let repacked = !causes.is_empty();
+        causes.extend(objects::differences(&self.inputs, &now.inputs));
         causes.extend(objects::list_differences(&self.lists, &now.lists, &self.inputs, &now.inputs));
         let moved = !causes.is_empty();
         // What the plan does differently follows from what it read; where nothing of that is another, a status is.
@@ -250,6 +259,7 @@ impl PlanFile {
         }
         let count = causes.len();
         let message = match moved {
+            _ if repacked => format!("a chart is not what it was when the plan `{label}` was made"),
             true => format!("the cluster is not as it was when the plan `{label}` was made"),
             false => format!("the plan of now is not the plan `{label}`"),
         };
@@ -258,6 +268,15 @@ impl PlanFile {
             error = error.cause(format!("and {} more differences", count - TOLD));
         }
         Err(error.hint("nothing was written; look at what has changed, and make the plan again"))
+    }
+
+    /// Charts of which the content is another now, though they are asked for by the same words.
+    fn other_charts(&self, now: &PlanFile) -> Vec<String> {
+        let both = self.charts.iter().filter_map(|(chart, then)| Some((chart, then, now.charts.get(chart)?)));
+        let short = |digest: &str| digest.chars().take("sha256:".len() + SHORT).collect::<String>();
+        both.filter(|(_, then, now)| then != now)
+            .map(|(chart, then, now)| format!("{chart}: its content is another: {} -> {}", short(then), short(now)))
+            .collect()
     }
 
     fn sum(&self) -> Result<String> {
@@ -277,7 +296,7 @@ fn sum(mut document: Json) -> Result<String> {
 /// The beginning of a hash, for people.
 #[must_use]
 pub fn short(hash: &str) -> String {
-    hash.chars().take(12).collect()
+    hash.chars().take(SHORT).collect()
 }
 
 /// What a file may hold of the parameters: a secret is a mark only.

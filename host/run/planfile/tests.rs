@@ -17,6 +17,7 @@ fn sample() -> PlanFile {
         confirmations: Vec::new(),
         inputs: BTreeMap::new(),
         lists: BTreeMap::new(),
+        charts: BTreeMap::new(),
     };
     file.hash = file.sum().unwrap();
     file

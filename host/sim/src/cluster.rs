@@ -5,6 +5,7 @@ mod faulty;
 mod loading;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::json::{Value, json};
 use jiff::{Timestamp, ToSpan};
@@ -184,7 +185,7 @@ impl Cluster {
         };
         self.engine.note(&format!("REQUEST {subject} {} rv={} {}", response.status, self.store.rv(), actor(request)));
         if let Ok(Target::Resource(call)) = &target
-            && call.verb.writes()
+            && (call.verb.writes() || matches!(&response.body, Body::Exec(_)))
         {
             self.engine.run(&mut self.store, actor(request));
             self.keep_up(call.kind);
@@ -239,15 +240,30 @@ impl Cluster {
             warnings: Vec::new(),
             admit: order.admit.as_ref(),
             user: request.user.as_ref(),
+            will: None,
         };
         let before = cx.store.rv();
         let mut response = api::answer(&mut cx, call, request).unwrap_or_else(Response::from);
         response.headers.extend(api::warning_headers(&cx.warnings));
+        if let Some((pod, will)) = cx.will.take() {
+            let reads = self.engine.begin(pod, will);
+            tell_reader(&mut response, reads);
+        }
         let ran = matches!(&response.body, Body::Exec(exec) if exec.outcome.is_ok());
         if ran || call.verb.writes() && self.store.rv() != before {
             self.ledger.push(Effect::of(call, request, now, self.store.rv()));
         }
         form.answer(response, now)
+    }
+
+    /// Standard input of a command in a container has ended, and this was in it. Its number is [`Ran::reads`](crate::Ran::reads).
+    ///
+    /// # Errors
+    /// Why the command fails: what the text should be and is not.
+    pub fn input(&mut self, command: u64, text: &str) -> Result<(), String> {
+        self.engine.input(&self.store, command, text)?;
+        self.engine.run(&mut self.store, "command");
+        Ok(())
     }
 
     /// The answer for what the base of an overlay would not tell. What was created on top can be read all the same.
@@ -358,7 +374,11 @@ impl Cluster {
         if kind.is(kinds::JOB) {
             defaults::workload::identify(&mut self.store, &mut object);
         }
-        validate::create(kind, &object)?;
+        if crd::define::is_definition(kind) {
+            validate::create(kind, &crd::define::as_if_new(&object))?;
+        } else {
+            validate::create(kind, &object)?;
+        }
         crd::refuse(kind, &object)?;
         if kind.is(kinds::SERVICE) && view::text(&object, &["spec", "clusterIPs"]).is_empty() {
             api::allocate(&mut self.store, &mut object)?;
@@ -479,6 +499,15 @@ impl Cluster {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+}
+
+/// Tells whoever has the stream of a command that it acts on standard input.
+fn tell_reader(response: &mut Response, number: Option<u64>) {
+    if let Body::Exec(exec) = &mut response.body
+        && let Ok(ran) = &mut Arc::make_mut(exec).outcome
+    {
+        ran.reads = number;
     }
 }
 

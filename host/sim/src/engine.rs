@@ -26,6 +26,7 @@ pub(crate) use self::index::Index;
 use self::scope::Known;
 pub use self::scope::{Part, Scope};
 pub(crate) use self::work::Work;
+use crate::commands::Commands;
 use crate::controllers::endpoints::Triggers;
 use crate::hash::Quick;
 use crate::kinds;
@@ -36,7 +37,7 @@ use crate::rng::Rng;
 use crate::status::Status;
 use crate::store::{Change, Key, Store};
 use crate::unmodelled::Unmodelled;
-use crate::{controllers, crd, gc, kubelet, lifecycle, scheduler, view};
+use crate::{commands, controllers, crd, gc, kubelet, lifecycle, scheduler, view};
 
 /// More reconciliations than this at one instant mean that two controllers undo each other's work.
 const STEPS_PER_INSTANT: u32 = 100_000;
@@ -86,6 +87,10 @@ pub(crate) struct Engine {
     failure: Option<String>,
     /// What was noted about objects whose operator is a model.
     pub(crate) lifecycles: lifecycle::Progresses,
+    /// When an entry that changes objects one after the other did so last, by its place.
+    pub(crate) turns: OrdMap<usize, Timestamp>,
+    /// Commands in containers that will change something.
+    pub(crate) commands: Commands,
     /// Objects that have an operator which nobody plays.
     pub(crate) unmodelled: Unmodelled,
 }
@@ -127,6 +132,8 @@ impl Engine {
             printed: (start, start.to_string()),
             failure: None,
             lifecycles: lifecycle::Progresses::new(),
+            turns: OrdMap::new(),
+            commands: Commands::default(),
             unmodelled: Unmodelled::default(),
         }
     }
@@ -419,6 +426,7 @@ impl Engine {
             Work::Lifecycle(key) => lifecycle::sync(&mut ctx, key),
             Work::Establish(key) => crd::lifecycle::establish(&mut ctx, key),
             Work::Machine(key) => machines::sync(&mut ctx, key),
+            Work::Command(key) => commands::sync(&mut ctx, key),
         }
     }
 

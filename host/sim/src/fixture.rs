@@ -8,8 +8,11 @@ mod faults;
 mod include;
 mod notes;
 mod read;
+mod releases;
 
 pub use include::INCLUDES;
+pub(crate) use include::definitions;
+pub(crate) use read::values;
 pub use read::yaml_message;
 
 use std::collections::BTreeMap;
@@ -58,14 +61,14 @@ struct Placed {
 }
 
 impl Placed {
-    /// `kind/namespace/name`, without the namespace for cluster-scoped kinds.
+    /// `kind/namespace/name`, without the namespace for cluster-scoped kinds, and with the group for custom ones: these may have any name.
     fn id(&self) -> String {
         let name = view::name(&self.object);
-        if self.kind.namespaced {
-            format!("{}/{}/{name}", self.kind.singular, view::namespace(&self.object))
-        } else {
-            format!("{}/{name}", self.kind.singular)
-        }
+        let kind = match self.kind.custom() {
+            Some(_) => format!("{}.{}", self.kind.singular, self.kind.group),
+            None => self.kind.singular.to_owned(),
+        };
+        if self.kind.namespaced { format!("{kind}/{}/{name}", view::namespace(&self.object)) } else { format!("{kind}/{name}") }
     }
 }
 
@@ -103,10 +106,16 @@ impl Fixture {
         if text.contains(kinds::CUSTOM_RESOURCE_DEFINITION.kind) {
             documents.iter().filter_map(|document| document.parse::<Value>().ok()).for_each(|value| fixture.expect(&value));
         }
+        if text.contains("releases:") {
+            for model in documents.iter().filter_map(|document| document.parse::<ModelDocument>().ok()) {
+                fixture.expect_releases(&model.charts)?;
+            }
+        }
         for document in &documents {
             fixture.document(document)?;
         }
         fixture.check_unique()?;
+        fixture.release_all()?;
         fixture.add(included)?;
         Ok(fixture)
     }

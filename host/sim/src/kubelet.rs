@@ -19,6 +19,9 @@ use crate::status::Status;
 use crate::store::Key;
 use crate::view;
 
+/// How long a kubelet waits before it tries again to make a pod's sandbox.
+const SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(10);
+
 /// What all kubelets together remember.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kubelets {
@@ -169,8 +172,9 @@ fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
 fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
     let now = ctx.now();
     let mut events = Vec::new();
+    let offline = refused_network(ctx, pod, run, owners);
     let replan = ctx.engine.kubelets.replan.remove(key).is_some();
-    if !matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed") {
+    if !matches!(view::text(pod, &["status", "phase"]), "Succeeded" | "Failed") && offline.is_none() {
         let engine = &mut *ctx.engine;
         let images = &mut engine.kubelets.images;
         let mut world = World { now, models: &engine.models, images, pod, owners, origin: run.started, events: &mut events };
@@ -182,7 +186,13 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
     for Told { severity, reason, message, part } in &events {
         ctx.say(pod, Said { severity, reason, message, part })?;
     }
-    let status = render::status(pod, node, &run.containers, &run.ip, run.started, now);
+    if let Some(message) = &offline {
+        let message =
+            format!("Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: {message}");
+        ctx.say(pod, Said { severity: "Warning", reason: "FailedCreatePodSandBox", message: &message, part: "" })?;
+    }
+    let ip = if offline.is_some() { "" } else { run.ip.as_str() };
+    let status = render::status(pod, node, &run.containers, ip, run.started, now);
     let written = if view::at(pod, &["status"]) == Some(&status) {
         Arc::clone(pod)
     } else {
@@ -193,12 +203,23 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
         ctx.engine.kubelets.writing = None;
         written?
     };
-    let due = run.containers.iter().filter_map(|c| c.due(now)).min();
+    let again = offline.map(|_| view::later(now, SANDBOX_RETRY));
+    let due = run.containers.iter().filter_map(|c| c.due(now)).chain(again).min();
     if let Some(at) = due {
         ctx.engine.wake_at(Work::Kubelet(key.clone()), at);
     }
     run.rested = Some((view::shared(&written, &["metadata", "resourceVersion"]), due));
     Ok(())
+}
+
+/// What the network plugin says when it refuses a pod that is to begin.
+fn refused_network(ctx: &Ctx<'_>, pod: &Value, run: &Run, owners: &[String]) -> Option<String> {
+    let begins = run.containers.iter().all(|container| matches!(container.state, State::Waiting));
+    let asks = begins && !view::flag(pod, &["spec", "hostNetwork"]);
+    if !asks {
+        return None;
+    }
+    ctx.engine.models.refused_network(pod, owners, ctx.store).map(str::to_owned)
 }
 
 /// Carries the containers on in their order: images are pulled one after another, init containers run one after another, and

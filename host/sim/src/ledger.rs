@@ -19,10 +19,14 @@ pub struct Effect {
     pub subject: String,
     /// The store's version after it.
     pub version: u64,
+    /// The words of a command in a container, one space between them; empty for everything else.
+    pub command: String,
 }
 
 impl Effect {
     pub(crate) fn of(call: &Call, request: &Request, at: Timestamp, version: u64) -> Effect {
-        Effect { at, by: request.user_agent.clone(), verb: call.verb.as_str(), subject: call.subject(), version }
+        let words = request.query.iter().filter(|(name, _)| name == "command").map(|(_, word)| word.as_str());
+        let command = words.collect::<Vec<_>>().join(" ");
+        Effect { at, by: request.user_agent.clone(), verb: call.verb.as_str(), subject: call.subject(), version, command }
     }
 }

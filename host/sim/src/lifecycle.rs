@@ -1,13 +1,16 @@
 //! Operators that are not here: what `objects` entries of the models say is done to objects, in time.
 
-mod change;
-mod hold;
+pub(crate) mod change;
+pub(crate) mod hold;
+pub(crate) mod words;
+
+use std::sync::Arc;
 
 use imbl::OrdMap;
 use jiff::{SignedDuration, Timestamp};
 
 use self::change::{Outcome, outcome};
-use self::hold::holds;
+use self::hold::Seen;
 use crate::engine::{Ctx, Index, Work};
 use crate::json::Value;
 use crate::kinds::{self, Kind};
@@ -53,9 +56,19 @@ pub(crate) fn all(models: &Models, store: &Store) -> Vec<Work> {
 
 /// Every object that an entry is about.
 fn subjects<'a>(store: &'a Store, entry: &'a ObjectModel) -> impl Iterator<Item = Work> + 'a {
-    let about = |kind: &&'static Kind| entry.is_about_kind(kind);
-    let kinds: Vec<&'static Kind> = kinds::ALL.iter().copied().chain(store.customs().kinds()).filter(about).collect();
-    kinds.into_iter().flat_map(|kind| store.list(kind, None)).map(|(key, _)| Work::Lifecycle(key.clone()))
+    spoken_of(store, &entry.kind).map(|(key, _)| Work::Lifecycle(key.clone()))
+}
+
+/// Every kind that a word names; `*.GROUP` names all of a group.
+pub(crate) fn kinds_of<'a>(store: &'a Store, word: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
+    let group = word.strip_prefix("*.");
+    let meant = move |kind: &&'static Kind| group.map_or_else(|| names(kind, word), |group| kind.group == group);
+    kinds::ALL.iter().copied().chain(store.customs().kinds()).filter(meant)
+}
+
+/// Every object of the kinds that a word names.
+pub(crate) fn spoken_of<'a>(store: &'a Store, word: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+    kinds_of(store, word).flat_map(|kind| store.list(kind, None))
 }
 
 /// Nodes and pods for which a pod may be the agent.
@@ -73,24 +86,35 @@ fn beside(store: &Store, index: &Index, entry: &ObjectModel, change: &Change) ->
 fn may_mean(reference: &str, key: &Key) -> bool {
     let mut parts = reference.split('/');
     let kind = parts.next().unwrap_or_default();
-    names(key.kind, kind) && parts.next_back().is_some_and(|name| key.name == name)
+    names(key.kind, kind) && parts.next_back().is_some_and(|name| key.name == name || could_be(name, &key.name))
+}
+
+/// Whether a name with words in it may be this one.
+fn could_be(name: &str, is: &str) -> bool {
+    let Some((start, rest)) = name.split_once("${") else { return false };
+    is.starts_with(start) && rest.rsplit_once('}').is_some_and(|(_, end)| is.ends_with(end))
 }
 
 /// The object that a reference means, seen from another one.
-fn referred(store: &Store, reference: &str, from: &Value) -> Option<Key> {
+pub(crate) fn referred(store: &Store, reference: &str, from: &Value) -> Option<Key> {
     let parts: Vec<&str> = reference.split('/').collect();
     let (word, namespace, name) = match parts.as_slice() {
         [kind, name] => (*kind, view::namespace(from), *name),
         [kind, namespace, name] => (*kind, *namespace, *name),
         _ => return None,
     };
-    let kind = kinds::ALL.iter().copied().chain(store.customs().kinds()).find(|kind| names(kind, word))?;
+    let kind = kinds_of(store, word).next()?;
     let namespace = match (kind.namespaced, namespace) {
         (false, _) => "",
         (true, "") => "default",
         (true, namespace) => namespace,
     };
     Some(Key::new(kind, namespace, name))
+}
+
+fn holds(ctx: &Ctx<'_>, entry: &ObjectModel, object: &Value) -> bool {
+    let seen = Seen { store: ctx.store, index: Some(&ctx.engine.index), object, found: &[] };
+    entry.when.iter().all(|condition| seen.holds(condition))
 }
 
 /// Does to an object what is due.
@@ -102,7 +126,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
             ctx.engine.lifecycles.remove(&id);
             continue;
         };
-        if entry.never || !entry.is_about(key.kind, &object) || !entry.when.iter().all(|condition| holds(ctx, condition, key, &object)) {
+        if entry.never || !entry.is_about(key.kind, &object) || !holds(ctx, entry, &object) {
             ctx.engine.lifecycles.remove(&id);
             continue;
         }
@@ -120,13 +144,19 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
         if entry.once && progress.done {
             continue;
         }
-        let due = view::later(progress.since, entry.after.map_or(SignedDuration::ZERO, |after| after.0));
+        // Where one comes after the other, nothing counts that was before the last change.
+        let turn = ctx.engine.turns.get(&place).copied().filter(|_| entry.in_turn);
+        let since = progress.since.max(turn.unwrap_or(progress.since));
+        let due = view::later(since, entry.after.map_or(SignedDuration::ZERO, |after| after.0));
         if due > ctx.now() {
             ctx.engine.lifecycles.insert(id, progress);
             ctx.engine.wake_at(Work::Lifecycle(key.clone()), due);
             continue;
         }
         ctx.engine.lifecycles.insert(id, Progress { done: true, ..progress });
+        if entry.in_turn {
+            ctx.engine.turns.insert(place, ctx.now());
+        }
         outcome.make(ctx)?;
     }
     Ok(())

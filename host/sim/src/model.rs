@@ -4,20 +4,27 @@
 //! a model the defaults below hold. Where several entries speak about the same thing, the last one wins, field by field.
 
 mod answer;
+mod change;
 mod chart;
 mod document;
 mod node;
 mod object;
+mod pattern;
 mod probe;
+mod release;
 
 pub use answer::{ExecAnswer, ExecMatch, ExecModel, LogAnswer, LogLine, LogMatch, LogModel};
+pub use change::{CopyModel, InputModel, ObjectChange};
 pub use chart::ChartModel;
 pub use document::ModelDocument;
 pub use node::{KubeletState, NodeModel};
 pub use object::{Condition, ConditionModel, DefinitionModel, ObjectMatch, ObjectModel};
 pub(crate) use object::{has_labels, names};
+pub use pattern::glob;
+pub(crate) use pattern::parts;
 pub(crate) use probe::{Concerned, Life};
 pub use probe::{Hang, Lapse};
+pub use release::{PastRevision, ReleaseModel};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +32,9 @@ use std::fmt;
 use imbl::Vector;
 
 use crate::json::{Map, Value};
+use crate::lifecycle::hold::Seen;
 use crate::machines::MachineModel;
+use crate::store::Store;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
@@ -228,6 +237,8 @@ pub struct PodModel {
     pub hangs: Option<Hang>,
     /// How long their containers run.
     pub run: Option<Running>,
+    /// When new ones get no network, so that their containers do not start; those in the network of their host need none.
+    pub no_network: Option<NoNetwork>,
     /// Whether their deletion never ends.
     pub stuck_terminating: Option<bool>,
     /// How their containers crash.
@@ -247,10 +258,32 @@ impl PodModel {
             lapses: None,
             hangs: None,
             run: None,
+            no_network: None,
             stuck_terminating: None,
             crash: None,
             why: why.to_owned(),
         }
+    }
+}
+
+/// When the network plugin refuses pods.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoNetwork {
+    /// As long as all of these hold, seen from the pod.
+    #[serde(rename = "while")]
+    pub conditions: Vec<Condition>,
+    /// What it says.
+    pub message: String,
+}
+
+impl PodModel {
+    /// What is wrong with the entry, if anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn check(&self) -> Result<(), String> {
+        self.no_network.iter().flat_map(|refusal| &refusal.conditions).try_for_each(Condition::check_for_commands)
     }
 }
 
@@ -345,10 +378,20 @@ impl Models {
         self.logs.push(model);
     }
 
-    /// What this command does; `None` when no entry is about it.
-    pub(crate) fn command(&self, pod: &Value, owners: &[String], container: &str, command: &[String]) -> Option<&ExecAnswer> {
+    /// What this command does, and what the `*` of the entry's pattern stand for; `None` when no entry is about it. `holds` tells of
+    /// conditions.
+    pub(crate) fn command(
+        &self,
+        (pod, owners): (&Value, &[String]),
+        container: &str,
+        command: &[String],
+        holds: impl Fn(&Condition, &[String]) -> bool,
+    ) -> Option<(&ExecAnswer, Vec<String>)> {
         let text = command.join(" ");
-        self.exec.iter().rev().find(|model| model.matches(pod, owners, container, &text)).map(|model| &model.answer)
+        self.exec.iter().rev().find_map(|model| {
+            let found = model.matches(pod, owners, container, &text)?;
+            model.commands.when.iter().all(|condition| holds(condition, &found)).then_some((&model.answer, found))
+        })
     }
 
     /// What a container writes; `None` when no entry is about it.
@@ -385,6 +428,15 @@ impl Models {
     /// Whether any entry is about pods; owners need not be looked up otherwise.
     pub(crate) fn knows_pods(&self) -> bool {
         !self.pods.is_empty()
+    }
+
+    /// What the network plugin says when it refuses a pod.
+    pub(crate) fn refused_network(&self, pod: &Value, owners: &[String], store: &Store) -> Option<&str> {
+        let seen = Seen { store, index: None, object: pod, found: &[] };
+        let meant = self.pods.iter().filter(|entry| entry.no_network.is_some() && entry.pods.matches(pod, owners));
+        let refusal =
+            meant.filter_map(|entry| entry.no_network.as_ref()).find(|refusal| refusal.conditions.iter().all(|c| seen.holds(c)))?;
+        Some(&refusal.message)
     }
 
     fn of_image<T>(&self, image: &str, field: impl Fn(&ImageModel) -> Option<T>) -> Option<T> {
@@ -441,51 +493,10 @@ impl fmt::Display for PodMatch {
     }
 }
 
-/// Whether a pattern with `*` and `?` covers a whole text. Linear in the text for each `*`.
-pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t, mut back) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                back = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match back {
-                Some((star, from)) => {
-                    back = Some((star, from + 1));
-                    (p, t) = (star + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::json::json;
-
-    #[test]
-    fn globs_cover_the_whole_text() {
-        for (pattern, text, want) in [
-            ("*", "", true),
-            ("a*c", "abc", true),
-            ("a*c", "abcd", false),
-            ("*cni:v?.8*", "registry.example/cni:v1.8.4", true),
-            ("", "x", false),
-            ("**a**b", "xxaxxb", true),
-            ("registry.example/*", "registry.example", false),
-        ] {
-            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn the_last_entry_that_speaks_wins() {

@@ -186,6 +186,12 @@ impl Store {
         kinds::by_kind(api_version, kind).or_else(|| self.customs.by_kind(api_version, kind))
     }
 
+    /// Every kind that is served now: those of Kubernetes, then those that were defined.
+    #[must_use]
+    pub fn served_kinds(&self) -> Vec<&'static Kind> {
+        kinds::ALL.iter().copied().chain(self.customs.kinds()).collect()
+    }
+
     /// The kinds of which there is anything, and have been.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static Kind> {
         self.shelves.keys().copied()

@@ -1,6 +1,7 @@
 //! drain of several nodes.
 
 use lockgate::base::{Kind, Reason};
+use lockgate::cluster::{Cluster, Options};
 use lockgate_sim::Request;
 use lockgate_sim::json::json;
 
@@ -57,4 +58,33 @@ fn a_list_is_of_nodes_and_names_none_twice() {
         let error = rig.error("drain", wrong.clone(), json!({}));
         assert_eq!((error.kind, error.reason), (Kind::Input, Reason::Usage), "{wrong}");
     }
+}
+
+#[test]
+fn the_node_of_our_own_pod_is_left_alone() {
+    // Lockgate in a pod of the cluster that it upgrades: with that pod its run would end, and the node would stay cordoned.
+    let elsewhere = rig("deployment web 1\npod tool");
+    let pods = left(&elsewhere, NODE);
+    let home = |pod: &str| lockgate::cluster::Home { namespace: "s".to_owned(), pod: pod.to_owned() };
+    let at = |pod: &str| {
+        let options = Options { home: Some(home(pod)), ..Options::new(elsewhere.cluster.run()) };
+        Rig::over(Cluster::beside(&elsewhere.cluster.simulation().unwrap(), options))
+    };
+    let web = pods.iter().find(|name| name.starts_with("web-")).unwrap();
+    let force = json!({ "force": true });
+    for rig in [at(web), at("tool")] {
+        let error = rig.error("drain", json!([["s-b", NODE]]), force.clone());
+        assert_eq!((error.kind, error.reason, rig.writes()), (Kind::Refused, Reason::Refused, 0));
+        assert!(error.message.ends_with("is the one that lockgate runs in, and the run would end with it"), "{error}");
+        assert!(error.hint.as_deref().unwrap_or_default().ends_with("drain `s-a` last"), "{error:?}");
+        let plan = rig.value("drain_plan", json!([NODE]), force.clone());
+        assert_eq!(plan["verdict"], "refused");
+        assert!(plan["message"].as_str().unwrap().contains("is the one that lockgate runs in"), "{plan}");
+        // A plan of the run says the same.
+        let planning = Rig::over(rig.cluster.planning());
+        assert_eq!(planning.error("drain", json!([NODE]), force.clone()).reason, Reason::Refused);
+        assert_eq!(rig.value("drain_plan", json!(["s-b"]), force.clone())["verdict"], "ok", "other nodes go");
+    }
+    // A pod of another cluster may have any name.
+    at("web-elsewhere").call("drain", json!([NODE]), force).unwrap();
 }

@@ -277,7 +277,7 @@ fn an_installation_that_fails_leaves_the_holds_and_one_that_was_interrupted_is_e
     model(
         &other,
         "{node: w1, why: seen, files: {/half: yes}, commands: [\
-         {argv: 'apt-get install *', when: {file: /half, contains: y}, code: 100, stderr: 'E: dpkg was interrupted, you must manually run dpkg --configure -a'},\
+         {argv: 'apt-get install *', when: {file: /half, contains: 'y'}, code: 100, stderr: 'E: dpkg was interrupted, you must manually run dpkg --configure -a'},\
          {argv: 'dpkg --configure -a', effect: {files: {/half: null}}}]}",
     );
     let done = other.call("machine.packages", json!(["w1", { "kubeadm": "1.19.16" }]), Json::Null).unwrap();

@@ -73,6 +73,8 @@ pub(super) struct View {
     pub(super) ours: BTreeSet<String>,
     /// The objects that this run wrote.
     pub(super) written: BTreeSet<String>,
+    /// Whether `kubeadm upgrade apply` has noted a new version for the cluster.
+    pub(super) applied: bool,
     /// The images that there were before the run.
     pub(super) images: BTreeSet<String>,
 }

@@ -1,5 +1,8 @@
 //! What was done in a world since its run began: what clients changed there, event by event, in words that every run has for it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockgate_sim::kinds::POD;
 use lockgate_sim::ledger::Effect;
 use lockgate_sim::store::{Change, Key};
 
@@ -19,6 +22,10 @@ pub struct Deeds {
     pub change_of: Vec<Option<usize>>,
     /// What machines were told, in order.
     pub machines: Vec<String>,
+    /// The commands in pods that were announced as ones that change something, each as `POD COMMAND`.
+    announced: BTreeSet<String>,
+    /// What the names of pods begin with that were made up.
+    drawn: BTreeMap<String, String>,
 }
 
 impl Deeds {
@@ -32,7 +39,17 @@ impl Deeds {
         });
         let ledger = world.ledger();
         let change_of = ledger.iter().map(|effect| change_of(effect, &changes)).collect();
-        Deeds { changes, ledger, change_of, machines }
+        let drawn = world.simulation.with(|sim| {
+            let there = sim.store().list(POD, None).map(|(key, pod)| (key.clone(), pod.clone()));
+            let were = changes.iter().filter(|change| change.key.kind.is(POD));
+            let were = were.filter_map(|change| Some((change.key.clone(), change.before.clone().or_else(|| change.after.clone())?)));
+            let all: Vec<_> = there.chain(were).collect();
+            all.into_iter()
+                .filter_map(|(key, pod)| Some((full_name(&key), pod.pointer("/metadata/generateName")?.as_str()?.to_owned())))
+                .collect()
+        });
+        let announced = announced(&world.disk.entries.borrow());
+        Deeds { changes, ledger, change_of, machines, announced, drawn }
     }
 
     /// The change of an effect.
@@ -44,9 +61,23 @@ impl Deeds {
     /// The effects, sorted; those that changed nothing are left out.
     #[must_use]
     pub fn effective(&self) -> Vec<String> {
-        let mut found: Vec<String> = self.ledger.iter().enumerate().filter_map(|(at, effect)| effective(effect, self.change(at))).collect();
+        let done = self.ledger.iter().enumerate().filter_map(|(at, effect)| match effect.subject.strip_suffix("/exec") {
+            Some(pod) => self.ran(effect, pod),
+            None => effective(effect, self.change(at)),
+        });
+        let mut found: Vec<String> = done.collect();
         found.sort();
         found
+    }
+
+    /// A command in a pod, in words that it has in every run; `None` when it only read: it may be asked as often as one likes.
+    fn ran(&self, effect: &Effect, pod: &str) -> Option<String> {
+        if !self.announced.contains(&format!("{pod} {}", effect.command)) {
+            return None;
+        }
+        let place = pod.rsplit_once('/').map_or("", |(place, _)| place);
+        let of = self.drawn.get(pod).map_or_else(|| pod.to_owned(), |start| format!("{place}/{start}*"));
+        Some(format!("{} {of}/exec: {}", effect.verb, effect.command))
     }
 
     /// What machines did that cannot be done twice, sorted: not what they were only asked.
@@ -70,6 +101,15 @@ impl Deeds {
             None => subject.rsplit_once('/').map_or(subject, |(object, _)| object).to_owned(),
         }
     }
+}
+
+/// The commands in pods of which the journal says before that they will run.
+fn announced(entries: &[Entry]) -> BTreeSet<String> {
+    let intents = entries.iter().filter_map(|entry| match &entry.fact {
+        Fact::Intent { intent, .. } if intent.key.verb == "exec" => Some(&intent.key),
+        _ => None,
+    });
+    intents.map(|key| format!("{} {}", key.target, key.part.as_deref().unwrap_or_default())).collect()
 }
 
 fn change_of(effect: &Effect, changes: &[Change]) -> Option<usize> {

@@ -9,9 +9,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Call, Cx};
+use crate::commands::Will;
 use crate::engine::owners_of;
 use crate::json::{Value, json};
 use crate::kinds;
+use crate::lifecycle::hold::Seen;
+use crate::lifecycle::words::{NO_TABLE, Words};
+use crate::model::Condition;
 use crate::request::{Body, Conduct, Request, Response};
 use crate::status::Status;
 use crate::view;
@@ -46,6 +50,9 @@ pub struct Ran {
     pub ends_at: Timestamp,
     /// Whether it copies standard input to standard output until the input ends.
     pub echo: bool,
+    /// Its number, when it acts on standard input: whoever has the stream tells [`Cluster::input`](crate::Cluster::input) all of it when
+    /// it has ended.
+    pub reads: Option<u64>,
 }
 
 impl Exec {
@@ -75,8 +82,8 @@ impl Exec {
 }
 
 /// Answers `…/pods/NAME/exec`.
-pub(super) fn answer(cx: &Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
-    let pod = cx.store.get(&call.key()).ok_or_else(|| Status::not_found(kinds::POD, &call.name))?;
+pub(super) fn answer(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
+    let pod = &cx.store.get(&call.key()).cloned().ok_or_else(|| Status::not_found(kinds::POD, &call.name))?;
     let container = container_of(pod, request)?.to_owned();
     if view::text(pod, &["spec", "nodeName"]).is_empty() {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name)));
@@ -105,21 +112,32 @@ fn refused(why: &str) -> Status {
     Status::internal(format!("unable to upgrade connection: {why}"))
 }
 
-fn run(cx: &Cx<'_>, pod: &Value, container: &str, command: &[String]) -> Result<Ran, Status> {
+fn run(cx: &mut Cx<'_>, pod: &Arc<Value>, container: &str, command: &[String]) -> Result<Ran, Status> {
     if status_of(pod, container).and_then(|status| view::at(status, &["state", "running"])).is_none() {
         return Err(refused(&format!("container not found ({container:?})")));
     }
-    let answer = cx.models.command(pod, &owners_of(cx.store, pod), container, command).ok_or_else(|| {
+    let (store, models) = (&*cx.store, cx.models);
+    let holds = |condition: &Condition, found: &[String]| Seen { store, index: None, object: pod, found }.holds(condition);
+    let unknown = || {
         let place = format!("container {container} of pod {}/{}", view::namespace(pod), view::name(pod));
         Status::not_modelled(&format!("`{}` in {place}: no `exec` entry of a Model document is about it", command.join(" ")))
-    })?;
-    Ok(Ran {
-        stdout: answer.stdout.clone(),
-        stderr: answer.stderr.clone(),
+    };
+    let (answer, found) = models.command((pod, &owners_of(store, pod)), container, command, holds).ok_or_else(unknown)?;
+    let words = Words { store, subject: pod, table: &NO_TABLE, found: &found };
+    let said = |text: &str| words.text(text).ok_or_else(unknown);
+    let ran = Ran {
+        stdout: said(&answer.stdout)?,
+        stderr: said(&answer.stderr)?,
         code: answer.code,
         ends_at: answer.takes.map_or(cx.now, |takes| view::later(cx.now, takes.0)),
         echo: answer.echo,
-    })
+        reads: None,
+    };
+    if !answer.effect.is_empty() {
+        let will = Will { found, changes: answer.effect.clone(), ends: ran.ends_at };
+        cx.will = Some((Arc::clone(pod), will));
+    }
+    Ok(ran)
 }
 
 /// Lists of containers in a pod, with where their states are.

@@ -19,8 +19,11 @@ pub(crate) mod table;
 mod token;
 mod write;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use crate::commands::Will;
 use crate::json::Value;
 
 pub(crate) use self::path::{Call, Target, Verb};
@@ -47,6 +50,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) admit: Option<&'a Value>,
     /// Who asks; `None` may do everything.
     pub(crate) user: Option<&'a User>,
+    /// What a command that was begun will change, and in which pod.
+    pub(crate) will: Option<(Arc<Value>, Will)>,
 }
 
 impl Cx<'_> {

@@ -86,7 +86,7 @@ pub(crate) fn content(definition: &Value, stored: &[Value], causes: &mut Vec<Cau
         "Cluster" | "Namespaced" => {}
         other => causes.push(Cause::not_supported("spec.scope", &other.into(), &["Cluster", "Namespaced"])),
     }
-    if view::flag(definition, &["spec", "preserveUnknownFields"]) {
+    if keeps_unknown(definition) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         causes.push(Cause::invalid("spec.preserveUnknownFields", &true.into(), detail));
     }
@@ -271,9 +271,52 @@ pub(crate) fn create(definition: &Value, causes: &mut Vec<Cause>) {
     content(definition, view::list(&status, &["storedVersions"]), causes);
 }
 
+/// Whether objects keep what the schema does not know: only a definition that was born in v1beta1 says so.
+pub(crate) fn keeps_unknown(definition: &Value) -> bool {
+    view::flag(definition, &["spec", "preserveUnknownFields"])
+}
+
+/// A definition that was born in v1beta1 as the rules of v1 would have it: one that is stored may stay as it was made.
+pub(crate) fn as_if_new(definition: &Value) -> Value {
+    let mut definition = definition.clone();
+    if keeps_unknown(&definition) {
+        view::remove(&mut definition, &["spec", "preserveUnknownFields"]);
+        let all = view::list_mut(&mut definition, &["spec", "versions"]);
+        for version in all.into_iter().flat_map(|all| all.iter_mut()).filter(|version| version.get("schema").is_none()) {
+            view::set(version, &["schema"], json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}));
+        }
+    }
+    definition
+}
+
+/// Whether a schema says what is there when nobody says it.
+fn has_defaults(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields.iter().any(|(name, below)| match name.as_str() {
+            "default" => true,
+            // The names in here are those of fields.
+            "properties" => below.as_object().is_some_and(|fields| fields.iter().any(|(_, below)| has_defaults(below))),
+            "enum" | "example" => false,
+            _ => has_defaults(below),
+        }),
+        Value::Array(all) => all.iter().any(has_defaults),
+        _ => false,
+    }
+}
+
 /// What is wrong with a change of a definition.
 pub(crate) fn update(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
-    content(after, view::list(after, &["status", "storedVersions"]), causes);
+    let stored = view::list(after, &["status", "storedVersions"]);
+    if keeps_unknown(before) && keeps_unknown(after) {
+        let schemas = versions(after).iter().filter_map(|version| view::at(version, &["schema", "openAPIV3Schema"]));
+        if schemas.into_iter().any(has_defaults) {
+            let detail = "must be false in order to use defaults in the schema";
+            causes.push(Cause::invalid("spec.preserveUnknownFields", &true.into(), detail));
+        }
+        content(&as_if_new(after), stored, causes);
+    } else {
+        content(after, stored, causes);
+    }
     let mut fixed = |path: &[&str]| {
         let (old, new) = (view::at(before, path), view::at(after, path));
         if old != new {

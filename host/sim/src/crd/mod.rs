@@ -39,6 +39,8 @@ pub(crate) struct Version {
     pub(crate) storage: Text,
     pub(crate) columns: Vec<Column>,
     pub(crate) scale: Option<Scale>,
+    /// Whether objects keep what the schema does not know.
+    keeps_unknown: bool,
 }
 
 /// A column of the table of a kind.
@@ -133,11 +135,28 @@ fn leak(text: &str) -> &'static str {
     Box::leak(text.to_owned().into_boxed_str())
 }
 
+/// All kinds that were ever defined in this process, by what makes them.
+static KNOWN: OnceLock<Mutex<BTreeMap<String, &'static Kind>>> = OnceLock::new();
+
+/// A kind that a definition made, in whichever version; also when the definition is gone.
+#[must_use]
+pub fn ever_defined(group: &str, plural: &str) -> Option<&'static Kind> {
+    let known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    known.values().copied().find(|kind| kind.group == group && kind.plural == plural)
+}
+
 /// The kind that a version of a definition makes: the same for the same definition.
 fn kind_of(definition: &Value, version: &Value) -> &'static Kind {
-    static KNOWN: OnceLock<Mutex<BTreeMap<String, &'static Kind>>> = OnceLock::new();
     let spec = |path: &[&str]| view::at(definition, &[&["spec"], path].concat()).cloned().unwrap_or_default();
-    let identity = json!([spec(&["group"]), spec(&["names"]), spec(&["scope"]), define::storage(definition), version]).to_string();
+    let identity = json!([
+        spec(&["group"]),
+        spec(&["names"]),
+        spec(&["scope"]),
+        define::storage(definition),
+        spec(&["preserveUnknownFields"]),
+        version
+    ])
+    .to_string();
     let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     known.entry(identity).or_insert_with(|| Box::leak(Box::new(made(definition, version))))
 }
@@ -191,12 +210,15 @@ impl Version {
             storage: define::storage(definition).into(),
             columns: columns.iter().map(Column::read).collect(),
             scale,
+            keeps_unknown: define::keeps_unknown(definition),
         }
     }
 
     /// Brings an object into a version: its fields, its defaults, its `apiVersion`.
     fn shape(&self, api_version: String, object: &mut Value) {
-        crate::schema::prune(&self.fields, object, None);
+        if !self.keeps_unknown {
+            crate::schema::prune(&self.fields, object, None);
+        }
         self.schema.drop_nulls(object);
         self.schema.fill(object);
         view::set(object, &["apiVersion"], api_version);
@@ -276,7 +298,9 @@ pub(crate) fn presented(kind: &Kind, object: &Value) -> Option<Value> {
 /// Brings a custom resource into the version that is stored.
 pub(crate) fn into_storage(kind: &Kind, object: &mut Value) {
     if let Some((schema, fields)) = kind.custom().and_then(|version| version.stored.as_ref()) {
-        crate::schema::prune(fields, object, None);
+        if !kind.custom().is_some_and(|version| version.keeps_unknown) {
+            crate::schema::prune(fields, object, None);
+        }
         schema.drop_nulls(object);
         schema.fill(object);
         view::set(object, &["apiVersion"], stored_version(kind));

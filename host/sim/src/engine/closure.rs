@@ -44,7 +44,13 @@ pub(super) fn of(work: &Work, store: &Store, known: &Known) -> Vec<Scope> {
             (!node.is_empty()).then(|| Scope::named(kinds::NODE, None, node)).into_iter().collect()
         }
         Work::Schedule(_) => placing(object, store, known),
-        Work::Node(_) | Work::Namespace(_) | Work::Expire(_) | Work::Machine(_) | Work::Lifecycle(_) | Work::Establish(_) => Vec::new(),
+        Work::Node(_)
+        | Work::Namespace(_)
+        | Work::Expire(_)
+        | Work::Machine(_)
+        | Work::Command(_)
+        | Work::Lifecycle(_)
+        | Work::Establish(_) => Vec::new(),
     }
 }
 

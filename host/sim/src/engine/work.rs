@@ -41,6 +41,8 @@ pub(crate) enum Work {
     Establish(Key),
     /// What is due on the machine of a node.
     Machine(Key),
+    /// What commands in the containers of a pod change.
+    Command(Key),
 }
 
 impl Work {
@@ -64,7 +66,8 @@ impl Work {
             | Self::Kubelet(key)
             | Self::Lifecycle(key)
             | Self::Establish(key)
-            | Self::Machine(key) => key,
+            | Self::Machine(key)
+            | Self::Command(key) => key,
         }
     }
 
@@ -88,6 +91,7 @@ impl Work {
             Self::Lifecycle(_) => "operator",
             Self::Establish(_) => "apiserver",
             Self::Machine(_) => "machine",
+            Self::Command(_) => "command",
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::hold::containers;
 use super::referred;
-use crate::crd::path::Path;
+use super::words::{Words, split};
 use crate::engine::Ctx;
-use crate::json::{Text, Value, json};
+use crate::json::{Value, json};
 use crate::kinds::Kind;
 use crate::model::{ConditionModel, ObjectModel};
 use crate::patch::{self, PatchKind};
@@ -16,7 +15,7 @@ use crate::{crd, defaults, kinds, validate, view};
 
 /// What there is to do.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It is so already, or there is nothing that could be changed.
     Nothing,
     Update(Key, Value),
@@ -35,7 +34,7 @@ pub(super) fn outcome(ctx: &Ctx<'_>, entry: &ObjectModel, key: &Key, object: &Va
     if !entry.make.is_null() {
         return to_make(ctx.store, entry, object);
     }
-    let words = Words { subject: object, table: &entry.table };
+    let words = Words { store: ctx.store, subject: object, table: &entry.table, found: &[] };
     let target = match &entry.to {
         None => Some(key.clone()),
         Some(reference) => words.text(reference).and_then(|reference| referred(ctx.store, &reference, object)),
@@ -57,16 +56,35 @@ pub(super) fn outcome(ctx: &Ctx<'_>, entry: &ObjectModel, key: &Key, object: &Va
         let text = |text: &str| words.text(text).unwrap_or_default();
         condition(&mut after, kind, model, (text(&model.reason), text(&model.message)), &view::stamp(ctx.now()));
     }
+    changed(key, &before, after)
+}
+
+/// What writing an object anew comes to, by a program that has the rights to.
+///
+/// # Errors
+/// An object that the API would refuse.
+pub(crate) fn changed(key: Key, before: &Value, mut after: Value) -> Result<Outcome, Status> {
     crd::prepare(key.kind, &mut after);
     defaults::apply(key.kind, &mut after);
-    defaults::workload::count_template(key.kind, Some(&before), &mut after);
+    defaults::workload::count_template(key.kind, Some(before), &mut after);
     if after == *before {
         return Ok(Outcome::Nothing);
     }
     check(key.kind, &after)?;
-    validate::update(key.kind, &before, &after)?;
+    validate::update(key.kind, before, &after)?;
     crd::into_storage(key.kind, &mut after);
     Ok(Outcome::Update(key, after))
+}
+
+/// What making an object comes to.
+///
+/// # Errors
+/// An object that the API would refuse.
+pub(crate) fn made(kind: &'static Kind, mut object: Value) -> Result<Outcome, Status> {
+    crd::prepare(kind, &mut object);
+    defaults::apply(kind, &mut object);
+    check(kind, &object)?;
+    Ok(Outcome::Make(kind, object))
 }
 
 fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
@@ -75,13 +93,20 @@ fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
     crd::validate(kind, object, true)
 }
 
+/// The kind of this name in this version.
+pub(crate) fn known(store: &Store, version: &str, name: &str) -> Option<&'static Kind> {
+    kinds::by_kind(version, name).or_else(|| store.customs().by_kind(version, name))
+}
+
 fn to_make(store: &Store, entry: &ObjectModel, subject: &Value) -> Result<Outcome, Status> {
-    let Some(mut object) = (Words { subject, table: &entry.table }).filled(&entry.make) else { return Ok(Outcome::Nothing) };
+    let Some(mut object) = (Words { store, subject, table: &entry.table, found: &[] }).filled(&entry.make) else {
+        return Ok(Outcome::Nothing);
+    };
     if let Some(number) = view::int(&object, &["metadata", "name"]) {
         view::set(&mut object, &["metadata", "name"], number.to_string());
     }
     let (version, name) = (view::text(&object, &["apiVersion"]).to_owned(), view::text(&object, &["kind"]).to_owned());
-    let Some(kind) = kinds::by_kind(&version, &name).or_else(|| store.customs().by_kind(&version, &name)) else {
+    let Some(kind) = known(store, &version, &name) else {
         // Its definition is not there yet; an operator would wait for it.
         return Ok(Outcome::Nothing);
     };
@@ -97,10 +122,7 @@ fn to_make(store: &Store, entry: &ObjectModel, subject: &Value) -> Result<Outcom
             "name": view::name(subject), "uid": view::uid(subject)});
         view::set(&mut object, &["metadata", "ownerReferences"], json!([owner]));
     }
-    crd::prepare(kind, &mut object);
-    defaults::apply(kind, &mut object);
-    check(kind, &object)?;
-    Ok(Outcome::Make(kind, object))
+    made(kind, object)
 }
 
 fn condition(object: &mut Value, kind: &str, model: &ConditionModel, (reason, message): (String, String), now: &str) {
@@ -120,7 +142,7 @@ fn condition(object: &mut Value, kind: &str, model: &ConditionModel, (reason, me
 
 impl Outcome {
     /// Does it.
-    pub(super) fn make(self, ctx: &mut Ctx<'_>) -> Result<(), Status> {
+    pub(crate) fn make(self, ctx: &mut Ctx<'_>) -> Result<(), Status> {
         match self {
             Self::Nothing => Ok(()),
             Self::Update(key, object) => ctx.update(&key, object).map(drop),
@@ -142,96 +164,4 @@ fn retag(object: &mut Value, tags: &BTreeMap<String, String>) {
             view::set(container, &["image"], tagged);
         }
     }
-}
-
-/// Repository and tag of an image; an empty tag for none.
-fn split(image: &str) -> (&str, &str) {
-    let image = image.split('@').next().unwrap_or(image);
-    let name = image.rfind('/').map_or(0, |at| at + 1);
-    match image[name..].find(':') {
-        Some(at) => (&image[..name + at], &image[name + at + 1..]),
-        None => (image, ""),
-    }
-}
-
-/// What the texts of an entry stand for. What a table has no row for is not there, and with it the whole text.
-#[derive(Clone, Copy)]
-struct Words<'a> {
-    subject: &'a Value,
-    table: &'a BTreeMap<String, String>,
-}
-
-impl Words<'_> {
-    fn tags(self, tags: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-        tags.iter().map(|(name, tag)| Some((name.clone(), self.text(tag)?))).collect()
-    }
-
-    fn filled(self, template: &Value) -> Option<Value> {
-        Some(match template {
-            Value::Object(map) => {
-                let entry = |(key, value): (&Text, &Value)| Some((Text::from(self.text(key)?), self.filled(value)?));
-                Value::Object(map.iter().map(entry).collect::<Option<_>>()?)
-            }
-            Value::Array(items) => items.iter().map(|item| self.filled(item)).collect::<Option<_>>()?,
-            Value::String(text) => match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-                Some(word) if !word.contains("${") => self.meaning(word)?,
-                _ => self.text(text)?.into(),
-            },
-            other => other.clone(),
-        })
-    }
-
-    fn text(self, text: &str) -> Option<String> {
-        let mut parts = text.split("${");
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let Some((word, rest)) = part.split_once('}') else {
-                out.push_str(part);
-                continue;
-            };
-            match self.meaning(word)? {
-                Value::String(text) => out.push_str(&text),
-                Value::Null => {}
-                other => out.push_str(&other.to_string()),
-            }
-            out.push_str(rest);
-        }
-        Some(out)
-    }
-
-    /// What a word in braces stands for; null for a part that the object does not have.
-    fn meaning(self, word: &str) -> Option<Value> {
-        let subject = self.subject;
-        Some(match word.split_once(' ') {
-            Some(("table", word)) => {
-                let key = self.meaning(word)?;
-                self.table.get(key.as_str()?)?.as_str().into()
-            }
-            Some(("tag", container)) => {
-                let found = containers(subject).find(|found| view::text(found, &["name"]) == container);
-                split(found.map(|found| view::text(found, &["image"])).unwrap_or_default()).1.into()
-            }
-            _ if word.starts_with('.') => {
-                let path = Path::read(word);
-                path.and_then(|path| path.find(subject).first().map(|value| (*value).clone())).unwrap_or_default()
-            }
-            _ => match word {
-                "name" => view::name(subject).into(),
-                "namespace" => view::namespace(subject).into(),
-                "uid" => view::uid(subject).into(),
-                "generation" => view::generation(subject).into(),
-                "identity" => identity(subject).into(),
-                _ => Value::Null,
-            },
-        })
-    }
-}
-
-/// A number for a namespace and a set of labels, as identities of security have it: from 256 to 65,535.
-fn identity(subject: &Value) -> i64 {
-    let labels = view::at(subject, &["metadata", "labels"]).map(ToString::to_string).unwrap_or_default();
-    let text = format!("{} {labels}", view::namespace(subject));
-    // FNV-1a: the same number everywhere and always.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    256 + i64::try_from(hash % (65_536 - 256)).unwrap_or_default()
 }

@@ -1,21 +1,48 @@
 //! Whether the conditions of an entry hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::referred;
+use super::words::{NO_TABLE, Words};
 use crate::crd::path::Path;
-use crate::engine::Ctx;
+use crate::engine::Index;
 use crate::json::Value;
 use crate::kinds;
 use crate::model::{Condition, glob, has_labels};
-use crate::store::Key;
+use crate::store::Store;
 use crate::view;
 
-/// Whether a condition holds, seen from an object.
-pub(super) fn holds(ctx: &Ctx<'_>, condition: &Condition, key: &Key, object: &Value) -> bool {
-    let other = condition.of.as_deref().map(|reference| referred(ctx.store, reference, object).and_then(|key| ctx.get(&key)));
+/// Where a condition is looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) store: &'a Store,
+    /// Which pods are where; without it nobody asks about agents.
+    pub(crate) index: Option<&'a Index>,
+    /// The object that it is seen from.
+    pub(crate) object: &'a Value,
+    /// What the `*` of a command's pattern stand for.
+    pub(crate) found: &'a [String],
+}
+
+impl Seen<'_> {
+    /// Whether a condition holds.
+    pub(crate) fn holds(self, condition: &Condition) -> bool {
+        holds(self, condition)
+    }
+
+    /// The object that a reference means.
+    fn referred(self, reference: &str) -> Option<Arc<Value>> {
+        let words = Words { store: self.store, subject: self.object, table: &NO_TABLE, found: self.found };
+        let key = referred(self.store, &words.text(reference)?, self.object)?;
+        self.store.get(&key).cloned()
+    }
+}
+
+fn holds(seen: Seen<'_>, condition: &Condition) -> bool {
+    let other = condition.of.as_deref().map(|reference| seen.referred(reference));
     let about = match &other {
-        None => Some(object),
+        None => Some(seen.object),
         Some(other) => other.as_deref(),
     };
     if condition.exists.is_some_and(|wanted| wanted != about.is_some()) {
@@ -29,7 +56,7 @@ pub(super) fn holds(ctx: &Ctx<'_>, condition: &Condition, key: &Key, object: &Va
             .conditions
             .iter()
             .all(|(kind, status)| view::condition(about, kind).is_some_and(|condition| view::text(condition, &["status"]) == status))
-        && (condition.agent.is_empty() || has_agent(ctx, &condition.agent, key, object))
+        && (condition.agent.is_empty() || has_agent(seen, &condition.agent))
 }
 
 fn field(condition: &Condition, object: &Value) -> bool {
@@ -71,8 +98,9 @@ fn is_rolled_out(object: &Value) -> bool {
 }
 
 /// Whether a pod with these labels is ready on the node of an object.
-fn has_agent(ctx: &Ctx<'_>, labels: &BTreeMap<String, String>, key: &Key, object: &Value) -> bool {
-    let node = if key.kind.is(kinds::NODE) { view::name(object) } else { view::text(object, &["spec", "nodeName"]) };
-    let pods = ctx.engine.index.pods_on(node);
-    pods.iter().filter_map(|key| ctx.get(key)).any(|pod| has_labels(&pod, labels) && view::condition_is_true(&pod, "Ready"))
+fn has_agent(seen: Seen<'_>, labels: &BTreeMap<String, String>) -> bool {
+    let is_node = view::text(seen.object, &["kind"]) == kinds::NODE.kind;
+    let node = if is_node { view::name(seen.object) } else { view::text(seen.object, &["spec", "nodeName"]) };
+    let pods = seen.index.map(|index| index.pods_on(node)).unwrap_or_default();
+    pods.iter().filter_map(|key| seen.store.get(key)).any(|pod| has_labels(pod, labels) && view::condition_is_true(pod, "Ready"))
 }

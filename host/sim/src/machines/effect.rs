@@ -1,11 +1,12 @@
 //! What commands change, when it takes effect.
 
-use super::model::ObjectChange;
 use super::{Activity, EffectModel, File, Machine, Unit, boot_id, kubeadm, node_key};
+use crate::commands::{self, Origin};
 use crate::controllers::node::set_condition;
 use crate::engine::{Ctx, Work};
-use crate::json::Value;
 use crate::kinds;
+use crate::lifecycle::change::changed;
+use crate::lifecycle::words::{NO_TABLE, Words};
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
@@ -36,8 +37,8 @@ pub(super) enum Effect {
     ClusterVersion(String),
     /// What kubeadm installs beside the control plane follows it.
     Addons,
-    /// What an entry says.
-    Modelled(Box<EffectModel>),
+    /// What an entry says; and what the `*` of its pattern stand for.
+    Modelled(Box<EffectModel>, Vec<String>),
 }
 
 /// Lets one change take effect.
@@ -70,7 +71,7 @@ pub(super) fn apply(ctx: &mut Ctx<'_>, node: &Key, effect: Effect) -> Result<(),
         Effect::StaticPod(key, tag) => return static_pod(ctx, &key, &tag),
         Effect::ClusterVersion(version) => return cluster_version(ctx, &version),
         Effect::Addons => return addons(ctx),
-        Effect::Modelled(effect) => return modelled(ctx, node, *effect),
+        Effect::Modelled(effect, found) => return modelled(ctx, node, *effect, &found),
     }
     Ok(())
 }
@@ -230,12 +231,17 @@ fn addons(ctx: &mut Ctx<'_>) -> Result<(), Status> {
         let image = kubeadm::with_tag(view::text(container, &["image"]), &version);
         view::set(container, &["image"], image);
     }
-    drop(ctx.update(&key, next)?);
-    Ok(())
+    changed(key, &proxy, next)?.make(ctx)
 }
 
-fn modelled(ctx: &mut Ctx<'_>, node: &Key, effect: EffectModel) -> Result<(), Status> {
+fn modelled(ctx: &mut Ctx<'_>, node: &Key, effect: EffectModel, found: &[String]) -> Result<(), Status> {
     let EffectModel { packages, available, files, units, objects, reboot: reboots } = effect;
+    let subject = ctx.get(node).unwrap_or_default();
+    let files: Vec<(String, Option<String>)> = {
+        let words = Words { store: ctx.store, subject: &subject, table: &NO_TABLE, found };
+        let said = |text: &str| words.text(text).unwrap_or_default();
+        files.into_iter().map(|(path, text)| (said(&path), text.map(|text| said(&text)))).collect()
+    };
     let Some(machine) = ctx.engine.machines.known.get_mut(node.name.as_str()) else { return Ok(()) };
     install(machine, packages.into_iter().collect());
     machine.available.extend(available);
@@ -252,25 +258,6 @@ fn modelled(ctx: &mut Ctx<'_>, node: &Key, effect: EffectModel) -> Result<(), St
         let enabled = known.map_or(activity == Activity::Active, |unit| unit.enabled);
         set_unit(ctx, node, &name, Unit { activity, enabled }, false)?;
     }
-    for change in &objects {
-        merge(ctx, change)?;
-    }
+    commands::carry_out(ctx, &objects, &Origin { subject: &subject, found, given: &[] })?;
     if reboots { reboot(ctx, &node_key(&node.name)) } else { Ok(()) }
-}
-
-fn merge(ctx: &mut Ctx<'_>, change: &ObjectChange) -> Result<(), Status> {
-    let missing = || Status::bad_request(format!("a `machines` entry changes `{}`, which is not there", change.object));
-    let parts: Vec<&str> = change.object.split('/').collect();
-    let (kind, namespace, name) = match parts.as_slice() {
-        [kind, name] => (*kind, "default", *name),
-        [kind, namespace, name] => (*kind, *namespace, *name),
-        _ => return Err(missing()),
-    };
-    let kind = kinds::ALL.iter().copied().find(|known| known.singular == kind).ok_or_else(missing)?;
-    let key = Key::new(kind, if kind.namespaced { namespace } else { "" }, name);
-    let object = ctx.get(&key).ok_or_else(missing)?;
-    let mut next: Value = (*object).clone();
-    next.merge(&change.merge);
-    drop(ctx.update(&key, next)?);
-    Ok(())
 }

@@ -1,4 +1,9 @@
-//! Programs about files: `cat`, `test`, `cp`, `mv`, `rm`, `mkdir`.
+//! Programs about files: `cat`, `test`, `cp`, `mv`, `rm`, `mkdir`, `tar` and a few more.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use sha2::{Digest as _, Sha256};
 
 use super::effect::Effect;
 use super::scene::Answer;
@@ -63,8 +68,54 @@ pub(super) fn run(machine: &Machine, program: &str, words: &[&str]) -> Option<An
             }
             Some(paths.iter().fold(Answer::default(), |answer, path| answer.then(Effect::File((*path).to_owned(), None))))
         }
-        ("mkdir", ["-p"], [_, ..]) => Some(Answer::default()),
+        ("mkdir", ["-p"], [_, ..]) | ("install", ["-d", ..], [_, ..]) => Some(Answer::default()),
+        ("sha256sum", [], [path]) => Some(match read(machine, path) {
+            Some(text) => Answer::says(format!("{}  {path}\n", digest(&text))),
+            None => Answer::fails(1, format!("sha256sum: {path}: No such file or directory\n")),
+        }),
+        ("grep", ["-c"], [pattern, path]) => {
+            let pattern = plain_pattern(pattern)?;
+            Some(match read(machine, path).map(|text| text.lines().filter(|line| pattern.is_match(line)).count()) {
+                Some(count) => Answer { code: u8::from(count == 0), ..Answer::says(format!("{count}\n")) },
+                None => Answer::fails(2, format!("grep: {path}: No such file or directory\n")),
+            })
+        }
+        ("tar", ["-C", "-czf"], [from, to, name]) => {
+            let whole = format!("{}/{name}", from.trim_end_matches('/'));
+            let there = machine.files.contains_key(&whole) || is_folder(machine, &whole);
+            Some(match there {
+                // What is packed is not looked into: its name stands for it.
+                true => {
+                    Answer::default().takes(2).then(Effect::File((*to).to_owned(), Some(File { text: format!("{whole}\n"), mode: 0o644 })))
+                }
+                false => Answer::fails(2, format!("tar: {name}: Cannot stat: No such file or directory\n")),
+            })
+        }
+        ("ls", ["-1"], [path]) => Some(entries(machine, path)),
         _ => None,
+    }
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A pattern of grep, as far as it means the same everywhere.
+fn plain_pattern(pattern: &str) -> Option<Regex> {
+    if pattern.contains(['\\', '+', '?', '|', '(', ')', '{', '}']) {
+        return None;
+    }
+    Regex::new(pattern).ok()
+}
+
+/// The names in a folder.
+fn entries(machine: &Machine, path: &str) -> Answer {
+    let folder = format!("{}/", path.trim_end_matches('/'));
+    let below = machine.files.keys().filter_map(|file| file.strip_prefix(&folder));
+    let names: BTreeSet<&str> = below.map(|rest| rest.split('/').next().unwrap_or(rest)).collect();
+    match names.is_empty() {
+        true => Answer::fails(2, format!("ls: cannot access '{path}': No such file or directory\n")),
+        false => Answer::says(names.iter().map(|name| format!("{name}\n")).collect::<String>()),
     }
 }
 

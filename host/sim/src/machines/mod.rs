@@ -18,7 +18,8 @@ mod tests;
 use imbl::{OrdMap, OrdSet};
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::model::{Activity, CommandModel, EffectModel, FileHolds, MachineModel, ObjectChange};
+pub use self::model::{Activity, CommandModel, EffectModel, FileHolds, Holds, MachineModel};
+pub use crate::model::ObjectChange;
 
 use self::effect::Effect;
 use self::scene::{Answer, Scene};

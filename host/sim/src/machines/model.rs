@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use crate::json::Value;
-use crate::model::{Span, glob};
+use crate::json::{Value, from_value};
+use crate::model::{Condition, ObjectChange, Span, glob, parts};
 
 /// How long a machine is away when it reboots and no entry says otherwise.
 const BOOT: SignedDuration = SignedDuration::from_secs(60);
@@ -74,8 +74,9 @@ pub struct CommandModel {
     /// Pattern over the words of the command, joined by one space each; or the words themselves, as a list.
     #[serde(deserialize_with = "argv")]
     pub argv: String,
-    /// Only while a file holds a text.
-    pub when: Option<FileHolds>,
+    /// Only while all of these hold: one condition or a list of them.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub when: Vec<Holds>,
     /// How long it takes; no time when left out.
     pub takes: Option<Span>,
     /// Its exit code, 0 to 255.
@@ -91,13 +92,33 @@ pub struct CommandModel {
     pub effect: Option<EffectModel>,
 }
 
+/// What must hold when a command begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// On the machine.
+    File(FileHolds),
+    /// In the cluster, seen from the node. `${1}` in a reference stands for what the first `*` of `argv` does.
+    Object(Box<Condition>),
+}
+
+impl<'de> Deserialize<'de> for Holds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let about_a_file = value.get("file").is_some();
+        let read =
+            if about_a_file { from_value(value).map(Holds::File) } else { from_value(value).map(|read| Holds::Object(Box::new(read))) };
+        read.map_err(de::Error::custom)
+    }
+}
+
 /// A file that holds a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileHolds {
-    /// Its path.
+    /// Its path; `${1}` stands for what the first `*` of `argv` does.
     pub file: String,
-    /// The text.
+    /// The text; any file when left out.
+    #[serde(default)]
     pub contains: String,
 }
 
@@ -125,14 +146,11 @@ pub struct EffectModel {
     pub reboot: bool,
 }
 
-/// A change of an object, as if its controller had written it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectChange {
-    /// `kind/name`, or `kind/namespace/name`.
-    pub object: String,
-    /// A JSON merge patch.
-    pub merge: Value,
+/// One condition, or a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Holds>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let read = if value.is_array() { from_value(value) } else { from_value(value).map(|one| vec![one]) };
+    read.map_err(de::Error::custom)
 }
 
 /// Words as a list, or a pattern as one text.
@@ -159,6 +177,24 @@ impl MachineModel {
         glob(&self.node, node)
     }
 
+    /// What is wrong with the entry, if anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.commands.iter().try_for_each(|command| {
+            let changes = command.effect.iter().flat_map(|effect| &effect.objects);
+            changes.clone().try_for_each(ObjectChange::check)?;
+            if changes.into_iter().any(|change| change.input.is_some()) {
+                return Err("a command on a machine has no standard input: `input` is for `exec` entries".to_owned());
+            }
+            command.when.iter().try_for_each(|holds| match holds {
+                Holds::File(_) => Ok(()),
+                Holds::Object(condition) => condition.check_for_commands(),
+            })
+        })
+    }
+
     pub(super) fn boot_time(&self) -> Option<SignedDuration> {
         self.boot.map(|span| span.0)
     }
@@ -170,8 +206,9 @@ pub(super) fn boot_time<'a>(entries: impl DoubleEndedIterator<Item = &'a Machine
 }
 
 impl CommandModel {
-    pub(super) fn matches(&self, command: &str) -> bool {
-        glob(&self.argv, command)
+    /// What the `*` of the pattern stand for, when it is about this command.
+    pub(super) fn matches(&self, command: &str) -> Option<Vec<String>> {
+        parts(&self.argv, command)
     }
 }
 
@@ -183,9 +220,9 @@ mod tests {
     #[test]
     fn commands_are_patterns_or_words() {
         let command = |argv: Value| from_value::<CommandModel>(json!({ "argv": argv })).map_err(|error| error.to_string());
-        assert!(command(json!("kubeadm upgrade *")).unwrap().matches("kubeadm upgrade node"));
-        assert!(command(json!(["swapon", "--show"])).unwrap().matches("swapon --show"));
-        assert!(!command(json!("swapon")).unwrap().matches("swapon --show"));
+        assert!(command(json!("kubeadm upgrade *")).unwrap().matches("kubeadm upgrade node").is_some());
+        assert!(command(json!(["swapon", "--show"])).unwrap().matches("swapon --show").is_some());
+        assert!(command(json!("swapon")).unwrap().matches("swapon --show").is_none());
         for wrong in [json!(7), json!([1]), json!(""), json!([])] {
             assert!(command(wrong.clone()).unwrap_err().contains("`argv`"), "{wrong}");
         }

@@ -3,8 +3,10 @@
 use jiff::SignedDuration;
 
 use super::effect::Effect;
-use super::{Deed, File, Machine, Refusal, files, kubeadm, packages, units};
+use super::{Deed, File, Holds, Machine, Refusal, files, kubeadm, packages, units};
 use crate::json::Value;
+use crate::lifecycle::hold::Seen;
+use crate::lifecycle::words::{NO_TABLE, Words};
 use crate::model::Models;
 use crate::store::Store;
 use crate::view;
@@ -93,19 +95,30 @@ impl Scene<'_> {
 
     /// What the last entry says that is about this command.
     fn modelled(&self, line: &str) -> Option<Answer> {
-        let holds = |file: &str, text: &str| self.machine.files.get(file).is_some_and(|file| file.text.contains(text));
         let entries: Vec<_> = self.models.machines(view::name(self.node)).flat_map(|entry| &entry.commands).collect();
-        let found = entries
-            .into_iter()
-            .rev()
-            .find(|command| command.matches(line) && command.when.as_ref().is_none_or(|when| holds(&when.file, &when.contains)))?;
-        let takes = found.takes.map_or(SignedDuration::ZERO, |span| span.0);
-        let mut answer =
-            Answer { code: found.code, stdout: found.stdout.clone(), stderr: found.stderr.clone(), takes, effects: Vec::new() };
-        if let Some(effect) = &found.effect {
-            answer = answer.then(Effect::Modelled(Box::new(effect.clone())));
+        let (entry, found) = entries.into_iter().rev().find_map(|entry| {
+            let found = entry.matches(line)?;
+            entry.when.iter().all(|holds| self.holds(holds, &found)).then_some((entry, found))
+        })?;
+        let words = Words { store: self.store, subject: self.node, table: &NO_TABLE, found: &found };
+        let said = |text: &str| words.text(text).unwrap_or_default();
+        let takes = entry.takes.map_or(SignedDuration::ZERO, |span| span.0);
+        let answer = Answer { code: entry.code, stdout: said(&entry.stdout), stderr: said(&entry.stderr), takes, effects: Vec::new() };
+        Some(match entry.effect.clone() {
+            Some(effect) => answer.then(Effect::Modelled(Box::new(effect), found)),
+            None => answer,
+        })
+    }
+
+    fn holds(&self, holds: &Holds, found: &[String]) -> bool {
+        match holds {
+            Holds::File(wanted) => {
+                let words = Words { store: self.store, subject: self.node, table: &NO_TABLE, found };
+                let path = words.text(&wanted.file).unwrap_or_default();
+                self.machine.files.get(&path).is_some_and(|file| file.text.contains(&wanted.contains))
+            }
+            Holds::Object(condition) => Seen { store: self.store, index: None, object: self.node, found }.holds(condition),
         }
-        Some(answer)
     }
 
     pub(super) fn info(&self, field: &str) -> &str {

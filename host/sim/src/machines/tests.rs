@@ -189,6 +189,10 @@ fn kubeadm_upgrades_the_control_plane_then_the_rest() {
         assert_eq!(image(&c, &format!("{component}-m1")), format!("registry.example/{component}:v1.19.16"));
     }
     assert_eq!(proxy(&c), "registry.example/kube-proxy:v1.19.16");
+    seconds(&mut c, 300);
+    let proxies = c.store().list(kinds::POD, Some("kube-system")).filter(|(_, pod)| view::label(pod, "k8s-app") == "kube-proxy");
+    let images: Vec<&str> = proxies.map(|(_, pod)| view::text(&view::list(pod, &["spec", "containers"])[0], &["image"])).collect();
+    assert!(!images.is_empty() && images.iter().all(|image| image.ends_with(":v1.19.16")), "{images:?}");
     let config = c.store().get(&Key::new(kinds::CONFIG_MAP, "kube-system", "kubeadm-config")).unwrap();
     assert!(view::text(config, &["data", "ClusterConfiguration"]).contains("\nkubernetesVersion: v1.19.16\n"));
     assert!(c.store().get(&Key::new(kinds::CONFIG_MAP, "kube-system", "kubelet-config-1.19")).is_some());
@@ -284,4 +288,22 @@ fn a_fork_goes_its_own_way() {
     assert_eq!((kubelet_version(&fork, "w1").as_str(), kubelet_version(&c, "w1").as_str()), ("v1.19.16", "v1.18.4"));
     let at: Timestamp = c.now();
     assert!(fork.now() > at);
+}
+
+#[test]
+fn files_are_looked_at() {
+    let mut c = cluster();
+    let deed = Deed::Write { path: "/srv/data".to_owned(), text: "a\n===\nb\n===\n".to_owned(), mode: None };
+    c.order(&Order { node: "w1".to_owned(), id: "data".to_owned(), reads: false, deed }).unwrap();
+    assert_eq!(well(&mut c, "w1", "grep -c ^===$ /srv/data"), "2\n");
+    assert!(well(&mut c, "w1", "sha256sum /srv/data").ends_with("  /srv/data\n"));
+    assert_eq!(well(&mut c, "w1", "ls -1 /srv"), "data\n");
+    assert_eq!(run(&mut c, "w1", "grep -c nothing /srv/data").0, 1);
+    assert_eq!(run(&mut c, "w1", "ls -1 /nowhere").0, 2);
+    well(&mut c, "w1", "tar -C /srv -czf /var/backup.tgz data");
+    well(&mut c, "w1", "test -s /var/backup.tgz");
+    assert_eq!(run(&mut c, "w1", "tar -C /srv -czf /var/none.tgz nothing").0, 2);
+    assert_eq!(run(&mut c, "w1", "test -e /var/none.tgz").0, 1);
+    assert_eq!(run(&mut c, "w1", "sha256sum /nowhere").0, 1);
+    assert!(matches!(c.order(&order("w1", "y", "grep -c a+ /srv/data")), Err(Refusal::Unmodelled(_))), "it means another thing elsewhere");
 }

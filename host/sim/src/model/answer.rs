@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{PodMatch, Span, glob};
+use super::{Condition, ObjectChange, PodMatch, Span, glob, parts};
 use crate::json::Value;
 
 /// Which commands an entry is about. Every given field must match.
@@ -17,13 +17,17 @@ pub struct ExecMatch {
     pub container: Option<String>,
     /// Pattern over the words of the command, joined by one space each; `*` stands for any text.
     pub command: Option<String>,
+    /// What must hold when it begins, seen from the pod. `${1}` in a reference stands for what the first `*` of `command` does.
+    #[serde(default)]
+    pub when: Vec<Condition>,
 }
 
 /// What a command does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecAnswer {
-    /// What it writes to standard output.
+    /// What it writes to standard output. In both outputs `${…}` stands for what it does in the texts of an
+    /// [`ObjectModel`](super::ObjectModel), seen from the pod, and `${1}` for what the first `*` of the pattern does.
     #[serde(default)]
     pub stdout: String,
     /// What it writes to standard error.
@@ -37,6 +41,9 @@ pub struct ExecAnswer {
     /// Whether it copies standard input to standard output, after `stdout`, until the input ends.
     #[serde(default)]
     pub echo: bool,
+    /// What it changes in the cluster when it ends, in this order.
+    #[serde(default)]
+    pub effect: Vec<ObjectChange>,
 }
 
 /// What is known about commands in containers.
@@ -53,12 +60,29 @@ pub struct ExecModel {
 }
 
 impl ExecModel {
-    /// Whether the entry is about this command. `owners` are the owners of the pod as `kind/name`, nearest first.
-    pub(super) fn matches(&self, pod: &Value, owners: &[String], container: &str, command: &str) -> bool {
+    /// What the `*` of the pattern stand for when the entry is about this command, as far as it does not depend on conditions.
+    /// `owners` are the owners of the pod as `kind/name`, nearest first.
+    pub(super) fn matches(&self, pod: &Value, owners: &[String], container: &str, command: &str) -> Option<Vec<String>> {
         let wanted = &self.commands;
-        wanted.container.as_ref().is_none_or(|pattern| glob(pattern, container))
-            && wanted.command.as_ref().is_none_or(|pattern| glob(pattern, command))
-            && wanted.pod.matches(pod, owners)
+        let fits = wanted.container.as_ref().is_none_or(|pattern| glob(pattern, container)) && wanted.pod.matches(pod, owners);
+        match &wanted.command {
+            _ if !fits => None,
+            None => Some(Vec::new()),
+            Some(pattern) => parts(pattern, command),
+        }
+    }
+
+    /// What is wrong with the entry, if anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let ExecAnswer { effect, echo, .. } = &self.answer;
+        if *echo && effect.iter().any(|change| change.input.is_some()) {
+            return Err("an `exec` entry either copies standard input (`echo`) or takes objects from it (`input`)".to_owned());
+        }
+        effect.iter().try_for_each(ObjectChange::check)?;
+        self.commands.when.iter().try_for_each(Condition::check_for_commands)
     }
 }
 
@@ -141,7 +165,7 @@ mod tests {
         let owners = ["deployment/web".to_owned()];
         let matches = |wanted: Value, container: &str, command: &str| {
             let model: ExecModel = from_value(json!({"match": wanted, "answer": {}, "why": "seen"})).unwrap();
-            model.matches(&pod, &owners, container, command)
+            model.matches(&pod, &owners, container, command).is_some()
         };
         assert!(matches(json!({}), "a", "id"));
         assert!(matches(json!({"command": "cat /etc/*"}), "a", "cat /etc/hosts"));

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::{ChartModel, DefinitionModel, ExecModel, ImageModel, LogModel, NodeModel, ObjectModel, PodModel};
+use super::{ChartModel, DefinitionModel, ExecModel, ImageModel, LogModel, NodeModel, ObjectModel, PodModel, ReleaseModel};
 use crate::machines::MachineModel;
 
 /// A `Model` document of a fixture.
@@ -23,6 +23,8 @@ pub struct ModelDocument {
     pub machines: Vec<MachineModel>,
     /// Entries about charts.
     pub charts: Vec<ChartModel>,
+    /// Releases of helm that the cluster begins with.
+    pub releases: Vec<ReleaseModel>,
     /// Entries about definitions of kinds.
     pub definitions: Vec<DefinitionModel>,
     /// Entries about objects whose operator is elsewhere.
@@ -56,6 +58,8 @@ struct Written {
     #[serde(default)]
     charts: Vec<ChartModel>,
     #[serde(default)]
+    releases: Vec<ReleaseModel>,
+    #[serde(default)]
     logs: Vec<LogModel>,
     #[serde(default)]
     exec: Vec<ExecModel>,
@@ -69,8 +73,13 @@ impl<'de> Deserialize<'de> for ModelDocument {
         let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
         let whys = whys.chain(w.exec.iter().map(|m| &m.why)).chain(w.logs.iter().map(|m| &m.why)).chain(w.nodes.iter().map(|m| &m.why));
         let whys = whys.chain(w.machines.iter().map(|m| &m.why)).chain(w.charts.iter().map(|m| &m.why));
+        let whys = whys.chain(w.releases.iter().map(|m| &m.why));
         let whys = whys.chain(w.definitions.iter().map(|m| &m.why)).chain(w.objects.iter().map(|m| &m.why));
-        w.objects.iter().try_for_each(ObjectModel::check).map_err(de::Error::custom)?;
+        let checked = w.objects.iter().try_for_each(ObjectModel::check).and_then(|()| w.exec.iter().try_for_each(ExecModel::check));
+        let checked = checked.and_then(|()| w.pods.iter().try_for_each(PodModel::check));
+        let checked = checked.and_then(|()| w.releases.iter().try_for_each(ReleaseModel::check));
+        checked.and_then(|()| w.machines.iter().try_for_each(MachineModel::check)).map_err(de::Error::custom)?;
+        w.charts.iter().try_for_each(ChartModel::check).map_err(de::Error::custom)?;
         if whys.into_iter().any(|why| why.trim().is_empty()) {
             return Err(de::Error::custom("`why` of a model entry is empty; say why it is believed"));
         }
@@ -82,6 +91,7 @@ impl<'de> Deserialize<'de> for ModelDocument {
             nodes: w.nodes,
             machines: w.machines,
             charts: w.charts,
+            releases: w.releases,
             definitions: w.definitions,
             objects: w.objects,
             include: w.include,

@@ -36,6 +36,9 @@ pub struct ObjectModel {
     /// Whether the change is made once and not again before `when` has ceased to hold, as by a program that writes when it starts.
     #[serde(default)]
     pub once: bool,
+    /// Whether objects change one after the other: after each change the conditions of the next one must hold for `after` anew.
+    #[serde(default)]
+    pub in_turn: bool,
     /// Another object that changes instead: `kind/name` or `kind/namespace/name`. One that does not exist is left alone.
     pub to: Option<String>,
     /// A patch of it: strategic for kinds of Kubernetes, a merge patch for others.
@@ -201,6 +204,12 @@ impl ObjectModel {
                 self.kind
             ));
         }
+        if self.in_turn && self.after.is_none_or(|after| after == Span::ZERO) {
+            return Err(format!(
+                "an entry about {} that happens `in_turn` needs an `after`: the time from one object to the next",
+                self.kind
+            ));
+        }
         if self.never && self.name.is_none() {
             return Err("an entry that never happens needs the `name` of the one that it takes away".to_owned());
         }
@@ -258,6 +267,14 @@ impl Condition {
         *self == rolled_out || *self == gone
     }
 
+    /// As [`Self::check`], for conditions of commands.
+    pub(crate) fn check_for_commands(&self) -> Result<(), String> {
+        if !self.agent.is_empty() {
+            return Err("`agent` asks about nodes and pods of `objects` entries alone".to_owned());
+        }
+        self.check()
+    }
+
     fn check(&self) -> Result<(), String> {
         let asks = [self.exists.is_some(), self.path.is_some(), !self.images.is_empty(), self.rolled_out.is_some()];
         if asks.into_iter().chain([!self.conditions.is_empty(), !self.agent.is_empty()]).all(|given| !given) {
@@ -276,10 +293,11 @@ impl Condition {
     }
 }
 
-/// Whether a word names a kind: `Node`, `node`, `Installation.operator.tigera.io`.
+/// Whether a word names a kind: `Node`, `node`, `no`, `Installation.operator.tigera.io`.
 pub(crate) fn names(kind: &Kind, word: &str) -> bool {
     let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
-    (kind.kind.eq_ignore_ascii_case(name) || kind.singular == name || kind.plural == name) && group.is_none_or(|group| kind.group == group)
+    let is_called = kind.kind.eq_ignore_ascii_case(name) || kind.singular == name || kind.plural == name || kind.short.contains(&name);
+    is_called && group.is_none_or(|group| kind.group == group)
 }
 
 /// Whether an object has all of these labels.

@@ -355,3 +355,49 @@ fn definitions_of_a_fixture_may_have_any_shape() {
         }
     }
 }
+
+#[test]
+fn a_definition_that_was_born_in_v1beta1_stays_as_it_is_until_it_has_defaults() {
+    let definition = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: cogs.old.example}
+spec:
+  group: old.example
+  scope: Cluster
+  preserveUnknownFields: true
+  names: {kind: Cog, plural: cogs}
+  versions: [{name: v1, served: true, storage: true}]
+---
+{apiVersion: old.example/v1, kind: Cog, metadata: {name: one}, spec: {teeth: 3, unknown: {deep: true}}}
+"#;
+    let mut api = Api(Fixture::parse("cluster.yaml", definition).unwrap().cluster(Options::default()).unwrap());
+    let path = format!("{DEFINITIONS}/cogs.old.example");
+    let cog = "/apis/old.example/v1/cogs/one";
+    assert_eq!(api.get(&path)["spec"]["preserveUnknownFields"], true);
+    api.ok(&Request::patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})));
+    let schema = |default: Option<i64>| {
+        let mut teeth = json!({"type": "integer"});
+        if let Some(default) = default {
+            teeth["default"] = default.into();
+        }
+        let spec = json!({"type": "object", "properties": {"teeth": {"type": "integer"}, "rim": teeth}});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+        json!([{"name": "v1", "served": true, "storage": true, "schema": schema}])
+    };
+    api.ok(&Request::patch(&path, MERGE, &json!({"spec": {"versions": schema(None)}})));
+    api.ok(&Request::patch(cog, MERGE, &json!({"spec": {"teeth": 4}})));
+    assert_eq!(api.get(cog)["spec"], json!({"teeth": 4, "unknown": {"deep": true}}), "nothing is pruned");
+
+    let refused = api.send(&Request::patch(&path, MERGE, &json!({"spec": {"versions": schema(Some(7))}})));
+    assert_eq!(refused.0, 422);
+    let message = text(&refused.1["message"]);
+    assert!(
+        message.contains("spec.preserveUnknownFields: Invalid value: true: must be false in order to use defaults in the schema"),
+        "{message}"
+    );
+    api.ok(&Request::patch(&path, MERGE, &json!({"spec": {"preserveUnknownFields": false, "versions": schema(Some(7))}})));
+    assert_eq!(api.get(cog)["spec"], json!({"teeth": 4, "rim": 7}));
+    let back = api.send(&Request::patch(&path, MERGE, &json!({"spec": {"preserveUnknownFields": true}})));
+    assert!(text(&back.1["message"]).contains("cannot set to true"), "{}", back.1);
+}

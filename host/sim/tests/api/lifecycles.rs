@@ -334,3 +334,82 @@ spec:
     api.advance(60);
     assert_eq!(names(&api.get("/apis/cilium.io/v2/ciliumnodes")), ["n1"]);
 }
+
+const HOSTS: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: n1, labels: {zone: a}}, status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: n2}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: calico-kube-controllers, namespace: kube-system}
+spec:
+  selector: {matchLabels: {k8s-app: calico-kube-controllers}}
+  template:
+    metadata: {labels: {k8s-app: calico-kube-controllers}}
+    spec: {containers: [{name: calico-kube-controllers, image: "registry.example/kube-controllers:v3.22.5"}]}
+---
+{apiVersion: crd.projectcalico.org/v1, kind: KubeControllersConfiguration, metadata: {name: default}, spec: {controllers: {node: {hostEndpoint: {autoCreate: Disabled}}}}}
+---
+{apiVersion: crd.projectcalico.org/v1, kind: HostEndpoint, metadata: {name: own}, spec: {node: n1, interfaceName: "*"}}
+---
+{apiVersion: lockgate.dev/v1, kind: Model, include: [calico]}
+"#;
+
+#[test]
+fn calico_makes_host_endpoints_when_it_is_told_to_and_takes_them_away() {
+    let mut api = api(HOSTS);
+    let heps = "/apis/crd.projectcalico.org/v1/hostendpoints";
+    let config = "/apis/crd.projectcalico.org/v1/kubecontrollersconfigurations/default";
+    let set = |api: &mut Api, to: &str| {
+        let spec = json!({"controllers": {"node": {"hostEndpoint": {"autoCreate": to}}}});
+        api.ok(&Request::patch(config, MERGE, &json!({ "spec": spec })));
+        api.advance(20);
+    };
+    api.advance(20);
+    assert_eq!(names(&api.get(heps)), ["own"]);
+    set(&mut api, "Enabled");
+    assert_eq!(names(&api.get(heps)), ["n1-auto-hep", "n2-auto-hep", "own"]);
+    let one = api.get(&format!("{heps}/n1-auto-hep"));
+    assert_eq!(one["spec"]["expectedIPs"], json!(["10.0.0.1"]));
+    assert_eq!(one["metadata"]["labels"]["zone"], "a");
+    assert_eq!(one["metadata"]["labels"]["projectcalico.org/created-by"], "calico-kube-controllers");
+    api.ok(&Request::patch("/api/v1/nodes/n2", MERGE, &json!({"metadata": {"labels": {"rack": "r1"}}})));
+    api.advance(20);
+    assert_eq!(api.get(&format!("{heps}/n2-auto-hep"))["metadata"]["labels"]["rack"], "r1");
+    api.ok(&Request::delete("/api/v1/nodes/n2"));
+    api.advance(20);
+    assert_eq!(names(&api.get(heps)), ["n1-auto-hep", "own"]);
+    set(&mut api, "Disabled");
+    assert_eq!(names(&api.get(heps)), ["own"]);
+}
+
+#[test]
+fn objects_change_one_after_the_other() {
+    let model = r#"
+---
+apiVersion: lockgate.dev/v1
+kind: Model
+objects:
+- name: mark
+  kind: Node
+  when: [{path: .metadata.labels.done, absent: true}]
+  after: 10s
+  in_turn: true
+  set: {metadata: {labels: {done: "yes"}}}
+  why: a test
+"#;
+    let nodes = "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n{apiVersion: v1, kind: Node, metadata: {name: n2}}\n---\n{apiVersion: v1, kind: Node, metadata: {name: n3}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
+    let mut cluster = Fixture::parse("cluster.yaml", nodes).unwrap().cluster(Options::default()).unwrap();
+    cluster.models_mut().extend(serde_saphyr::from_str(model.trim_start_matches("\n---\n")).unwrap());
+    let mut api = Api(cluster);
+    let marked = |api: &mut Api| names(&api.ok(&Request::get("/api/v1/nodes").with_query("labelSelector", "done"))).len();
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        api.ok(&Request::get("/api/v1/namespaces/default/configmaps/c"));
+        seen.push(marked(&mut api));
+        api.advance(10);
+    }
+    assert_eq!(seen, [0, 1, 2, 3, 3]);
+    assert!(wrong(model.replace("  after: 10s\n", "").split("kind: Model\n").nth(1).unwrap()).contains("needs an `after`"));
+}

@@ -14,6 +14,7 @@ mod kubelet;
 mod nodes;
 mod partial;
 mod probes;
+mod programs;
 mod property;
 mod rollout;
 mod scheduler;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::declarations::{Field, VALUES, WORDS, Word};
 use crate::base::Reason;
-use crate::lua::declarations::{Field, VALUES, WORDS, Word};
 use crate::primitives::{self, Definition, Param};
 
 /// The types that verbs take and give.
@@ -22,7 +22,7 @@ export type Object = {
 export type Waived = { waived: string }
 
 --- A version such as `v1.9.3`. Compares with its own type.
-declare class Version
+declare extern type Version with
     major: number
     minor: number
     patch: number?
@@ -35,7 +35,7 @@ declare class Version
 end
 
 --- An image such as `registry.example/cni:v1.9.3`.
-declare class Image
+declare extern type Image with
     registry: string?
     repository: string
     tag: string?
@@ -46,7 +46,7 @@ declare class Image
 end
 
 --- A length of time such as `1h30m`. Compares with its own type.
-declare class Duration
+declare extern type Duration with
     function __eq(self, other: Duration): boolean
     function __lt(self, other: Duration): boolean
     function __le(self, other: Duration): boolean
@@ -54,12 +54,50 @@ declare class Duration
 end
 
 --- A Kubernetes quantity such as `500m`. Compares with its own type.
-declare class Quantity
+declare extern type Quantity with
     function __eq(self, other: Quantity): boolean
     function __lt(self, other: Quantity): boolean
     function __le(self, other: Quantity): boolean
     function __tostring(self): string
 end
+"#;
+
+/// What there is in `test.luau`, and functions of Luau that give more here than elsewhere.
+const SCENARIOS: &str = r#"
+-- Scenarios, in `test.luau`
+
+--- Plays a run in a simulated cluster and looks at what came of it.
+declare function scenario(name: string): (fields: {
+    --- The fixture beside the runbook. Default: `cluster.yaml`.
+    fixture: string?,
+    --- The parameters of the run.
+    params: any,
+    --- Changes the cluster before the plan.
+    given: ((cluster: any) -> ...any)?,
+    --- Changes the cluster between plan and run.
+    drift: ((cluster: any) -> ...any)?,
+    --- Changes the cluster while the run goes, by the time after its beginning.
+    at: any,
+    --- What the operator answers: patterns over questions.
+    answers: any,
+    --- What goes wrong at the API server during the run.
+    faults: any,
+    --- When the run is killed: after a write, so long after one, or so long after its beginning.
+    kill: any,
+    --- Looks at the outcome.
+    expect: (run: any) -> ...any,
+}) -> ()
+
+--- As the value of a field in `run:leaves`: it is not there.
+declare absent: any
+
+-- Functions of Luau
+
+--- Calls a function; what it raised is a `Failure`.
+declare function pcall(called: any, ...: any): (boolean, any, ...any)
+
+--- The same with a handler.
+declare function xpcall(called: any, handler: any, ...: any): (boolean, any, ...any)
 "#;
 
 /// The whole file.
@@ -72,6 +110,7 @@ pub fn file() -> String {
         out.push('\n');
         out.push_str(&declaration(word));
     }
+    out.push_str(SCENARIOS);
     out.push_str("\n-- Values\n");
     for (name, luau, doc) in VALUES {
         out.push_str(&format!("\n--- {doc}\ndeclare {name}: {luau}\n"));
@@ -105,7 +144,9 @@ fn declaration(word: &Word) -> String {
     let table = if word.fields.is_empty() { word.free.to_owned() } else { format!("{{\n{}}}", fields(word.fields)) };
     let head = doc(word.doc.split('\n'));
     if word.id {
-        format!("{head}declare function {}(id: string): (declaration: {table}) -> ()\n", word.name)
+        // What it gives is for the `steps` of a group.
+        let gives = if word.name == "step" { "any" } else { "()" };
+        format!("{head}declare function {}(id: string): (declaration: {table}) -> {gives}\n", word.name)
     } else {
         format!("{head}declare function {}(declaration: {table}): ()\n", word.name)
     }
@@ -124,7 +165,7 @@ fn fields(fields: &[Field]) -> String {
 
 /// A type that may be absent; what is more than one word is put in parentheses.
 fn optional(luau: &str) -> String {
-    let simple = luau.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || (luau.starts_with('{') && luau.ends_with('}'));
+    let simple = luau.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || is_table(luau);
     if luau == "any" || (luau.ends_with('?') && !luau.contains("->")) {
         luau.to_owned()
     } else if simple {
@@ -132,6 +173,26 @@ fn optional(luau: &str) -> String {
     } else {
         format!("({luau})?")
     }
+}
+
+/// Whether the text is one table type: its first brace is closed by its last.
+fn is_table(luau: &str) -> bool {
+    let mut open = 0_usize;
+    let closes = luau.char_indices().find_map(|(at, character)| {
+        match character {
+            '{' => open += 1,
+            '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        (open == 0).then_some(at)
+    });
+    luau.starts_with('{') && closes == Some(luau.len() - 1)
+}
+
+/// A parameter's name; those that Luau keeps for itself get a line behind them.
+fn named(name: &str) -> String {
+    const KEPT: &[&str] = &["function", "end", "repeat", "until", "then", "local", "return", "nil", "not", "and", "or", "in", "if", "for"];
+    if KEPT.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
 
 fn doc<'a>(lines: impl Iterator<Item = &'a str>) -> String {
@@ -164,7 +225,7 @@ fn member(definition: &Definition, name: &str) -> String {
 
 /// The parameters and the result of a verb.
 fn shape(definition: &Definition) -> (String, &'static str) {
-    let mut params: Vec<String> = definition.params.iter().map(|param| format!("{}: {}", param.name, typed(param))).collect();
+    let mut params: Vec<String> = definition.params.iter().map(|param| format!("{}: {}", named(param.name), typed(param))).collect();
     if !definition.options.is_empty() {
         let options: Vec<String> =
             definition.options.iter().map(|option| format!("{}: {}", option.name, optional(&typed(option)))).collect();
@@ -174,7 +235,7 @@ fn shape(definition: &Definition) -> (String, &'static str) {
 }
 
 /// Whether the word is a value rather than a function: `null`.
-pub(super) fn is_value(definition: &Definition) -> bool {
+pub(crate) fn is_value(definition: &Definition) -> bool {
     definition.returns == definition.name
 }
 
@@ -191,6 +252,7 @@ mod tests {
         assert_eq!(optional("() -> string"), "(() -> string)?");
         assert_eq!(optional("() -> string?"), "(() -> string?)?");
         assert_eq!(optional("any"), "any");
+        assert_eq!(optional("{ any } | () -> { any }"), "({ any } | () -> { any })?");
     }
 
     #[test]

@@ -1,0 +1,86 @@
+//! What is proved of every bundled runbook beside its own tests: that a scenario notices each step that does nothing, and that runs which
+//! are killed come to the same end. The numbers of the README's table come from here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libtest_mimic::{Failed, Trial};
+use lockgate::cli::test::{self, Killed, Test};
+use lockgate::run::Source;
+
+/// So many kills of each runbook in every test run; all of them with `BLESS=1`, which writes their number.
+const SAMPLE: usize = 700;
+
+/// How often runs of bundled runbooks were killed here.
+static KILLED: AtomicUsize = AtomicUsize::new(0);
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where the number of kills of a runbook is kept.
+pub(crate) fn counted(name: &str) -> PathBuf {
+    root().join("tests/runbooks").join(format!("{name}.txt"))
+}
+
+/// A case for each step of every runbook, and one for the kills of each.
+pub(crate) fn cases() -> Vec<Trial> {
+    Source::bundled_names().into_iter().flat_map(|name| of_runbook(&name)).collect()
+}
+
+fn of_runbook(name: &str) -> Vec<Trial> {
+    let path = root().join("runbooks").join(name);
+    let steps = Source::on_disk(&path).and_then(|source| test::hollow(&source));
+    let mut trials = match steps {
+        Ok(steps) => steps.into_iter().map(|(step, source)| hollow(name, step, source)).collect(),
+        Err(error) => {
+            let told = error.to_string();
+            vec![Trial::test(format!("mutants::{name}::its steps are found"), move || Err(Failed::from(told)))]
+        }
+    };
+    let own = name.to_owned();
+    trials.push(Trial::test(format!("kills::{name}"), move || kills(&own, &path)));
+    trials
+}
+
+fn hollow(name: &str, step: String, source: Source) -> Trial {
+    Trial::test(format!("mutants::{name}::{step}"), move || test::noticed(&step, &source).map_err(|error| Failed::from(error.to_string())))
+}
+
+/// Plays scenarios with kills: those that are spread over the file first, until there were enough.
+fn kills(name: &str, path: &Path) -> Result<(), Failed> {
+    let whole = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let source = Source::on_disk(path).map_err(|error| error.to_string())?;
+    let tests = test::tests(&source).map_err(|error| error.to_string())?;
+    let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
+    let mut killed = Killed::default();
+    for scenario in spread(&scenarios) {
+        killed += test::one(&source, scenario, false, true).map_err(|error| Failed::from(format!("{scenario}: {error}")))?;
+        if !whole && killed.points >= SAMPLE {
+            break;
+        }
+    }
+    KILLED.fetch_add(killed.points, Ordering::Relaxed);
+    if whole {
+        let text = format!("{} scenarios, killed at {} points\n", scenarios.len(), killed.points);
+        let file = counted(name);
+        fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+        fs::write(file, text).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The same in an order that goes over the whole many times: the first, then those far apart.
+fn spread<'a, T>(all: &[&'a T]) -> Vec<&'a T> {
+    const STRIDE: usize = 5;
+    (0..STRIDE).flat_map(|first| all.iter().copied().skip(first).step_by(STRIDE)).collect()
+}
+
+/// One line of all kills; nothing when none were asked for.
+pub(crate) fn told() -> String {
+    match KILLED.load(Ordering::Relaxed) {
+        0 => String::new(),
+        points => format!("bundled runbooks: killed at {points} points, 0 differences\n"),
+    }
+}
