@@ -197,6 +197,18 @@ pub(crate) fn worked() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
+/// A number that is another one every few milliseconds and is cheap to look at: whoever saw another one has let time pass. Where there is no
+/// such clock it is another one at every look.
+#[must_use]
+pub(crate) fn tick() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    #[cfg(target_os = "linux")]
+    const TICKS: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
+    #[cfg(not(target_os = "linux"))]
+    const TICKS: ClockId = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(TICKS).map(Duration::from).unwrap_or_default()
+}
+
 /// `at` plus this long; the end of time when that is too much.
 #[must_use]
 pub fn later(at: Timestamp, span: Duration) -> Timestamp {

@@ -19,5 +19,5 @@ pub use lockgate_sim::json;
 pub use lockgate_sim::quantity::Quantity;
 pub use object_ref::ObjectRef;
 pub use span::Span;
-pub use value::{Object, Typed, Value};
+pub use value::{Object, Typed, Value, items_of_list};
 pub use version::Version;

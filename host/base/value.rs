@@ -46,6 +46,13 @@ pub struct Object {
     pub unmodelled: bool,
 }
 
+/// The objects of a `List`, as `kubectl get -o yaml` prints several; none when it is an object itself.
+#[must_use]
+pub fn items_of_list(object: &Json) -> Option<&crate::base::json::Array> {
+    let is_list = object.get("kind").and_then(Json::as_str).is_some_and(|kind| kind.ends_with("List"));
+    object.get("items").filter(|_| is_list).and_then(Json::as_array)
+}
+
 impl Object {
     /// An object just read from the cluster.
     #[must_use]

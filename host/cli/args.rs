@@ -291,7 +291,7 @@ pub struct ResumeArgs {
     /// What to do when the cluster is not as the run left it
     #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
     pub drift: DriftBy,
-    /// Go on although the journal is broken before its end: what comes after the break is not known then
+    /// Go on although the journal is broken before its end, or somebody else may have written it: look at the cluster first
     #[arg(long)]
     pub accept_truncated: bool,
     /// Where the cluster is.

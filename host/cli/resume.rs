@@ -33,9 +33,13 @@ pub(super) struct Found {
 /// Reads the run in this folder.
 ///
 /// # Errors
-/// When its journal cannot be read.
+/// When its journal cannot be read, or was not written with the key of its folder of runs; with `truncated` the person has said to go on from
+/// what there is.
 pub(super) fn found(folder: RunFolder, truncated: bool) -> Result<Found> {
     let read = journal::read(&mut folder.disk(), folder.id(), truncated)?;
+    if !truncated {
+        folder.is_own(&read)?;
+    }
     let mut header =
         read.header().cloned().ok_or_else(|| Error::internal(format!("the journal of run `{}` has no header", folder.id())))?;
     let past = Past::of(read.entries.iter().cloned());

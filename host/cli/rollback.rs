@@ -107,7 +107,8 @@ pub(super) fn rollback(args: &RollbackArgs, screen: &Rc<Screen>) -> Done {
     // Before anything is begun.
     let by = if args.drift == DriftBy::Ask && !prompter.is_there() { DriftBy::Stop } else { args.drift };
     let reach = Reach { from: before.as_ref().and_then(Before::step), to: args.to.as_deref() };
-    let undoing = undoing(&On::of(&setting), &found.header.run, found.past.clone(), reach, record::drift(by))?;
+    let tell = |text: String| screen.talk(&escape::line(&text));
+    let undoing = undoing(&On::of(&setting, &tell), &found.header.run, found.past.clone(), reach, record::drift(by))?;
     if undoing.steps.is_empty() {
         screen.talk(&format!("run `{}` wrote nothing that is to be taken back: nothing was written", found.header.run));
         return Ok(0);
@@ -200,7 +201,8 @@ pub(super) fn go_on(args: &ResumeArgs, found: Found, held: Held, screen: &Rc<Scr
     resume::same_cluster(&setting, &found.header)?;
     told::checked(&setting, &found, args.accept_truncated)?;
     let reach = Reach { from: before.as_ref().and_then(|before| before.to.as_deref()), to };
-    let undoing = undoing(&On::of(&setting), of, first.past, reach, record::drift(args.drift))?;
+    let tell = |text: String| screen.talk(&escape::line(&text));
+    let undoing = undoing(&On::of(&setting, &tell), of, first.past, reach, record::drift(args.drift))?;
     let consented = found.past.consented.clone();
     let prompter = Rc::new(Prompter::new(screen.clone(), setting.cancel.clone()));
     let consent = consent::missing(&setting, &found, &prompter)?;
@@ -255,11 +257,13 @@ pub(super) struct On<'a> {
     pub(super) runtime: &'a Rc<tokio::runtime::Runtime>,
     pub(super) cluster: &'a Cluster,
     pub(super) runbook: &'a Runbook,
+    /// Who is told what is waited for.
+    pub(super) tell: &'a dyn Fn(String),
 }
 
 impl<'a> On<'a> {
-    fn of(setting: &'a Setting) -> On<'a> {
-        On { runtime: &setting.runtime, cluster: &setting.cluster, runbook: &setting.runbook }
+    fn of(setting: &'a Setting, tell: &'a dyn Fn(String)) -> On<'a> {
+        On { runtime: &setting.runtime, cluster: &setting.cluster, runbook: &setting.runbook, tell }
     }
 }
 
@@ -272,7 +276,8 @@ pub(super) struct Reach<'a> {
     pub(super) to: Option<&'a str>,
 }
 
-/// What is to be done, after one read of every write whose outcome the record does not have.
+/// What is to be done, after one read of every write whose outcome the record does not have. One that was not made and may still come is
+/// waited for: it would stay.
 pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, reach: Reach<'_>, on_drift: OnDrift) -> Result<Undoing> {
     let aside = on.cluster.aside();
     let mut unfinished: BTreeMap<String, Vec<Wrote>> = BTreeMap::new();
@@ -280,7 +285,7 @@ pub(super) fn undoing(on: &On<'_>, of: &str, past: Past, reach: Reach<'_>, on_dr
         let Some(key) = place.strip_prefix("step ") else { continue };
         for pending in &known.open {
             let open = &pending.open;
-            let settled = on.runtime.block_on(aside.settle(open))?;
+            let settled = on.runtime.block_on(aside.settle_for_good(open, past.last, on.tell))?;
             unfinished.entry(key.to_owned()).or_default().extend(match settled {
                 Settled::NotMade => Vec::new(),
                 Settled::Made(Some(after)) => vec![wrote(open, &after)],

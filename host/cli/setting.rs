@@ -154,9 +154,9 @@ impl Setting {
             live.finish()?;
         }
         view.fault.take().map_or(Ok(()), Err)?;
-        let downtime = view.downtime.as_ref().map(Downtime::lines).unwrap_or_default();
+        let (downtime, names) = view.downtime.as_ref().map(|seen| (seen.lines(), seen.names())).unwrap_or_default();
         let basis = view.witness.take().map(Witness::kept).unwrap_or_default();
-        Ok(Made { summary, records: std::mem::take(&mut view.kept), downtime, basis, twin })
+        Ok(Made { summary, records: std::mem::take(&mut view.kept), downtime, names, basis, twin })
     }
 }
 
@@ -168,6 +168,8 @@ pub(super) struct Made {
     pub(super) records: Vec<Record>,
     /// What is down when.
     pub(super) downtime: Vec<Line>,
+    /// The names that were made up in it.
+    names: MadeUp,
     /// What each line rests on, where that was asked for.
     pub(super) basis: Vec<Basis>,
     /// The copy that it was made on, as the plan left it.
@@ -191,7 +193,10 @@ impl Made {
     /// The names that were made up in it.
     pub(super) fn made_up(&self) -> MadeUp {
         let began = self.records.first().map_or_else(|| self.twin.clock().now(), |record| record.at);
-        self.twin.made_up(began)
+        // Those that are gone, too.
+        let mut names = self.twin.made_up(began);
+        names.extend(self.names.clone());
+        names
     }
 }
 

@@ -80,6 +80,9 @@ pub struct Downtime {
     lines: BTreeMap<String, Vec<Outage>>,
     /// What was made in the plan and was never whole yet.
     fresh: BTreeSet<String>,
+    /// The names that were made up in it, also those of what is gone since; those of ReplicaSets by themselves.
+    names: MadeUp,
+    sets: MadeUp,
 }
 
 /// Kinds whose pods are counted, with the fields of their status that say how many are ready and how many there are to be.
@@ -95,7 +98,8 @@ impl Downtime {
     pub fn of(twin: &Cluster) -> Option<Downtime> {
         let simulation = twin.simulation()?;
         let (seen, began) = (simulation.with(|sim| sim.store().rv()), simulation.now());
-        Some(Downtime { began, now: began, seen, open: BTreeMap::new(), lines: BTreeMap::new(), fresh: BTreeSet::new() })
+        let (open, lines, fresh) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Some(Downtime { began, now: began, seen, open, lines, fresh, names: MadeUp::new(), sets: MadeUp::new() })
     }
 
     /// Looks at what changed since the last time.
@@ -104,10 +108,7 @@ impl Downtime {
         let now = simulation.now();
         let (seen, changes): (u64, Vec<Change>) = simulation.with(|sim| {
             let changes = sim.store().changes_after(self.seen);
-            (
-                sim.store().rv(),
-                changes.map(|changes| changes.filter(|change| is_watched(&change.key)).cloned().collect()).unwrap_or_default(),
-            )
+            (sim.store().rv(), changes.map(|changes| changes.filter(|change| is_seen(&change.key)).cloned().collect()).unwrap_or_default())
         });
         self.seen = seen;
         for change in &changes {
@@ -120,7 +121,11 @@ impl Downtime {
     }
 
     fn changed(&mut self, change: &Change) {
-        if change.key.kind.is(kinds::POD) {
+        if let (None, Some(made)) = (&change.before, &change.after) {
+            self.names.extend(names_of(&change.key, made));
+            self.sets.extend(set_since(&change.key, made, self.began));
+        }
+        if !is_watched(&change.key) {
             return;
         }
         let name = name(&change.key);
@@ -152,6 +157,14 @@ impl Downtime {
         }
     }
 
+    /// The names that were made up while it was looked at.
+    #[must_use]
+    pub fn names(&self) -> MadeUp {
+        let mut names = self.names.clone();
+        names.extend(self.sets.clone());
+        names
+    }
+
     /// What was down and when, nodes first.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
@@ -167,7 +180,12 @@ impl Downtime {
 }
 
 fn is_watched(key: &Key) -> bool {
-    key.kind.is(kinds::NODE) || key.kind.is(kinds::POD) || WORKLOADS.iter().any(|(kind, ..)| key.kind.is(kind))
+    key.kind.is(kinds::NODE) || WORKLOADS.iter().any(|(kind, ..)| key.kind.is(kind))
+}
+
+/// Whether changes of it tell of downtime, of moments or of made-up names.
+fn is_seen(key: &Key) -> bool {
+    is_watched(key) || NAMED.iter().any(|kind| key.kind.is(kind))
 }
 
 fn name(key: &Key) -> String {
@@ -212,14 +230,10 @@ impl Cluster {
         let mut names = MadeUp::new();
         let Some(simulation) = self.simulation() else { return names };
         simulation.with(|sim| {
-            let store = sim.store();
-            let made = [kinds::POD, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
-            let said = made.filter_map(|(_, object)| object.pointer("/metadata/generateName")?.as_str().map(str::to_owned));
-            let makers = [kinds::REPLICA_SET, kinds::DAEMON_SET, kinds::JOB].into_iter().flat_map(|kind| store.list(kind, None));
-            names.extend(
-                said.chain(makers.map(|(key, _)| format!("{}-", key.name))).map(|beginning| (beginning.clone(), format!("{beginning}…"))),
-            );
+            let all = NAMED.into_iter().flat_map(|kind| sim.store().list(kind, None));
+            names.extend(all.flat_map(|(key, object)| names_of(key, object)));
         });
+        // The hash in the name of a new set may be another one in the run: it is left out too.
         names.extend(self.sets_since(began, |_| true));
         names
     }
@@ -242,17 +256,33 @@ impl Cluster {
         let mut names = MadeUp::new();
         let Some(simulation) = self.simulation() else { return names };
         simulation.with(|sim| {
-            for (key, set) in sim.store().list(kinds::REPLICA_SET, None) {
-                let created =
-                    set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
-                let hash = set.pointer("/metadata/labels").and_then(|labels| labels.get("pod-template-hash")).and_then(Json::as_str);
-                let fresh = created.is_some_and(|at| at.as_second() >= began.as_second()) && counts(set);
-                let Some(hash) = hash.filter(|_| fresh) else { continue };
-                let Some(deployment) = key.name.strip_suffix(hash) else { continue };
-                names.insert(key.name.to_string(), format!("{deployment}…"));
-                names.insert(format!("{}-", key.name), format!("{deployment}…"));
-            }
+            let sets = sim.store().list(kinds::REPLICA_SET, None).filter(|(_, set)| counts(set));
+            names.extend(sets.flat_map(|(key, set)| set_since(key, set, began)));
         });
         names
     }
+}
+
+/// Kinds whose names are made up, or those of whose pods are.
+const NAMED: [&Kind; 4] = [kinds::POD, kinds::JOB, kinds::REPLICA_SET, kinds::DAEMON_SET];
+
+/// The made-up names that an object of [`NAMED`] brings, by what they begin with.
+fn names_of(key: &Key, object: &Json) -> Vec<(String, String)> {
+    let generated = object.pointer("/metadata/generateName").and_then(Json::as_str).map(str::to_owned);
+    let of_pods = (!key.kind.is(kinds::POD) && NAMED.iter().any(|kind| key.kind.is(kind))).then(|| format!("{}-", key.name));
+    let stands = |beginning: String| {
+        let stands = format!("{beginning}…");
+        (beginning, stands)
+    };
+    generated.into_iter().chain(of_pods).map(stands).collect()
+}
+
+/// The name of a ReplicaSet that was made since then, and how those of its pods begin.
+fn set_since(key: &Key, set: &Json, began: Timestamp) -> Vec<(String, String)> {
+    let created = set.pointer("/metadata/creationTimestamp").and_then(Json::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+    let hash = set.pointer("/metadata/labels").and_then(|labels| labels.get("pod-template-hash")).and_then(Json::as_str);
+    let is_fresh = key.kind.is(kinds::REPLICA_SET) && created.is_some_and(|at| at.as_second() >= began.as_second());
+    let deployment = hash.filter(|_| is_fresh).and_then(|hash| key.name.strip_suffix(hash));
+    let names = deployment.map(|deployment| [key.name.to_string(), format!("{}-", key.name)].map(|name| (name, format!("{deployment}…"))));
+    names.into_iter().flatten().collect()
 }

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use super::client::Cluster;
+use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+
 /// Where the credentials of a pod are, with the name of its namespace beside them.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -31,6 +34,27 @@ impl Home {
         let namespace = said("POD_NAMESPACE").or_else(beside)?;
         let pod = said("POD_NAME").or_else(|| said("HOSTNAME"))?;
         Some(Home { namespace, pod })
+    }
+}
+
+impl Cluster {
+    /// Says no to what takes a machine down when the pod of this process is on its node: the run would end in the middle. `doing` is what
+    /// that is, with the node: ``rebooting `node/w1` ``.
+    ///
+    /// # Errors
+    /// Refused, when it is there. Where the pod may not be read nobody knows where it is, and that is the error.
+    pub async fn spares_home(&self, node: &str, doing: &str) -> Result<()> {
+        let Some(home) = self.home() else { return Ok(()) };
+        let name = format!("pod/{}/{}", home.namespace, home.pod);
+        let found = self.find(&self.target(&ObjectRef::parse(&name)?, None).await?).await;
+        let found = found.map_err(|error| error.context(format!("{doing}: whether lockgate itself runs there cannot be told")))?;
+        // A pod of another cluster may be the one of this process.
+        if found.is_none_or(|pod| pod.pointer("/spec/nodeName").is_none_or(|on| on != node)) {
+            return Ok(());
+        }
+        let message = format!("{doing}: `{name}` on it is the one that lockgate runs in, and the run would end with it");
+        let hint = format!("nothing was done; go on from elsewhere, or start lockgate on another node and come to `{node}` last");
+        Err(Error::new(Kind::Refused, Reason::Refused, message).about(format!("node/{node}")).hint(hint))
     }
 }
 

@@ -11,11 +11,12 @@ use sha2::{Digest as _, Sha256};
 use super::client::{Cluster, Target};
 use super::op::OP_ANNOTATION;
 use super::request::Call;
+pub use super::settle::Settled;
 use super::written::as_written;
-use crate::base::clock::{Duration, later};
+use crate::base::clock::Duration;
 use crate::base::diff::{changes, reaches};
 use crate::base::json::{Value as Json, json};
-use crate::base::{Error, Kind, ObjectRef, Reason, Result, Timestamp};
+use crate::base::{Error, Kind, Reason, Result, Timestamp};
 
 /// Which write of a call it is: calls are made anew in the same way, so that verb, object and part find it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,17 +115,6 @@ pub struct Open {
     pub intent: Intent,
     /// What became of it, as far as the record says.
     pub outcome: Option<Outcome>,
-}
-
-/// What became of a write, as far as can be told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Settled {
-    /// It was made: the object after it; none where it is gone, or is no object.
-    Made(Option<Arc<Json>>),
-    /// It was not.
-    NotMade,
-    /// It is nothing that the API could tell about.
-    Untold,
 }
 
 /// What to do about an object that is not as the record says.
@@ -276,23 +266,15 @@ impl Cluster {
     async fn was_made_by_now(&self, call: &Call, target: &Target, open: &Open, keeper: &dyn Keeper) -> Result<Option<Arc<Json>>> {
         let part = call.act.subresource.as_deref();
         let made = self.was_made(target, part, open).await?;
-        let is_known = matches!(open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
-        let Some(ended) = keeper.ended().filter(|_| made.is_none() && !is_known && !is_bound(call)) else { return Ok(made) };
-        let over = later(later(ended, self.wire().limits().write.as_duration()), SERVER);
-        if over <= self.clock().now() {
-            return Ok(None);
-        }
+        let Some(ended) = keeper.ended().filter(|_| made.is_none() && !is_bound(call)) else { return Ok(made) };
+        let Some(over) = self.may_come_until(open, ended) else { return Ok(None) };
         self.wire().delayed(call, self.clock().now(), format!("not made when the run was stopped, and it may still come until {over:.0}"));
         self.wire().rest(over).await?;
         self.was_made(target, part, open).await
     }
 
     async fn settle_unmet(&self, open: &Open, keeper: &dyn Keeper) -> Result<()> {
-        match self.settle(open).await? {
-            Settled::Made(after) => keeper.met(&open.intent.op, &after.map_or(Outcome::Made { after: None }, |after| made(&after))),
-            Settled::NotMade => keeper.met(&open.intent.op, &Outcome::NotMade { why: "it was looked for and is not there".to_owned() }),
-            Settled::Untold => Ok(()),
-        }
+        self.settle(open).await?.outcome().map_or(Ok(()), |outcome| keeper.met(&open.intent.op, &outcome))
     }
 
     /// What the call did before it was interrupted, as far as it has not come to it again: for who chooses by what there is, and has changed
@@ -322,25 +304,6 @@ impl Cluster {
             Drift::Accept => Some(now.unwrap_or_else(nothing)),
             Drift::Again => None,
         })
-    }
-
-    /// What became of a write of a record that nobody goes on with, by one read.
-    ///
-    /// # Errors
-    /// Of that read.
-    pub async fn settle(&self, open: &Open) -> Result<Settled> {
-        match &open.outcome {
-            Some(Outcome::Made { after }) => return Ok(Settled::Made(after.clone())),
-            Some(Outcome::NotMade { .. }) => return Ok(Settled::NotMade),
-            Some(Outcome::Unknown { .. }) | None => {}
-        }
-        if matches!(open.intent.sign, Sign::Elsewhere) {
-            return Ok(Settled::Untold);
-        }
-        let target = self.target(&ObjectRef::parse(open.intent.object())?, None).await?;
-        let part = open.intent.key.part.as_deref().filter(|_| matches!(open.intent.sign, Sign::Fields(_)));
-        let looked = self.looked(&target, part, &open.intent.sign).await?;
-        Ok(looked.map_or(Settled::NotMade, |after| Settled::Made(Some(after))))
     }
 
     /// Before a write is sent: it is on the disk when this comes back. `Some` is the answer to one that was made before.
@@ -481,7 +444,7 @@ fn nothing() -> Arc<Json> {
     Arc::new(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
 }
 
-fn made(now: &Arc<Json>) -> Outcome {
+pub(super) fn made(now: &Arc<Json>) -> Outcome {
     Outcome::Made { after: now.pointer("/metadata/name").is_some().then(|| now.clone()) }
 }
 

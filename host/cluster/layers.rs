@@ -206,6 +206,9 @@ pub struct Recorded {
     /// The name of an object that is created under it: it is in no path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<String>,
+    /// The role that a binding gives which is written, as `clusterroles/NAME` or `roles/NAME`: the server asks whether it may be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives: Option<String>,
 }
 
 /// The list of requests, shared by all clones of a cluster and by its branches.
@@ -247,7 +250,7 @@ impl Recorder {
         self.lock().iter().skip(count).filter(|(branch, _)| *branch == self.branch).map(|(_, entry)| entry.clone()).collect()
     }
 
-    fn sent(&self, act: &Act, at: Timestamp, (dry, dry_run): (bool, bool), gate: &Gate, made: Option<String>) -> usize {
+    fn sent(&self, act: &Act, at: Timestamp, (dry, dry_run): (bool, bool), gate: &Gate, said: Said) -> usize {
         let mut list = self.lock();
         let index = list.len();
         let resource = if act.group.is_empty() { act.resource.clone() } else { format!("{}.{}", act.resource, act.group) };
@@ -264,7 +267,8 @@ impl Recorder {
             dry_run,
             reads: gate.only_reads(act),
             by_hand: gate.is_by_hand(),
-            made,
+            made: said.made,
+            gives: said.gives,
         };
         list.push((self.branch, entry));
         index
@@ -372,15 +376,30 @@ fn opened(act: &Act, request: Request<Body>) -> Result<(Parts, Bytes), Error> {
     Ok((parts, body))
 }
 
-/// A request, and under which name it creates an object; a name that the server makes up is none.
-fn named(act: &Act, request: Request<Body>) -> Result<(Request<Body>, Option<String>), Error> {
-    if act.verb != Verb::Create || act.name.is_some() {
-        return Ok((request, None));
+/// What only the body of a request says.
+#[derive(Debug, Default)]
+struct Said {
+    /// The name of the object that is created; none when the server makes it up.
+    made: Option<String>,
+    /// The role of a binding.
+    gives: Option<String>,
+}
+
+/// A request, and what its body says.
+fn said(act: &Act, request: Request<Body>) -> Result<(Request<Body>, Said), Error> {
+    let creates = act.verb == Verb::Create && act.name.is_none();
+    let binds = act.verb.is_write() && act.group == "rbac.authorization.k8s.io" && act.resource.ends_with("rolebindings");
+    if !creates && !binds {
+        return Ok((request, Said::default()));
     }
     let (parts, body) = opened(act, request)?;
     let object: Option<crate::base::json::Value> = serde_json::from_slice(&body).ok();
-    let name = object.and_then(|object| Some(object.pointer("/metadata/name")?.as_str()?.to_owned()));
-    Ok((Request::from_parts(parts, Body::from(body.to_vec())), name))
+    let text = |pointer: &str| Some(object.as_ref()?.pointer(pointer)?.as_str()?.to_owned());
+    let said = Said {
+        made: text("/metadata/name").filter(|_| creates),
+        gives: text("/roleRef/kind").zip(text("/roleRef/name")).map(|(kind, name)| format!("{}s/{name}", kind.to_lowercase())),
+    };
+    Ok((Request::from_parts(parts, Body::from(body.to_vec())), said))
 }
 
 /// Writes down what is sent and what came back.
@@ -408,13 +427,13 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let act = act_of(&request);
-        let (request, made) = match named(&act, request) {
-            Ok(named) => named,
+        let (request, said) = match said(&act, request) {
+            Ok(said) => said,
             Err(error) => return Box::pin(async move { Err(error.into()) }),
         };
         let query = request.uri().query().unwrap_or_default();
         let dry_run = changes_nothing(&act, query);
-        let index = self.recorder.sent(&act, self.clock.now(), (self.dry, dry_run), &self.gate, made);
+        let index = self.recorder.sent(&act, self.clock.now(), (self.dry, dry_run), &self.gate, said);
         let recorder = self.recorder.clone();
         let dry = self.dry;
         let answer = self.inner.call(request);

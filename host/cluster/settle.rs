@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::base::clock::{Duration, later};
 use crate::base::json::{Map, Value as Json, json};
-use crate::base::{Error, Kind, Reason, Result};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result, Timestamp};
 
 use super::client::{Cluster, Target};
-use super::keep::{Key, Operation, SERVER, Sign};
+use super::keep::{Key, Open, Operation, Outcome, SERVER, Sign, made};
 use super::op::OP_ANNOTATION;
 use super::request::{Call, PatchType, Verb};
 
@@ -21,6 +21,29 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 /// A pod with two budgets, in the server's words (`pkg/registry/core/pod/storage/eviction.go`): no try will change that.
 const TWO_BUDGETS: &str = "more than one PodDisruptionBudget";
+
+/// What became of a write, as far as can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// It was made: the object after it; none where it is gone, or is no object.
+    Made(Option<Arc<Json>>),
+    /// It was not.
+    NotMade,
+    /// It is nothing that the API could tell about.
+    Untold,
+}
+
+impl Settled {
+    /// The same for the record; none where it is nothing that the API could tell about.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Settled::Made(after) => Some(after.as_ref().map_or(Outcome::Made { after: None }, made)),
+            Settled::NotMade => Some(Outcome::NotMade { why: "it was looked for and is not there".to_owned() }),
+            Settled::Untold => None,
+        }
+    }
+}
 
 /// What one read says about a write.
 enum Seen {
@@ -113,6 +136,51 @@ impl Cluster {
             pause *= 2;
         }
         Err(Error::internal("a write was neither made nor refused"))
+    }
+
+    /// What became of a write of a record that nobody goes on with, by one read.
+    ///
+    /// # Errors
+    /// Of that read.
+    pub async fn settle(&self, open: &Open) -> Result<Settled> {
+        match &open.outcome {
+            Some(Outcome::Made { after }) => return Ok(Settled::Made(after.clone())),
+            Some(Outcome::NotMade { .. }) => return Ok(Settled::NotMade),
+            Some(Outcome::Unknown { .. }) | None => {}
+        }
+        if matches!(open.intent.sign, Sign::Elsewhere) {
+            return Ok(Settled::Untold);
+        }
+        let target = self.target(&ObjectRef::parse(open.intent.object())?, None).await?;
+        let part = open.intent.key.part.as_deref().filter(|_| matches!(open.intent.sign, Sign::Fields(_)));
+        let looked = self.looked(&target, part, &open.intent.sign).await?;
+        Ok(looked.map_or(Settled::NotMade, |after| Settled::Made(Some(after))))
+    }
+
+    /// The same once and for all: what is not made and may still be on its way is waited for, and `tell` is told so. `ended` is the end of the
+    /// record that has the write.
+    ///
+    /// # Errors
+    /// Of a read; when somebody stops the waiting.
+    pub async fn settle_for_good(&self, open: &Open, ended: Option<Timestamp>, tell: &dyn Fn(String)) -> Result<Settled> {
+        let settled = self.settle(open).await?;
+        let over = ended.filter(|_| settled == Settled::NotMade).and_then(|ended| self.may_come_until(open, ended));
+        let Some(over) = over else { return Ok(settled) };
+        let Key { verb, .. } = &open.intent.key;
+        tell(format!(
+            "`{verb} {}` was not made when the run was stopped, and may still come until {over:.0}: waiting",
+            open.intent.object()
+        ));
+        self.rest(over).await?;
+        self.settle(open).await
+    }
+
+    /// Until when a write that was not found made may still arrive, of which the record of a process says nothing more that ends then; none
+    /// when it cannot any more, or its outcome is known.
+    pub(super) fn may_come_until(&self, open: &Open, ended: Timestamp) -> Option<Timestamp> {
+        let is_known = matches!(open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
+        let over = later(later(ended, self.wire().limits().write.as_duration()), SERVER);
+        (!is_known && over > self.clock().now()).then_some(over)
     }
 
     /// Whether a write of the record was made: the object as it is now, when it was.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use mlua::VmState;
 
-use crate::base::clock::{Duration, worked};
+use crate::base::clock::{Duration, tick, worked};
 use crate::base::number::grouped;
 use crate::base::{Error, Kind, Reason, Span};
 use crate::cluster::Cancel;
@@ -13,7 +13,8 @@ use crate::cluster::Cancel;
 /// What a script may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory for tables and strings. Default 256 MiB.
+    /// Bytes of memory for tables and strings. Default 256 MiB: a list of 5,000 large objects needs more than the 64 of
+    /// `reference/safety.md` G12 (`reference/stack.md` §2).
     pub memory: usize,
     /// Loop turns and calls between two calls of verbs. A count, not a time, so that a script that passes once always passes.
     /// Default 100 million.
@@ -31,12 +32,9 @@ impl Default for Limits {
     }
 }
 
-/// How often the stop switch is looked at, in turns.
+/// How often the time and the stop switch are looked at at least, in turns. They are also looked at whenever some milliseconds have passed, so
+/// that a script ends with the turn in which its time is over, however long its turns are.
 const LOOK_EVERY: u64 = 1024;
-/// How often the time is looked at, in turns; where turns are long, at each.
-const TIME_EVERY: u64 = 64;
-/// From here on, so many turns are long.
-const LONG: Duration = Duration::from_millis(10);
 
 /// The brake of one Lua state. Once [`Brake::halt`] was called, every loop turn and every call raises again, until the host
 /// starts the next piece of work with [`Brake::release`].
@@ -45,10 +43,8 @@ pub(crate) struct Brake {
     left: Cell<u64>,
     /// The time of the processor when the allowance was full.
     since: Cell<Duration>,
-    /// The same when it was looked at last.
+    /// The tick at which it was looked at last.
     looked: Cell<Duration>,
-    /// Whether turns are long at present.
-    long: Cell<bool>,
     halted: Cell<bool>,
     why: RefCell<Option<Error>>,
     cancel: RefCell<Option<Cancel>>,
@@ -61,7 +57,6 @@ impl Brake {
             limits,
             since: Cell::new(worked()),
             looked: Cell::default(),
-            long: Cell::new(false),
             halted: Cell::new(false),
             why: RefCell::new(None),
             cancel: RefCell::new(None),
@@ -83,15 +78,15 @@ impl Brake {
             return Err(mlua::Error::external(Halt));
         }
         self.left.set(left - 1);
-        if self.long.get() || left.is_multiple_of(TIME_EVERY) {
-            let now = worked();
-            self.long.set(now.saturating_sub(self.looked.replace(now)) > LONG);
-            if now.saturating_sub(self.since.get()) > self.limits.work {
-                self.halt(self.too_slow());
-                return Err(mlua::Error::external(Halt));
-            }
+        let now = tick();
+        if self.looked.replace(now) == now && !left.is_multiple_of(LOOK_EVERY) {
+            return Ok(VmState::Continue);
         }
-        if (self.long.get() || left.is_multiple_of(LOOK_EVERY)) && self.cancel.borrow().as_ref().is_some_and(Cancel::is_pressed) {
+        if worked().saturating_sub(self.since.get()) > self.limits.work {
+            self.halt(self.too_slow());
+            return Err(mlua::Error::external(Halt));
+        }
+        if self.cancel.borrow().as_ref().is_some_and(Cancel::is_pressed) {
             self.halt(Cancel::error());
             return Err(mlua::Error::external(Halt));
         }
@@ -117,9 +112,7 @@ impl Brake {
     /// The full allowance again: a verb was called.
     pub(crate) fn refill(&self) {
         self.left.set(self.limits.turns);
-        let now = worked();
-        self.since.set(now);
-        self.looked.set(now);
+        self.since.set(worked());
     }
 
     /// Uses up some of the allowance at once.

@@ -58,6 +58,11 @@ impl Methods {
         self
     }
 
+    /// The names of its methods, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(String::as_str)
+    }
+
     /// The same with one more plain field.
     #[must_use]
     pub fn field(mut self, name: impl Into<String>, value: Value) -> Methods {

@@ -12,7 +12,7 @@ use super::install_order::rank;
 use super::manifest::Manifest;
 use super::registry::Arg;
 use super::types::{ArgType, Type, mismatch};
-use crate::base::{Error, Result, Span, Value};
+use crate::base::{Error, Result, Span, Value, items_of_list};
 use crate::cluster::Resource;
 use crate::primitive;
 
@@ -51,9 +51,7 @@ impl ArgType for Manifests {
 /// Adds an object, or those of a `List`.
 fn flatten(arg: Arg, objects: &mut Vec<Manifest>) -> Result<()> {
     let items = match &arg {
-        Arg::Value(Value::Json(list)) if list.get("kind").and_then(Json::as_str).is_some_and(|kind| kind.ends_with("List")) => {
-            list.get("items").and_then(Json::as_array).cloned()
-        }
+        Arg::Value(Value::Json(list)) => items_of_list(list).cloned(),
         _ => None,
     };
     match items {

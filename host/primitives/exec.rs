@@ -47,7 +47,7 @@ primitive! {
     } -> "{ code: number, stdout: string, stderr: string, truncated: boolean }",
         "the exit code and both outputs; of an output beyond 1 MiB the beginning, and `truncated` is true";
     since "0.1";
-    example r#"exec("pod/calicoctl", { "calicoctl", "get", "hostendpoints", "-o", "json" }, { check = true, read = true }).stdout"#;
+    example r#"local found = json(exec("pod/calicoctl", { "calicoctl", "get", "hostendpoints", "-o", "json" }, { check = true, read = true }).stdout)"#;
     needs ["get pods", "get,create pods/exec"];
 }
 

@@ -76,6 +76,7 @@ pub(super) fn of(resource: &Resource, object: &Json, now: Timestamp) -> Readines
         ("policy", "PodDisruptionBudget") => Readiness::current("it is there"),
         ("", "PersistentVolumeClaim") => match view::text(object, "/status/phase") {
             "Bound" => Readiness::current("bound"),
+            "" => Readiness::going("NotBound", "it has no status yet"),
             phase => Readiness::going("NotBound", format!("it is {phase}")),
         },
         ("apps", "Deployment") => deployment(object, now),
@@ -96,20 +97,24 @@ fn pod(object: &Json, now: Timestamp) -> Readiness {
     };
     match view::text(object, "/status/phase") {
         "Succeeded" => Readiness::current("it has completed"),
-        "Failed" => Readiness::failed("PodFailed", view::text(object, "/status/message")),
+        "Failed" => match view::text(object, "/status/message") {
+            "" => Readiness::failed("PodFailed", "it has failed"),
+            message => Readiness::failed("PodFailed", message),
+        },
         _ if view::is_ready(object) => Readiness::current("it is ready"),
         _ if waits("CrashLoopBackOff") => Readiness::failed("CrashLoopBackOff", "a container ends again and again"),
         phase => match view::condition(object, "PodScheduled").filter(|condition| view::text(condition, "/status") == "False") {
             Some(condition) if older(condition, UNSCHEDULABLE, now) => Readiness::of("Failed", condition),
             Some(condition) => Readiness::of("InProgress", condition),
+            None if phase.is_empty() => Readiness::going("PodNotReady", "it has no status yet"),
             None => Readiness::going("PodNotReady", format!("it is {phase} and not ready")),
         },
     }
 }
 
-/// Whether a condition has been as it is for longer than that.
+/// Whether a condition has been as it is for that long.
 fn older(condition: &Json, span: Span, now: Timestamp) -> bool {
-    view::time(condition, "/lastTransitionTime").is_none_or(|since| Span::between(since, now) > span)
+    view::time(condition, "/lastTransitionTime").is_none_or(|since| Span::between(since, now) >= span)
 }
 
 fn node(object: &Json) -> Readiness {
@@ -178,6 +183,7 @@ fn replica_set(object: &Json, now: Timestamp) -> Readiness {
     let status = |field: &str| view::count(object, &format!("/status/{field}"));
     let wanted = replicas(object);
     let rules = [
+        ("LessLabelled", "pods with its labels", status("fullyLabeledReplicas"), wanted),
         ("LessAvailable", "available pods", status("availableReplicas"), wanted),
         ("LessReady", "ready pods", status("readyReplicas"), wanted),
         ("ExtraPods", "pods that may stay", wanted, status("replicas")),
@@ -276,83 +282,5 @@ fn other(object: &Json, now: Timestamp) -> Readiness {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::base::json::json;
-
-    use super::*;
-
-    const NOW: &str = "2001-02-03T04:10:00Z";
-
-    fn resource(group: &str, kind: &str) -> Resource {
-        Resource {
-            group: group.into(),
-            version: "v1".into(),
-            kind: kind.into(),
-            plural: format!("{}s", kind.to_lowercase()),
-            singular: kind.to_lowercase(),
-            namespaced: true,
-            short: Vec::new(),
-            scalable: false,
-        }
-    }
-
-    fn judged(group: &str, kind: &str, object: &Json) -> (&'static str, String) {
-        let readiness = of(&resource(group, kind), object, NOW.parse().unwrap());
-        (readiness.status, readiness.reason)
-    }
-
-    #[test]
-    fn kinds_have_their_rules() {
-        let conditions = |kind: &str, status: &str, reason: &str| json!({ "status": { "phase": "Pending", "conditions": [{ "type": kind, "status": status, "reason": reason, "lastTransitionTime": "2001-02-03T04:09:50Z" }] } });
-        for (group, kind, object, status, reason) in [
-            ("", "ConfigMap", json!({}), "Current", "Current"),
-            ("", "ConfigMap", json!({ "metadata": { "deletionTimestamp": NOW } }), "Terminating", "Terminating"),
-            (
-                "x.io",
-                "Thing",
-                json!({ "metadata": { "generation": 2 }, "status": { "observedGeneration": 1 } }),
-                "InProgress",
-                "LatestGenerationNotObserved",
-            ),
-            ("x.io", "Thing", conditions("Stalled", "True", "Broken"), "Failed", "Broken"),
-            ("x.io", "Thing", conditions("Ready", "False", "Waiting"), "InProgress", "Waiting"),
-            ("x.io", "Thing", json!({ "metadata": { "creationTimestamp": "2001-02-03T04:09:58Z" } }), "InProgress", "NoStatus"),
-            ("x.io", "Thing", json!({ "metadata": { "creationTimestamp": "2001-02-03T04:00:00Z" } }), "Current", "Current"),
-            ("", "Pod", json!({ "status": { "phase": "Failed" } }), "Failed", "PodFailed"),
-            ("", "Pod", json!({ "status": { "phase": "Succeeded" } }), "Current", "Current"),
-            ("", "Pod", conditions("PodScheduled", "False", "Unschedulable"), "InProgress", "Unschedulable"),
-            ("", "Node", conditions("Ready", "Unknown", "NodeStatusUnknown"), "InProgress", "NodeStatusUnknown"),
-            ("batch", "Job", json!({ "status": { "active": 1 } }), "InProgress", "JobRunning"),
-            ("apps", "DaemonSet", json!({}), "InProgress", "NoObservedGeneration"),
-            ("operator.tigera.io", "TigeraStatus", conditions("Degraded", "True", "Pods"), "Failed", "Pods"),
-        ] {
-            assert_eq!(judged(group, kind, &object), (status, reason.to_owned()), "{kind} {object}");
-        }
-        let mut long = conditions("PodScheduled", "False", "Unschedulable");
-        long["status"]["conditions"][0]["lastTransitionTime"] = json!("2001-02-03T04:09:40Z");
-        assert_eq!(judged("", "Pod", &long), ("Failed", "Unschedulable".to_owned()));
-    }
-
-    #[test]
-    fn a_deployment_goes_through_its_rules_in_order() {
-        let mut object = json!({ "spec": { "replicas": 2, "progressDeadlineSeconds": 600 }, "status": {
-            "replicas": 1, "updatedReplicas": 1, "availableReplicas": 0, "readyReplicas": 0,
-            "conditions": [{ "type": "Available", "status": "True" },
-                           { "type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated" }] } });
-        for (field, value, reason) in [
-            ("replicas", 3, "LessReplicas"),
-            ("updatedReplicas", 2, "LessUpdated"),
-            ("replicas", 2, "ExtraPods"),
-            ("availableReplicas", 2, "LessAvailable"),
-            ("readyReplicas", 2, "LessReady"),
-        ] {
-            assert_eq!(judged("apps", "Deployment", &object), ("InProgress", reason.to_owned()));
-            object["status"][field] = json!(value);
-        }
-        assert_eq!(judged("apps", "Deployment", &object), ("InProgress", "ReplicaSetUpdated".to_owned()));
-        object["status"]["conditions"][1]["reason"] = json!("NewReplicaSetAvailable");
-        assert_eq!(judged("apps", "Deployment", &object).0, "Current");
-        object["status"]["conditions"][1]["reason"] = json!("ProgressDeadlineExceeded");
-        assert_eq!(judged("apps", "Deployment", &object).0, "Failed");
-    }
-}
+#[path = "kstatus_tests.rs"]
+mod tests;

@@ -13,8 +13,8 @@ primitive! {
     ///
     /// `status` is `Current`, `InProgress`, `Failed`, `Terminating` or `NotFound`. The rules are those of kstatus, except:
     /// a failed pod is `Failed`; a running Job is `InProgress`; a Deployment that has not been able to create pods for 60 s is
-    /// `Failed`; a DaemonSet with strategy `OnDelete` does not wait for pods of its new revision; a Node must be ready and have
-    /// its network; an `APIService` must be available; a `TigeraStatus` must be available, not degraded and not progressing;
+    /// `Failed`; with strategy `OnDelete` a DaemonSet or StatefulSet must have its pods ready, but not of its new revision; a Node must
+    /// be ready and have its network; an `APIService` must be available; a `TigeraStatus` must be available, not degraded and not progressing;
     /// an object of another kind that is younger than 5 s and has no status yet is `InProgress`.
     pub read fn ready as Ready(
         /// The object, for example `node/w1`.

@@ -73,7 +73,16 @@ pub fn yaml(roles: &Roles, name: &str, subject: Option<&Subject>, about: &str) -
 }
 
 fn rule(rule: &Rule) -> String {
-    let mut out = format!("  - apiGroups: {}\n    resources: {}\n", list(&rule.api_groups), list(&rule.resources));
+    let grants = |verb: &str| rule.verbs.iter().any(|granted| granted == verb);
+    // Both are as much as what the roles grant, and a reader has to know it.
+    let why = if grants("escalate") {
+        "  # The run writes these roles, whatever they grant:\n"
+    } else if grants("bind") {
+        "  # The run gives these roles to others:\n"
+    } else {
+        ""
+    };
+    let mut out = format!("{why}  - apiGroups: {}\n    resources: {}\n", list(&rule.api_groups), list(&rule.resources));
     if !rule.resource_names.is_empty() {
         out.push_str(&format!("    resourceNames: {}\n", list(&rule.resource_names)));
     }

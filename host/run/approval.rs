@@ -2,7 +2,8 @@
 //!
 //! `answers/waiting.json` says what is asked; it stays when the run parks, so that the answer can be given before it is resumed. An
 //! answer is a file of its own, named by what it answers (place, text, occurrence): one to another text, or to the same text asked
-//! another time, answers nothing. Who may write into the folder may answer; the folder is its owner's alone, and the file must be too.
+//! another time, answers nothing. The folder is its owner's alone, the file must be too, and it carries a mark that only who has the key of
+//! the folder of runs can make: who can only write into the folder of the run answers nothing.
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::consent::Operator;
 use super::event::Confirmation;
 use super::journal::chain::sha256;
+use super::journal::{Marks, Runs};
 use crate::base::{Clock, Error, Kind, Reason, Result, Span, did_you_mean};
 use crate::primitives::AskOptions;
 
@@ -57,6 +59,16 @@ struct Given {
     hash: String,
     yes: bool,
     by: String,
+    /// The mark under these.
+    #[serde(default)]
+    mac: String,
+}
+
+impl Given {
+    /// What is marked.
+    fn parts(&self) -> [&[u8]; 4] {
+        [b"answer", self.hash.as_bytes(), if self.yes { b"yes" } else { b"no" }, self.by.as_bytes()]
+    }
 }
 
 /// The answers of one run.
@@ -117,7 +129,8 @@ impl Answers {
                 .cause(cause)
                 .hint(format!("`lockgate status {}` says where it stands", self.run)));
         }
-        let given = Given { hash: shown.hash.clone(), yes, by: by.to_owned() };
+        let mut given = Given { hash: shown.hash.clone(), yes, by: by.to_owned(), mac: String::new() };
+        given.mac = self.marks()?.under(&given.parts());
         match self.write(&name(&shown.hash), &given, true) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
@@ -149,8 +162,19 @@ impl Answers {
             return Ok(None);
         }
         let path = self.folder.join(name(&hash));
+        if !self.marks()?.is_under(&given.mac, &given.parts()) {
+            let message = format!("`{}` is not safe to go by", path.display());
+            return Err(Error::new(Kind::Refused, Reason::Refused, message)
+                .cause("it was not written by `lockgate approve` with the key of this folder of runs")
+                .hint("remove it, and answer again"));
+        }
         fs::rename(&path, path.with_extension("taken")).map_err(|error| self.broken("take", &error))?;
         Ok(Some((given.yes, given.by)))
+    }
+
+    fn marks(&self) -> Result<Marks> {
+        let root = self.folder.parent().and_then(Path::parent).unwrap_or(&self.folder);
+        Marks::of(&Runs::at(root), &self.run)
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
@@ -277,6 +301,13 @@ mod tests {
     use super::*;
     use crate::run::consent::Nobody;
 
+    /// The folder of a run in a folder of runs.
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Runs::at(root.path()).create("R").unwrap().path().to_owned();
+        (root, folder)
+    }
+
     fn question(text: &str) -> Confirmation {
         Confirmation { at: "step canary".to_owned(), question: text.to_owned(), occurrence: 1 }
     }
@@ -299,8 +330,8 @@ mod tests {
 
     #[test]
     fn a_parked_run_takes_the_answer_when_it_asks_again_and_only_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         let operator = Elsewhere::new(Rc::new(Nobody), answers.clone());
         let gate = question("Go on with the rest?");
         assert_eq!(run(operator.confirm(&gate)).unwrap(), None, "nobody is there: it parks");
@@ -317,10 +348,10 @@ mod tests {
 
     #[test]
     fn a_waiting_run_takes_it_while_it_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         let operator = Elsewhere::new(Rc::new(Silent), answers.clone());
-        let (gate, path) = (question("Go on?"), folder.path().to_owned());
+        let (gate, path) = (question("Go on?"), folder.clone());
         let other = std::thread::spawn(move || {
             let answers = Answers::of("R", &path);
             while answers.waiting().unwrap().is_none() {
@@ -334,8 +365,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_bound_to_what_was_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         answers.wait(&question("Remove 2 nodes?")).unwrap();
         answers.answer(&answers.waits_at("canary").unwrap(), true, "kim").unwrap();
         for other in [question("Remove 9 nodes?"), Confirmation { occurrence: 2, ..question("Remove 2 nodes?") }] {
@@ -346,8 +377,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_after_what_was_shown_is_not_answered_by_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         answers.wait(&question("Look at 2 nodes?")).unwrap();
         let shown = answers.waits_at("canary").unwrap();
         // It was answered elsewhere, and the run has gone on to its next question at the same place.
@@ -365,8 +396,8 @@ mod tests {
 
     #[test]
     fn nobody_elsewhere_says_what_a_run_may_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         let operator = Elsewhere::new(Rc::new(Nobody), answers.clone());
         let text = question("Allow it?");
         assert_eq!(run(operator.grant(&text)).unwrap(), None);
@@ -380,8 +411,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_answered_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         let error = answers.waits_at("canary").unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (Kind::Input, "the run `R` waits for no answer"));
         answers.wait(&question("Go on?")).unwrap();
@@ -396,13 +427,13 @@ mod tests {
 
     #[test]
     fn an_answer_that_others_could_have_written_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let answers = Answers::of("R", folder.path());
+        let (_root, folder) = folder();
+        let answers = Answers::of("R", &folder);
         let gate = question("Go on?");
         answers.wait(&gate).unwrap();
         let waiting = answers.waits_at("canary").unwrap();
         answers.answer(&waiting, true, "kim").unwrap();
-        let path = folder.path().join(FOLDER).join(name(&waiting.hash));
+        let path = &folder.join(FOLDER).join(name(&waiting.hash));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
         let error = answers.take(&gate).unwrap_err();

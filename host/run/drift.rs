@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::event::Event;
 use super::journal::past::Written;
 use super::journal::redact::HIDDEN;
-use super::runner::{Runner, Stop};
+use super::runner::{Recording, Runner, Stop};
 use crate::base::diff::{changes, reaches};
 use crate::base::json::Value as Json;
-use crate::base::{ObjectRef, Reason, Result};
-use crate::cluster::keep::{Drift, Keeper as _};
+use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+use crate::cluster::keep::{Drift, Keeper as _, Key, Open};
 use crate::cluster::{Access, Cluster, Select, Target};
 
 impl Runner<'_> {
@@ -25,11 +26,34 @@ impl Runner<'_> {
         for (written, differences) in record.runtime.block_on(changed(&self.cluster, written)).map_err(Stop::Error)? {
             match record.runtime.block_on(record.book.drift(&written.target, differences)).map_err(Stop::Error)? {
                 Drift::Accept => {}
-                Drift::Again => record.book.forget(&written.place),
+                Drift::Again => self.again(&record, &written.place).map_err(Stop::Error)?,
             }
         }
         Ok(())
     }
+
+    /// Has a step done again from its beginning. What became of writes that it was stopped in is found out first: nobody comes to them any
+    /// more, and nothing is to be half-done in the record that is not so in the cluster.
+    fn again(&self, record: &Recording, place: &str) -> Result<()> {
+        let (ended, unsettled) = record.book.past(|past| (past.last, past.unsettled(place)));
+        let tell = |text: String| self.session.emit(Event::Note { text });
+        for open in unsettled {
+            let settled = record.runtime.block_on(self.cluster.settle_for_good(&open, ended, &tell))?;
+            let outcome = settled.outcome().ok_or_else(|| half_done(place, &open))?;
+            record.book.outcome(&open.intent.op, &outcome)?;
+        }
+        record.book.again(place)
+    }
+}
+
+/// The error of a step that cannot be done again from its beginning.
+fn half_done(place: &str, open: &Open) -> Error {
+    let Key { verb, part, .. } = &open.intent.key;
+    let what = part.as_ref().map_or_else(|| verb.clone(), |part| format!("{verb} {part}"));
+    let message = format!("{place} cannot be done again from its beginning: it was stopped in the middle of `{what}`");
+    Error::new(Kind::Refused, Reason::Precondition, message)
+        .about(open.intent.object())
+        .hint("`--drift accept` goes on from what there is, and brings that to its end first")
 }
 
 /// What is no longer as it was written, with the differences. What a Secret held is not in the record.

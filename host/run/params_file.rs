@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::runbook::{ParamDecl, ParamType};
 use super::source::unreadable;
-use crate::base::{Error, Place, Result, Value};
+use crate::base::{Error, Place, Result, Value, items_of_list};
 
 /// A parameter file as text.
 #[derive(Clone, Debug)]
@@ -89,10 +89,22 @@ pub(crate) fn manifests(path: &str) -> Result<Value> {
 pub(crate) fn manifests_of(path: &str, text: &str) -> Result<Value> {
     let documents: Vec<Json> =
         serde_saphyr::from_multiple(text).map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
-    let objects: Vec<Json> = documents.into_iter().filter(|document| !document.is_null()).collect();
-    match objects.iter().position(|object| object["kind"].as_str().is_none()) {
-        Some(place) => Err(Error::usage(format!("document {} of `{path}` has no `kind`", place + 1))),
-        None => Ok(Value::Json(objects.into())),
+    let mut objects = Vec::new();
+    for (place, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
+        opened(document, &mut objects).map_err(|lacks| Error::usage(format!("document {} of `{path}` {lacks}", place + 1)))?;
+    }
+    Ok(Value::Json(objects.into()))
+}
+
+/// Adds an object, or those of a `List`; what is wrong with it otherwise.
+fn opened(object: Json, objects: &mut Vec<Json>) -> Result<(), &'static str> {
+    match items_of_list(&object) {
+        Some(items) => items.iter().try_for_each(|item| opened(item.clone(), objects)).map_err(|_| "has an item without `kind`"),
+        None if object["kind"].as_str().is_none() => Err("has no `kind`"),
+        None => {
+            objects.push(object);
+            Ok(())
+        }
     }
 }
 
@@ -258,6 +270,24 @@ mod tests {
         for text in [r#"{"image": 3}"#, "image: 1.25\n", "image: true\n", "image: null\n", "image: [a]\n"] {
             let error = read(text).unwrap_err();
             assert_eq!(error.places[0].line, 1, "{text} {error:?}");
+        }
+    }
+
+    #[test]
+    fn manifests_are_what_other_tools_write() {
+        let text = "# a comment\r\n---\r\nkind: ConfigMap\r\nmetadata: {name: a}\r\ndata: &d {k: v}\r\n---\r\n# nothing\r\n---\r\nkind: List\r\n\
+                    items:\r\n- {kind: ConfigMap, metadata: {name: b}, data: {k: w}}\r\n- kind: PodList\r\n  items: [{kind: Pod, metadata: {name: p}}]\r\n";
+        let objects = manifests_of("m.yaml", text).unwrap().into_json();
+        let names: Vec<&str> = objects.as_array().unwrap().iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["a", "b", "p"]);
+        let anchored = "kind: ConfigMap\ndata: &d {k: v}\nbinaryData: *d\n";
+        let objects = manifests_of("m.yaml", anchored).unwrap().into_json();
+        assert_eq!(objects[0]["binaryData"]["k"], "v");
+        for (text, message) in [
+            ("kind: A\n---\nname: b\n", "document 2 of `m.yaml` has no `kind`"),
+            ("kind: List\nitems: [{name: b}]\n", "document 1 of `m.yaml` has an item without `kind`"),
+        ] {
+            assert_eq!(manifests_of("m.yaml", text).unwrap_err().message, message);
         }
     }
 

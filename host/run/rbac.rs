@@ -40,6 +40,9 @@ const HOME: &str = "kube-system";
 /// Kinds whose names are made up anew by controllers.
 const MADE_UP: [&str; 6] = ["pods", "replicasets", "controllerrevisions", "endpointslices", "jobs", "events"];
 
+/// The group of roles and bindings. Whoever writes one needs all that it grants, or may `escalate` this role, and `bind` that one.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 /// What everybody may do who has signed in (`system:basic-user`).
 const EVERYBODY: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
 
@@ -60,33 +63,39 @@ impl Roles {
     #[must_use]
     pub fn of(planned: &Planned, run_only: bool) -> Roles {
         let mut places: BTreeMap<Option<String>, BTreeMap<What, Granted>> = BTreeMap::new();
-        let mut grant = |namespace: Option<&str>, what: What, verb: Verb, name: Option<&str>| {
+        let mut grant = |namespace: Option<&str>, what: What, verb: &'static str, name: Option<&str>| {
             let granted = places.entry(namespace.map(str::to_owned)).or_default().entry(what).or_default();
             match name {
-                Some(name) => drop(granted.some.entry(verb.as_str()).or_default().insert(name.to_owned())),
-                None => drop(granted.all.insert(verb.as_str())),
+                Some(name) => drop(granted.some.entry(verb).or_default().insert(name.to_owned())),
+                None => drop(granted.all.insert(verb)),
             }
         };
         for request in planned.requests.iter().filter(|request| !request.by_hand && (request.dry || !run_only)) {
             for (verb, name) in needs(request, planned) {
-                grant(request.namespace.as_deref(), what(request), verb, name);
+                grant(request.namespace.as_deref(), what(request), verb.as_str(), name);
+                if is_role(request) && verb.is_write() && verb != Verb::Delete {
+                    grant(request.namespace.as_deref(), what(request), "escalate", name);
+                }
+            }
+            if let Some((resource, role)) = request.gives.as_deref().and_then(|role| role.split_once('/')) {
+                grant(request.namespace.as_deref(), (RBAC.to_owned(), resource.to_owned()), "bind", Some(role));
             }
         }
         // What is waited for may be there in a plan and not yet in the run.
         for (group, plural, namespace) in &planned.followed {
-            for verb in [Verb::List, Verb::Watch] {
+            for verb in [Verb::List.as_str(), Verb::Watch.as_str()] {
                 grant(namespace.as_deref(), (group.clone(), plural.clone()), verb, None);
             }
         }
         if planned.writes() {
             let lease = ("coordination.k8s.io".to_owned(), "leases".to_owned());
             let (namespace, name) = LOCK_LEASE;
-            grant(Some(namespace), lease.clone(), Verb::Create, None);
-            for verb in [Verb::Get, Verb::Update] {
+            grant(Some(namespace), lease.clone(), Verb::Create.as_str(), None);
+            for verb in [Verb::Get.as_str(), Verb::Update.as_str()] {
                 grant(Some(namespace), lease.clone(), verb, Some(name));
             }
             // By its uid a cluster is known again.
-            grant(None, (String::new(), "namespaces".to_owned()), Verb::Get, Some(HOME));
+            grant(None, (String::new(), "namespaces".to_owned()), Verb::Get.as_str(), Some(HOME));
         }
         let everywhere = places.remove(&None).unwrap_or_default();
         let mut namespaces = BTreeMap::new();
@@ -98,6 +107,10 @@ impl Roles {
         }
         Roles { cluster: rules(&everywhere, None), namespaces }
     }
+}
+
+fn is_role(request: &Recorded) -> bool {
+    matches!(request.resource.strip_suffix(RBAC), Some("roles." | "clusterroles."))
 }
 
 fn what(request: &Recorded) -> What {
@@ -180,6 +193,7 @@ mod tests {
             reads: false,
             by_hand: false,
             made: None,
+            gives: None,
         }
     }
 
@@ -229,6 +243,23 @@ mod tests {
         );
         assert_eq!(found.cluster, [rule("", &["nodes"], &["n1"], &["get"])]);
         assert_eq!(found.namespaces["shop"], [rule("", &["configmaps"], &[], &["create"]), rule("", &["configmaps"], &["c"], &["patch"])]);
+    }
+
+    #[test]
+    fn roles_and_bindings_that_are_written_need_their_own_verbs() {
+        let (role, binding) = ("clusterroles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io");
+        let bound = Recorded { gives: Some("clusterroles/agent".to_owned()), ..request(Verb::Create, binding, Some("shop"), None, true) };
+        let found =
+            roles(vec![request(Verb::Patch, role, None, Some("agent"), true), request(Verb::Create, role, None, None, true), bound], true);
+        let group = "rbac.authorization.k8s.io";
+        assert_eq!(
+            found.cluster,
+            [rule(group, &["clusterroles"], &[], &["create", "escalate"]), rule(group, &["clusterroles"], &["agent"], &["patch"])]
+        );
+        assert_eq!(
+            found.namespaces["shop"],
+            [rule(group, &["rolebindings"], &[], &["create"]), rule(group, &["clusterroles"], &["agent"], &["bind"])]
+        );
     }
 
     #[test]

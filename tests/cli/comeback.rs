@@ -340,7 +340,13 @@ fn a_run_with_a_point_of_no_return_is_taken_back_only_to_there() {
     let site = Site::new(
         r#"
 step "before" { title = "Before", run = function() label("deployment/web", { before = "yes" }) end }
-step "jump" { title = "Jump", irreversible = "web's data has another format now", run = function() scale("deployment/web", 3) end }
+step "jump" {
+  title = "Jump",
+  irreversible = "web's data has another format now",
+  run = function() scale("deployment/web", 3) end,
+  -- What comes next is planned on a cluster at rest.
+  verify = function() wait_rollout("deployment/web") end,
+}
 step "after" { title = "After", run = function() label("deployment/web", { after = "yes" }) end }
 "#,
     );

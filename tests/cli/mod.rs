@@ -11,6 +11,8 @@ mod excerpts;
 mod faults;
 mod journals;
 mod json_schema;
+#[path = "../support/killed.rs"]
+mod killed;
 mod new;
 mod outage;
 mod output;

@@ -289,3 +289,28 @@ fn a_run_is_compared_with_its_plan() {
     let said = host.run(&["run", "r", IMAGE, "--sandbox", "--yes", "--chaos", "chaos.yaml"]).exits(5);
     said.shows("wrong 1 (step web: predicted `is done`, and it came `fails: ").shows("not reached 3");
 }
+
+/// A probe that comes and goes in one run: the names of its pods are made up in the plan, and others in the run.
+const PROBE: &str = r#"
+step "probe" { title = "A probe comes", run = function()
+  apply { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "probe" }, spec = {
+    replicas = 3, selector = { matchLabels = { app = "probe" } },
+    template = {
+      metadata = { labels = { app = "probe" } }, spec = { containers = { { name = "probe", image = "registry.example/probe:v1" } } },
+    },
+  } }
+  wait_rollout("deployment/probe")
+end }
+step "gone" { title = "The probe goes", run = function() delete("deployment/probe") end, verify = function()
+  for _, pod in list("pods", { labels = "app=probe" }) do wait_gone(pod) end
+end }
+"#;
+
+#[test]
+fn what_a_plan_says_of_pods_whose_names_it_made_up_is_found_again_when_they_are_gone() {
+    let host = Host::with_runbook(&format!("{HEAD}{PROBE}"));
+    let said = host.run(&["run", "r", "--sandbox", "--yes"]).exits(0);
+    assert!(said.stdout.matches("end of pod/probe-").count() == 2, "{}", said.transcript());
+    said.shows("plan      predicted 10, right 10, wrong 0\n");
+    host.run(&["report", "last"]).exits(0).shows("predicted 10, right 10, wrong 0");
+}

@@ -89,8 +89,9 @@ fn nothing_new_is_written_a_tenth_of_a_second_after_a_stop() {
     }
 }
 
-#[test]
-fn a_request_to_terminate_waits_25_seconds_for_an_answer_and_no_longer() {
+/// A run whose write is made and whose answer does not come. Each signal is sent when the line before it was said; how long after the last of
+/// them it ended, and what it keeps and says of that.
+fn held(signals: &[(&str, Signal)]) -> (Duration, String) {
     let writes = "step \"one\" { title = \"One\", run = function() annotate(\"deployment/web\", { one = \"1\" }) end }\n";
     let holds = "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- { match: { verb: patch, kind: Deployment }, do: { hold: after } }\n";
     let host = Host::with_runbook(&format!("{HEAD}{GRANTS}{writes}")).file("hold.yaml", holds);
@@ -98,21 +99,40 @@ fn a_request_to_terminate_waits_25_seconds_for_an_answer_and_no_longer() {
     let mut command = host.command(&served.run(&[]));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    // The write is on its way, and its answer is long in coming.
-    let mut told = None;
+    let (mut told, mut left) = (None, signals.iter());
+    let mut next = left.next();
+    let mut said = String::new();
     for line in lines.map(Result::unwrap) {
-        if told.is_none() && line.contains("waiting  an answer to patching") {
+        if let Some((_, signal)) = next.filter(|(words, _)| line.contains(words)) {
             told = Some(SystemTime::now());
-            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), *signal).unwrap();
+            next = left.next();
         }
+        said.push_str(&format!("{line}\n"));
     }
-    assert_eq!(child.wait().unwrap().code(), Some(4));
-    let ended = told.expect("nothing was said of the wait").elapsed().unwrap();
-    assert!(ended < Duration::from_secs(27), "{ended:?}");
-    let text = std::fs::read_to_string(journal(&host)).unwrap();
-    assert!(text.contains("\"is\":\"unknown\""), "{text}");
+    assert_eq!((child.wait().unwrap().code(), next), (Some(4), None), "{said}");
+    let ended = told.unwrap().elapsed().unwrap();
+    let kept = std::fs::read_to_string(journal(&host)).unwrap();
+    assert!(kept.contains("\"is\":\"unknown\""), "{kept}");
     // Whoever goes on looks, and finds it made.
     drop(served);
+    (ended, format!("{kept}{said}"))
+}
+
+const WAITS: &str = "waiting  an answer to patching";
+
+#[test]
+fn a_request_to_terminate_waits_25_seconds_for_an_answer_and_no_longer() {
+    let (ended, _) = held(&[(WAITS, Signal::SIGTERM)]);
+    assert!(ended < Duration::from_secs(27), "{ended:?}");
+}
+
+#[test]
+fn ctrl_c_twice_gives_up_an_answer_that_does_not_come() {
+    let (ended, said) = held(&[(WAITS, Signal::SIGINT), ("press again to stop waiting for answers", Signal::SIGINT)]);
+    assert!(ended < Duration::from_secs(5), "{ended:?}");
+    assert!(said.contains("interrupted again: giving up on answers; the outcome of a write that was sent is unknown"), "{said}");
+    assert!(said.contains("SIGINT: stops before the next write") && said.contains("SIGINT again: answers are given up"), "{said}");
 }
 
 const SECRET: &str = "{ apiVersion = \"v1\", kind = \"Secret\", metadata = { name = \"new\" }, stringData = { a = \"canary-of-mine\" } }";

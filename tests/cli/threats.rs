@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 
 use expectrl::session::OsSession;
 use expectrl::{Eof, Expect as _};
+use lockgate::cluster::keep::Outcome;
+use lockgate::run::journal::io::{JOURNAL, RealDisk};
+use lockgate::run::journal::memory::MemoryDisk;
+use lockgate::run::journal::{Fact, Journal, read};
 use serde_json::Value;
 
 use super::support::{CLUSTER, HEAD, Host, MOVE, Said};
@@ -426,8 +430,35 @@ fn script(folder: &std::path::Path) -> std::path::PathBuf {
     panic!("no runbook is pinned")
 }
 
+/// Writes the journal anew, each line whole and chained to the one before, by somebody who has not got the key.
+fn forge(folder: &std::path::Path) {
+    let mut disk = RealDisk::new(folder);
+    let run = folder.file_name().unwrap().to_str().unwrap();
+    let past = read(&mut disk, run, false).unwrap();
+    let forged = MemoryDisk::new();
+    let mut facts = past.entries.iter();
+    let Some((at, Fact::Header(header))) = facts.next().map(|entry| (entry.at, entry.fact.clone())) else { panic!("no header") };
+    let journal = Journal::create(Box::new(forged.clone()), None, at, *header).unwrap();
+    // What was done counts as not done.
+    let why = "nobody was there".to_owned();
+    for entry in facts {
+        let fact = match &entry.fact {
+            Fact::Outcome { op, .. } => &Fact::Outcome { op: op.clone(), outcome: Outcome::NotMade { why: why.clone() } },
+            other => other,
+        };
+        journal.append(entry.at, fact).unwrap();
+    }
+    fs::write(folder.join(JOURNAL), forged.files().remove(JOURNAL).unwrap()).unwrap();
+}
+
+/// The answers in a folder.
+fn answers(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let found = fs::read_dir(folder.join("answers")).unwrap().map(|entry| entry.unwrap().path());
+    found.filter(|path| !path.ends_with("waiting.json")).collect()
+}
+
 /// What others can do to it.
-fn spoils() -> [Spoil; 8] {
+fn spoils() -> [Spoil; 11] {
     [
         (
             "a parameter of the record",
@@ -461,12 +492,23 @@ fn spoils() -> [Spoil; 8] {
         ),
         (
             "an answer that others could have given",
+            |folder| answers(folder).iter().for_each(|path| mode(path, 0o666)),
+            "others than its owner can read or write it",
+        ),
+        (
+            "an answer that nobody gave",
             |folder| {
-                for entry in fs::read_dir(folder.join("answers")).unwrap() {
-                    mode(&entry.unwrap().path(), 0o666);
+                for path in answers(folder) {
+                    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"by\":\"", "\"by\":\"not ")).unwrap();
                 }
             },
-            "others than its owner can read or write it",
+            "it was not written by `lockgate approve` with the key of this folder of runs",
+        ),
+        ("a journal that is whole, by somebody else", forge, "was not written with the key of this folder of runs"),
+        (
+            "the key of the folder of runs",
+            |folder| fs::write(folder.parent().unwrap().join("seal"), [7; 32]).unwrap(),
+            "was not written with the key of this folder of runs",
         ),
     ]
 }
@@ -504,9 +546,14 @@ fn t17_what_others_did_to_the_folder_of_a_run_is_not_gone_on_from() {
         said.tells(told).hides("went on");
         assert_eq!(writes(), before, "{what}");
     }
-    // With an answer that only its owner could have given it is gone on from.
-    for entry in fs::read_dir(host.path().join("spoiled").join(&run).join("answers")).unwrap() {
-        mode(&entry.unwrap().path(), 0o600);
-    }
+    // Nobody takes back what such a folder says either; whoever looked, and says so, goes on from it.
+    host.run(&["rollback", &run, "--yes", "--runs", "spoiled"]).exits(5).tells("was not written with the key of this folder of runs");
+    let said = host.run(&["resume", &run, "--runs", "spoiled"]).exits(5);
+    said.tells(&format!("`lockgate resume {run} --accept-truncated`"));
+    host.run(&["resume", &run, "--accept-truncated", "--runs", "spoiled"]).exits(5).tells("is not safe to go by");
+    answers(&host.path().join("spoiled").join(&run)).iter().for_each(|path| fs::remove_file(path).unwrap());
+    host.run(&["approve", &run, "rest", "--yes", "--runs", "spoiled"]).exits(0);
     host.run(&["resume", &run, "--runs", "spoiled"]).exits(0).shows("went on");
+    // As it was it is gone on from.
+    host.run(&["resume", &run]).exits(5).tells("is not the one that the lock of `sandbox` was told of");
 }

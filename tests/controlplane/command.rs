@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::plane::ControlPlane;
+use super::process::path_of;
 
 /// Longer than any run here takes; a run that is not over by then hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,17 +42,25 @@ pub(crate) struct Finished {
 /// # Errors
 /// It could not be started.
 pub(crate) fn start(plane: &ControlPlane, user: &str, arguments: &[&str]) -> Outcome<Running> {
+    launch(plane, Some(user), arguments)
+}
+
+/// Starts it, with a cluster when it is somebody's.
+fn launch(plane: &ControlPlane, user: Option<&str>, arguments: &[&str]) -> Outcome<Running> {
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
     let file = |name: &str| plane.path().join(format!("lockgate-{number}.{name}"));
     let (out, err) = (file("out"), file("err"));
     let create = |path: &Path| File::create(path).map_err(|error| format!("creating {}: {error}", path.display()));
-    let child = Command::new(env!("CARGO_BIN_EXE_lockgate"))
-        .args(arguments)
-        .args(["--context", "real", "--kubeconfig"])
-        .arg(plane.kubeconfig(user))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+    command.args(arguments);
+    if let Some(user) = user {
+        command.args(["--context", "real", "--kubeconfig"]).arg(plane.kubeconfig(user));
+    }
+    let child = command
         .current_dir(plane.path())
         // The user's own settings must not matter.
         .env("HOME", plane.path())
+        .env("PATH", path_of(plane.path())?)
         .env_remove("KUBECONFIG")
         .env_remove("LOCKGATE_LOG")
         .env("NO_COLOR", "1")
@@ -69,6 +78,14 @@ pub(crate) fn start(plane: &ControlPlane, user: &str, arguments: &[&str]) -> Out
 /// As [`start`] and [`Running::finish`].
 pub(crate) fn run(plane: &ControlPlane, user: &str, arguments: &[&str]) -> Outcome<Finished> {
     start(plane, user, arguments)?.finish()
+}
+
+/// Runs a command that is about runs of this machine and no cluster, to its end.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn about(plane: &ControlPlane, arguments: &[&str]) -> Outcome<Finished> {
+    launch(plane, None, arguments)?.finish()
 }
 
 impl Running {

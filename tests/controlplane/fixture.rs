@@ -54,7 +54,7 @@ pub(crate) fn put(plane: &ControlPlane, file: &str) -> Outcome {
 }
 
 /// Whether the status of a Deployment or DaemonSet counts as many ready pods as it wants.
-fn is_ready(object: &Value) -> bool {
+pub(super) fn is_ready(object: &Value) -> bool {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64);
     let wanted = number("/spec/replicas").or_else(|| number("/status/desiredNumberScheduled"));
     let ready = number("/status/readyReplicas").or_else(|| number("/status/numberReady"));

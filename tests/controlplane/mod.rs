@@ -18,6 +18,7 @@ mod lock;
 mod messages;
 pub(crate) mod normalise;
 pub(crate) mod plane;
+mod procedures;
 mod process;
 mod rbac;
 mod read_speed;
@@ -89,6 +90,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     cases.extend(skew::cases());
     cases.extend(drain::cases());
     cases.extend(lock::cases());
+    cases.extend(procedures::cases());
     cases.push(Trial::test("controlplane::watchdog", || Ok(process::watchdog_ends_what_is_left()?)));
     for (name, fixture, consent, end) in [
         ("clean", trials::CLEAN, false, End::Succeeded),
@@ -116,14 +118,19 @@ pub(crate) fn kubectl() -> Outcome<std::path::PathBuf> {
 /// A case that is ignored, with the reason, where the programs are not built.
 pub(crate) fn needs_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome + Send + 'static) -> Trial {
     let name = format!("controlplane::{name}");
-    Trial::ignorable_test(name.clone(), move || match found() {
-        Ok(binaries) => in_turn(&name, || {
+    Trial::ignorable_test(name.clone(), move || with_binaries(&name, &case))
+}
+
+/// Runs a case with the programs when it is its turn, or says why they are not there.
+fn with_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome) -> Result<Completion, Failed> {
+    match found() {
+        Ok(binaries) => in_turn(name, || {
             case(binaries)?;
             Ok(Completion::Completed)
         }),
         Err(reason) if is_required("controlplane") => Err(Failed::from(reason)),
         Err(reason) => Ok(Completion::ignored_with(reason)),
-    })
+    }
 }
 
 /// How long each case took.

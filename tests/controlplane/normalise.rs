@@ -159,6 +159,21 @@ fn forget_run(value: &mut Value) {
     }
 }
 
+/// Gives the writes of the run other numbers: `number` maps the one that stands in `lockgate.dev/op` to the one to compare.
+pub(crate) fn renumber(state: &mut State, number: impl Fn(usize) -> usize) {
+    for object in state.values_mut() {
+        in_order(object, &mut |text| {
+            let renumbered = text.strip_prefix("<run>/").and_then(|rest| {
+                let (sequence, epoch) = rest.split_once('/')?;
+                Some(format!("<run>/{}/{epoch}", number(sequence.parse().ok()?)))
+            });
+            if let Some(renumbered) = renumbered {
+                *text = renumbered;
+            }
+        });
+    }
+}
+
 fn forget_writes(object: &mut Value) {
     if text(object, "/kind") == "EndpointSlice"
         && let Some(generation) = object.pointer_mut("/metadata/generation")

@@ -92,6 +92,8 @@ struct Ports {
     api: u16,
     controllers: u16,
     scheduler: u16,
+    /// Where KWOK answers for the kubelets: commands and logs, for nodes whose stages name this port.
+    kubelets: u16,
 }
 
 impl ControlPlane {
@@ -119,7 +121,7 @@ impl ControlPlane {
         plane.start_controllers("*", ports.controllers)?;
         let mut scheduler = scheduler_arguments(plane.path(), ports);
         scheduler.extend(plane.server.company());
-        for (program, arguments) in [("kube-scheduler", scheduler), ("kwok", kwok_arguments(plane.path()))] {
+        for (program, arguments) in [("kube-scheduler", scheduler), ("kwok", kwok_arguments(plane.path(), ports))] {
             let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
             plane.others.push(process);
         }
@@ -401,19 +403,19 @@ impl ControlPlane {
 }
 
 impl Ports {
-    /// Five ports that nobody uses. All are held until all are found, so that they differ.
+    /// Six ports that nobody uses. All are held until all are found, so that they differ.
     fn free() -> Outcome<Self> {
         let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let find = || -> std::io::Result<[u16; 5]> {
-            let held = [hold()?, hold()?, hold()?, hold()?, hold()?];
-            let mut ports = [0; 5];
+        let find = || -> std::io::Result<[u16; 6]> {
+            let held = [hold()?, hold()?, hold()?, hold()?, hold()?, hold()?];
+            let mut ports = [0; 6];
             for (port, listener) in ports.iter_mut().zip(&held) {
                 *port = listener.local_addr()?.port();
             }
             Ok(ports)
         };
-        let [etcd, peers, api, controllers, scheduler] = find().map_err(|error| format!("finding free ports: {error}"))?;
-        Ok(Self { etcd, peers, api, controllers, scheduler })
+        let [etcd, peers, api, controllers, scheduler, kubelets] = find().map_err(|error| format!("finding free ports: {error}"))?;
+        Ok(Self { etcd, peers, api, controllers, scheduler, kubelets })
     }
 }
 
@@ -485,8 +487,12 @@ fn scheduler_arguments(folder: &Path, ports: Ports) -> Vec<String> {
     ]
 }
 
-fn kwok_arguments(folder: &Path) -> Vec<String> {
+fn kwok_arguments(folder: &Path, ports: Ports) -> Vec<String> {
     vec![
+        format!("--server-address=127.0.0.1:{}", ports.kubelets),
+        format!("--node-port={}", ports.kubelets),
+        format!("--tls-cert-file={}", folder.join("server.crt").display()),
+        format!("--tls-private-key-file={}", folder.join("server.key").display()),
         format!("--kubeconfig={}", folder.join("kubelets.kubeconfig").display()),
         // All but those whose kubelet is to say nothing.
         "--manage-nodes-with-label-selector=!test.io/silent".to_owned(),

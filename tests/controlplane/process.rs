@@ -1,5 +1,6 @@
 //! The processes of one control plane, and the watchdog that ends them when the test process is gone.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -63,6 +64,16 @@ impl Drop for Watchdog {
     }
 }
 
+/// Where programs are looked for that work in this folder: in its `bin` first.
+///
+/// # Errors
+/// Its name cannot stand in a path.
+pub(crate) fn path_of(folder: &Path) -> Outcome<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(folder.join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(all).map_err(|error| format!("PATH with {}: {error}", folder.display()))
+}
+
 /// One program that runs in a process group of its own; dropping it kills it and waits until it is gone.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -72,7 +83,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program; what it prints is appended to `FOLDER/NAME.log`.
+    /// Starts a program; what it prints is appended to `FOLDER/NAME.log`. What it runs is looked for in `FOLDER/bin` first:
+    /// KWOK runs programs in the place of containers.
     ///
     /// # Errors
     /// The log could not be opened or the program not started.
@@ -86,6 +98,7 @@ impl Process {
         let (out, err) = open().map_err(|error| format!("opening {}: {error}", log.display()))?;
         let child = Command::new(program)
             .args(arguments)
+            .env("PATH", path_of(folder)?)
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(out)

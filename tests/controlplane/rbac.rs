@@ -48,4 +48,5 @@ fn asked(request: &Request) -> Asked {
         name: act.name.unwrap_or_default(),
         status: request.code,
     }
+    .with_escalation()
 }

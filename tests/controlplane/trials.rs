@@ -12,7 +12,7 @@ use super::audit::Request;
 use super::binaries::Binaries;
 use super::command::{self, Finished};
 use super::fixture::{self, RUNBOOK};
-use super::normalise::State;
+use super::normalise::{self, State};
 use super::plane::{ControlPlane, Pace};
 use super::recording;
 
@@ -27,6 +27,9 @@ pub(crate) const TRAP: &str = "cluster.yaml";
 
 /// Completion of a rollout must be acted upon within this time. The goal is 50 ms; a busy machine is no failure.
 const NOTICED: Duration = Duration::from_millis(500);
+
+/// The answer to a write for which another one came between.
+const CONFLICT: u64 = 409;
 
 /// How often a run is made to have one without a conflict.
 const UNDISTURBED: usize = 5;
@@ -61,25 +64,39 @@ fn asked(requests: &[Request]) -> Vec<&Request> {
     requests.iter().filter(|request| request.user == "operator").collect()
 }
 
-/// The writes, as `verb path`.
-fn writes(requests: &[Request]) -> Vec<String> {
+/// All that the operator tried to change, in order.
+fn changes(requests: &[Request]) -> impl Iterator<Item = &Request> {
     // The lock is none of the runbook's writes.
-    let written = |request: &&&Request| !request.is_read() && request.resource != "leases";
-    let path = |request: &Request| request.uri.split('?').next().unwrap_or_default().to_owned();
-    asked(requests).iter().filter(written).map(|request| format!("{} {}", request.verb, path(request))).collect()
+    asked(requests).into_iter().filter(|request| !request.is_read() && request.resource != "leases")
 }
 
-/// Runs it until no write was refused with a conflict. On a busy machine a controller can write an object's status between
-/// lockgate's look and its change; the change is then made anew as the next operation, which is no fault but a longer run than
-/// the recorded one, with other numbers in `lockgate.dev/op`.
+/// The writes that were made, as `verb path`.
+fn writes(requests: &[Request]) -> Vec<String> {
+    let path = |request: &Request| request.uri.split('?').next().unwrap_or_default().to_owned();
+    let made = changes(requests).filter(|request| request.code != CONFLICT);
+    made.map(|request| format!("{} {}", request.verb, path(request))).collect()
+}
+
+/// Runs it until no write was refused with a conflict, for cases that count requests: a change is made anew after one.
 fn without_conflict<T>(mut run: impl FnMut() -> Outcome<(T, Vec<Request>)>) -> Outcome<(T, Vec<Request>)> {
+    let mut conflicts = Vec::new();
     for _ in 0..UNDISTURBED {
         let (what, requests) = run()?;
-        if asked(&requests).iter().all(|request| request.code != 409) {
+        let Some(conflict) = asked(&requests).into_iter().find(|request| request.code == CONFLICT) else {
             return Ok((what, requests));
-        }
+        };
+        conflicts.push(format!("{} {}", conflict.verb, conflict.uri));
     }
-    Err(format!("each of {UNDISTURBED} runs met a conflict"))
+    Err(format!("each of {UNDISTURBED} runs met a conflict: {conflicts:#?}"))
+}
+
+/// The state as if no write had met a conflict. A controller can write an object's status between lockgate's look and its change
+/// (it always writes one when the last pod of a Deployment is gone); the change is then made anew as the next operation, which is
+/// no fault, but gives all that follow a later number in `lockgate.dev/op`.
+fn as_without_conflict(mut state: State, requests: &[Request]) -> State {
+    let refused: Vec<bool> = changes(requests).map(|request| request.code == CONFLICT).collect();
+    normalise::renumber(&mut state, |number| number - refused.iter().take(number).filter(|refused| **refused).count());
+    state
 }
 
 fn expect_writes(requests: &[Request], expected: &[&str]) -> Outcome {
@@ -161,16 +178,14 @@ fn counted(requests: &[Request]) -> BTreeMap<String, usize> {
 
 /// The runbook through the trap of the document: a new pod that waits for a port which the old pods hold.
 pub(crate) fn trap_with_consent(binaries: &Binaries) -> Outcome {
-    let (state, requests) = without_conflict(|| {
-        let plane = ControlPlane::start(binaries, Pace::default())?;
-        fixture::put(&plane, TRAP)?;
-        let finished = command::run(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
-        finished.expect_code(0)?;
-        Ok((fixture::state_at_rest(&plane)?, plane.audit()?))
-    })?;
+    let plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    let finished = command::run(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
+    finished.expect_code(0)?;
+    let (state, requests) = (fixture::state_at_rest(&plane)?, plane.audit()?);
     // The image, then to zero and back to the recorded count.
     expect_writes(&requests, &[PATCH_AGENT, PATCH_IPAM, PATCH_IPAM, PATCH_IPAM])?;
-    recording::compare_real("trap", &state)
+    recording::compare_real("trap", &as_without_conflict(state, &requests))
 }
 
 /// The same without consent: the run parks, and what the cluster says at that moment is recorded.
@@ -181,24 +196,21 @@ pub(crate) fn trap_with_consent(binaries: &Binaries) -> Outcome {
 /// was quicker and the first it sees is 1, that is less than 2, no progress, and the reason stays. Here the controller of
 /// ReplicaSets has to wait until the 0 is written, which is the order of nearly all runs and that of the simulated cluster.
 pub(crate) fn trap_declined(binaries: &Binaries) -> Outcome {
-    let (state, requests) = without_conflict(|| {
-        let mut plane = ControlPlane::start(binaries, Pace::default())?;
-        fixture::put(&plane, TRAP)?;
-        plane.hold_replicasets()?;
-        // Without a plan nothing was shown, so nothing was consented to; and there is no terminal to ask at.
-        let running = command::start(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes", "--no-plan"])?;
-        plane.until("the deployment counts no pod of its new replica set", Duration::from_secs(60), |plane| {
-            let deployments = plane.list(Some(fixture::NAMESPACE), "deployments")?;
-            let number =
-                |pointer: &str| deployments.first().and_then(|object| object.pointer(pointer)).and_then(Value::as_u64).unwrap_or(0);
-            Ok(number("/status/observedGeneration") == 2 && number("/status/replicas") == 2 && number("/status/updatedReplicas") == 0)
-        })?;
-        plane.release_replicasets()?;
-        running.finish()?.expect_code(4)?;
-        Ok((fixture::state_at_rest(&plane)?, plane.audit()?))
+    let mut plane = ControlPlane::start(binaries, Pace::default())?;
+    fixture::put(&plane, TRAP)?;
+    plane.hold_replicasets()?;
+    // Without a plan nothing was shown, so nothing was consented to; and there is no terminal to ask at.
+    let running = command::start(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes", "--no-plan"])?;
+    plane.until("the deployment counts no pod of its new replica set", Duration::from_secs(60), |plane| {
+        let deployments = plane.list(Some(fixture::NAMESPACE), "deployments")?;
+        let number = |pointer: &str| deployments.first().and_then(|object| object.pointer(pointer)).and_then(Value::as_u64).unwrap_or(0);
+        Ok(number("/status/observedGeneration") == 2 && number("/status/replicas") == 2 && number("/status/updatedReplicas") == 0)
     })?;
+    plane.release_replicasets()?;
+    running.finish()?.expect_code(4)?;
+    let (state, requests) = (fixture::state_at_rest(&plane)?, plane.audit()?);
     expect_writes(&requests, &[PATCH_AGENT, PATCH_IPAM])?;
-    recording::compare_real("trap-moment", &state)
+    recording::compare_real("trap-moment", &as_without_conflict(state, &requests))
 }
 
 /// A plan only reads and asks, also through the trap; and a user without rights is told so.
@@ -240,20 +252,18 @@ pub(crate) fn forbidden(binaries: &Binaries) -> Outcome {
 
 /// The API server dies in the middle of a wait and comes back: the wait goes on, and nothing is written twice.
 pub(crate) fn server_restarts(binaries: &Binaries) -> Outcome {
-    let (state, requests) = without_conflict(|| {
-        let mut plane = ControlPlane::start(binaries, Pace { ready: Duration::from_millis(2500), ..Pace::default() })?;
-        fixture::put(&plane, CLEAN)?;
-        let running = command::start(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
-        plane.until("the agent's rollout is being watched", Duration::from_secs(60), |plane| {
-            let requests = plane.audit()?;
-            let patched = requests.iter().position(|request| request.user == "operator" && request.verb == "patch");
-            let watched = |request: &Request| request.user == "operator" && request.verb == "watch" && request.resource == "daemonsets";
-            Ok(patched.is_some_and(|patched| requests[patched..].iter().any(watched)))
-        })?;
-        plane.restart_apiserver()?;
-        running.finish()?.expect_code(0)?;
-        Ok((fixture::state_at_rest(&plane)?, plane.audit()?))
+    let mut plane = ControlPlane::start(binaries, Pace { ready: Duration::from_millis(2500), ..Pace::default() })?;
+    fixture::put(&plane, CLEAN)?;
+    let running = command::start(&plane, "operator", &["run", RUNBOOK, IMAGE, "--yes"])?;
+    plane.until("the agent's rollout is being watched", Duration::from_secs(60), |plane| {
+        let requests = plane.audit()?;
+        let patched = requests.iter().position(|request| request.user == "operator" && request.verb == "patch");
+        let watched = |request: &Request| request.user == "operator" && request.verb == "watch" && request.resource == "daemonsets";
+        Ok(patched.is_some_and(|patched| requests[patched..].iter().any(watched)))
     })?;
+    plane.restart_apiserver()?;
+    running.finish()?.expect_code(0)?;
+    let (state, requests) = (fixture::state_at_rest(&plane)?, plane.audit()?);
     expect_writes(&requests, &[PATCH_AGENT, PATCH_IPAM])?;
-    recording::same(&clean(binaries)?.state, &state, "undisturbed | disturbed")
+    recording::same(&clean(binaries)?.state, &as_without_conflict(state, &requests), "undisturbed | disturbed")
 }

@@ -1,14 +1,19 @@
 //! `helm.*` with the real helms, 3.21 and 4.2, on the simulated cluster and on a real control plane: the acceptance list of
 //! the helm verbs, each case four times. Without the helms the cases are ignored, with the reason.
 
+mod away;
 mod bench;
 mod changes;
+mod charts;
 mod cut;
 mod faults;
 #[path = "../support/kept.rs"]
 mod kept;
+#[path = "../support/killed.rs"]
+mod killed;
 mod locks;
 mod other;
+mod processes;
 mod reads;
 mod recorded;
 mod repository;
@@ -58,20 +63,36 @@ pub(crate) fn cases() -> Vec<Trial> {
             }));
         }
         cases.push(simulated(&format!("helm::recorded::{helm}"), helm, recorded::check));
+        cases.push(served(&format!("helm::{helm}::the_command_is_killed_at_every_write"), move || processes::everywhere(helm), helm));
         cases.push(simulated(&format!("helm::{helm}::faults_in_the_middle_of_an_upgrade"), helm, faults::in_the_middle));
+        cases.push(simulated(&format!("helm::{helm}::a_server_that_is_away_is_waited_for"), helm, away::waited_for));
+        cases.push(simulated(&format!("helm::{helm}::what_helm_could_not_write_is_no_success"), helm, away::unwritten));
         cases.push(controlplane::needs_binaries(
             &format!("helm::{helm}::a_server_that_goes_in_the_middle_of_an_upgrade"),
             move |binaries| cut::in_the_middle(helm, binaries),
         ));
+        cases.push(controlplane::needs_binaries(&format!("helm::{helm}::charts_are_ready_when_helm_says_so"), move |binaries| {
+            charts::agree(helm, binaries)
+        }));
     }
     cases
 }
 
+/// What the run of the cases found, in figures.
+pub(crate) fn told() -> String {
+    charts::told()
+}
+
 /// A case on a simulated cluster.
 fn simulated(name: &str, helm: &'static str, case: Case) -> Trial {
+    served(name, move || case(&Bench::simulated(helm)?), helm)
+}
+
+/// A case that needs this helm.
+fn served(name: &str, case: impl FnOnce() -> Outcome + Send + 'static, helm: &'static str) -> Trial {
     Trial::ignorable_test(name, move || match crate::sandbox::helm(helm) {
         Ok(_) => {
-            case(&Bench::simulated(helm)?)?;
+            case()?;
             Ok(Completion::Completed)
         }
         Err(reason) if controlplane::is_required("helm") => Err(Failed::from(reason)),

@@ -4,7 +4,7 @@
 mod cases;
 mod rig;
 mod services;
-mod sshd;
+pub(crate) mod sshd;
 
 use libtest_mimic::{Completion, Failed, Trial};
 

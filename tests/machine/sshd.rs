@@ -16,8 +16,11 @@ const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 /// Makes a machine of namespaces with a systemd that has nothing to do but what it is told, and an SSH server as one of its units.
 const MACHINE: &str = include_str!("systemd.sh");
 
+/// Gives a machine its own `/etc`, `/var/lib` and `/run`, and runs an SSH server there.
+const ROOM: &str = include_str!("room.sh");
+
 /// The programs that are needed.
-pub(super) struct Programs {
+pub(crate) struct Programs {
     sshd: PathBuf,
     keygen: PathBuf,
     /// Whether its servers run under a systemd of their own.
@@ -29,7 +32,7 @@ impl Programs {
     ///
     /// # Errors
     /// What is missing.
-    pub(super) fn find() -> Outcome<Programs> {
+    pub(crate) fn find() -> Outcome<Programs> {
         let folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
         let find = |name: &str| {
             let places = folders.iter().cloned().chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
@@ -59,16 +62,22 @@ impl Programs {
             return Err("a systemd of one's own needs root".to_owned());
         }
         let words = ["--fork", "--pid", "--mount-proc", "--mount", "--uts", "--ipc", "--cgroup", "mount", "-t", "tmpfs", "run", "/run"];
-        let made = Command::new("unshare").args(words).output().map_err(|error| format!("unshare: {error}"))?;
-        if made.status.success() {
-            Ok(programs)
-        } else {
-            Err(format!("namespaces are not allowed here: {}", String::from_utf8_lossy(&made.stderr).trim()))
+        allowed(&words).map(|()| programs)
+    }
+
+    /// Whether machines can have files of their own.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn rooms(&self) -> Outcome {
+        if !is_root() {
+            return Err("a machine with files of its own needs root".to_owned());
         }
+        allowed(&["--mount", "mount", "-t", "tmpfs", "run", "/run"])
     }
 
     /// A new key.
-    pub(super) fn key(&self, file: &Path) -> Outcome {
+    pub(crate) fn key(&self, file: &Path) -> Outcome {
         fs::remove_file(file).ok();
         let words = ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"];
         let status = Command::new(&self.keygen).args(words).arg(file).stdout(Stdio::null()).status();
@@ -79,13 +88,22 @@ impl Programs {
     }
 }
 
+/// Whether `unshare` may do this.
+fn allowed(words: &[&str]) -> Outcome {
+    let made = Command::new("unshare").args(words).output().map_err(|error| format!("unshare: {error}"))?;
+    if made.status.success() {
+        return Ok(());
+    }
+    Err(format!("namespaces are not allowed here: {}", String::from_utf8_lossy(&made.stderr).trim()))
+}
+
 /// Whether this runs as root.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     user("-u") == "0"
 }
 
 /// The name of whoever runs this.
-pub(super) fn user_name() -> String {
+pub(crate) fn user_name() -> String {
     user("-un")
 }
 
@@ -95,12 +113,14 @@ fn user(flag: &str) -> String {
 }
 
 /// A server. Dropping it ends it and what is connected to it.
-pub(super) struct Sshd {
+pub(crate) struct Sshd {
     folder: TempDir,
     program: PathBuf,
     systemd: bool,
+    /// The folder of a machine with files of its own.
+    room: Option<PathBuf>,
     /// Its port.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 
@@ -109,21 +129,35 @@ impl Sshd {
     ///
     /// # Errors
     /// What it said, when it does not serve.
-    pub(super) fn start(programs: &Programs, node: &str, public_key: &Path, extra: &str) -> Outcome<Sshd> {
+    pub(crate) fn start(programs: &Programs, node: &str, public_key: &Path, extra: &str) -> Outcome<Sshd> {
+        Sshd::launch(programs, node, public_key, extra, None)
+    }
+
+    /// Starts one on a machine with an `/etc`, a `/var/lib` and a `/run` of its own: `etc` and `var/lib` in this folder are laid over the ones
+    /// that are here, or take their place; the programs in its `bin` come before all others.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_in(programs: &Programs, node: &str, public_key: &Path, room: &Path) -> Outcome<Sshd> {
+        Sshd::launch(programs, node, public_key, "", Some(room.to_path_buf()))
+    }
+
+    fn launch(programs: &Programs, node: &str, public_key: &Path, extra: &str, room: Option<PathBuf>) -> Outcome<Sshd> {
         let folder = TempDir::new().map_err(|error| error.to_string())?;
         let at = |name: &str| folder.path().join(name);
         programs.key(&at("host"))?;
         let port = free_port()?;
+        let path = room.as_ref().map_or_else(String::new, |room| format!(" PATH={}/bin:/usr/sbin:/usr/bin:/sbin:/bin", room.display()));
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\nAuthorizedKeysFile {1}\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 50\n\
-             MaxSessions 50\nPrintMotd no\nAllowTcpForwarding yes\nLogLevel ERROR\nSetEnv NODE={node}\n{2}\n",
+             MaxSessions 50\nPrintMotd no\nAllowTcpForwarding yes\nLogLevel ERROR\nSetEnv NODE={node}{path}\n{2}\n",
             folder.path().display(),
             public_key.display(),
             extra.replace("FOLDER", &folder.path().display().to_string()),
         );
         fs::write(at("config"), text).map_err(|error| error.to_string())?;
-        let mut server = Sshd { folder, program: programs.sshd.clone(), systemd: programs.systemd, port, child: None };
+        let mut server = Sshd { folder, program: programs.sshd.clone(), systemd: programs.systemd, room, port, child: None };
         server.up()?;
         Ok(server)
     }
@@ -141,8 +175,11 @@ impl Sshd {
     /// Starts it, or starts it again.
     pub(super) fn up(&mut self) -> Outcome {
         let config = self.folder.path().join("config");
-        let mut command = Command::new(if self.systemd { Path::new("unshare") } else { &self.program });
-        if self.systemd {
+        let unshared = self.systemd || self.room.is_some();
+        let mut command = Command::new(if unshared { Path::new("unshare") } else { &self.program });
+        if let Some(room) = &self.room {
+            command.args(["--mount", "sh", "-c", ROOM]).arg(room).arg(&self.program).arg(config);
+        } else if self.systemd {
             command.args(["--fork", "--pid", "--kill-child", "--mount-proc", "--mount", "--uts", "--ipc", "--cgroup", "sh", "-c", MACHINE]);
             command.arg(SYSTEMD).arg(&self.program).arg(config);
         } else {
@@ -195,7 +232,7 @@ impl Sshd {
     }
 
     /// Its public host key as a line of known hosts.
-    pub(super) fn known(&self) -> Outcome<String> {
+    pub(crate) fn known(&self) -> Outcome<String> {
         let key = fs::read_to_string(self.folder.path().join("host.pub")).map_err(|error| error.to_string())?;
         Ok(format!("[127.0.0.1]:{} {key}", self.port))
     }

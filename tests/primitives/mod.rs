@@ -9,12 +9,14 @@ mod counts;
 mod custom;
 mod drain;
 mod edits;
+mod examples;
 mod exec;
 mod faults;
 mod foreign;
 pub(crate) mod helm;
 #[path = "../support/kept.rs"]
 mod kept;
+mod led;
 mod lifecycle;
 pub(crate) mod machine;
 mod planned;

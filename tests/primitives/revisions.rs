@@ -76,6 +76,26 @@ fn undo_goes_to_a_number_or_to_images() {
 }
 
 #[test]
+fn a_revision_that_the_history_limit_took_away_is_not_there_any_more() {
+    let rig = Rig::new();
+    rig.call("patch", json!(["deployment/web", { "spec": { "revisionHistoryLimit": 1 } }]), json!({})).unwrap();
+    for version in ["v2", "v3"] {
+        rig.call("set_image", json!(["deployment/web", { "web": format!("{WEB}:{version}") }]), json!({})).unwrap();
+        rig.call("wait_rollout", json!(["deployment/web"]), json!({})).unwrap();
+    }
+    // The controller cleans up after the rollout.
+    rig.call("wait_rollout", json!(["deployment/web"]), json!({ "stable": "1m" })).unwrap();
+    let writes = rig.writes();
+    for (to, what) in [(json!(1), "there is no revision 1"), (json!({ "web": format!("{WEB}:v1.0.0") }), "no revision has these images")] {
+        let error = rig.error("rollout_undo", json!(["deployment/web"]), json!({ "to": to }));
+        assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::NotFound));
+        assert_eq!(error.message, format!("undoing the rollout of `deployment/web`: {what}"));
+        assert_eq!(error.hint.as_deref(), Some("its revisions are `2` and `3`"));
+    }
+    assert_eq!(rig.writes(), writes);
+}
+
+#[test]
 fn undo_to_what_is_asked_for_already_sends_nothing() {
     let rig = three();
     rig.read_only();

@@ -350,3 +350,62 @@ fn an_image_that_is_not_this_runs_own_may_change_meanwhile() {
     set_meanwhile(&rig, "tigera-operator", "registry.example/other:v3").unwrap();
     assert_eq!(rig.images_of("other"), ["registry.example/other:v3"; 3]);
 }
+
+/// A StatefulSet of three pods that is there and ready.
+fn with_store(rig: &Rig) {
+    let template = json!({
+        "metadata": { "labels": { "app": "store" } },
+        "spec": { "containers": [{ "name": "store", "image": "registry.example/store:v1" }] },
+    });
+    let spec = json!({ "replicas": 3, "serviceName": "store", "selector": { "matchLabels": { "app": "store" } }, "template": template });
+    let store = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "store" }, "spec": spec });
+    rig.call("create", json!([store]), json!({})).unwrap();
+    rig.call("wait_rollout", json!(["statefulset/store"]), json!({})).unwrap();
+}
+
+#[test]
+fn a_statefulset_is_done_when_the_part_beyond_its_partition_is() {
+    let rig = Rig::new();
+    with_store(&rig);
+    let partition = |number: i64| {
+        let strategy = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": number } });
+        rig.call("patch", json!(["statefulset/store", { "spec": { "updateStrategy": strategy } }]), json!({})).unwrap();
+    };
+    partition(2);
+    new_image(&rig, "statefulset/store", "store", "registry.example/store:v2");
+    rig.call("wait_rollout", json!(["statefulset/store"]), json!({})).unwrap();
+    let tags = || rig.images_of("store").iter().map(|image| image.rsplit(':').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(tags(), ["v1", "v1", "v2"]);
+    assert_eq!(rig.value("ready", json!(["statefulset/store"]), json!({}))["status"], "Current");
+    partition(0);
+    rig.call("wait_rollout", json!(["statefulset/store"]), json!({})).unwrap();
+    assert_eq!(tags(), ["v2", "v2", "v2"], "it waits for those that are due now");
+}
+
+#[test]
+fn a_statefulset_stops_at_the_pod_that_does_not_come_up() {
+    let rig = Rig::with(|sim| sim.models_mut().never_pulls("*:v2"));
+    with_store(&rig);
+    new_image(&rig, "statefulset/store", "store", "registry.example/store:v2");
+    let error = rig.error("wait_rollout", json!(["statefulset/store"]), json!({ "stall": "2m" }));
+    assert_eq!((error.kind, error.reason), (Kind::Stuck, Reason::ImagePull), "{error}");
+    assert_eq!(error.details["pods"], json!(["store-2"]), "{error:?}");
+    assert_eq!(rig.images_of("store").iter().filter(|image| image.ends_with(":v1")).count(), 2, "the others were not touched");
+}
+
+#[test]
+fn pods_that_may_not_be_created_are_told_in_the_servers_words() {
+    let rig = Rig::with(|sim| {
+        let class = json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "there" }, "value": 1 });
+        assert_eq!(sim.handle(&Request::post("/apis/scheduling.k8s.io/v1/priorityclasses", &class)).status, 201);
+    });
+    let change = json!({ "spec": { "template": { "spec": { "priorityClassName": "nobody-made-it" } } } });
+    rig.call("patch", json!(["deployment/web", change]), json!({})).unwrap();
+    let error = rig.error("wait_rollout", json!(["deployment/web"]), json!({ "stall": "2m" }));
+    assert_eq!((error.kind, error.reason), (Kind::Stuck, Reason::Quota), "{error}");
+    assert!(error.to_string().contains("no PriorityClass with name nobody-made-it was found"), "{error:?}");
+    assert!(error.hint.is_some(), "{error:?}");
+    assert_eq!(rig.images_of("web").len(), 2, "the old pods stay");
+    let failed = rig.value("ready", json!(["deployment/web"]), json!({}));
+    assert_eq!((failed["status"].as_str(), failed["reason"].as_str()), (Some("Failed"), Some("FailedCreate")), "for two minutes: {failed}");
+}

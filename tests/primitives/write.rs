@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockgate::base::{Kind, Object, Reason, Value};
 use lockgate::primitives::Arg;
 use lockgate_sim::json::{Value as Json, json};
+use lockgate_sim::request::Request;
 
 use super::support::{Rig, arg, changes};
 
@@ -141,4 +142,26 @@ fn update_refuses_other_tables_other_names_and_status() {
         assert_eq!((error.kind, error.reason), (Kind::Input, Reason::Usage), "{pointer}");
     }
     assert_eq!(rig.writes(), 0);
+}
+
+#[test]
+fn a_custom_resource_takes_no_strategic_patch_and_the_error_says_what_to_do() {
+    let rig = Rig::with(|sim| {
+        let version = json!({ "name": "v1", "served": true, "storage": true,
+            "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } });
+        let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": "carts.shop.test" },
+            "spec": { "group": "shop.test", "scope": "Cluster", "versions": [version],
+                      "names": { "plural": "carts", "singular": "cart", "kind": "Cart" } } });
+        let cart = json!({ "apiVersion": "shop.test/v1", "kind": "Cart", "metadata": { "name": "a" }, "spec": { "wheels": 4 } });
+        for (path, object) in [("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition), ("/apis/shop.test/v1/carts", cart)] {
+            assert_eq!(sim.handle(&Request::post(path, &object)).status, 201);
+        }
+    });
+    let change = json!({ "spec": { "wheels": 3 } });
+    let error = rig.error("patch", json!(["cart.shop.test/a", change]), json!({ "type": "strategic" }));
+    assert_eq!((error.reason, error.hint.as_deref()), (Reason::Unsupported, Some("custom resources take no strategic patch: leave out `type`")));
+    assert_eq!(rig.object("cart.shop.test/a")["spec"]["wheels"], 4);
+    rig.call("patch", json!(["cart.shop.test/a", change]), json!({})).unwrap();
+    assert_eq!(rig.object("cart.shop.test/a")["spec"]["wheels"], 3);
 }

@@ -1,5 +1,6 @@
 //! What went wrong elsewhere, told in public by those it happened to, and what keeps it from happening here. Each row is met by a test, of
-//! its name here or of another name where it is tested anyway; what an engine cannot know is left to the runbooks, with the reason.
+//! its name here or of another name where it is tested anyway; what an engine cannot know is left to the runbooks, with the reason and with
+//! the scenarios that show that they do it.
 //! `tests/incidents.md` is this table; `BLESS=1 cargo test incidents` writes it again.
 
 use std::path::Path;
@@ -26,6 +27,8 @@ struct Row {
     by: &'static [&'static str],
     /// What is left to the runbook, and why.
     runbook: &'static str,
+    /// Scenarios of bundled runbooks that show it, each as `RUNBOOK: TITLE`.
+    shown: &'static [&'static str],
 }
 
 const ROWS: &[Row] = &[
@@ -36,6 +39,13 @@ const ROWS: &[Row] = &[
         by: &["tests/cli/comeback.rs::a_run_with_a_point_of_no_return_is_taken_back_only_to_there"],
         runbook: "which labels, taints and APIs a version drops is knowledge about that version: the runbook looks for them in all selectors \
                   before the jump, tries one node first, and gates on a snapshot that was restored once",
+        shown: &[
+            "calico-upgrade: a peering that selects nodes by a label that no node has stops before its agents start anew",
+            "kubeadm-upgrade: who still asks for such an API is told by the API server",
+            "kubeadm-upgrade: without a backup somebody has to answer for it",
+            "kubeadm-upgrade: an empty backup is no backup",
+            "kubeadm-upgrade: selectors by a label that the target takes away stop it: those of workloads and of the network plugin",
+        ],
     },
     Row {
         name: "datadog_and_heroku",
@@ -46,6 +56,7 @@ const ROWS: &[Row] = &[
         ],
         runbook: "timers of a node's own updates, and its `ManageForeignRoutingPolicyRules`, are files of the node: a runbook about the \
                   network asks each node for them, and goes one failure domain at a time",
+        shown: &["kubeadm-upgrade: a node that updates itself is named, on Debian and on Red Hat"],
     },
     Row {
         name: "openai",
@@ -56,6 +67,11 @@ const ROWS: &[Row] = &[
             "host/cluster/wire_tests.rs::retry_after_is_honoured_within_the_deadline",
         ],
         runbook: "how long a cache hides a fault, and which pool is the largest: the runbook chooses its first node and how long it looks",
+        shown: &[
+            "calico-upgrade: a way back that is closed stops the run after one node",
+            "cilium-helm-upgrade: node by node, each agent is asked before the next is replaced",
+            "calico-upgrade: a first node that falls ill while it is watched keeps the others as they are",
+        ],
     },
     Row {
         name: "skyscanner",
@@ -65,6 +81,7 @@ const ROWS: &[Row] = &[
             "tests/cli/permissions.rs::what_is_granted_is_done_and_everything_else_refused_in_the_plan_already",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "calico_3187",
@@ -72,30 +89,42 @@ const ROWS: &[Row] = &[
         by: &[],
         runbook: "how many objects of which kind there must be afterwards is known to the runbook: it counts them before and after, with \
                   its controllers at one replica, one step at a time",
+        shown: &["calico-upgrade: host endpoints that vanish under the new controllers stop the run before any agent changes"],
     },
     Row {
         name: "calico_host_endpoints",
         what: "Calico 3.14: endpoints of all interfaces drop what no policy allows",
         by: &[],
         runbook: "the check for a policy that allows is about Calico's own kinds",
+        shown: &[
+            "calico-upgrade: with host endpoints of all interfaces everything is let through, and the agents go one node first",
+            "calico-upgrade: a label that is taken back is noticed before the first agent changes",
+            "calico-upgrade: a policy that selects none of the hosts is refused",
+        ],
     },
     Row {
         name: "calico_5221",
         what: "Calico: the change cut the way by which it would have been undone",
         by: &[],
         runbook: "whether it can still be undone after the first node is asked through the network that is changed: a step of the runbook",
+        shown: &["calico-upgrade: a way back that is closed stops the run after one node"],
     },
     Row {
         name: "cilium_27922",
         what: "Cilium, more than 50 nodes: agents rolled on while endpoints lost their connections (also #11147, #30609, #37271)",
         by: &["tests/runs/incidents.rs::cilium_27922", "tests/primitives/lifecycle.rs::node_by_node_an_on_delete_daemonset_is_upgraded"],
         runbook: "what a working connection is: the runbook's `verify` of each node",
+        shown: &[
+            "cilium-helm-upgrade: node by node, the first agent that is not well after a while stops all others",
+            "cilium-helm-upgrade: agents that roll and are not well afterwards are found",
+        ],
     },
     Row {
         name: "rancher_36776",
         what: "Rancher: several nodes of etcd and the control plane were drained at once (also #39167)",
         by: &["tests/primitives/drain/nodes.rs::never_two_nodes_of_the_control_plane_at_once"],
         runbook: "",
+        shown: &["kubeadm-upgrade: somebody cordons another control-plane node meanwhile: the next one is not touched"],
     },
     Row {
         name: "rancher_26405",
@@ -106,6 +135,7 @@ const ROWS: &[Row] = &[
             "tests/cli/comeback.rs::without_a_terminal_a_difference_stops",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kured_137",
@@ -115,18 +145,21 @@ const ROWS: &[Row] = &[
             "tests/cli/comeback.rs::a_lock_of_a_dead_run_is_freed_by_the_command_that_is_shown",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kured_63",
         what: "kured and hetzner: nodes stay cordoned after their reboot (also #955, hetzner#1497)",
         by: &["tests/runs/incidents.rs::kured_63"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kured_976",
         what: "kured: the command that says whether to reboot was missing, and the node rebooted without end",
         by: &["tests/primitives/resumed.rs::a_machine_that_has_booted_is_not_booted_again"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "system_upgrade_controller_341",
@@ -136,6 +169,7 @@ const ROWS: &[Row] = &[
             "tests/primitives/drain/cordon.rs::a_cordon_of_a_person_stays_unless_it_is_asked_for",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "system_upgrade_controller_225",
@@ -145,30 +179,35 @@ const ROWS: &[Row] = &[
             "tests/primitives/foreign.rs::running_jobs_of_the_upgrade_controller_refuse",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "gpu_operator_110",
         what: "gpu-operator: its own node rebooted, it forgot that, and rebooted it without end",
         by: &["tests/primitives/resumed.rs::a_machine_that_has_booted_is_not_booted_again"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "tuppr_413",
         what: "tuppr: the only record of a node in the middle of its upgrade was a Job that the cluster cleaned away",
         by: &["tests/cli/comeback.rs::a_lease_that_somebody_deleted_is_taken_anew_and_the_run_goes_on"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "embedded_cluster_2068",
         what: "embedded-cluster: the Job that upgrades sat on nodes that it drained",
         by: &["tests/primitives/drain/nodes.rs::the_node_of_our_own_pod_is_left_alone"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "system_upgrade_controller_71",
         what: "system-upgrade-controller: a plan that is deleted after a failure leaves its nodes cordoned",
         by: &["tests/runs/incidents.rs::system_upgrade_controller_71"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kubectl_172",
@@ -179,24 +218,31 @@ const ROWS: &[Row] = &[
             "tests/primitives/drain/hazards.rs::a_pod_that_never_ends_stalls_after_its_grace_period",
         ],
         runbook: "",
+        shown: &[
+            "kubeadm-upgrade: a budget that is never met is found before anything is written",
+            "kubeadm-upgrade: a webhook that nobody answers would refuse evictions, and stops it before it begins",
+        ],
     },
     Row {
         name: "kubespray_6545",
         what: "kubespray: runs that fail again and again cordon more and more nodes (also #6546)",
         by: &["tests/runs/incidents.rs::kubespray_6545"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kubespray_6948",
         what: "kubespray: hours until a run is back at the node that failed",
         by: &["tests/runs/incidents.rs::kubespray_6948"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kubespray_1813",
         what: "kubespray: all nodes, or a fifth of them, were restarted at once (also #5508, #11395)",
         by: &["tests/runs/incidents.rs::kubespray_1813"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "helm_8987",
@@ -206,12 +252,21 @@ const ROWS: &[Row] = &[
             "tests/helm/mod.rs::an_upgrade_that_was_killed_with_its_run_is_made_anew",
         ],
         runbook: "",
+        shown: &[
+            "calico-upgrade: an operation of Helm that never ended stops before anything is written",
+            "cilium-helm-upgrade: an upgrade that died before has to be taken back first",
+        ],
     },
     Row {
         name: "helm_12516",
         what: "helm: an API that the new Kubernetes has no more is in a release's manifest, and the release cannot be upgraded any more",
         by: &[],
         runbook: "which APIs a version drops is knowledge about that version: a runbook that raises Kubernetes reads the manifests of all releases",
+        shown: &[
+            "kubeadm-upgrade: a release with an API that the target does not have is asked about",
+            "cilium-helm-upgrade: an API that Kubernetes has dropped in the release's record is found before anything is begun",
+            "calico-upgrade: a record with a PodSecurityPolicy, which this Kubernetes does not know, has to be mended first",
+        ],
     },
     Row {
         name: "gravity_2155",
@@ -223,6 +278,7 @@ const ROWS: &[Row] = &[
             "tests/cli/comeback.rs::without_the_api_the_journal_still_says_what_was_done",
         ],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "kubeadm_1617",
@@ -232,6 +288,11 @@ const ROWS: &[Row] = &[
             "tests/primitives/skew/cluster.rs::every_component_is_read_where_it_runs",
         ],
         runbook: "that the version is asked of each node after it, and not read off an exit code, is for the runbook to do",
+        shown: &[
+            "kubeadm-upgrade: an apply that says success and changed nothing is noticed",
+            "kubeadm-upgrade: a kubelet that says another version is not believed",
+            "kubeadm-upgrade: a control plane whose pods do not become ready is not followed by the next",
+        ],
     },
     Row {
         name: "kured_841",
@@ -241,12 +302,17 @@ const ROWS: &[Row] = &[
             "tests/primitives/drain/cordon.rs::the_last_node_that_takes_pods_is_told",
         ],
         runbook: "how many members etcd needs is asked of etcd: a check of the runbook before each node of the control plane",
+        shown: &[
+            "kubeadm-upgrade: another control-plane node that is cordoned stops it before it begins",
+            "kubeadm-upgrade: a member of etcd is lost meanwhile: the next control-plane node is not touched",
+        ],
     },
     Row {
         name: "kubernetes_101695",
         what: "CVE-2021-25743: text of the cluster moves the cursor of a terminal",
         by: &["tests/cli/threats.rs::t04_text_from_the_cluster_moves_nothing_on_the_terminal"],
         runbook: "",
+        shown: &[],
     },
     Row {
         name: "vpc_cni",
@@ -256,6 +322,10 @@ const ROWS: &[Row] = &[
             "tests/cli/threats.rs::t15_the_cluster_is_the_one_that_was_planned_on",
         ],
         runbook: "the digest of an image or chart is said by who asks for the upgrade",
+        shown: &[
+            "cilium-helm-upgrade: parts of different versions are refused",
+            "kubeadm-upgrade: a network plugin that does not fit stops it",
+        ],
     },
 ];
 
@@ -268,6 +338,13 @@ fn is_there(test: &str) -> bool {
     text.replace("\n    ", "\n").contains(&function) || text.contains(&format!("(\"{name}\", "))
 }
 
+/// Whether a bundled runbook has this scenario.
+fn is_shown(scenario: &str) -> bool {
+    let Some((runbook, title)) = scenario.split_once(": ") else { return false };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks").join(runbook).join("test.luau");
+    std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("\nscenario \"{title}\" ")))
+}
+
 #[test]
 fn every_row_is_met_by_tests_that_are_there() {
     for row in ROWS {
@@ -275,7 +352,12 @@ fn every_row_is_met_by_tests_that_are_there() {
         for test in row.by {
             assert!(is_there(test), "`{}` names `{test}`, which is not there", row.name);
         }
+        for scenario in row.shown {
+            assert!(is_shown(scenario), "`{}` names the scenario `{scenario}`, which is not there", row.name);
+        }
+        assert!(row.runbook.is_empty() || !row.shown.is_empty(), "what `{}` leaves to runbooks is shown by none of them", row.name);
     }
+    assert!(!is_shown("kubeadm-upgrade: nothing of this title") && !is_shown("none: x"));
     assert!(!is_there("tests/runs/incidents.rs::nothing_of_this_name") && !is_there("tests/none.rs::x"));
     let text = include_str!("incidents.rs");
     let own: Vec<&str> = text.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split_once('(')).map(|(name, _)| name).collect();
@@ -293,14 +375,17 @@ fn every_row_is_met_by_tests_that_are_there() {
 fn the_page_is_fresh() {
     let met = ROWS.iter().filter(|row| !row.by.is_empty()).count();
     let left = ROWS.iter().filter(|row| row.by.is_empty()).count();
+    let shown = ROWS.iter().filter(|row| !row.shown.is_empty()).count();
     let mut page = format!(
-        "# What went wrong elsewhere\n\nOf {} incidents {met} are met by tests of the engine; {left} are for runbooks alone.\n\n\
-         | incident | what happened | tested by | left to the runbook, and why |\n|---|---|---|---|\n",
+        "# What went wrong elsewhere\n\nOf {} incidents {met} are met by tests of the engine; {left} are for runbooks alone. Scenarios of bundled \
+         runbooks show {shown} of them.\n\n\
+         | incident | what happened | tested by | left to the runbook, and why | shown by |\n|---|---|---|---|---|\n",
         ROWS.len()
     );
     for row in ROWS {
         let by: Vec<String> = row.by.iter().map(|test| format!("`{test}`")).collect();
-        page.push_str(&format!("| {} | {} | {} | {} |\n", row.name, row.what, by.join("<br>"), row.runbook));
+        let (by, shown) = (by.join("<br>"), row.shown.join("<br>"));
+        page.push_str(&format!("| {} | {} | {by} | {} | {shown} |\n", row.name, row.what, row.runbook));
     }
     page.push_str("\n*Generated from `tests/runs/incidents.rs`; `BLESS=1 cargo test incidents` writes it again.*\n");
     crate::docs::generated(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/incidents.md"), &page);

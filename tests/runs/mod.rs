@@ -1,5 +1,6 @@
 //! Runs with a journal: killed everywhere and resumed, stopped, changed underneath, taken back.
 
+mod again;
 mod back;
 mod batches;
 mod cce;

@@ -228,6 +228,7 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     let weather = Weather::of(&mut apart);
     let (rules, happenings) = weather.brings(&mut apart);
     let tries = apart.below(4) == 0;
+    let does = if apart.below(2) == 0 { OnDrift::Again } else { OnDrift::Accept };
     happens(&world, rules, happenings);
     let mut kills = rng.below(4);
     let mut history = vec![format!("{weather:?}")];
@@ -259,9 +260,9 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
             return if wrong.is_empty() { Ok(events) } else { Err(said(&text, &history, &wrong.join("\n  "), &world)) };
         }
         let error = summary.error.map(|error| error.to_string()).unwrap_or_default();
-        // A person who is told that somebody else wrote there goes on from what there is.
+        // A person who is told that somebody else wrote there goes on from what there is, or has it written again.
         if matches!(weather, Weather::Reverts | Weather::SecondAdministrator) && error.contains(" is not as ") {
-            on_drift = OnDrift::Accept;
+            on_drift = does;
         }
         history.push(format!("{:?}: {error}", summary.end));
         if tries && let Some(wrong) = nobody_else_begins(&scene, &world) {

@@ -48,6 +48,21 @@ pub(crate) fn rights(yaml: &str) -> Result<Vec<Right>, String> {
     Ok(found)
 }
 
+/// Whether it writes an object whole or in part.
+fn writes(request: &Asked) -> bool {
+    request.verbs.iter().any(|verb| matches!(verb.as_str(), "create" | "update" | "patch"))
+}
+
+impl Asked {
+    /// The same with what the server asks beside where a role is written. Which role a binding gives stands in no request line.
+    pub(crate) fn with_escalation(mut self) -> Asked {
+        if matches!(self.resource.as_str(), "roles" | "clusterroles") && writes(&self) {
+            self.verbs.push("escalate".to_owned());
+        }
+        self
+    }
+}
+
 /// Rights without which every request would have been allowed all the same. Whoever waits lists first, and watches when it is not there
 /// yet: whether that was so is a matter of time, so that a watch is left over only where nothing was listed.
 pub(crate) fn left_over(rights: &[Right], requests: &[Asked]) -> Vec<Right> {
@@ -69,6 +84,9 @@ pub(crate) fn left_over(rights: &[Right], requests: &[Asked]) -> Vec<Right> {
         let asked = |request: &Asked| request.verbs.iter().any(|verb| grants(right, request, verb) || verb == "list");
         requests.iter().any(|request| request.resource == right[3] && request.group == right[2] && asked(request))
     };
-    let over = (0..rights.len()).filter(|at| !(needed(*at) || rights[*at][4] == "watch" && listed(&rights[*at])));
+    let binds =
+        |right: &Right| right[4] == "bind" && requests.iter().any(|request| request.resource.ends_with("rolebindings") && writes(request));
+    let is_needed = |at: usize| needed(at) || binds(&rights[at]) || rights[at][4] == "watch" && listed(&rights[at]);
+    let over = (0..rights.len()).filter(|at| !is_needed(*at));
     over.map(|at| rights[at].clone()).collect()
 }

@@ -22,7 +22,9 @@ use crate::run::{End, Event, Record, Summary};
 
 /// What happened in a scenario.
 pub(super) struct Outcome {
-    /// How it ended; none when it was killed.
+    /// Why its parameters were refused, before anything was planned.
+    pub(super) refused: Option<Error>,
+    /// How it ended; none when it was killed, or refused.
     pub(super) summary: Option<Summary>,
     /// Everything that happened: of the run, or of the plan when that was not run.
     pub(super) records: Vec<Record>,
@@ -62,6 +64,9 @@ impl Outcome {
     }
 
     fn summary(&self) -> Result<&Summary> {
+        if self.refused.is_some() {
+            return Err(unmet("nothing was planned: the parameters were refused"));
+        }
         self.summary.as_ref().ok_or_else(|| unmet("the run was killed before its end").hint("`run:resume()` goes on with it"))
     }
 
@@ -127,11 +132,12 @@ fn acts(cluster: &Cluster) -> Vec<Act> {
 pub(super) fn object(outcome: &Rc<RefCell<Outcome>>) -> Methods {
     let mut methods = Methods::new("run");
     type Ask = fn(&Outcome, &[Value]) -> Result<Value>;
-    let asks: [(&str, Ask); 12] = [
+    let asks: [(&str, Ask); 13] = [
         ("succeeds", |outcome, _| outcome.ended(End::Succeeded)),
         ("not_needed", |outcome, _| outcome.ended(End::NotNeeded)),
         ("fails_step", |outcome, arguments| fails(outcome, arguments, "step")),
         ("fails_check", |outcome, arguments| fails(outcome, arguments, "check")),
+        ("refuses", refuses),
         ("recovers", recovers),
         ("parks", parks),
         ("writes_nothing", writes_nothing),
@@ -200,6 +206,7 @@ fn rollback(outcome: &Outcome, arguments: &[Value]) -> Result<Outcome> {
     let lived = alive.life.back(start, to.as_deref())?;
     let Lived { summary, records, cluster, .. } = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
     Ok(Outcome {
+        refused: None,
         summary,
         records,
         clusters: vec![cluster],
@@ -223,13 +230,26 @@ fn fails(outcome: &Outcome, arguments: &[Value], what: &str) -> Result<Value> {
     let Some(error) = error else {
         return Err(unmet(format!("{what} `{id}` should fail, but did not")));
     };
-    let expected = arguments.get(1).cloned().unwrap_or(Value::Nil).into_json();
+    looks(error, arguments, 1, &format!("{what} `{id}` failed"))
+}
+
+/// `refuses { reason, kind, message }`: the parameters were refused, before anything was planned or contacted.
+fn refuses(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
+    match &outcome.refused {
+        Some(error) => looks(error, arguments, 0, "the parameters were refused"),
+        None => Err(unmet("the parameters should be refused, but were taken")),
+    }
+}
+
+/// Whether an error is the one that is expected: the text, or the table, at this place of the arguments; anything where there is none.
+fn looks(error: &Error, arguments: &[Value], place: usize, what: &str) -> Result<Value> {
+    let expected = arguments.get(place).cloned().unwrap_or(Value::Nil).into_json();
     let whole = error.to_string();
     let fields = match &expected {
         Json::Null => return Ok(Value::Nil),
         Json::String(part) => vec![("message", part.as_str())],
         Json::Object(map) => map.iter().map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default())).collect(),
-        _ => return Err(wrong("argument 2 must be a text or a table with `reason`, `kind`, `message`")),
+        _ => return Err(wrong(format!("argument {} must be a text or a table with `reason`, `kind`, `message`", place + 1))),
     };
     for (field, wanted) in fields {
         let (is, holds) = match field {
@@ -239,7 +259,7 @@ fn fails(outcome: &Outcome, arguments: &[Value], what: &str) -> Result<Value> {
             other => return Err(wrong(format!("an error has no `{other}` to look at")).hint("look at `reason`, `kind` or `message`")),
         };
         if !holds {
-            return Err(unmet(format!("{what} `{id}` failed with {field} `{is}`, expected `{wanted}`")));
+            return Err(unmet(format!("{what} with {field} `{is}`, expected `{wanted}`")));
         }
     }
     Ok(Value::Nil)

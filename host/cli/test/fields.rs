@@ -10,7 +10,7 @@ use crate::run::Given;
 use crate::run::params_file::ParamFile;
 
 /// The fields that a scenario may have.
-const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "kill", "params"];
+pub(super) const KNOWN: &[&str] = &["answers", "at", "drift", "expect", "faults", "fixture", "given", "kill", "params"];
 
 /// A scenario, ready to be played.
 pub(super) struct Scenario {

@@ -48,7 +48,8 @@ pub(super) struct Life {
     pub(super) timed: Vec<Arc<Timed>>,
 }
 
-/// What a process is started with.
+/// What a process is started with. It takes no lock: its cluster is the scenario's own, in memory, where nobody else begins; `lockgate test`
+/// has no way to a live one. What becomes of a run whose lock goes is asked of all runs alike, in lockgate's own tests.
 pub(super) struct Start<'a> {
     pub(super) world: &'a World,
     pub(super) kill: Kill,
@@ -95,7 +96,7 @@ impl Life {
         let simulation = &start.world.simulation;
         let cluster = self.cluster(simulation, RunId::simulated(simulation.now(), 2));
         let past = Past::of(start.world.disk.entries.borrow().iter().cloned());
-        let on = rollback::On { runtime: &runtime, cluster: &cluster, runbook: &self.runbook };
+        let on = rollback::On { runtime: &runtime, cluster: &cluster, runbook: &self.runbook, tell: &|_: String| () };
         let undoing = undoing(&on, &self.run.to_string(), past, rollback::Reach { from: None, to }, OnDrift::Stop)?;
         if undoing.steps.is_empty() {
             return Ok(None);

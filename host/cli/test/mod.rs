@@ -10,6 +10,8 @@ pub mod kill;
 mod kills;
 mod life;
 mod names;
+#[cfg(test)]
+mod page_tests;
 mod play;
 mod pods;
 

@@ -15,7 +15,7 @@ use super::life::{Life, Start, Timed};
 use super::names::Act;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 use crate::cli::{host, target};
-use crate::cluster::{Cancel, Simulation};
+use crate::cluster::{Cancel, Cluster, Simulation};
 use crate::lua::{Engine, Given, TestFile, TestFunction};
 use crate::primitives::registry::plural;
 use crate::run::{self, End, Record, Source, Summary};
@@ -33,7 +33,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
     let given = run::Given { beside: Some(source.beside.clone()), ..scenario.params.clone() };
-    let params = Rc::new(run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?);
+    let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text));
     let fixture = source.beside.read(&scenario.fixture)?.ok_or_else(|| {
         Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
     })?;
@@ -49,6 +49,10 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         Ok(())
     };
 
+    let params = match params {
+        Ok(params) => Rc::new(params),
+        Err(error) => return refused(file, scenario, error, cluster, &simulation, namespace),
+    };
     change(&scenario.given)?;
     let before = simulation.fork();
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
@@ -56,7 +60,8 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     if !matches!(plan.end, End::Succeeded | End::Unknown) {
         // As on the command line: a plan that would fail, or finds nothing to do, is not run.
         let (summary, records, clusters) = (Some(plan), records.take(), vec![cluster]);
-        let outcome = Outcome { summary, records, clusters, simulation: simulation.clone(), alive: None, before, namespace, ran: false };
+        let of = simulation.clone();
+        let outcome = Outcome { refused: None, summary, records, clusters, simulation: of, alive: None, before, namespace, ran: false };
         judge(file, scenario, outcome)?;
         return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| Killed::default());
     }
@@ -94,12 +99,36 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     let whole = (kills && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&world)));
     let alive = Some(Alive { life: life.clone(), world: world.clone() });
     let (clusters, of) = (vec![cluster], simulation.clone());
-    judge(file, scenario, Outcome { summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
+    judge(file, scenario, Outcome { refused: None, summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
     match whole {
         Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole).map_err(|error| scenario.at_place(error)),
         None => Ok(Killed::default()),
     }
+}
+
+/// A scenario whose parameters are refused: nothing is changed, planned or contacted.
+fn refused(
+    file: &TestFile,
+    scenario: &Scenario,
+    error: Error,
+    cluster: Cluster,
+    simulation: &Simulation,
+    namespace: String,
+) -> Result<Killed> {
+    let outcome = Outcome {
+        refused: Some(error),
+        summary: None,
+        records: Vec::new(),
+        clusters: vec![cluster],
+        simulation: simulation.clone(),
+        alive: None,
+        before: simulation.fork(),
+        namespace,
+        ran: false,
+    };
+    judge(file, scenario, outcome)?;
+    nothing_in_vain(scenario, &BTreeSet::new(), simulation, 0, &[]).map(|()| Killed::default())
 }
 
 /// When its process is killed.
@@ -153,7 +182,10 @@ fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
     let judged = file.call(&scenario.expect, &[Given::Object(expect::object(&outcome))]);
     judged.map(drop).map_err(|error| {
         let outcome = outcome.borrow();
-        error.cause(describe(outcome.summary.as_ref(), outcome.ran))
+        error.cause(match &outcome.refused {
+            Some(refused) => format!("the parameters were refused: {refused}"),
+            None => describe(outcome.summary.as_ref(), outcome.ran),
+        })
     })
 }
 

@@ -22,6 +22,8 @@ use futures::future::LocalBoxFuture;
 pub use self::inventory::{HostKeys, Inventory, Machine, PodImage};
 pub use self::quote::{line, quoted};
 
+use lockgate_sim::model::Program;
+
 use super::client::Cluster;
 use super::layers::Access;
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp};
@@ -274,13 +276,15 @@ impl Cluster {
     /// The machines behind the nodes: models in a plan and in a simulated cluster.
     ///
     /// # Errors
-    /// Input when nobody said how the machines of a live cluster are reached.
+    /// Input when nobody said how the machines of a live cluster are reached; `command_missing` without `ssh`, which a fixture can say.
     pub fn machines(&self) -> Result<Machines> {
         let reached = |transport: Rc<dyn Transport>| Machines::Reached(Reached { cluster: self.clone(), transport });
         let label = self.label();
         let ways = self.shared.ways.as_ref().filter(|_| !label.plan && !label.simulated);
         let Some(ways) = ways else {
             return match self.simulation() {
+                // As on a live cluster, before any machine is asked.
+                Some(simulation) if simulation.with(|sim| sim.models().lacks(Program::Ssh)) => Err(ssh::missing()),
                 Some(simulation) => Ok(reached(Rc::new(simulated::Simulated::new(self.clone(), simulation)))),
                 None => Err(Error::usage("nobody said how the machines behind the nodes are reached")
                     .hint("say `--machines ssh`, `--machines pod` or `--machines manual`")),

@@ -49,15 +49,18 @@ pub(super) struct Ssh {
     addresses: RefCell<HashMap<String, String>>,
 }
 
+/// The error of a machine without `ssh`.
+pub(super) fn missing() -> Error {
+    Error::new(Kind::Input, Reason::CommandMissing, "there is no `ssh` on the PATH").hint("install the client of OpenSSH")
+}
+
 impl Ssh {
     /// The machines behind it.
     ///
     /// # Errors
     /// `command_missing` without an `ssh`.
     pub(super) fn remote(cluster: Cluster, inventory: Inventory) -> Result<Remote<Ssh>> {
-        let program = on_path("ssh").ok_or_else(|| {
-            Error::new(Kind::Input, Reason::CommandMissing, "there is no `ssh` on the PATH").hint("install the client of OpenSSH")
-        })?;
+        let program = on_path("ssh").ok_or_else(missing)?;
         let run = cluster.run().to_string();
         Ok(Remote::new(Ssh { cluster, program, inventory, addresses: RefCell::default() }, run))
     }

@@ -105,17 +105,24 @@ fn registry() -> Option<PathBuf> {
     named.or_else(usual).filter(|file| file.is_file())
 }
 
+/// The error of a machine without helm.
+fn missing(what: impl Into<String>) -> Error {
+    Error::new(Kind::Input, Reason::CommandMissing, what)
+        .hint("install helm 4, or 3.14 or later, from https://helm.sh, or name it in `HELM_BIN`; releases can be read without it")
+}
+
+/// The error of a `PATH` without helm.
+pub(super) fn not_on_path() -> Error {
+    missing("helm is not there: no program of that name is on `PATH`")
+}
+
 /// The helm to use: the one that the cluster's options name, else `HELM_BIN`, else the first on `PATH`.
 fn find(cx: &Cx) -> Result<PathBuf> {
-    let missing = |what: String| {
-        Error::new(Kind::Input, Reason::CommandMissing, what)
-            .hint("install helm 4, or 3.14 or later, from https://helm.sh, or name it in `HELM_BIN`; releases can be read without it")
-    };
     let named = cx.cluster.helm().map(PathBuf::from).or_else(|| std::env::var_os("HELM_BIN").map(PathBuf::from));
     match named {
         Some(file) if is_program(&file) => Ok(file),
         Some(file) => Err(missing(format!("`{}`, which is to be used as helm, is no program", file.display()))),
-        None => on_path("helm").ok_or_else(|| missing("helm is not there: no program of that name is on `PATH`".to_owned())),
+        None => on_path("helm").ok_or_else(not_on_path),
     }
 }
 

@@ -140,8 +140,10 @@ impl Work<'_> {
             Ok(ended) => Some(failed(&self.doing(), &ended, limit)),
             Err(error) => Some(error),
         };
-        let Some(error) = trouble else { return self.looked(items).await };
-        match self.looked(items).await {
+        let looked = self.looked(items).await;
+        let trouble = trouble.or_else(|| looked.as_ref().ok().and_then(|made| self.not_noted(made)));
+        let Some(error) = trouble else { return looked };
+        match looked {
             Ok(made) if self.is_news(&made) => {
                 self.cx.talk.wrote(&made.wrote);
                 Err(self.left(error, &made))
@@ -150,6 +152,13 @@ impl Work<'_> {
             // Nobody knows how it stands; helm's own words count.
             Err(_) => Err(error.details(json!({ "outcome": "unknown" }))),
         }
+    }
+
+    /// The error of a helm that ended well with its revision still pending: it could not write its last word, and `helm install` calls that no failure.
+    fn not_noted(&self, made: &Made) -> Option<Error> {
+        made.release.as_ref().filter(|release| release.is_pending())?;
+        let error = Error::new(Kind::Cluster, Reason::HelmLocked, self.doing()).cause("helm has done its work, and could not note that it did");
+        Some(error.hint("`helm.unlock` counts the revision as failed, so that the next operation can begin"))
     }
 
     /// Whether there is anything that was not there before.

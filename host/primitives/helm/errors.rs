@@ -25,6 +25,19 @@ const TABLE: &[Row] = &[
         Reason::Refused,
         "change releases in a step, not in a check or in `verify`",
     ),
+    // What stops the run itself, told to helm at the endpoint.
+    row(
+        &["lockgate:", "could not be renewed for"],
+        Kind::Cancelled,
+        Reason::Interrupted,
+        "when the cluster answers again, go on with `lockgate resume last`",
+    ),
+    row(
+        &["lockgate:", "has lost its lock"],
+        Kind::Cancelled,
+        Reason::Interrupted,
+        "this process writes nothing more; `lockgate status` says how far it came",
+    ),
     row(&["lockgate:"], Kind::Refused, Reason::Refused, ""),
     row(
         &["simulator: not modelled"],
@@ -293,6 +306,12 @@ mod tests {
         ("Error: kubernetes cluster unreachable: Get \"https://127.0.0.1:1/version\"\n", Reason::Unreachable),
         ("Error: INSTALLATION FAILED: create: failed to create: namespaces \"nowhere\" not found\n", Reason::NotFound),
         ("Error: chart requires kubeVersion: >= 9.0.0 which is incompatible with Kubernetes v1.36.4\n", Reason::Precondition),
+        (
+            "Error: INSTALLATION FAILED: unable to continue with install: could not get information about the resource Deployment \"web\" in namespace \"shop\": lockgate: the lock of the run `r` could not be renewed for 30m, so nothing more is written: no connection\n",
+            Reason::Interrupted,
+        ),
+        ("Error: UPGRADE FAILED: create: failed to create: lockgate: the run `r` has lost its lock: it is process 2 now\n", Reason::Interrupted),
+        ("Error: UPGRADE FAILED: update: failed to update: lockgate: patching secrets: only reads are allowed here\n", Reason::Refused),
         ("Error: UPGRADE FAILED: the server said something new\n", Reason::HelmFailed),
         ("", Reason::HelmFailed),
     ];

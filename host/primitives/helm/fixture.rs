@@ -1,7 +1,8 @@
 //! Which of a fixture's charts is meant: by name and version, and by the values that it is rendered with.
 
-use lockgate_sim::model::ChartModel;
+use lockgate_sim::model::{ChartModel, Program};
 
+use super::binary;
 use super::source::{Named, plain};
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result};
@@ -20,10 +21,14 @@ pub(super) struct Found {
 /// chart of that name at all, and helm is to be asked.
 ///
 /// # Errors
-/// `helm_chart_not_found` when the fixture has others only, or none for such values; `helm_render` when the chart refuses them.
+/// `command_missing` when the fixture says that there is no helm; `helm_chart_not_found` when it has others only, or none for such
+/// values; `helm_render` when the chart refuses them.
 pub(super) fn find(cx: &Cx, named: &Named<'_>, values: Option<&Json>) -> Result<Option<Found>> {
     let label = cx.cluster.label();
     let Some(simulation) = cx.cluster.simulation().filter(|_| label.simulated) else { return Ok(None) };
+    if simulation.with(|sim| sim.models().lacks(Program::Helm)) {
+        return Err(binary::not_on_path());
+    }
     let charts = simulation.with(|sim| sim.models().charts().to_vec());
     let name = named.short();
     let fits = |chart: &&ChartModel| {
@@ -55,6 +60,13 @@ pub(super) fn find(cx: &Cx, named: &Named<'_>, values: Option<&Json>) -> Result<
             .hint("the chart refuses these values in its own words"));
     }
     Ok(Some(Found { model: ChartModel { values: own, ..(*found).clone() }, content }))
+}
+
+/// Whether the fixture has this chart, given as `NAME-VERSION`.
+pub(super) fn has(cx: &Cx, chart: &str) -> bool {
+    let simulation = cx.cluster.simulation().filter(|_| cx.cluster.label().simulated);
+    let is_it = |model: &ChartModel| chart.strip_prefix(&model.name).and_then(|rest| rest.strip_prefix('-')) == Some(model.version.as_str());
+    simulation.is_some_and(|simulation| simulation.with(|sim| sim.models().charts().iter().any(is_it)))
 }
 
 /// The error of values that no entry is for.

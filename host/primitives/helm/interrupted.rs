@@ -61,7 +61,7 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
 /// Makes a release that is pending one that can be changed. Its objects are left to what comes next.
 async fn put_in_order(work: &Work<'_>, pending: &Stored) -> Result<()> {
     let mut release = pending.release()?;
-    if rendered::is_ours(&release) {
+    if rendered::is_ours(work.cx, &release) {
         return rendered::forget(work.cx, pending).await;
     }
     if work.before.is_empty() {

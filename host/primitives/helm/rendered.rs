@@ -23,9 +23,10 @@ const MARK: &str = "lockgate.dev/rendered";
 /// The history that helm keeps.
 const HISTORY: usize = 10;
 
-/// Whether a revision was made from a fixture's chart.
-pub(super) fn is_ours(release: &Release) -> bool {
-    release.0.pointer("/chart/metadata/annotations").and_then(|all| all.get(MARK)).is_some()
+/// Whether a revision was made from a fixture's chart: by a verb, or by the fixture itself.
+pub(super) fn is_ours(cx: &Cx, release: &Release) -> bool {
+    let is_marked = release.0.pointer("/chart/metadata/annotations").and_then(|all| all.get(MARK)).is_some();
+    is_marked || fixture::has(cx, &release.chart())
 }
 
 /// Upgrades to a chart of the fixture.

@@ -77,7 +77,7 @@ pub(super) async fn back(work: Work<'_>, last: &Release, revision: Option<i64>) 
     if is_there {
         return Ok(Done::unchanged(result(false, Some(last), Some(last.revision()))));
     }
-    if rendered::is_ours(&to) || rendered::is_ours(last) {
+    if rendered::is_ours(work.cx, &to) || rendered::is_ours(work.cx, last) {
         return rendered::rollback(work, &to, items).await;
     }
     let mut helm = Helm::new(work.cx, work.driver()).await?;

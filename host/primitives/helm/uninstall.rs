@@ -51,7 +51,7 @@ impl HelmUninstall {
             work.unlocked(&last)?;
         }
         let items = contents::look(&cx, &place, &work.doing(), &[last.manifest(), ""]).await?;
-        if rendered::is_ours(&last) {
+        if rendered::is_ours(&cx, &last) {
             return rendered::uninstall(work, items).await;
         }
         let mut helm = Helm::new(&cx, work.driver()).await?;

@@ -3,6 +3,7 @@
 //! All of them are made of two things: a short command that changes nothing and whose output is read ([`hand`]), and one that changes
 //! something, runs detached and is followed to its end ([`task`]). Where the operator works by hand both are asked of him.
 
+mod down;
 mod hand;
 mod task;
 mod tools;

@@ -16,7 +16,7 @@ primitive! {
     /// Reboots the machine of a node and waits until its node is ready again.
     ///
     /// It has happened when the kernel tells another boot id, and is over when the Node tells that one too and is ready. It neither drains
-    /// nor cordons: what runs there goes down with it.
+    /// nor cordons: what runs there goes down with it. The machine that lockgate itself runs on, in a pod, is left alone.
     pub write fn machine.reboot as MachineReboot(
         /// The node.
         node: NodeRef,
@@ -45,6 +45,9 @@ impl MachineReboot {
 
     async fn reboot(&self, hand: &Hand, target: &Target) -> Result<Done> {
         let record = hand.operation("reboot");
+        if record.before().is_none() {
+            hand.cx.cluster.spares_home(&hand.node, &format!("rebooting `{target}`")).await?;
+        }
         let noted = |field: &str| record.before().map(|(about, _)| view::text(about, field).to_owned());
         // A machine that has booted since is not booted again: which boot it was in is noted before.
         let (before, there) = match (noted("/node"), noted("/machine")) {

@@ -1,5 +1,6 @@
 //! One command that changes a machine: begun detached, followed to its end however often the connection goes, and told.
 
+use super::down::takes_down;
 use super::hand::Hand;
 use super::{end, failed};
 use crate::base::json::json;
@@ -49,13 +50,29 @@ impl<'a> Task<'a> {
     /// Of the way to the machine; with `details.outcome` `unknown` when it was begun and nobody knows how it ended, which is told to the
     /// record before. A command that fails is none.
     pub(super) async fn run(&self) -> Result<Output> {
-        let Some(reached) = self.hand.reached() else { return self.by_hand().await };
+        let Some(reached) = self.hand.reached() else {
+            self.spare_home().await?;
+            return self.by_hand().await;
+        };
         let mut pace = Pace::begin(&self.hand.cx, format!("{} on {}", line(&self.command.words), self.hand.node), self.whole(), None);
         let record = self.hand.operation(&line(&self.command.words));
+        // One that had begun before an interruption is followed to its end.
+        if record.before().is_none() {
+            self.spare_home().await?;
+        }
         record.intend(json!({}))?;
         let ran = self.tried(reached, &OperationId::of(record.op()), &mut pace).await;
         record.became(&ran)?;
         ran
+    }
+
+    /// A command that takes the machine down is not for the one that lockgate itself runs on.
+    async fn spare_home(&self) -> Result<()> {
+        if !takes_down(&self.command.words) {
+            return Ok(());
+        }
+        let doing = format!("`{}` on `node/{}`", line(&self.command.words), self.hand.node);
+        self.hand.cx.cluster.spares_home(&self.hand.node, &doing).await
     }
 
     /// Runs it under the name of its operation, which it may have had before an interruption: then its end is waited for, and it is not begun

@@ -485,7 +485,7 @@ impl Book {
     #[must_use]
     pub(crate) fn written(&self) -> Vec<Written> {
         let past = self.past.borrow();
-        let open: Vec<&str> = past.places.values().flat_map(|place| &place.open).map(|pending| pending.open.intent.object()).collect();
+        let open: Vec<&str> = past.places.values().flat_map(PlacePast::unmet).map(|pending| pending.open.intent.object()).collect();
         past.written.iter().filter(|written| !open.contains(&written.target.as_str())).cloned().collect()
     }
 
@@ -497,8 +497,13 @@ impl Book {
     }
 
     /// A step is to be done again from its beginning.
-    pub(crate) fn forget(&self, place: &str) {
-        self.past.borrow_mut().places.remove(place);
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub(crate) fn again(&self, place: &str) -> Result<()> {
+        self.note(&Fact::Again { place: place.to_owned() })?;
+        self.past.borrow_mut().again(place);
+        Ok(())
     }
 }
 

@@ -107,6 +107,11 @@ pub enum Fact {
         #[serde(flatten)]
         outcome: Outcome,
     },
+    /// A step is done again from its beginning, because somebody changed what it had written.
+    Again {
+        /// The step.
+        place: String,
+    },
     /// The items of an `each`, computed once.
     Items {
         /// The step or group.

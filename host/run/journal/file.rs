@@ -67,6 +67,7 @@ pub fn syncs(fact: &Fact) -> bool {
         | Fact::Ended { .. }
         | Fact::Lock { .. }
         | Fact::Drift { .. }
+        | Fact::Again { .. }
         | Fact::Signal { .. }
         | Fact::TakenBack { .. }
         | Fact::Granted { .. }
@@ -188,7 +189,7 @@ impl Writer {
     fn append(&mut self, at: Timestamp, fact: &Fact, redactor: Option<&Redactor>) -> Result<u64> {
         let seq = self.seq + 1;
         let body = self.body(&Entry { seq, at, fact: fact.clone() }, redactor)?;
-        let mut line = chain::line(&body, &self.head);
+        let mut line = chain::line(&body, &self.head, |line| self.io.mark(line));
         let head = chain::sha256(line.as_bytes());
         line.push('\n');
         let length = self.length + line.len() as u64;

@@ -246,6 +246,7 @@ fn every_kind_of_fact_comes_back_as_it_was() {
         Fact::Ended { place, verdict: None, end: Some(StepEnd::Done { recovered: true }), state },
         Fact::Lock { what: "taken".to_owned(), epoch: 2 },
         Fact::Drift { object: "x".to_owned(), differences: vec!["y".to_owned()], choice: "stop".to_owned() },
+        Fact::Again { place: "step s".to_owned() },
         Fact::Signal { what: "SIGTERM".to_owned() },
     ];
     facts.extend(values().into_iter().map(|value| finished(Some(Done { value, wrote: vec![patched(undone())] }), None)));
@@ -408,7 +409,7 @@ fn what_no_crash_explains_is_refused_with_the_line_and_the_way_out() {
     assert_eq!(refused(&with(&edited)), "line 4 is not as it was written");
     let mut resealed = own();
     let body = chain::whole(resealed[3].as_bytes()).unwrap().body().replace("shop/web", "shop/db");
-    resealed[3] = chain::line(&body, &chain::sha256(resealed[2].as_bytes()));
+    resealed[3] = chain::line(&body, &chain::sha256(resealed[2].as_bytes()), |_| None);
     assert_eq!(refused(&with(&resealed)), "line 5 does not follow the one before it");
     let mut shorter = own();
     shorter.remove(4);

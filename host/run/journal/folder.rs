@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::file::BLOBS;
 use super::io::{JOURNAL, RealDisk, plain};
+use super::read::{Read, is_marked};
 use super::redact::Redactor;
 use super::requests::REQUESTS;
+use super::seal::{self, Marks};
 use crate::base::clock::{self, Duration};
 use crate::base::{Error, Kind, Reason, Result, did_you_mean};
 
@@ -144,11 +146,12 @@ impl Runs {
             return Err(Error::usage(format!("there is a run `{id}` already")).cause(format!("`{}` exists", path.display())));
         }
         let made = (|| {
+            seal::made(self)?;
             private_folder(&path)?;
             marks.iter().try_for_each(|name| private_file(&path.join(name), b""))?;
             INSIDE.iter().try_for_each(|name| private_folder(&path.join(name)))?;
             private_file(&path.join(LOCK), b"")?;
-            private_file(&path.join(KEY), &super::seal::random()?)?;
+            private_file(&path.join(KEY), &seal::random()?)?;
             File::open(&path)?.sync_all()?;
             File::open(&self.root)?.sync_all()
         })();
@@ -265,10 +268,36 @@ impl RunFolder {
         removed.map_err(|error| Error::internal(format!("run `{}` cannot be begun in its folder", self.id)).cause(plain(&error)))
     }
 
-    /// Its files, for the journal.
+    /// Its files, for the journal, whose lines are marked where the key of the folder of runs is there.
     #[must_use]
     pub fn disk(&self) -> RealDisk {
-        RealDisk::new(&self.path)
+        RealDisk::new(&self.path).marked(Marks::of(&self.runs(), &self.id).ok())
+    }
+
+    /// Refuses a journal that was not written with the key of this folder of runs (`reference/safety.md` §4, T17): its last line, and with it
+    /// all before, is by somebody who has not got it.
+    ///
+    /// # Errors
+    /// That, and what keeps the key or the journal from being read.
+    pub fn is_own(&self, read: &Read) -> Result<()> {
+        let marks = Marks::of(&self.runs(), &self.id);
+        let mut disk = RealDisk::new(&self.path).marked(marks.as_ref().ok().cloned());
+        if is_marked(&mut disk, read)? {
+            return Ok(());
+        }
+        let (run, key) = (&self.id, seal::path(&self.runs()));
+        let message = format!("the journal of run `{run}` was not written with the key of this folder of runs");
+        let mut error = Error::new(Kind::Refused, Reason::Replaced, message).cause(format!(
+            "its last line does not carry the mark of `{}`: it was copied here without that key, or somebody wrote it anew",
+            key.display()
+        ));
+        if let Err(why) = marks {
+            error = why.causes.iter().fold(error.cause(why.message.clone()), |error, cause| error.cause(cause.clone()));
+        }
+        Err(error.hint(format!(
+            "go on where the run began; of a copy, copy the key of the folder of runs too; or look at the cluster first, and go on with what \
+             this journal says: `lockgate resume {run} --accept-truncated`"
+        )))
     }
 
     /// One that makes marks with the run's key.
@@ -294,6 +323,8 @@ impl RunFolder {
         let broken = |error: &io::Error| {
             Error::internal(format!("run `{}` cannot be taken: its file `{LOCK}` cannot be locked", self.id)).cause(plain(error))
         };
+        // A run whose key is lost is not gone on with unasked; what comes then is marked with this one.
+        seal::made(&self.runs()).map_err(|error| broken(&error))?;
         let path = self.path.join(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.map_err(|error| broken(&error))?;

@@ -7,6 +7,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
+use super::seal::Marks;
+
 /// The files of one run's folder. Paths are relative to it, with `/`.
 pub trait JournalIo {
     /// Makes a new, empty file that only its owner may read; it fails when the file is there.
@@ -48,6 +50,11 @@ pub trait JournalIo {
         Ok(true)
     }
 
+    /// The mark of whoever keeps the key of these files under a line; none where there is no key.
+    fn mark(&self, _line: &[u8]) -> Option<String> {
+        None
+    }
+
     /// Shortens a file.
     ///
     /// # Errors
@@ -66,6 +73,7 @@ pub trait JournalIo {
 pub struct RealDisk {
     folder: PathBuf,
     open: HashMap<String, File>,
+    marks: Option<Marks>,
 }
 
 /// The file that is open for the whole run.
@@ -75,7 +83,12 @@ impl RealDisk {
     /// The folder of a run.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { folder: folder.into(), open: HashMap::new() }
+        RealDisk { folder: folder.into(), open: HashMap::new(), marks: None }
+    }
+
+    /// The same, whose lines are marked.
+    pub(super) fn marked(self, marks: Option<Marks>) -> RealDisk {
+        RealDisk { marks, ..self }
     }
 
     fn file(&mut self, path: &str) -> io::Result<&mut File> {
@@ -133,6 +146,10 @@ impl JournalIo for RealDisk {
         };
         let own = self.file(path)?.metadata()?;
         Ok((own.dev(), own.ino(), own.len()) == (named.dev(), named.ino(), length))
+    }
+
+    fn mark(&self, line: &[u8]) -> Option<String> {
+        self.marks.as_ref().map(|marks| marks.under(&[line]))
     }
 
     fn cut(&mut self, path: &str, length: u64) -> io::Result<()> {

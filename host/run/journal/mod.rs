@@ -25,6 +25,7 @@ pub use past::Past;
 pub use pin::Pinned;
 pub use read::{Read, read};
 pub use redact::Redactor;
+pub(in crate::run) use seal::Marks;
 pub use taken::TakenBack;
 pub use view::Story;
 

@@ -117,6 +117,14 @@ pub struct Pending {
     pub again: bool,
 }
 
+impl Pending {
+    /// Whether the record says what became of it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        matches!(self.open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }))
+    }
+}
+
 /// What happened in a check or step.
 #[derive(Clone, Debug)]
 pub enum Mark {
@@ -141,6 +149,19 @@ impl PlacePast {
         matches!(self.end, Some(StepEnd::Done { .. }))
     }
 
+    /// The writes that a call made anew comes to, and those of which nobody knows.
+    pub(crate) fn unmet(&self) -> impl Iterator<Item = &Pending> {
+        self.open.iter().filter(|pending| pending.again || !pending.is_known())
+    }
+
+    /// It is done again from its beginning: what it did before counts for a rollback only.
+    fn again(&mut self) {
+        (self.verdict, self.end) = (None, None);
+        self.changed.clear();
+        self.marks.clear();
+        self.open.iter_mut().for_each(|pending| pending.again = false);
+    }
+
     /// A call is over. What became of its writes is known; not so when it failed because nobody knows: then they stay open, and are looked at
     /// when it is made anew, or when the run is taken back.
     fn over(&mut self, call: &mut Finished) {
@@ -151,7 +172,7 @@ impl PlacePast {
             if !is_its {
                 return true;
             }
-            let known = matches!(pending.open.outcome, Some(Outcome::Made { .. } | Outcome::NotMade { .. }));
+            let known = pending.is_known();
             if reread.is_some() && matches!(pending.open.outcome, Some(Outcome::Made { .. })) {
                 writes.push(pending.open.clone());
             }
@@ -275,12 +296,24 @@ impl Past {
                     past.failed(if is_rollback { Phase::Rollback } else { Phase::Run });
                 }
             }
+            Fact::Again { place } => self.again(&place),
             Fact::Script { source, word, files } => {
                 let number = self.script.as_ref().map_or(1, |script| script.number) + 1;
                 self.script = Some(Pinning { number, source, word, files });
             }
             Fact::Drift { .. } | Fact::Signal { .. } | Fact::TakenBack { .. } => {}
         }
+    }
+
+    /// The writes of a step of which nobody knows what became of them.
+    pub(crate) fn unsettled(&self, place: &str) -> Vec<Open> {
+        let open = self.places.get(place).into_iter().flat_map(|place| &place.open);
+        open.filter(|pending| !pending.is_known()).map(|pending| pending.open.clone()).collect()
+    }
+
+    /// A step is done again from its beginning.
+    pub(crate) fn again(&mut self, place: &str) {
+        self.places.get_mut(place).into_iter().for_each(PlacePast::again);
     }
 
     fn intended(&mut self, place: &str, intent: Intent) {

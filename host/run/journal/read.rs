@@ -92,6 +92,19 @@ pub fn read(io: &mut dyn JournalIo, run: &str, truncated: bool) -> Result<Read> 
     Ok(Read { run: run.to_owned(), entries, hashes, head, end: at as u64, torn })
 }
 
+/// Whether the last line of a journal that was read carries the mark of whoever keeps the key of these files: by the chain that holds for
+/// every line before it.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) fn is_marked(io: &mut dyn JournalIo, read: &Read) -> Result<bool> {
+    let bytes = io.read(JOURNAL).map_err(|error| unreadable(&read.run).cause(plain(&error)))?.unwrap_or_default();
+    let end = usize::try_from(read.end).ok().and_then(|end| end.checked_sub(1)).unwrap_or_default();
+    let last = bytes.get(..end).unwrap_or_default().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let marked = chain::whole(last).filter(|_| chain::sha256(last) == read.head).and_then(|whole| whole.marked);
+    Ok(marked.is_some_and(|(line, mark)| io.mark(line).is_some_and(|own| own == mark)))
+}
+
 /// Why reading stopped before the end of the file.
 enum Stop {
     Line(Fault),

@@ -1,4 +1,7 @@
-//! Sealing what a file beside the journal must hold word by word, and nobody may read there.
+//! The key of a folder of runs, which lies in none of the runs: what is in a run's folder is marked with it, so that who can only write there
+//! makes nothing that is gone on from; and what a file beside the journal must hold word by word, and nobody may read there, is sealed.
+//!
+//! Lines of journals and answers to questions carry an HMAC-SHA256 of themselves under a key of their run.
 //!
 //! A simulated cluster is made again from what it was asked, Secrets and the releases of a helm included: without these it is another
 //! cluster. Their text is sealed with a key that lies in the folder of runs, beside the runs and in none of them. So whoever gets the
@@ -10,11 +13,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use nix::unistd;
 use sha2::Sha256;
 
+use super::chain::hex;
 use super::folder::{Runs, private_file};
 use super::io::plain;
 use crate::base::base64;
@@ -29,6 +35,41 @@ const LENGTH: usize = 32;
 pub(super) struct Seal {
     text: [u8; LENGTH],
     tag: [u8; LENGTH],
+    mark: [u8; LENGTH],
+}
+
+/// Makes the marks of one run.
+#[derive(Clone)]
+pub(in crate::run) struct Marks([u8; LENGTH]);
+
+impl std::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("marks")
+    }
+}
+
+impl Marks {
+    /// Those of this run, with the key that is there.
+    ///
+    /// # Errors
+    /// As [`Seal::find`].
+    pub(in crate::run) fn of(runs: &Runs, run: &str) -> Result<Marks> {
+        Ok(Marks(keyed(&Seal::find(runs)?.mark, &[run.as_bytes()])))
+    }
+
+    /// The mark under these parts.
+    pub(in crate::run) fn under(&self, parts: &[&[u8]]) -> String {
+        let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+        let each: Vec<&[u8]> = lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], *part]).collect();
+        hex(&keyed(&self.0, &each))
+    }
+
+    /// Whether this is it.
+    pub(in crate::run) fn is_under(&self, mark: &str, parts: &[&[u8]]) -> bool {
+        // In the same time wherever they differ.
+        let own = self.under(parts);
+        own.len() == mark.len() && own.bytes().zip(mark.bytes()).fold(0, |differs, (own, given)| differs | (own ^ given)) == 0
+    }
 }
 
 impl Seal {
@@ -37,8 +78,7 @@ impl Seal {
     /// # Errors
     /// When it cannot be made or read.
     pub(super) fn make(runs: &Runs) -> Result<Seal> {
-        let path = path(runs);
-        made(&path).map_err(|error| Error::internal(format!("the key `{}` cannot be made", path.display())).cause(plain(&error)))?;
+        made(runs).map_err(|error| Error::internal(format!("the key `{}` cannot be made", path(runs).display())).cause(plain(&error)))?;
         Seal::find(runs)
     }
 
@@ -59,7 +99,8 @@ impl Seal {
         if key.len() != LENGTH {
             return Err(refused(format!("it has {} bytes instead of {LENGTH}", key.len())));
         }
-        Ok(Seal { text: keyed(&key, &[b"lockgate text"]), tag: keyed(&key, &[b"lockgate tag"]) })
+        let of = |what: &[u8]| keyed(&key, &[what]);
+        Ok(Seal { text: of(b"lockgate text"), tag: of(b"lockgate tag"), mark: of(b"lockgate mark") })
     }
 
     /// The text, sealed, as base64.
@@ -98,16 +139,22 @@ impl Seal {
     }
 }
 
-fn path(runs: &Runs) -> PathBuf {
-    runs.path().join(SEAL)
+/// Where it lies: in a folder that several share, such as `/tmp`, each has one.
+pub(super) fn path(runs: &Runs) -> PathBuf {
+    let own = unistd::geteuid();
+    match runs.path().metadata() {
+        Ok(root) if root.uid() != own.as_raw() => runs.path().join(format!("{SEAL}-{own}")),
+        _ => runs.path().join(SEAL),
+    }
 }
 
-/// Makes the key. Of two that do so at the same time, one's stands.
-fn made(path: &Path) -> io::Result<()> {
+/// Makes the key, where there is none. Of two that do so at the same time, one's stands.
+pub(super) fn made(runs: &Runs) -> io::Result<()> {
+    let path = &path(runs);
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
-    let half = path.with_extension(nix::unistd::getpid().to_string());
+    let half = path.with_extension(unistd::getpid().to_string());
     match fs::remove_file(&half) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -166,6 +213,20 @@ mod tests {
         }
         assert_eq!(seal.open("POST /x", "c2hvcnQ="), None);
         assert_eq!(seal.open("POST /x", "no base64"), None);
+    }
+
+    #[test]
+    fn a_mark_is_of_its_run_and_of_its_parts() {
+        let ((_one, here), (_other, there)) = (runs(), runs());
+        assert!(Marks::of(&here, "A").is_err(), "without a key there are no marks");
+        drop((Seal::make(&here).unwrap(), Seal::make(&there).unwrap()));
+        let marks = Marks::of(&here, "A").unwrap();
+        let mark = marks.under(&[b"ab", b"c"]);
+        assert!(Marks::of(&here, "A").unwrap().is_under(&mark, &[b"ab", b"c"]));
+        assert!(!marks.is_under(&mark, &[b"a", b"bc"]) && !marks.is_under(&mark, &[b"abc"]) && !marks.is_under("", &[b"ab", b"c"]));
+        for (runs, run) in [(&here, "B"), (&there, "A")] {
+            assert!(!Marks::of(runs, run).unwrap().is_under(&mark, &[b"ab", b"c"]));
+        }
     }
 
     #[test]

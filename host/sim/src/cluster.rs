@@ -198,8 +198,9 @@ impl Cluster {
         if let Some(failure) = self.engine.failure() {
             return Status::internal(format!("simulator: {failure}")).into();
         }
-        if kinds::REVIEWS.contains(&call.kind) && !self.engine.is_loaded(&Scope::all(call.kind, None)) {
-            // An overlay does not know whom the live cluster trusts.
+        let elsewhere = kinds::REVIEWS.contains(&call.kind) || call.kind.status == kinds::Modelling::Absent;
+        if elsewhere && !self.engine.is_loaded(&Scope::all(call.kind, None)) {
+            // An overlay knows neither whom the live cluster trusts nor what of other kinds there is.
             return Status::not_modelled(&call.kind.group_resource()).into();
         }
         self.faults.note(Asked {
@@ -327,6 +328,9 @@ impl Cluster {
 
     /// What a watch has to say next.
     pub fn poll_watch(&mut self, id: WatchId) -> WatchPoll {
+        if self.engine.machines.no_api(self.engine.now()) {
+            self.close_watch(id);
+        }
         let poll = self.watches.poll(id, &self.store, self.engine.now());
         self.store.pin(self.watches.seen());
         poll

@@ -352,7 +352,9 @@ impl Engine {
                 self.enqueue(Work::Expire(key.clone()));
             }
             "ReplicaSet" if controllers::replicaset::is_unfinished(object) => self.enqueue(Work::ReplicaSet(key.clone())),
-            "Pod" if !kubelet::is_settled(object) => self.enqueue_pod(key, object),
+            "Pod" if !kubelet::is_settled(object) || (self.partial && kubelet::may_be_starting(object, self.now)) => {
+                self.enqueue_pod(key, object);
+            }
             "Pod" if self.models.knows_probes() => {
                 self.kubelets.plan_anew(key);
                 self.enqueue(Work::Kubelet(key.clone()));

@@ -44,7 +44,7 @@ pub const GAPS: &[(&str, &str)] = &[
     ),
     (
         "Streams",
-        "`exec` speaks WebSocket (v5 and v4 of the channel protocol) and SPDY/3.1 (v4 to v1); attach, port-forward and proxy are refused.",
+        "`exec` speaks WebSocket (v5 and v4 of the channel protocol) and SPDY/3.1 (v4 to v1); attach, port-forward and proxy are refused (501): nothing runs in a container that could be spoken to.",
     ),
     (
         "Custom resources",
@@ -74,19 +74,33 @@ pub const GAPS: &[(&str, &str)] = &[
         "Cluster addresses are from 10.96.0.0/16 and of IPv4; another range is taken for granted where services lie elsewhere already. \
          Nothing gives a LoadBalancer an address.",
     ),
+    (
+        "Scheduling",
+        "Nobody is preempted: a pod that a real scheduler would give the place of others waits, and its `PodScheduled` condition says \
+         `simulator: not modelled: preemption`. Nodes are compared by room, spread of a workload, soft taints and preferred nodes; \
+         preferences about other pods, soft spread constraints and where images are already count for nothing. There is one profile; pods \
+         of another `schedulerName` wait for it.",
+    ),
     ("Owners", "An object that was loaded without its owner is left alone; a real server collects it."),
     (
         "Nodes",
-        "Lost nodes are marked all at once, and not one in 10 s. Pods of a node that is gone are removed 40 s later, and not within 60 s. \
+        "Nodes have no Leases in `kube-node-lease`, and tell no heartbeats: `lastHeartbeatTime` is that of the last change. Lost nodes are \
+         marked all at once, and not one in 10 s. Pods of a node that is gone are removed 40 s later, and not within 60 s. \
          The conditions of a namespace that is going are counted anew 8 s after a change.",
     ),
     (
         "Machines",
         "Known without an entry are `apt-get`, `apt-mark`, `apt-cache`, `dpkg-query`, `yum`, `rpm`, `systemctl`, `kubeadm`, `kubelet`, `cat` and a \
-         few more, in the forms that runbooks use; any other command is refused by name. A reboot restarts no containers. `kubeadm upgrade` \
-         moves the static pods, kube-proxy and its ConfigMaps, and neither etcd, CoreDNS nor certificates; no API server is ever away.",
+         few more, in the forms that runbooks use; any other command is refused by name. A reboot restarts no containers, and a \
+         command in a container lives through a restart of its kubelet. `kubeadm upgrade` moves the static pods, kube-proxy and its \
+         ConfigMaps, and neither etcd, CoreDNS nor certificates; an API server is away for as long as `api_away` says, which is no time \
+         by default.",
     ),
-    ("Volumes", "There are no claims: `volumeClaimTemplates` of a StatefulSet are refused."),
+    (
+        "Volumes",
+        "There are no claims: `volumeClaimTemplates` of a StatefulSet are refused. A pod that names one starts as if it were bound; volumes \
+         are taken to be there, whatever they are.",
+    ),
     (
         "Jobs",
         "`podFailurePolicy`, `successPolicy`, `backoffLimitPerIndex`, `maxFailedIndexes` and `managedBy` are refused. Containers of a Job \
@@ -130,8 +144,10 @@ pub fn page() -> String {
         &mut out,
         &format!("**Stored only.** Objects of these kinds are defaulted and validated, and nothing acts on them: {}.", data.join(", ")),
     );
+    let absent: Vec<String> = kinds::ABSENT.iter().map(|kind| kind.group_kind()).collect();
+    item(&mut out, &format!("**None.** Lists of these kinds are empty, and all else about them is refused with 501: {}.", absent.join(", ")));
     let own = "the paths /metrics, /debug and /openid";
-    item(&mut out, &format!("**Refused** with 501, by name: all of {}; {}; {own}.", groups.join(", "), resources.join(", ")));
+    item(&mut out, &format!("**Refused** with 501, by name: all else of {}; {}; {own}.", groups.join(", "), resources.join(", ")));
     for (about, text) in GAPS {
         item(&mut out, &format!("**{about}.** {text}"));
     }
@@ -162,7 +178,7 @@ mod tests {
     fn the_page_names_what_is_stored_and_what_is_refused() {
         let page = page();
         assert!(page.contains("**Stored only.**") && page.contains("CronJob.batch"), "{page}");
-        assert!(page.contains("storage.k8s.io") && page.contains("limitranges") && page.contains("pods/portforward"), "{page}");
+        assert!(page.contains("storage.k8s.io") && page.contains("PersistentVolumeClaim") && page.contains("pods/portforward"), "{page}");
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH && line.trim_end() == line), "{page}");
     }
 }

@@ -66,6 +66,8 @@ pub enum Modelling {
     Modelled,
     /// Objects are stored, defaulted and validated; no controller acts, so their status and their effect are not modelled.
     Data,
+    /// There are none: lists are empty, watches tell nothing, and all else is refused by name.
+    Absent,
 }
 
 impl Kind {
@@ -341,6 +343,34 @@ pub fn review(group: &str, version: &str, plural: &str) -> Option<&'static Kind>
     REVIEWS.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
 }
 
+/// A kind of which there are no objects. No row of [`ALL`].
+macro_rules! absent {
+    ($($group:literal $kind:literal $plural:literal $singular:literal short $short:expr, $scope:ident, in $categories:expr;)*) => {
+        /// Kinds that are known and not modelled: they are listed, for clients look for them on their way, and there are none.
+        pub static ABSENT: &[&Kind] = &[$(&Kind {
+            group: $group, version: "v1", kind: $kind, plural: $plural, singular: $singular, short: &$short,
+            namespaced: kinds!(@$scope), subresources: &[], has_generation: false, categories: &$categories, status: Modelling::Absent,
+            definition: None, rank: rank($group, $plural),
+        }),*];
+    };
+}
+
+absent! {
+    "" "LimitRange" "limitranges" "limitrange" short ["limits"], namespaced, in [];
+    "" "PersistentVolumeClaim" "persistentvolumeclaims" "persistentvolumeclaim" short ["pvc"], namespaced, in [];
+    "" "PersistentVolume" "persistentvolumes" "persistentvolume" short ["pv"], cluster, in [];
+    "" "PodTemplate" "podtemplates" "podtemplate" short [], namespaced, in [];
+    "" "ReplicationController" "replicationcontrollers" "replicationcontroller" short ["rc"], namespaced, in ["all"];
+    "" "ResourceQuota" "resourcequotas" "resourcequota" short ["quota"], namespaced, in [];
+    "storage.k8s.io" "StorageClass" "storageclasses" "storageclass" short ["sc"], cluster, in [];
+}
+
+/// The kind behind a resource path of which there are no objects.
+#[must_use]
+pub fn absent(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    ABSENT.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
+}
+
 /// The kinds that are stored but acted on by nobody: their status and their effect are not modelled.
 pub fn data() -> impl Iterator<Item = &'static Kind> {
     ALL.iter().copied().filter(|kind| kind.status == Modelling::Data)
@@ -388,7 +418,8 @@ const FOREIGN_SUBRESOURCES: &[(&str, &[&str])] = &[
 
 /// Everything that a real server has and this one refuses by name: whole groups, then single resources and subresources.
 pub(crate) fn refused() -> (&'static [&'static str], Vec<String>) {
-    let resources = FOREIGN_RESOURCES.iter().filter_map(|(group, version, plural)| not_modelled(group, version, plural));
+    let whole = FOREIGN_RESOURCES.iter().filter(|(group, version, plural)| absent(group, version, plural).is_none());
+    let resources = whole.filter_map(|(group, version, plural)| not_modelled(group, version, plural));
     let subresources = FOREIGN_SUBRESOURCES.iter().flat_map(|(plural, subs)| subs.iter().map(move |sub| format!("{plural}/{sub}")));
     (FOREIGN_GROUPS, resources.chain(subresources).collect())
 }
@@ -445,6 +476,11 @@ mod tests {
             assert_eq!(by_kind(&kind.api_version(), kind.kind), Some(*kind));
             assert_eq!(by_resource(kind.group, kind.version, kind.plural), Some(*kind));
             assert_eq!(not_modelled(kind.group, kind.version, kind.plural), None, "{kind} is served and refused");
+        }
+        for kind in ABSENT {
+            assert_eq!(absent(kind.group, kind.version, kind.plural), Some(*kind));
+            assert!(not_modelled(kind.group, kind.version, kind.plural).is_some(), "what is done with a {kind} is refused by name");
+            assert!(kind_not_modelled(&kind.api_version(), kind.kind).is_some() && !ALL.contains(kind), "{kind}");
         }
         assert_eq!(by_kind("apps/v1beta1", "Deployment"), None);
     }

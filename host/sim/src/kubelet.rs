@@ -19,6 +19,8 @@ use crate::status::Status;
 use crate::store::Key;
 use crate::view;
 
+/// Longer than any container takes to get ready.
+const LONGEST_START: SignedDuration = SignedDuration::from_hours(1);
 /// How long a kubelet waits before it tries again to make a pod's sandbox.
 const SANDBOX_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
@@ -46,6 +48,8 @@ struct Run {
     started: Timestamp,
     /// When a deletion is done.
     stops: Option<Timestamp>,
+    /// Whether its containers that are not ready yet have still to get it: see [`is_starting`].
+    starts: bool,
     /// Resource version of the pod when nothing was left to do, and when something is next.
     rested: Option<(Text, Option<Timestamp>)>,
 }
@@ -66,6 +70,20 @@ impl Kubelets {
             if container.has_run() {
                 self.images.insert((node.into(), container.image), Timestamp::MIN);
             }
+        }
+    }
+
+    /// Takes a pod over that was at rest when it was loaded, as it was before other images were named for its containers.
+    pub(crate) fn take_over(&mut self, before: &Value, after: &Value) {
+        let images = |pod: &Value| -> Vec<Text> {
+            let specs = ["initContainers", "containers"].into_iter().flat_map(|list| view::list(pod, &["spec", list]));
+            specs.map(|spec| view::shared(spec, &["image"])).collect()
+        };
+        if is_settled(before) && !self.pods.contains_key(&place(before)) && images(before) != images(after) {
+            let started = view::time(before, &["status", "startTime"]).unwrap_or(Timestamp::UNIX_EPOCH);
+            let ip = if view::flag(before, &["spec", "hostNetwork"]) { "" } else { view::text(before, &["status", "podIP"]) };
+            let run = Run { containers: Container::all_of(before), ip: ip.to_owned(), started, stops: None, starts: false, rested: None };
+            self.pods.insert(place(before), Arc::new(run));
         }
     }
 
@@ -96,13 +114,43 @@ pub(crate) fn is_settled(pod: &Value) -> bool {
     bound && at_rest && !view::is_terminating(pod)
 }
 
+/// Whether the status of a pod is of its present content, as far as it tells; servers before v1.33 do not.
+fn is_observed(pod: &Value) -> bool {
+    view::int(pod, &["status", "observedGeneration"]).is_none_or(|seen| seen >= view::generation(pod))
+}
+
+/// Whether a pod may have been read by an overlay while it was starting: what runs in it without being ready began a short while ago.
+pub(crate) fn may_be_starting(pod: &Value, now: Timestamp) -> bool {
+    let young = |status: &Value| {
+        let begun = view::time(status, &["state", "running", "startedAt"]);
+        !view::flag(status, &["ready"]) && begun.is_some_and(|begun| view::later(begun, LONGEST_START) > now)
+    };
+    let running = view::text(pod, &["status", "phase"]) == "Running" && !view::condition_is_true(pod, "Ready");
+    running && view::list(pod, &["status", "containerStatuses"]).iter().any(young)
+}
+
+/// Whether a pod that an overlay has read is still starting: each of its containers that is not ready began to run less long ago than it
+/// takes. What runs longer without being ready stays so.
+fn is_starting(ctx: &Ctx<'_>, pod: &Value) -> bool {
+    let now = ctx.now();
+    if ctx.engine.began().is_none() || !may_be_starting(pod, now) {
+        return false;
+    }
+    let owners = ctx.owners(pod);
+    let containers = Container::all_of(pod);
+    let mut unready = containers.iter().filter(|container| !container.is_init && !container.is_ready());
+    unready.all(|container| container.gets_ready(&ctx.engine.models, pod, &owners).is_some_and(|at| at > now))
+}
+
 /// Carries one pod on.
 pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let Some(pod) = ctx.get(key) else { return Ok(()) };
     let node_key = Key::new(kinds::NODE, "", view::text(&pod, &["spec", "nodeName"]));
     // What was loaded at rest stays as it was written: ids and times included.
     let replan = ctx.engine.kubelets.replan.contains(key) && ctx.engine.models.heeds(&pod, &ctx.owners(&pod));
-    if !replan && is_settled(&pod) && !ctx.engine.kubelets.pods.contains_key(&place(&pod)) {
+    let at_rest = is_settled(&pod) && is_observed(&pod) && !ctx.engine.kubelets.pods.contains_key(&place(&pod));
+    let starts = at_rest && is_starting(ctx, &pod);
+    if !replan && at_rest && !starts {
         return Ok(());
     }
     if !replan && rests(ctx, key, &pod) {
@@ -116,6 +164,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     let is_new = known.is_none();
     let mut run = known.unwrap_or_else(|| Arc::new(admit(ctx, &pod)));
     let state = Arc::make_mut(&mut run);
+    state.starts |= starts;
     let outcome = if view::is_terminating(&pod) {
         end(ctx, key, &pod, &node, state, &owners)
     } else {
@@ -166,7 +215,7 @@ fn admit(ctx: &mut Ctx<'_>, pod: &Value) -> Run {
         known.to_owned()
     };
     let started = view::time(pod, &["status", "startTime"]).unwrap_or_else(|| ctx.now());
-    Run { containers: Container::all_of(pod), ip, started, stops: None, rested: None }
+    Run { containers: Container::all_of(pod), ip, started, stops: None, starts: false, rested: None }
 }
 
 fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &mut Run, owners: &[String]) -> Result<(), Status> {
@@ -178,7 +227,9 @@ fn carry_on(ctx: &mut Ctx<'_>, key: &Key, pod: &Arc<Value>, node: &Value, run: &
         let engine = &mut *ctx.engine;
         let images = &mut engine.kubelets.images;
         let mut world = World { now, models: &engine.models, images, pod, owners, origin: run.started, events: &mut events };
-        if replan {
+        if std::mem::take(&mut run.starts) {
+            run.containers.iter_mut().for_each(|container| container.start_on(&world));
+        } else if replan {
             run.containers.iter_mut().for_each(|container| container.plan_anew(&world));
         }
         step(&mut run.containers, &mut world);

@@ -11,6 +11,7 @@ mod node;
 mod object;
 mod pattern;
 mod probe;
+mod program;
 mod release;
 
 pub use answer::{ExecAnswer, ExecMatch, ExecModel, LogAnswer, LogLine, LogMatch, LogModel};
@@ -24,6 +25,7 @@ pub use pattern::glob;
 pub(crate) use pattern::parts;
 pub(crate) use probe::{Concerned, Life};
 pub use probe::{Hang, Lapse};
+pub use program::{Program, ProgramModel};
 pub use release::{PastRevision, ReleaseModel};
 
 use std::collections::BTreeMap;
@@ -297,6 +299,7 @@ pub struct Models {
     nodes: Vec<NodeModel>,
     machines: Vec<MachineModel>,
     charts: Vec<ChartModel>,
+    programs: Vec<ProgramModel>,
     definitions: Vec<DefinitionModel>,
     objects: Vector<ObjectModel>,
     /// Whether an entry about nodes came since the engine last looked.
@@ -330,6 +333,7 @@ impl Models {
         self.nodes.extend(document.nodes);
         self.machines.extend(document.machines);
         self.charts.extend(document.charts);
+        self.programs.extend(document.programs);
         self.definitions.extend(document.definitions);
         document.objects.into_iter().for_each(|entry| self.object(entry));
     }
@@ -338,6 +342,12 @@ impl Models {
     pub fn node(&mut self, model: NodeModel) {
         self.news_of_nodes = true;
         self.nodes.push(model);
+    }
+
+    /// Whether the operator's machine is said to be without a program.
+    #[must_use]
+    pub fn lacks(&self, program: Program) -> bool {
+        self.programs.iter().any(|entry| entry.missing == program)
     }
 
     /// The entries about charts, in their order; the last one that fits counts.

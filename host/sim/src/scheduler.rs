@@ -9,6 +9,7 @@ mod score;
 mod spread;
 pub(crate) mod taints;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -63,7 +64,11 @@ fn place(ctx: &mut Ctx<'_>, pod: &Value) -> Result<Text, String> {
         None => nodes().filter(fits).collect(),
     };
     if fitting.is_empty() {
-        let rejections: Vec<Rejection> = nodes().filter_map(|node| filters.check(node).err()).collect();
+        let rejected = |node| {
+            let rejection: Rejection = filters.check(node).err()?;
+            Some((filters.preemption(node, &rejection), rejection))
+        };
+        let rejections: Vec<(Preemption, Rejection)> = nodes().filter_map(rejected).collect();
         return Err(message(pod, &rejections, ctx.store.is_at_least(34)));
     }
     let best = if fitting.len() == 1 { fitting } else { score::best(ctx.engine.index.nodes(), pod, &needs, &fitting) };
@@ -106,9 +111,12 @@ fn set_condition(ctx: &mut Ctx<'_>, key: &Key, mut pod: Value, status: &str, why
     ctx.update_in_generation(key, pod)
 }
 
+/// Why preemption does not help on a node.
+type Preemption = Vec<Cow<'static, str>>;
+
 /// The message of the real scheduler: reasons counted and sorted as text, then what preemption would not achieve.
 /// `claims` says whether it looks at resource claims, as it does since v1.34.
-fn message(pod: &Value, rejections: &[Rejection], claims: bool) -> String {
+fn message(pod: &Value, rejections: &[(Preemption, Rejection)], claims: bool) -> String {
     let all = rejections.len();
     let histogram = |reasons: &mut dyn Iterator<Item = &str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -119,13 +127,11 @@ fn message(pod: &Value, rejections: &[Rejection], claims: bool) -> String {
         texts.sort();
         format!("0/{all} nodes are available: {}.", texts.join(", "))
     };
-    let reasons = histogram(&mut rejections.iter().flat_map(|r| r.reasons.iter().map(|reason| &**reason)));
+    let reasons = histogram(&mut rejections.iter().flat_map(|(_, rejection)| rejection.reasons.iter().map(|reason| &**reason)));
     let preemption = if view::text(pod, &["spec", "preemptionPolicy"]) == "Never" {
         "not eligible due to preemptionPolicy=Never.".to_owned()
     } else {
-        histogram(&mut rejections.iter().map(|r| {
-            if r.resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" }
-        }))
+        histogram(&mut rejections.iter().flat_map(|(preemption, _)| preemption.iter().map(|reason| &**reason)))
     };
     let claims = if claims { " no new claims to deallocate," } else { "" };
     format!("{reasons}{claims} preemption: {preemption}")
@@ -134,12 +140,13 @@ fn message(pod: &Value, rejections: &[Rejection], claims: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::borrow::Cow;
 
     #[test]
     fn the_message_is_the_real_schedulers() {
-        let rejected =
-            |reasons: &[&'static str], resolvable| Rejection { reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(), resolvable };
+        let rejected = |reasons: &[&'static str], resolvable| {
+            let preemption = if resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" };
+            (vec![Cow::Borrowed(preemption)], Rejection { reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(), resolvable })
+        };
         let ports = || rejected(&["node(s) didn't have free ports for the requested pod ports"], true);
         let other = || rejected(&["node(s) didn't match Pod's node affinity/selector"], false);
         assert_eq!(

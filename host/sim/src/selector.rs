@@ -358,7 +358,7 @@ impl FieldSelector {
 }
 
 fn supported(kind: &Kind, field: &str) -> bool {
-    let common = field == "metadata.name" || (field == "metadata.namespace" && kind.kind != "Node");
+    let common = field == "metadata.name" || (field == "metadata.namespace" && !matches!(kind.built_in(), "Node" | "Namespace"));
     common || own_fields(kind).contains(&field)
 }
 
@@ -392,17 +392,20 @@ fn own_fields(kind: &Kind) -> &'static [&'static str] {
         "Node" => &["spec.unschedulable"],
         "Secret" => &["type"],
         "Namespace" => &["status.phase"],
-        "ReplicaSet" => &["status.replicas"],
+        "Service" => &["spec.clusterIP", "spec.type"],
+        "Job" => &["status.successful"],
         _ => &[],
     }
 }
 
 fn unsupported(kind: &Kind, field: &str) -> Status {
-    // Kinds with a list of their own answer shorter than those without.
-    Status::bad_request(if own_fields(kind).is_empty() && kind.custom().is_none() {
-        format!(r#"{field:?} is not a known field selector: only "metadata.name", "metadata.namespace""#)
-    } else {
-        format!("field label not supported: {field}")
+    // Kinds with a list of their own answer in other words than those without.
+    Status::bad_request(match kind.built_in() {
+        "Job" => format!("field label {field:?} not supported for Job"),
+        _ if own_fields(kind).is_empty() && kind.custom().is_none() => {
+            format!(r#"{field:?} is not a known field selector: only "metadata.name", "metadata.namespace""#)
+        }
+        _ => format!("field label not supported: {field}"),
     })
 }
 
@@ -413,10 +416,9 @@ fn field_text(object: &Value, field: &str) -> String {
             let of = |path: &[&str]| view::text(object, path).to_owned();
             return Some(of(&["source", "component"])).filter(|s| !s.is_empty()).unwrap_or_else(|| of(&["reportingComponent"]));
         }
-        "status.podIPs" => {
-            let ips = view::list(object, &["status", "podIPs"]);
-            return ips.iter().map(|ip| view::text(ip, &["ip"])).collect::<Vec<_>>().join(",");
-        }
+        // A real server takes it and finds nothing in it.
+        "status.podIPs" => return String::new(),
+        "status.successful" => return view::count(object, &["status", "succeeded"]).to_string(),
         _ => {}
     }
     let path: Vec<&str> = field.split('.').collect();
@@ -424,7 +426,6 @@ fn field_text(object: &Value, field: &str) -> String {
         Some(Value::String(text)) => text.to_string(),
         Some(Value::Null) | None => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
-            "status.replicas" => "0".to_owned(),
             _ => String::new(),
         },
         Some(other) => other.to_string(),

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod by_pod;
+mod home;
 
 use lockgate::base::{Kind, Reason, Span};
 use lockgate::cluster::Access;

@@ -38,7 +38,7 @@ impl<'a> Trace<'a> {
     }
 
     /// What the journal tells people.
-    pub(super) fn story(&self) -> Story {
+    pub(in crate::runs) fn story(&self) -> Story {
         let read = Read { run: String::new(), entries: self.entries.clone(), hashes: Vec::new(), head: String::new(), end: 0, torn: None };
         Story::told(&read, None).expect("it has a header")
     }

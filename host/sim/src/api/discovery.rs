@@ -106,7 +106,7 @@ struct Here<'a> {
 impl Here<'_> {
     /// The kinds of a group and version in the order of their names.
     fn kinds(&self, group: &str, version: Option<&str>) -> Vec<&'static Kind> {
-        let all = kinds::ALL.iter().chain(kinds::REVIEWS).chain(self.customs).copied().chain([&BINDING]);
+        let all = kinds::ALL.iter().chain(kinds::REVIEWS).chain(kinds::ABSENT).chain(self.customs).copied().chain([&BINDING]);
         let mut found: Vec<&Kind> =
             all.filter(|kind| kind.group == group && version.is_none_or(|version| kind.version == version)).collect();
         found.sort_by_key(|kind| (kind.plural, kind.version));

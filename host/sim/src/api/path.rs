@@ -161,6 +161,9 @@ fn resource(request: &Request, (group, version): (&str, &str), rest: &[&str], cu
     }
     let found = kinds::by_resource(group, version, plural).or_else(|| customs.served(group, version, plural));
     let Some(kind) = found else {
+        if let Some(call) = nothing(request, (group, version, plural), namespace.as_deref(), rest.len()) {
+            return Ok(call);
+        }
         let what = kinds::not_modelled(group, version, plural);
         return Err(what.map_or_else(Status::unknown_path, |what| Status::not_modelled(&what)));
     };
@@ -180,6 +183,14 @@ fn resource(request: &Request, (group, version): (&str, &str), rest: &[&str], cu
         return Err(Status::method_not_allowed());
     }
     Ok(Call { verb, kind, namespace, name: name.to_owned(), subresource: subresource.to_owned() })
+}
+
+/// A list or a watch of a kind of which there are no objects. Whoever wants one of them, or makes one, is refused by name.
+fn nothing(request: &Request, (group, version, plural): (&str, &str, &str), namespace: Option<&str>, parts: usize) -> Option<Call> {
+    let kind = kinds::absent(group, version, plural)?;
+    let fits = parts == 1 && (kind.namespaced || namespace.is_none());
+    let verb = verb(request, "", "", namespace.is_none()).ok().filter(|verb| fits && matches!(verb, Verb::List | Verb::Watch))?;
+    Some(Call { verb, kind, namespace: namespace.map(str::to_owned), name: String::new(), subresource: String::new() })
 }
 
 /// A question about access can only be created.
@@ -267,8 +278,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_or_unknown() {
         let code = |path: &str| call(&Request::get(path)).unwrap_err();
-        assert_eq!(code("/api/v1/namespaces/x/limitranges"), (501, "simulator: not modelled: limitranges".into()));
-        assert_eq!(code("/apis/storage.k8s.io/v1/storageclasses"), (501, "simulator: not modelled: storageclasses.storage.k8s.io".into()));
+        assert_eq!(code("/api/v1/componentstatuses"), (501, "simulator: not modelled: componentstatuses".into()));
+        assert_eq!(code("/apis/storage.k8s.io/v1/csinodes"), (501, "simulator: not modelled: csinodes.storage.k8s.io".into()));
         assert_eq!(code("/api/v1/namespaces/x/pods/p/attach").1, "simulator: not modelled: pods/attach");
         assert_eq!(code("/apis/apps/v1/namespaces/x/daemonsets/d/scale").0, 404);
         assert_eq!(code("/apis/example.com/v1/things").0, 404);
@@ -279,6 +290,23 @@ mod tests {
         assert_eq!(code("/openapi/v2").0, 501);
         assert_eq!(code("/metrics"), (501, "simulator: not modelled: /metrics".into()));
         assert_eq!(code("").0, 404);
+    }
+
+    #[test]
+    fn what_there_is_none_of_can_be_listed_and_nothing_else() {
+        for path in ["/api/v1/namespaces/x/limitranges", "/api/v1/limitranges?watch=true", "/apis/storage.k8s.io/v1/storageclasses"] {
+            let call = call(&Request::get(path)).unwrap();
+            assert_eq!((call.kind.status, call.name.as_str()), (kinds::Modelling::Absent, ""), "{path}");
+        }
+        let refused = |request: &Request| call(request).unwrap_err();
+        let claims = "/api/v1/namespaces/x/persistentvolumeclaims";
+        let named = (501, "simulator: not modelled: persistentvolumeclaims".to_owned());
+        assert_eq!(refused(&Request::get(&format!("{claims}/data"))), named);
+        assert_eq!(refused(&Request::get(&format!("{claims}/data/status"))), named);
+        for (method, path) in [(Method::Post, claims), (Method::Delete, claims), (Method::Patch, &format!("{claims}/data"))] {
+            assert_eq!(refused(&Request::new(method, path)), named, "{method:?}");
+        }
+        assert_eq!(refused(&Request::get("/api/v1/namespaces/x/persistentvolumes")).0, 501);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Cluster {
     /// Whether nobody can be reached for this; rules about requests for resources count what they refuse, elsewhere.
     pub(super) fn is_unreachable(&self, request: &Request, target: &Target) -> bool {
         let (now, resource) = (self.engine.now(), matches!(target, Target::Resource(_)));
-        self.faults.is_down(now) || (!resource && self.faults.refuses_all(&request.user_agent, now))
+        self.faults.is_down(now) || self.engine.machines.no_api(now) || (!resource && self.faults.refuses_all(&request.user_agent, now))
     }
 
     fn lost_after(&mut self, call: &Call, request: &Request) -> Response {

@@ -46,6 +46,10 @@ impl Cluster {
     #[must_use]
     pub fn scopes(&self, request: &Request) -> Vec<Scope> {
         let Ok(Target::Resource(call)) = api::path::target(request, self.store.customs()) else { return Vec::new() };
+        if call.kind.status == kinds::Modelling::Absent {
+            // It is refused.
+            return Vec::new();
+        }
         if matches!(call.subresource.as_str(), "exec" | "log") {
             // What containers say is no object: only the base can tell.
             return Vec::new();

@@ -225,6 +225,9 @@ impl Engine {
             self.enqueue_pod(key, pod);
         }
         if !removed {
+            if let Some(before) = change.before.as_deref().filter(|_| !self.kubelets.writes(key)) {
+                self.kubelets.take_over(before, pod);
+            }
             self.pod_on_node(store, change, pod);
         }
         if !removed && controllers::job::is_forgotten(store, pod) {

@@ -6,7 +6,7 @@ use crate::json::{Text, Value};
 use jiff::{SignedDuration, Timestamp};
 
 use super::probes::{self, Change, Moment, Plan, Probe};
-use crate::model::{DEFAULT_CRASH_AFTER, Models};
+use crate::model::{DEFAULT_CRASH_AFTER, Models, Readiness};
 use crate::view;
 
 /// First delay after a failure; it doubles each time.
@@ -30,6 +30,13 @@ pub(super) struct Exit {
     pub(super) started: Timestamp,
     pub(super) finished: Timestamp,
     pub(super) code: i32,
+}
+
+/// A run of a container with another image than the one that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Former {
+    pub(super) image: Text,
+    pub(super) exit: Exit,
 }
 
 /// What a container does.
@@ -63,8 +70,10 @@ pub(super) struct Container {
     pub(super) state: State,
     /// What its probes will find out while it runs.
     plan: Plan,
-    /// Whether a probe has stopped it.
+    /// Whether a probe has stopped it, or another image is to run.
     condemned: bool,
+    /// What it was before its image was changed, until it is started with the new one.
+    pub(super) former: Option<Former>,
     pub(super) restarts: u32,
     pub(super) last: Option<Exit>,
     /// Failed pulls in a row; the refusal stays visible until one succeeds.
@@ -127,6 +136,7 @@ impl Container {
             state: if runs { Self::assumed(pod, is_init) } else { known_state(status) },
             plan: Plan::new(),
             condemned: false,
+            former: None,
             restarts: u32::try_from(view::count(status, &["restartCount"])).unwrap_or(0),
             last: view::at(status, &["lastState", "terminated"]).map(exit_of),
             failed_pulls: 0,
@@ -144,7 +154,9 @@ impl Container {
 
     /// Whether its image must be on the node.
     pub(super) fn has_run(&self) -> bool {
-        matches!(self.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || self.last.is_some()
+        matches!(self.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. })
+            || self.last.is_some()
+            || self.former.is_some()
     }
 
     /// Whether an init container lets the next ones start.
@@ -206,6 +218,9 @@ impl Container {
 
     fn next(&mut self, world: &mut World<'_>) -> Option<State> {
         let now = world.now;
+        if let Some(next) = self.renewed(world) {
+            return Some(next);
+        }
         match self.state.clone() {
             State::Waiting => Some(self.fetch(world)),
             State::PullFailed { retry, .. } if retry <= now => Some(self.fetch(world)),
@@ -223,6 +238,50 @@ impl Container {
             }
             _ => None,
         }
+    }
+
+    /// What follows when the pod names another image than before: what runs is stopped first, whatever the restart policy says, and what
+    /// waits for the old image waits for it no longer (`computePodActions` of `pkg/kubelet/kuberuntime`). An init container that runs or
+    /// is over stays as it is.
+    fn renewed(&mut self, world: &mut World<'_>) -> Option<State> {
+        let named = view::text(self.spec(world.pod), &["image"]);
+        if named == self.image || named.is_empty() {
+            return None;
+        }
+        let image = Text::from(named);
+        match self.state.clone() {
+            State::Running { since, started, ready, ends } if !self.is_init || self.is_sidecar => {
+                let (at, code) = match ends.filter(|_| self.condemned) {
+                    Some(end) => end,
+                    None => self.condemn(format!("Container {} definition changed, will be restarted", self.name), None, world),
+                };
+                if at > world.now {
+                    // It runs until it has stopped; then comes the new one.
+                    let stopping = State::Running { since, started, ready, ends: Some((at, code)) };
+                    return (self.state != stopping).then_some(stopping);
+                }
+                Some(self.succeeded(image, Exit { started: since, finished: at, code }, world))
+            }
+            State::BackOff { exit, .. } if !self.is_init || self.is_sidecar => Some(self.succeeded(image, exit, world)),
+            State::Waiting => {
+                self.image = image;
+                None
+            }
+            State::Pulling { .. } | State::PullFailed { .. } | State::Starting { .. } => {
+                self.image = image;
+                self.failed_pulls = 0;
+                Some(self.fetch(world))
+            }
+            State::Running { .. } | State::BackOff { .. } | State::Ended { .. } => None,
+        }
+    }
+
+    /// The container begins anew with another image.
+    fn succeeded(&mut self, image: Text, exit: Exit, world: &mut World<'_>) -> State {
+        self.former = Some(Former { image: std::mem::replace(&mut self.image, image), exit });
+        self.failed_pulls = 0;
+        self.crashes = 0;
+        self.fetch(world)
     }
 
     /// Looks for the image on the node, or pulls it. A pull that another pod started is waited for.
@@ -279,6 +338,10 @@ impl Container {
         self.tell(world, "Normal", "Started", "Container started".to_owned());
         self.plan.clear();
         self.condemned = false;
+        if let Some(former) = self.former.take() {
+            self.restarts += 1;
+            self.last = Some(former.exit);
+        }
         if self.is_init && !self.is_sidecar {
             let ends = self.crash(world).or_else(|| Some((view::later(now, world.models.start_time(&self.image)), 0)));
             return State::Running { since: now, started: true, ready: false, ends };
@@ -303,6 +366,25 @@ impl Container {
     fn spec<'a>(&self, pod: &'a Value) -> &'a Value {
         let list = if self.is_init { "initContainers" } else { "containers" };
         view::list(pod, &["spec", list]).iter().find(|spec| view::text(spec, &["name"]) == self.name).unwrap_or(&Value::Null)
+    }
+
+    /// When it gets ready, as the models say, counted from its start; `None` when it does not run or never does.
+    pub(super) fn gets_ready(&self, models: &Models, pod: &Value, owners: &[String]) -> Option<Timestamp> {
+        let State::Running { since, .. } = self.state else { return None };
+        match models.life(&self.image, pod, owners, self.restarts).ready {
+            Readiness::After(span) => Some(view::later(since, span)),
+            Readiness::Never => None,
+        }
+    }
+
+    /// Lays down what the probes find out of a container that was read while it was starting.
+    pub(super) fn start_on(&mut self, world: &World<'_>) {
+        let State::Running { since, started, ready: false, .. } = self.state else { return };
+        if !self.is_init {
+            let life = world.models.life(&self.image, world.pod, world.owners, self.restarts);
+            let moment = Moment { origin: world.origin, since, now: world.now, started, ready: None };
+            self.plan = probes::plan(self.spec(world.pod), &life, moment);
+        }
     }
 
     /// Lays down anew what the probes of a running container find out, because the models say something else now.
@@ -336,12 +418,17 @@ impl Container {
 
     /// Stops a container that a probe has condemned: when it has ended, and with which code.
     fn killed(&mut self, probe: Probe, world: &mut World<'_>) -> (Timestamp, i32) {
-        self.plan.clear();
-        self.condemned = true;
         let again = if self.policy == "Never" && !self.is_sidecar { "" } else { ", will be restarted" };
         let kind = format!("{probe:?}").to_ascii_lowercase();
-        self.tell(world, "Normal", "Killing", format!("Container {} failed {kind} probe{again}", self.name));
         let own = view::int(self.spec(world.pod), &[probe.field(), "terminationGracePeriodSeconds"]);
+        self.condemn(format!("Container {} failed {kind} probe{again}", self.name), own, world)
+    }
+
+    /// Stops a container that runs, for this reason and with a grace period of its own, if it has one.
+    fn condemn(&mut self, why: String, own: Option<i64>, world: &mut World<'_>) -> (Timestamp, i32) {
+        self.plan.clear();
+        self.condemned = true;
+        self.tell(world, "Normal", "Killing", why);
         let grace = own.or_else(|| view::int(world.pod, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30);
         let (grace, stop) = (SignedDuration::from_secs(grace), world.models.stop_time(&self.image));
         // What does not end in time is killed.

@@ -86,8 +86,7 @@ fn phase(pod: &Value, containers: &[Container]) -> &'static str {
     if main().all(|c| code(c).is_some()) && main().next().is_some() {
         return if main().all(|c| code(c) == Some(0)) { "Succeeded" } else { "Failed" };
     }
-    let begun = |c: &Container| matches!(c.state, State::Running { .. } | State::BackOff { .. } | State::Ended { .. }) || c.last.is_some();
-    if containers.iter().all(|c| c.is_initialized() && begun(c)) { "Running" } else { "Pending" }
+    if containers.iter().all(|c| c.is_initialized() && c.has_run()) { "Running" } else { "Pending" }
 }
 
 /// Why the containers of a pod that has ended are not ready.
@@ -190,15 +189,22 @@ fn says(condition: &Value, generation: i64, why: Option<&(&str, String)>) -> boo
 
 fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> Value {
     let ran = c.has_run();
-    let (image_id, container_id) = if ran { ids(pod, c) } else { Default::default() };
+    let image = c.former.as_ref().map_or(&c.image, |former| &former.image);
+    let (image_id, container_id) = if ran { ids(pod, c, image) } else { Default::default() };
     let mut status = json!({
-        "name": c.name.clone(), "image": c.image.clone(), "imageID": image_id,
+        "name": c.name.clone(), "image": image.clone(), "imageID": image_id,
         "ready": c.is_ready(), "restartCount": c.restarts, "started": c.is_started(),
         "state": state(pod, c, initialized, now),
         "lastState": c.last.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})),
     });
     if ran {
         view::set(&mut status, &["containerID"], container_id);
+    }
+    if let Some(former) = &c.former {
+        // It is what is shown until the new image runs, or cannot be had.
+        let over = json!({"terminated": terminated(&former.exit)});
+        let place = if c.failed_pulls > 0 { "lastState" } else { "state" };
+        view::set(&mut status, &[place], over);
     }
     // In a back-off the last run is what `lastState` shows.
     if let State::BackOff { exit, .. } = &c.state
@@ -210,16 +216,16 @@ fn container(pod: &Value, c: &Container, initialized: bool, now: Timestamp) -> V
 }
 
 /// The ids of the image and of the container: those that its status has, while it is the same image and the same start.
-fn ids(pod: &Value, c: &Container) -> (Text, Text) {
+fn ids(pod: &Value, c: &Container, image: &str) -> (Text, Text) {
     let list = if c.is_init { "initContainerStatuses" } else { "containerStatuses" };
     let known = view::list(pod, &["status", list]).iter().find(|status| view::text(status, &["name"]) == c.name);
-    let same = |known: &&Value| view::text(known, &["image"]) == c.image && view::count(known, &["restartCount"]) == i64::from(c.restarts);
+    let same = |known: &&Value| view::text(known, &["image"]) == image && view::count(known, &["restartCount"]) == i64::from(c.restarts);
     let known = known.filter(same).map(|known| (known.get("imageID"), known.get("containerID")));
     match known {
         Some((Some(Value::String(image)), Some(Value::String(container)))) if !image.is_empty() => (image.clone(), container.clone()),
         _ => {
             let id = format!("{}/{}/{}", mirror::identity(pod), c.name, c.restarts);
-            (image_id(&c.image).into(), format!("containerd://{}", digest(&id)).into())
+            (image_id(image).into(), format!("containerd://{}", digest(&id)).into())
         }
     }
 }

@@ -10,9 +10,7 @@ use crate::lifecycle::words::{NO_TABLE, Words};
 use crate::status::Status;
 use crate::store::Key;
 use crate::view;
-
-/// From the start of a kubelet to a ready node, in seconds.
-const KUBELET_STARTS: i64 = 10;
+use jiff::Timestamp;
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -21,6 +19,8 @@ pub(super) enum Effect {
     Packages(Vec<(String, Option<String>)>),
     /// Whether packages are held.
     Hold(Vec<String>, bool),
+    /// Until when somebody else holds the lock of the package tool.
+    Lock(Timestamp),
     /// A file; `None` removes it.
     File(String, Option<File>),
     /// A unit; `again`: it starts anew even when it runs.
@@ -49,6 +49,7 @@ pub(super) fn apply(ctx: &mut Ctx<'_>, node: &Key, effect: Effect) -> Result<(),
         Effect::Packages(packages) => install(machine, packages),
         Effect::Hold(names, true) => machine.held.extend(names),
         Effect::Hold(names, false) => names.iter().for_each(|name| drop(machine.held.remove(name))),
+        Effect::Lock(until) => machine.locked_until = Some(until),
         Effect::File(path, Some(file)) => drop(machine.files.insert(path, file)),
         Effect::File(path, None) => drop(machine.files.remove(&path)),
         Effect::Unit { name, unit, again } => return set_unit(ctx, node, &name, unit, again),
@@ -68,7 +69,14 @@ pub(super) fn apply(ctx: &mut Ctx<'_>, node: &Key, effect: Effect) -> Result<(),
                 return says(ctx, node, "True", "KubeletReady", "kubelet is posting ready status");
             }
         }
-        Effect::StaticPod(key, tag) => return static_pod(ctx, &key, &tag),
+        Effect::StaticPod(key, tag) => {
+            let away = machine.times.api_away;
+            let alone = kubeadm::is_api_server(ctx.store, &key) && kubeadm::api_servers(ctx.store).count() == 1;
+            if alone && !away.is_zero() {
+                ctx.engine.machines.no_api_until = Some(view::later(ctx.now(), away));
+            }
+            return static_pod(ctx, &key, &tag);
+        }
         Effect::ClusterVersion(version) => return cluster_version(ctx, &version),
         Effect::Addons => return addons(ctx),
         Effect::Modelled(effect, found) => return modelled(ctx, node, *effect, &found),
@@ -105,8 +113,9 @@ fn set_unit(ctx: &mut Ctx<'_>, node: &Key, name: &str, unit: Unit, again: bool) 
 
 /// A kubelet starts: it tells its version at once, and is ready a moment later.
 fn kubelet_starts(ctx: &mut Ctx<'_>, node: &Key) -> Result<(), Status> {
-    let due = view::later_s(ctx.now(), KUBELET_STARTS);
+    let now = ctx.now();
     let Some(machine) = ctx.engine.machines.known.get_mut(node.name.as_str()) else { return Ok(()) };
+    let due = view::later(now, machine.times.ready);
     machine.expect(due, Effect::KubeletReady);
     let version = machine.packages.get("kubelet").map(|version| super::packages::kubernetes(version));
     let boot = machine.boot_id.clone();
@@ -146,7 +155,7 @@ fn look(ctx: &mut Ctx<'_>, node: &Key) {
 fn reboot(ctx: &mut Ctx<'_>, node: &Key) -> Result<(), Status> {
     let now = ctx.now();
     let Some(machine) = ctx.engine.machines.known.get_mut(node.name.as_str()) else { return Ok(()) };
-    let up = view::later(now, machine.boot);
+    let up = view::later(now, machine.times.boot);
     machine.away = Some(up);
     machine.pending.clear();
     let killed = |job: &super::Job| super::Job { killed: job.killed || job.ends > now, ..job.clone() };
@@ -179,9 +188,7 @@ fn static_pod(ctx: &mut Ctx<'_>, key: &Key, tag: &str) -> Result<(), Status> {
 
 /// The version of the oldest API server: any of them may answer.
 fn oldest_api_server(ctx: &Ctx<'_>) -> Option<String> {
-    let pods = ctx.store.list(kinds::POD, Some("kube-system")).map(|(_, pod)| pod);
-    let servers = pods.filter(|pod| view::label(pod, "component") == "kube-apiserver");
-    let versions = servers.filter_map(|pod| tag(view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"])));
+    let versions = kubeadm::api_servers(ctx.store).filter_map(|pod| tag(view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"])));
     versions.min_by_key(|version| {
         let numbers: Vec<u64> = version.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect();
         numbers

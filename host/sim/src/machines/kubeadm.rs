@@ -46,6 +46,17 @@ pub(super) fn static_pod(component: &str, node: &str) -> Key {
     Key::new(kinds::POD, "kube-system", format!("{component}-{node}").as_str())
 }
 
+/// The static pods of API servers.
+pub(super) fn api_servers(store: &Store) -> impl Iterator<Item = &Value> {
+    let pods = store.list(kinds::POD, Some("kube-system")).map(|(_, pod)| &**pod);
+    pods.filter(|pod| view::label(pod, "component") == COMPONENTS[0].0)
+}
+
+/// Whether it is one of them.
+pub(super) fn is_api_server(store: &Store, pod: &Key) -> bool {
+    store.get(pod).is_some_and(|pod| view::label(pod, "component") == COMPONENTS[0].0)
+}
+
 /// Runs `kubeadm`; `None` when it is called in a way that is not known, or is not installed.
 pub(super) fn run(scene: &Scene<'_>, words: &[&str]) -> Option<Answer> {
     let version = scene.version_of("kubeadm")?;

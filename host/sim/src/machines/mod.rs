@@ -16,12 +16,13 @@ mod units;
 mod tests;
 
 use imbl::{OrdMap, OrdSet};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 pub use self::model::{Activity, CommandModel, EffectModel, FileHolds, Holds, MachineModel};
 pub use crate::model::ObjectChange;
 
 use self::effect::Effect;
+use self::model::Times;
 use self::scene::{Answer, Scene};
 use crate::engine::{Ctx, Engine, Work};
 use crate::json::Value;
@@ -127,7 +128,9 @@ pub(crate) struct Machine {
     available: OrdMap<String, Vec<String>>,
     files: OrdMap<String, File>,
     units: OrdMap<String, Unit>,
-    boot: SignedDuration,
+    times: Times,
+    /// Until when somebody else holds the lock of the package tool; unknown until it is asked for.
+    locked_until: Option<Timestamp>,
     boots: u32,
     boot_id: String,
     away: Option<Timestamp>,
@@ -141,12 +144,19 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Machines {
     known: OrdMap<String, Machine>,
+    /// Until when no API server is there.
+    no_api_until: Option<Timestamp>,
 }
 
 impl Machines {
     /// Whether the kubelet of a node works, as far as its machine says.
     pub(crate) fn kubelet_runs(&self, node: &str) -> bool {
         self.known.get(node).is_none_or(|machine| machine.away.is_none() && machine.activity("kubelet") == Some(Activity::Active))
+    }
+
+    /// Whether the only API server is being replaced.
+    pub(crate) fn no_api(&self, now: Timestamp) -> bool {
+        self.no_api_until.is_some_and(|until| now < until)
     }
 }
 
@@ -164,7 +174,8 @@ impl Machine {
             available: OrdMap::new(),
             files: OrdMap::new(),
             units: OrdMap::from(vec![("kubelet".to_owned(), Unit { activity: Activity::Active, enabled: true })]),
-            boot: model::boot_time(entries.iter().copied()),
+            times: Times::of(&entries),
+            locked_until: None,
             boots: 0,
             boot_id: view::text(node, &["status", "nodeInfo", "bootID"]).to_owned(),
             away: None,
@@ -228,7 +239,7 @@ impl Engine {
         if let Some(job) = machine.jobs.get(&order.id) {
             return Ok(job.ends);
         }
-        let answer = Scene { machine: &machine, node: &node, store, models: &self.models }.answer(&order.deed)?;
+        let answer = Scene { machine: &machine, node: &node, store, models: &self.models, now }.answer(&order.deed)?;
         if order.reads && !answer.effects.is_empty() {
             return Err(Refusal::Changes);
         }

@@ -11,6 +11,8 @@ use crate::model::{Condition, ObjectChange, Span, glob, parts};
 
 /// How long a machine is away when it reboots and no entry says otherwise.
 const BOOT: SignedDuration = SignedDuration::from_secs(60);
+/// From the start of a kubelet to a ready node when no entry says otherwise.
+const READY: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is known about the machines of nodes whose name matches a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -40,6 +42,13 @@ pub struct MachineModel {
     pub commands: Vec<CommandModel>,
     /// How long a reboot takes until the kubelet starts again; 60 s when left out.
     pub boot: Option<Span>,
+    /// From each start of the kubelet to a ready node; 10 s when left out.
+    pub ready: Option<Span>,
+    /// How long somebody else holds the lock of the package tool, from the first command on that needs it; not at all when left out.
+    pub locked: Option<Span>,
+    /// How long nobody reaches the cluster when the static pod of the API server is replaced here and no other node has one; not at all
+    /// when left out.
+    pub api_away: Option<Span>,
     /// Why this is believed.
     pub why: String,
 }
@@ -195,14 +204,32 @@ impl MachineModel {
         })
     }
 
-    pub(super) fn boot_time(&self) -> Option<SignedDuration> {
-        self.boot.map(|span| span.0)
-    }
 }
 
-/// The time of a reboot that these entries say, the last one that does.
-pub(super) fn boot_time<'a>(entries: impl DoubleEndedIterator<Item = &'a MachineModel>) -> SignedDuration {
-    entries.rev().find_map(MachineModel::boot_time).unwrap_or(BOOT)
+/// Times of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    /// Of a reboot, until the kubelet starts.
+    pub(super) boot: SignedDuration,
+    /// From the start of the kubelet to a ready node.
+    pub(super) ready: SignedDuration,
+    /// Of the lock of the package tool.
+    pub(super) locked: SignedDuration,
+    /// Without any API server.
+    pub(super) api_away: SignedDuration,
+}
+
+impl Times {
+    /// What these entries say: each time the last of them that says it.
+    pub(super) fn of(entries: &[&MachineModel]) -> Times {
+        let last = |of: fn(&MachineModel) -> Option<Span>| entries.iter().rev().find_map(|entry| of(entry)).map(|span| span.0);
+        Times {
+            boot: last(|entry| entry.boot).unwrap_or(BOOT),
+            ready: last(|entry| entry.ready).unwrap_or(READY),
+            locked: last(|entry| entry.locked).unwrap_or_default(),
+            api_away: last(|entry| entry.api_away).unwrap_or_default(),
+        }
+    }
 }
 
 impl CommandModel {
@@ -229,9 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_entry_that_says_how_long_a_reboot_takes_wins() {
-        let entry = |boot: Option<i64>| MachineModel { boot: boot.map(|s| Span(SignedDuration::from_secs(s))), ..MachineModel::default() };
-        assert_eq!(boot_time([entry(None)].iter()), BOOT);
-        assert_eq!(boot_time([entry(Some(5)), entry(Some(9)), entry(None)].iter()), SignedDuration::from_secs(9));
+    fn the_last_entry_that_says_how_long_something_takes_wins() {
+        let seconds = |s: Option<i64>| s.map(|s| Span(SignedDuration::from_secs(s)));
+        let entry = |boot, ready| MachineModel { boot: seconds(boot), ready: seconds(ready), ..MachineModel::default() };
+        let times = |entries: &[MachineModel]| {
+            let Times { boot, ready, locked, api_away } = Times::of(&entries.iter().collect::<Vec<_>>());
+            [boot, ready, locked, api_away].map(|time| time.as_secs())
+        };
+        assert_eq!(times(&[entry(None, None)]), [60, 10, 0, 0]);
+        assert_eq!(times(&[entry(Some(5), Some(60)), entry(Some(9), None), entry(None, None)]), [9, 60, 0, 0]);
     }
 }

@@ -2,10 +2,13 @@
 
 use std::cmp::Ordering;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Machine;
 use super::effect::Effect;
 use super::scene::Answer;
 use crate::model::glob;
+use crate::view;
 
 /// The families of package tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +26,15 @@ fn family(machine: &Machine) -> Option<Family> {
 }
 
 /// Runs one of these programs; `None` when it is none of them, is not on this machine, or is called in another way.
-pub(super) fn run(machine: &Machine, program: &str, words: &[&str]) -> Option<Answer> {
+pub(super) fn run(machine: &Machine, now: Timestamp, program: &str, words: &[&str]) -> Option<Answer> {
     let (words, flags) = plain(program, words);
     match (family(machine)?, program) {
-        (Family::Debian, "apt-get") => apt_get(machine, &words, &flags),
+        (Family::Debian, "apt-get") => apt_get(machine, now, &words, &flags),
         (Family::Debian, "apt-mark") => apt_mark(machine, &words),
         (Family::Debian, "apt-cache") => apt_cache(machine, &words),
         (Family::Debian, "dpkg-query") => dpkg_query(machine, &words, &flags),
         (Family::Debian, "dpkg") if flags.contains(&"--configure") => Some(Answer::default().takes(1)),
-        (Family::RedHat, "yum" | "dnf") => yum(machine, &words, &flags),
+        (Family::RedHat, "yum" | "dnf") => yum(machine, now, &words, &flags),
         (Family::RedHat, "rpm") => rpm(machine, &words, &flags),
         _ => None,
     }
@@ -56,12 +59,40 @@ fn plain<'a>(program: &str, words: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     (plain, flags)
 }
 
-fn apt_get(machine: &Machine, words: &[&str], flags: &[&str]) -> Option<Answer> {
+fn apt_get(machine: &Machine, now: Timestamp, words: &[&str], flags: &[&str]) -> Option<Answer> {
     match words {
         ["update"] => Some(Answer::says("Reading package lists...\n").takes(5)),
-        ["install", wanted @ ..] if !wanted.is_empty() => Some(apt_install(machine, wanted, flags)),
+        ["install", wanted @ ..] if !wanted.is_empty() => {
+            let patience = lock_timeout(flags)?;
+            Some(with_lock(machine, now, patience, APT_LOCKED, || apt_install(machine, wanted, flags)))
+        }
         _ => None,
     }
+}
+
+const APT_LOCKED: &str = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1912 (unattended-upgr)\n\
+                          N: Be aware that removing the lock file is not a solution and may break your system.\n\
+                          E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?\n";
+
+/// How long `apt-get` waits for the lock: not at all unless it is told to, and for ever with -1. `None` when what it is told is no number.
+fn lock_timeout(flags: &[&str]) -> Option<SignedDuration> {
+    let told = flags.iter().rev().find_map(|flag| flag.trim_start_matches("-o").strip_prefix("DPkg::Lock::Timeout="));
+    let seconds: i64 = told.map_or(Some(0), |text| text.parse().ok())?;
+    Some(if seconds < 0 { SignedDuration::MAX } else { SignedDuration::from_secs(seconds) })
+}
+
+/// What comes of a command that needs the lock of the package tool: it waits while somebody else has it, and gives up in these words when
+/// its patience ends first.
+fn with_lock(machine: &Machine, now: Timestamp, patience: SignedDuration, words: &str, then: impl FnOnce() -> Answer) -> Answer {
+    let until = machine.locked_until.unwrap_or_else(|| view::later(now, machine.times.locked));
+    let wait = view::since(until, now).max(SignedDuration::ZERO);
+    let answer = if wait <= patience {
+        then().later(wait)
+    } else {
+        Answer { takes: patience, ..Answer::fails(100, words) }
+    };
+    // The time of the lock runs from the first command on that needs it.
+    if wait.is_zero() || machine.locked_until.is_some() { answer } else { answer.after(0, Effect::Lock(until)) }
 }
 
 fn apt_install(machine: &Machine, wanted: &[&str], flags: &[&str]) -> Answer {
@@ -163,13 +194,16 @@ fn installed(machine: &Machine, words: &[&str], missing: fn(&mut Answer, &str)) 
     answer
 }
 
-fn yum(machine: &Machine, words: &[&str], flags: &[&str]) -> Option<Answer> {
+fn yum(machine: &Machine, now: Timestamp, words: &[&str], flags: &[&str]) -> Option<Answer> {
     match words {
         ["makecache"] => Some(Answer::says("Metadata cache created.\n").takes(5)),
         ["list", "available" | "--showduplicates", ..] | ["list", ..] if flags.contains(&"--showduplicates") => {
             Some(yum_list(machine, words.last()?))
         }
-        [action @ ("install" | "downgrade"), wanted @ ..] if !wanted.is_empty() => Some(yum_install(machine, action, wanted, flags)),
+        [action @ ("install" | "downgrade"), wanted @ ..] if !wanted.is_empty() => {
+            // It waits as long as it takes.
+            Some(with_lock(machine, now, SignedDuration::MAX, "", || yum_install(machine, action, wanted, flags)))
+        }
         _ => None,
     }
 }

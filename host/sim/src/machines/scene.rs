@@ -1,6 +1,6 @@
 //! What a command does: the entries of the models first, then the programs that every machine has.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::effect::Effect;
 use super::{Deed, File, Holds, Machine, Refusal, files, kubeadm, packages, units};
@@ -42,6 +42,13 @@ impl Answer {
         self
     }
 
+    /// The same, begun so much later.
+    pub(super) fn later(mut self, wait: SignedDuration) -> Answer {
+        self.takes = self.takes.saturating_add(wait);
+        self.effects.iter_mut().for_each(|(at, _)| *at = at.saturating_add(wait));
+        self
+    }
+
     /// The same with a change so many seconds after its beginning.
     pub(super) fn after(mut self, seconds: i64, effect: Effect) -> Answer {
         self.effects.push((SignedDuration::from_secs(seconds), effect));
@@ -55,6 +62,7 @@ pub(super) struct Scene<'a> {
     pub(super) node: &'a Value,
     pub(super) store: &'a Store,
     pub(super) models: &'a Models,
+    pub(super) now: Timestamp,
 }
 
 impl Scene<'_> {
@@ -87,7 +95,7 @@ impl Scene<'_> {
             ["kubeadm", rest @ ..] => kubeadm::run(self, rest),
             ["reboot"] | ["systemctl", "reboot"] | ["shutdown", "-r", "now"] => Some(Answer::default().after(1, Effect::Reboot)),
             ["systemctl", rest @ ..] => units::run(self.machine, rest),
-            [program, rest @ ..] => packages::run(self.machine, program, rest).or_else(|| files::run(self.machine, program, rest)),
+            [program, rest @ ..] => packages::run(self.machine, self.now, program, rest).or_else(|| files::run(self.machine, program, rest)),
             [] => None,
         };
         known.ok_or_else(|| Refusal::Unmodelled(format!("`{line}` on the machine of node {name}: no `commands` entry is about it")))

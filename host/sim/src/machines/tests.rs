@@ -8,8 +8,10 @@ use crate::fixture::Fixture;
 use crate::json::Value;
 use crate::kinds;
 use crate::model::ModelDocument;
+use crate::request::{Body, Request};
 use crate::store::Key;
 use crate::view;
+use crate::watch::WatchPoll;
 
 const FIXTURE: &str = include_str!("tests.yaml");
 
@@ -119,6 +121,79 @@ fn the_kubelet_tells_its_new_version_when_it_starts_again() {
     assert!(!view::condition_is_true(&node(&c, "w1"), "Ready"), "it has only just started");
     seconds(&mut c, 10);
     assert!(view::condition_is_true(&node(&c, "w1"), "Ready"));
+}
+
+#[test]
+fn a_kubelet_may_take_longer_to_be_ready() {
+    let mut c = cluster();
+    model(&mut c, "{node: w1, ready: 60s, why: many volumes}");
+    let ready = |c: &Cluster| view::condition_is_true(&node(c, "w1"), "Ready");
+    well(&mut c, "w1", "systemctl restart kubelet");
+    assert!(!ready(&c));
+    seconds(&mut c, 58);
+    assert!(!ready(&c), "59 s after its start");
+    seconds(&mut c, 2);
+    assert!(ready(&c));
+}
+
+#[test]
+fn a_lock_of_the_package_tool_is_waited_for_or_not() {
+    let install = |options: &str| format!("apt-get {options} install -y --allow-change-held-packages kubeadm=1.19.16-00");
+    // Who does not wait fails until the time is up, which begins with the first who wants the lock.
+    let mut c = cluster();
+    model(&mut c, "{node: 'w*', locked: 30s, why: unattended-upgrades}");
+    seconds(&mut c, 600);
+    for _ in 0..3 {
+        let begun = c.now();
+        let (code, _, told) = run(&mut c, "w1", &install("-q"));
+        assert_eq!((code, told.starts_with("E: Could not get lock /var/lib/dpkg/lock-frontend.")), (100, true), "{told}");
+        assert_eq!(c.now(), begun, "it says so at once");
+        assert_eq!(well(&mut c, "w1", "kubeadm version -o short"), "v1.18.4\n");
+        seconds(&mut c, 10);
+    }
+    well(&mut c, "w1", &install("-q"));
+    assert_eq!(well(&mut c, "w1", "kubeadm version -o short"), "v1.19.16\n");
+    // Who waits takes so much longer, and gives up when his time ends first.
+    for (timeout, code, took) in [("600", 0, 50), ("-1", 0, 50), ("12", 100, 12)] {
+        let mut c = cluster();
+        model(&mut c, "{node: w1, locked: 30s, why: unattended-upgrades}");
+        let begun = c.now();
+        assert_eq!(run(&mut c, "w1", &install(&format!("-o DPkg::Lock::Timeout={timeout}"))).0, code, "{timeout}");
+        assert_eq!((c.now() - begun).get_seconds(), took, "{timeout}");
+    }
+    let begun = c.now();
+    well(&mut c, "w2", "yum install -y kubeadm-1.19.16-0");
+    assert_eq!((c.now() - begun).get_seconds(), 50, "yum waits as long as it takes");
+    assert!(matches!(c.order(&order("w1", "x", &install("-o DPkg::Lock::Timeout=soon"))), Err(Refusal::Unmodelled(_))));
+}
+
+#[test]
+fn the_only_api_server_may_be_away_while_it_is_replaced() {
+    let mut c = cluster();
+    model(&mut c, "{node: m1, api_away: 25s, why: one server alone}");
+    well(&mut c, "m1", "apt-get install -y --allow-change-held-packages kubeadm=1.19.16-00");
+    let watch = match c.handle(&Request::get("/api/v1/nodes?watch=true")).body {
+        Body::Watch(id) => id,
+        other => panic!("{other:?}"),
+    };
+    while matches!(c.poll_watch(watch), WatchPoll::Event(_)) {}
+    let begun = c.now();
+    c.order(&order("m1", "apply", "kubeadm upgrade apply v1.19.16 -y")).unwrap();
+    let reached = |c: &mut Cluster, path: &str| !c.handle(&Request::get(path)).conduct.refused;
+    let mut away = 0;
+    for _ in 0..120 {
+        seconds(&mut c, 1);
+        let there = reached(&mut c, "/api/v1/nodes");
+        assert_eq!(there, reached(&mut c, "/readyz"));
+        away += i64::from(!there);
+        if away == 1 && !there {
+            assert_eq!((c.now() - begun).get_seconds(), 40, "when its static pod is replaced");
+            assert_eq!(c.poll_watch(watch), WatchPoll::Closed, "connections break");
+        }
+    }
+    assert_eq!(away, 25);
+    assert_eq!(image(&c, "kube-apiserver-m1"), "registry.example/kube-apiserver:v1.19.16");
+    assert!(matches!(c.ordered("m1", "apply").unwrap(), Progress::Ended { code: 0, .. }));
 }
 
 #[test]

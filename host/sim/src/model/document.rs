@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::{ChartModel, DefinitionModel, ExecModel, ImageModel, LogModel, NodeModel, ObjectModel, PodModel, ReleaseModel};
+use super::{ChartModel, DefinitionModel, ExecModel, ImageModel, LogModel, NodeModel, ObjectModel, PodModel, ProgramModel, ReleaseModel};
 use crate::machines::MachineModel;
 
 /// A `Model` document of a fixture.
@@ -23,6 +23,8 @@ pub struct ModelDocument {
     pub machines: Vec<MachineModel>,
     /// Entries about charts.
     pub charts: Vec<ChartModel>,
+    /// Entries about programs of the operator's machine.
+    pub programs: Vec<ProgramModel>,
     /// Releases of helm that the cluster begins with.
     pub releases: Vec<ReleaseModel>,
     /// Entries about definitions of kinds.
@@ -58,6 +60,8 @@ struct Written {
     #[serde(default)]
     charts: Vec<ChartModel>,
     #[serde(default)]
+    programs: Vec<ProgramModel>,
+    #[serde(default)]
     releases: Vec<ReleaseModel>,
     #[serde(default)]
     logs: Vec<LogModel>,
@@ -73,6 +77,7 @@ impl<'de> Deserialize<'de> for ModelDocument {
         let whys = w.images.iter().map(|m| &m.why).chain(w.pods.iter().map(|m| &m.why));
         let whys = whys.chain(w.exec.iter().map(|m| &m.why)).chain(w.logs.iter().map(|m| &m.why)).chain(w.nodes.iter().map(|m| &m.why));
         let whys = whys.chain(w.machines.iter().map(|m| &m.why)).chain(w.charts.iter().map(|m| &m.why));
+        let whys = whys.chain(w.programs.iter().map(|m| &m.why));
         let whys = whys.chain(w.releases.iter().map(|m| &m.why));
         let whys = whys.chain(w.definitions.iter().map(|m| &m.why)).chain(w.objects.iter().map(|m| &m.why));
         let checked = w.objects.iter().try_for_each(ObjectModel::check).and_then(|()| w.exec.iter().try_for_each(ExecModel::check));
@@ -91,6 +96,7 @@ impl<'de> Deserialize<'de> for ModelDocument {
             nodes: w.nodes,
             machines: w.machines,
             charts: w.charts,
+            programs: w.programs,
             releases: w.releases,
             definitions: w.definitions,
             objects: w.objects,

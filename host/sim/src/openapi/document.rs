@@ -56,7 +56,7 @@ pub(crate) fn answer(path: &str, request: &Request, version: &str, customs: &[&'
 
 /// The list of the documents. The hash of a document differs when its kinds do.
 fn index(customs: &[&'static Kind]) -> Value {
-    let all = || kinds::ALL.iter().chain(customs);
+    let all = || kinds::ALL.iter().chain(kinds::ABSENT).chain(customs);
     let bases: BTreeSet<String> = all().map(|kind| base(kind)).collect();
     let entry = |path: String| {
         let of_it = all().filter(|kind| base(kind) == path);
@@ -75,7 +75,7 @@ fn index(customs: &[&'static Kind]) -> Value {
 /// The document of one group and version; `path` is what stands behind `/openapi/v3/`.
 fn document(path: &str, version: &str, customs: &[&'static Kind]) -> Option<Value> {
     let (group, of) = group_version(path)?;
-    let kinds: Vec<&Kind> = kinds::ALL.iter().chain(customs).copied().filter(|kind| kind.group == group && kind.version == of).collect();
+    let kinds: Vec<&Kind> = kinds::ALL.iter().chain(kinds::ABSENT).chain(customs).copied().filter(|kind| kind.group == group && kind.version == of).collect();
     if kinds.is_empty() {
         return None;
     }

@@ -24,6 +24,9 @@ pub(super) struct Rejection {
     pub(super) resolvable: bool,
 }
 
+/// What is said of a node that would take the pod if pods of a lower priority were taken off it.
+const PREEMPTION: &str = "simulator: not modelled: preemption";
+
 fn never(reason: &'static str) -> Rejection {
     Rejection { reasons: vec![Cow::Borrowed(reason)], resolvable: false }
 }
@@ -112,8 +115,7 @@ impl<'a> Filters<'a> {
             return Err(never("node(s) didn't satisfy plugin(s) [NodeAffinity]"));
         }
         self.node_itself(node)?;
-        self.ports(node)?;
-        self.resources(node)?;
+        self.room(node, self.used.get(view::name(node)))?;
         for constraint in &self.spread {
             constraint.check(node).map_err(|violation| match violation {
                 Violation::NoDomain => never("node(s) didn't match pod topology spread constraints (missing required label)"),
@@ -127,18 +129,14 @@ impl<'a> Filters<'a> {
         node_itself(self.pod, node, self.rules)
     }
 
-    fn ports(&self, node: &Value) -> Result<(), Rejection> {
-        let taken = || self.used.get(view::name(node)).into_iter().flat_map(Load::values);
+    /// Whether ports and resources are left beside these pods.
+    fn room(&self, node: &Value, pods: Option<&Load>) -> Result<(), Rejection> {
+        let taken = || pods.into_iter().flat_map(Load::values);
         let asks = !self.needs.ports.is_empty() && self.rules.hold(Rule::SchedulerPorts);
         if asks && taken().any(|other| self.needs.ports_collide(other)) {
             return Err(not_now("node(s) didn't have free ports for the requested pod ports"));
         }
-        Ok(())
-    }
-
-    fn resources(&self, node: &Value) -> Result<(), Rejection> {
         let (mut reasons, mut resolvable) = (Vec::new(), true);
-        let pods = self.used.get(view::name(node));
         let allocatable = |name: &str| view::at(node, &["status", "allocatable", name]).map_or(0, needs::milli);
         if (pods.map_or(0, Load::len) as i128 + 1) * 1000 > allocatable("pods") {
             reasons.push(Cow::Borrowed("Too many pods"));
@@ -151,6 +149,20 @@ impl<'a> Filters<'a> {
             }
         }
         if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons, resolvable }) }
+    }
+
+    /// What taking pods of a lower priority off a node would achieve that was rejected, in the real scheduler's words as far as it
+    /// achieves nothing. Taking them off is not modelled.
+    pub(super) fn preemption(&self, node: &Value, rejection: &Rejection) -> Vec<Cow<'static, str>> {
+        if !rejection.resolvable {
+            return vec![Cow::Borrowed("Preemption is not helpful for scheduling")];
+        }
+        let left = self.used.get(view::name(node)).and_then(|pods| pods.without_lower(self.needs.priority));
+        match left.map(|left| self.room(node, Some(&left))) {
+            None => vec![Cow::Borrowed("No preemption victims found for incoming pod")],
+            Some(Err(still)) => still.reasons,
+            Some(Ok(())) => vec![Cow::Borrowed(PREEMPTION)],
+        }
     }
 
     fn other_pods(&self, node: &Value) -> Result<(), Rejection> {

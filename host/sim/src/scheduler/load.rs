@@ -65,6 +65,17 @@ impl Load {
         self.pods.values().map(|needs| &**needs)
     }
 
+    /// What is left when all pods of a lower priority are gone; `None` when there are none.
+    pub(super) fn without_lower(&self, priority: i64) -> Option<Load> {
+        let lower = |needs: &Needs| needs.priority < priority;
+        if !self.values().any(lower) {
+            return None;
+        }
+        let mut left = self.clone();
+        self.pods.iter().filter(|(_, needs)| lower(needs)).for_each(|(key, _)| left.leave(key));
+        Some(left)
+    }
+
     /// How many pods there are.
     pub(super) fn len(&self) -> usize {
         self.pods.len()
@@ -102,5 +113,16 @@ mod tests {
         load.leave(&key("a"));
         load.leave(&key("a"));
         assert_eq!((load.len(), load.requested("cpu"), load.taken()), (1, 0, [100, ASSUMED[1].1]));
+    }
+
+    #[test]
+    fn what_is_lower_can_be_thought_away() {
+        let needs = |cpu: i128, priority: i64| Needs { requests: BTreeMap::from([("cpu".into(), cpu)]), priority, ..Needs::default() };
+        let mut load = Load::default();
+        load.come(Key::new(kinds::POD, "x", "low"), needs(500, 0));
+        load.come(Key::new(kinds::POD, "x", "equal"), needs(300, 7));
+        assert!(load.without_lower(0).is_none());
+        assert_eq!(load.without_lower(7).map(|left| (left.len(), left.requested("cpu"))), Some((1, 300)));
+        assert_eq!((load.len(), load.requested("cpu")), (2, 800), "nobody has gone");
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Needs {
     pub(crate) repels: bool,
     /// Uid of its controller; empty without one.
     pub(crate) owner: Text,
+    /// Its priority: 0 when nobody gave it one.
+    pub(crate) priority: i64,
 }
 
 impl Needs {
@@ -31,6 +33,7 @@ impl Needs {
             ports: ports(pod),
             repels: !super::affinity::pod_terms(pod, "podAntiAffinity").is_empty(),
             owner: view::controller_of(pod).map(|owner| view::shared(owner, &["uid"])).unwrap_or_default(),
+            priority: view::count(pod, &["spec", "priority"]),
         }
     }
 

@@ -100,7 +100,7 @@ mod tests {
         let pod = json!({
             "metadata": {"name": "p", "namespace": "d", "uid": "u", "labels": {"a": "b"}, "annotations": {"x": "y"}, "managedFields": [{}],
                 "ownerReferences": [{"uid": "o", "controller": true}]},
-            "spec": {"nodeName": "n", "hostNetwork": true, "overhead": {"cpu": "1m"}, "volumes": [{"name": "v"}],
+            "spec": {"nodeName": "n", "hostNetwork": true, "priority": 7, "overhead": {"cpu": "1m"}, "volumes": [{"name": "v"}],
                 "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "t"}]},
                     "nodeAffinity": {"x": 1}},
                 "initContainers": [{"name": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}],
@@ -110,6 +110,7 @@ mod tests {
         let small = reduced(&pod);
         let (all, kept) = (Needs::of(&pod), Needs::of(&small));
         assert_eq!((&all.requests, &all.ports, all.repels, &all.owner), (&kept.requests, &kept.ports, kept.repels, &kept.owner));
+        assert_eq!((all.priority, kept.priority), (7, 7));
         assert_eq!(small["metadata"]["labels"], pod["metadata"]["labels"]);
         assert_eq!(
             (small.pointer("/metadata/annotations"), small.pointer("/spec/volumes"), small.pointer("/status/podIP")),

@@ -217,6 +217,35 @@ fn a_server_that_is_down_answers_nobody_and_nothing() {
 }
 
 #[test]
+fn a_rule_of_a_step_holds_in_that_step_alone() {
+    let mut api = with(json!({"match": {"verb": "patch", "step": "move"}, "do": "conflict"}));
+    for (step, code) in [(None, 200), (Some("check"), 200), (Some("move"), 409), (Some("moved"), 200), (None, 200)] {
+        api.0.enter_step(step);
+        assert_eq!(api.send(&bump()).0, code, "{step:?}");
+    }
+    assert_eq!(api.0.faults().fired(), [1]);
+}
+
+#[test]
+fn clocks_differ_from_the_beginning_and_jump_in_the_middle() {
+    let skew = |api: &Api| api.0.faults().skew().as_secs();
+    let mut api = Api::new();
+    api.map("a", json!({}));
+    let happenings = json!([{"at": "1m", "do": {"clock": "-90s"}}]);
+    let document = json!({"apiVersion": "lockgate.dev/v1", "kind": "Faults", "clock": "1h", "happenings": happenings,
+        "rules": [{"match": {"verb": "patch"}, "do": {"before": {"clock": "0s"}}}]});
+    api.0.disturb(lockgate_sim::json::from_value(document).unwrap());
+    assert_eq!(skew(&api), 3600);
+    api.advance(59);
+    assert_eq!(skew(&api), 3600);
+    api.advance(1);
+    assert_eq!(skew(&api), -90, "so far is the cluster ahead from now on");
+    let before = api.0.now();
+    api.ok(&bump());
+    assert_eq!((skew(&api), api.0.now()), (0, before), "the clock of the cluster itself never jumps");
+}
+
+#[test]
 fn an_answer_may_be_another_stall_or_never_end() {
     let mut api = with(json!({"match": {"verb": "patch"}, "do": {"answer": {"kind": "Pod"}}}));
     assert_eq!(api.send(&bump()), (200, json!({"kind": "Pod"})));

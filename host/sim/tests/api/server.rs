@@ -21,9 +21,10 @@ fn health_and_version() {
 fn what_is_not_modelled_is_named() {
     let mut api = Api::new();
     for (path, what) in [
-        ("/api/v1/namespaces/x/limitranges", "limitranges"),
+        ("/api/v1/namespaces/x/limitranges/l", "limitranges"),
+        ("/api/v1/componentstatuses", "componentstatuses"),
         ("/apis/networking.k8s.io/v1/servicecidrs", "servicecidrs.networking.k8s.io"),
-        ("/apis/storage.k8s.io/v1", "group storage.k8s.io"),
+        ("/apis/node.k8s.io/v1", "group node.k8s.io"),
         ("/api/v1/namespaces/x/pods/p/attach", "pods/attach"),
     ] {
         let (code, reason, message) = api.fails(&Request::get(path));
@@ -35,6 +36,39 @@ fn what_is_not_modelled_is_named() {
         assert_eq!(api.send(&Request::get(path)), (404, NOWHERE.into()), "{path}");
     }
     assert_eq!(api.fails(&Request::delete("/api/v1/namespaces")).0, 405);
+}
+
+/// Clients look for quotas, limits and claims on their way (`kubectl describe namespace`, `kubectl apply --prune`), and must not fail
+/// because of them; who wants one must hear why there is none.
+#[test]
+fn kinds_of_which_there_are_none_are_listed_and_refused_by_name() {
+    let mut api = Api::new();
+    let claims = "/api/v1/namespaces/x/persistentvolumeclaims";
+    let list = api.get(&format!("{claims}?labelSelector=a&limit=500"));
+    assert_eq!((&list["kind"], &list["items"]), (&json!("PersistentVolumeClaimList"), &json!([])));
+    let table = api.ok(&Request::get(claims).with_accept("application/json;as=Table;g=meta.k8s.io;v=v1"));
+    assert_eq!((&table["kind"], &table["rows"]), (&json!("Table"), &json!([])));
+    assert_eq!(api.fails(&Request::get(&format!("{claims}?fieldSelector=x%3Dy"))).0, 400);
+    let watch = api.watch(&format!("{claims}?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
+    assert_eq!(api.events(watch).0.len(), 1, "the bookmark after nothing");
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}});
+    for request in [
+        Request::post(claims, &claim),
+        Request::get(&format!("{claims}/data")),
+        Request::patch(&format!("{claims}/data"), "application/apply-patch+yaml", &claim),
+        Request::delete(claims),
+        Request::post("/apis/storage.k8s.io/v1/storageclasses", &json!({})),
+    ] {
+        let (code, _, message) = api.fails(&request);
+        assert_eq!((code, message.starts_with("simulator: not modelled: ")), (501, true), "{message}");
+    }
+    // kubectl sees from here that the server checks fields itself, and sends what it is given.
+    let patch = api.get("/openapi/v3/api/v1")["paths"]["/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"]["patch"].clone();
+    assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "fieldValidation"), "{patch}");
+    // What lies under an overlay may have some: nobody says that there are none.
+    let mut overlay = Api(Cluster::new(Options { partial: true, ..Options::default() }));
+    assert!(overlay.0.scopes(&Request::get(claims)).is_empty());
+    assert_eq!(overlay.fails(&Request::get(claims)).2, "simulator: not modelled: persistentvolumeclaims");
 }
 
 #[test]

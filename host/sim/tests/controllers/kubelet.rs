@@ -1,5 +1,6 @@
 //! Pods on their nodes.
 
+use lockgate_sim::Request;
 use lockgate_sim::json::{Value, json};
 use lockgate_sim::model::{ImageModel, PodMatch, Span};
 
@@ -94,6 +95,161 @@ fn crashes_are_counted_and_backed_off() {
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
     assert_eq!(status["phase"], "Running");
     assert_eq!(sim.counters("deploy/web")[3], 1, "the old pod stays");
+}
+
+/// A pod of two containers that nobody controls.
+fn pair(sim: &mut Sim, policy: &str) {
+    let containers = json!([{"name": "a", "image": "shop/a:v1"}, {"name": "b", "image": "shop/b:v1"}]);
+    sim.create("pod", &json!({"metadata": {"name": "pair"}, "spec": {"restartPolicy": policy, "containers": containers}}));
+    sim.go(60);
+}
+
+/// Status of a container: state, `lastState`, restarts, image, whether it is ready.
+fn container(sim: &mut Sim, place: usize) -> (Value, Value, i64, String, bool) {
+    let status = sim.get("pod/pair")["status"]["containerStatuses"][place].clone();
+    let (count, image) = (status["restartCount"].as_i64().unwrap(), status["image"].as_str().unwrap().to_owned());
+    (status["state"].clone(), status["lastState"].clone(), count, image, status["ready"] == json!(true))
+}
+
+fn rename(sim: &mut Sim, image: &str) {
+    let patch = json!({"spec": {"containers": [{"name": "a", "image": image}]}});
+    sim.ok(&Request::patch("/api/v1/namespaces/shop/pods/pair", "application/strategic-merge-patch+json", &patch));
+}
+
+#[test]
+fn a_container_whose_image_is_changed_is_started_again() {
+    for policy in ["Always", "Never"] {
+        let mut sim = one();
+        pair(&mut sim, policy);
+        let other = container(&mut sim, 1);
+        rename(&mut sim, "shop/a:v2");
+        assert_eq!(container(&mut sim, 0).3, "shop/a:v1", "it stops first");
+        sim.go(1);
+        // Its image comes: the end of the former run is shown meanwhile.
+        let (state, last, restarts, image, ready) = container(&mut sim, 0);
+        assert_eq!((&state["terminated"]["exitCode"], restarts, image.as_str(), ready), (&json!(143), 0, "shop/a:v1", false));
+        assert_eq!((last, sim.get("pod/pair")["status"]["phase"].clone()), (json!({}), json!("Running")));
+        assert_eq!(condition(&sim.get("pod/pair"), "Ready").0, "False");
+        sim.go(30);
+        let (state, last, restarts, image, ready) = container(&mut sim, 0);
+        assert!(state["running"].is_object(), "{state}");
+        assert_eq!((&last["terminated"]["exitCode"], restarts, image.as_str(), ready), (&json!(143), 1, "shop/a:v2", true));
+        let pod = sim.get("pod/pair");
+        assert_eq!((condition(&pod, "Ready").0.as_str(), &pod["status"]["observedGeneration"]), ("True", &json!(2)));
+        assert_eq!(container(&mut sim, 1), other, "the other one is left alone");
+        let events = sim.list("event");
+        let told = |reason: &str| -> Vec<&str> {
+            let about = events.iter().filter(|event| event["involvedObject"]["name"] == "pair" && event["reason"] == reason);
+            about.map(|event| event["message"].as_str().unwrap()).collect()
+        };
+        assert_eq!(told("Killing"), ["Container a definition changed, will be restarted"]);
+    }
+}
+
+#[test]
+fn another_image_may_not_come_and_the_former_may_come_back() {
+    let mut sim = one();
+    sim.0.models_mut().never_pulls("*:bad");
+    pair(&mut sim, "Always");
+    rename(&mut sim, "shop/a:bad");
+    sim.go(100);
+    let (state, last, restarts, _, ready) = container(&mut sim, 0);
+    assert_eq!((&state["waiting"]["reason"], &last["terminated"]["exitCode"]), (&json!("ImagePullBackOff"), &json!(143)));
+    assert_eq!((restarts, ready, sim.get("pod/pair")["status"]["phase"].clone()), (0, false, json!("Running")));
+    rename(&mut sim, "shop/a:v1");
+    sim.go(5);
+    let (state, last, restarts, image, ready) = container(&mut sim, 0);
+    assert!(state["running"].is_object() && ready, "without the back-off of the other image: {state}");
+    assert_eq!((&last["terminated"]["exitCode"], restarts, image.as_str()), (&json!(143), 1, "shop/a:v1"));
+}
+
+#[test]
+fn an_image_may_be_changed_before_anything_runs_and_in_a_back_off() {
+    let mut sim = one();
+    sim.0.models_mut().never_pulls("*:bad");
+    let containers = json!([{"name": "a", "image": "shop/a:bad"}]);
+    sim.create("pod", &json!({"metadata": {"name": "pair"}, "spec": {"containers": containers}}));
+    sim.go(400);
+    rename(&mut sim, "shop/a:v1");
+    sim.go(12);
+    assert_eq!((container(&mut sim, 0).2, container(&mut sim, 0).4), (0, true), "it never ran before");
+    let crash = lockgate_sim::json::from_value(json!({"after": "1s"})).unwrap();
+    sim.0.models_mut().image(ImageModel { crash: Some(crash), ..ImageModel::new("*:crashes", "broken") });
+    rename(&mut sim, "shop/a:crashes");
+    sim.go(400);
+    assert_eq!(container(&mut sim, 0).0["waiting"]["reason"], "CrashLoopBackOff");
+    let before = container(&mut sim, 0).2;
+    rename(&mut sim, "shop/a:v1");
+    sim.go(4);
+    assert_eq!((container(&mut sim, 0).2, container(&mut sim, 0).4), (before + 1, true));
+}
+
+#[test]
+fn a_pod_that_was_loaded_at_rest_heeds_what_is_changed_in_it() {
+    let running = |name: &str| {
+        format!(
+            "{{name: {name}, image: 'shop/{name}:v1', imageID: 'shop/{name}@sha256:00', containerID: 'containerd://{name}', ready: true, \
+             started: true, restartCount: 3, lastState: {{}}, state: {{running: {{startedAt: '2001-02-03T04:00:00Z'}}}}}}"
+        )
+    };
+    let conditions: Vec<String> = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+        .iter()
+        .map(|kind| {
+            format!("{{type: {kind}, status: 'True', lastProbeTime: null, lastTransitionTime: '2001-02-03T04:00:00Z', observedGeneration: 1}}")
+        })
+        .collect();
+    let fixture = format!(
+        "{}apiVersion: v1\nkind: Pod\nmetadata: {{name: pair, namespace: shop, uid: 11111111-2222-3333-4444-555555555555, generation: 1}}\n\
+         spec: {{nodeName: n1, containers: [{{name: a, image: 'shop/a:v1'}}, {{name: b, image: 'shop/b:v1'}}]}}\n\
+         status: {{phase: Running, observedGeneration: 1, podIP: 10.9.8.7, podIPs: [{{ip: 10.9.8.7}}], startTime: '2001-02-03T04:00:00Z', \
+         conditions: [{}], containerStatuses: [{}, {}]}}\n",
+        nodes(&["n1"]),
+        conditions.join(", "),
+        running("a"),
+        running("b"),
+    );
+    let mut sim = Sim::new(&fixture);
+    sim.go(60);
+    let loaded = sim.get("pod/pair");
+    // Something that no container has to be started for is seen, and nothing else changes.
+    let tolerations = json!([{"key": "x", "operator": "Exists", "effect": "NoSchedule"}]);
+    sim.patch("pod/pair", &json!({"spec": {"tolerations": tolerations}}));
+    let seen = sim.get("pod/pair");
+    assert_eq!((&seen["metadata"]["generation"], &seen["status"]["observedGeneration"]), (&json!(2), &json!(2)));
+    assert_eq!(condition(&seen, "Ready"), condition(&loaded, "Ready"));
+    for field in ["containerStatuses", "podIP", "startTime"] {
+        assert_eq!(seen["status"][field], loaded["status"][field], "{field}");
+    }
+    rename(&mut sim, "shop/a:v2");
+    sim.go(40);
+    let changed = sim.get("pod/pair");
+    assert_eq!((&changed["status"]["observedGeneration"], container(&mut sim, 0).2, container(&mut sim, 0).4), (&json!(3), 4, true));
+    assert_eq!(container(&mut sim, 0).3, "shop/a:v2");
+    assert_eq!(changed["status"]["containerStatuses"][1], loaded["status"]["containerStatuses"][1]);
+    // The first change of one that was loaded may be that of its image.
+    let mut sim = Sim::new(&fixture);
+    rename(&mut sim, "shop/a:v2");
+    sim.go(40);
+    assert_eq!((container(&mut sim, 0).2, container(&mut sim, 0).3.as_str(), container(&mut sim, 0).4), (4, "shop/a:v2", true));
+}
+
+#[test]
+fn ten_minutes_of_running_well_are_a_new_beginning() {
+    for (after, wanted) in [(599, [609, 619, 639]), (600, [601, 601, 601])] {
+        let mut sim = one();
+        let crash = lockgate_sim::json::from_value(json!({"after": format!("{after}s")})).unwrap();
+        sim.0.models_mut().image(ImageModel { crash: Some(crash), ..ImageModel::new("*:v2", "leaks memory") });
+        sim.set_image("deploy/web", "shop/web:v2");
+        let mut restarts = Vec::new();
+        sim.step_through(3300, |sim| {
+            let count = pod(sim, "shop/web:v2")["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap();
+            if restarts.last().is_none_or(|(_, last)| *last != count) {
+                restarts.push((sim.0.now(), count));
+            }
+        });
+        let gaps: Vec<i64> = restarts.windows(2).map(|w| w[1].0.duration_since(w[0].0).as_secs()).skip(1).collect();
+        assert_eq!(gaps[..3], wanted, "{after}");
+    }
 }
 
 #[test]

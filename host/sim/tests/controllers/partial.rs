@@ -2,6 +2,7 @@
 
 use lockgate_sim::json::Value;
 use lockgate_sim::kinds::{self, Kind};
+use lockgate_sim::model::{ImageModel, Readiness};
 use lockgate_sim::selector::{FieldSelector, LabelSelector};
 use lockgate_sim::{Cluster, Options, Part, Scope};
 
@@ -105,6 +106,34 @@ fn a_rollout_that_was_under_way_goes_on() {
     sim.go(120);
     assert_eq!(sim.images(), ["shop/web:v2"; 2]);
     assert_eq!(sim.counters("deploy/web"), [2, 2, 2, 2, 0]);
+}
+
+#[test]
+fn a_pod_that_was_read_while_it_started_gets_ready_and_one_that_hangs_does_not() {
+    let never = |sim: &mut Sim| {
+        sim.0.models_mut().image(ImageModel { ready: Some(Readiness::Never), ..ImageModel::new("*:v2", "hangs") });
+    };
+    let everything: Vec<_> = kinds::ALL.iter().map(|kind| (*kind, None)).collect();
+    // Read a second after its container began to run, it is ready a second later, and the rollout goes on.
+    let mut live = Sim::new(&fixture());
+    live.set_image("deploy/web", "shop/web:v2");
+    live.go(10);
+    let unready = |sim: &mut Sim| sim.list("pod").iter().filter(|pod| condition(pod, "Ready").0 != "True").count();
+    let running = live.list("pod").iter().filter(|pod| pod["status"]["phase"] == "Running").count();
+    assert_eq!((unready(&mut live), running), (1, 3));
+    let mut sim = partial(&mut live, &everything);
+    sim.go(1);
+    assert_eq!(unready(&mut sim), 1, "the next one comes");
+    sim.go(60);
+    assert_eq!((unready(&mut sim), sim.counters("deploy/web")), (0, [2, 2, 2, 2, 0]));
+    // One that runs longer than its model says stays as it is.
+    let mut live = Sim::new(&fixture());
+    never(&mut live);
+    live.set_image("deploy/web", "shop/web:v2");
+    live.go(30);
+    let mut sim = partial(&mut live, &everything);
+    sim.go(60);
+    assert_eq!(unready(&mut sim), 1);
 }
 
 #[test]

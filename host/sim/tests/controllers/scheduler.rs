@@ -154,3 +154,39 @@ fn without_nodes_nothing_is_placed() {
     let mut sim = Sim::new("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     assert_eq!(place(&mut sim, "a", json!({})).1, "no nodes available to schedule pods");
 }
+
+#[test]
+fn a_pod_that_would_take_the_place_of_others_says_that_nobody_models_it() {
+    let mut sim = three();
+    let class = |name: &str, value: i64| {
+        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
+    };
+    sim.create("priorityclass", &class("high", 1000));
+    sim.create("priorityclass", &class("low", 10));
+    let of = |class: &str, cpu: &str| {
+        let mut spec = requests(cpu, "1Gi");
+        spec["priorityClassName"] = json!(class);
+        spec
+    };
+    for (name, class) in [("a", "low"), ("b", "high"), ("c", "low")] {
+        assert_ne!(place(&mut sim, name, of(class, "3")).0, "", "{name}");
+    }
+    let (node, message) = place(&mut sim, "urgent", of("high", "2"));
+    assert_eq!(node, "");
+    assert_eq!(
+        message,
+        "0/3 nodes are available: 3 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption \
+         victims found for incoming pod, 2 simulator: not modelled: preemption."
+    );
+    // Who is of no higher priority than anybody takes nobody's place, here as elsewhere.
+    let (_, message) = place(&mut sim, "equal", of("low", "2"));
+    assert!(message.ends_with("preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."), "{message}");
+    let mut gentle = of("high", "2");
+    gentle["preemptionPolicy"] = json!("Never");
+    let never = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "gentle"}, "value": 1000,
+        "preemptionPolicy": "Never"});
+    sim.create("priorityclass", &never);
+    gentle["priorityClassName"] = json!("gentle");
+    let (_, message) = place(&mut sim, "gentle", gentle);
+    assert!(message.ends_with("preemption: not eligible due to preemptionPolicy=Never."), "{message}");
+}

@@ -14,6 +14,7 @@ pub(crate) fn path(of: &str) -> String {
         "node" => "/api/v1/nodes".to_owned(),
         "pod" => "/api/v1/namespaces/shop/pods".to_owned(),
         "event" => "/api/v1/namespaces/shop/events".to_owned(),
+        "priorityclass" => "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned(),
         "service" => "/api/v1/namespaces/shop/services".to_owned(),
         "endpoints" => "/api/v1/namespaces/shop/endpoints".to_owned(),
         "slice" => "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices".to_owned(),
