@@ -177,14 +177,10 @@ fn deployment() -> Json {
 #[test]
 fn deployments() {
     let is = |fields: &[(&str, Json)]| changed(&deployment(), fields);
-    let reason = |reason: &str, status: &str| {
-        is(&[("/status/conditions/1/reason", json!(reason)), ("/status/conditions/1/status", json!(status))])
-    };
+    let reason =
+        |reason: &str, status: &str| is(&[("/status/conditions/1/reason", json!(reason)), ("/status/conditions/1/status", json!(status))]);
     let failing = |since: &str| {
-        is(&[
-            ("/status/conditions", json!([condition("ReplicaFailure", "True", "FailedCreate", since)])),
-            ("/status/replicas", json!(0)),
-        ])
+        is(&[("/status/conditions", json!([condition("ReplicaFailure", "True", "FailedCreate", since)])), ("/status/replicas", json!(0))])
     };
     let alone = |kind: &str| json!([condition(kind, "True", "NewReplicaSetAvailable", AGO_60)]);
     table(
@@ -325,7 +321,11 @@ fn jobs() {
             (ended("Complete", ""), "Current", "Current"),
             (ended("Failed", "BackoffLimitExceeded"), "Failed", "BackoffLimitExceeded"),
             (conditioned("Failed", "False", ""), "InProgress", "JobRunning"),
-            (json!({ "spec": { "suspend": true }, "status": { "conditions": [condition("Suspended", "True", "", AGO_60)] } }), "Current", "Current"),
+            (
+                json!({ "spec": { "suspend": true }, "status": { "conditions": [condition("Suspended", "True", "", AGO_60)] } }),
+                "Current",
+                "Current",
+            ),
         ],
     );
 }
@@ -355,7 +355,9 @@ fn definitions() {
 #[test]
 fn kinds_with_conditions_of_their_own() {
     let node = |ready: &str, network: &str| {
-        with(json!({ "conditions": [condition("NetworkUnavailable", network, "NoRoute", AGO_60), condition("Ready", ready, "Kubelet", AGO_60)] }))
+        with(
+            json!({ "conditions": [condition("NetworkUnavailable", network, "NoRoute", AGO_60), condition("Ready", ready, "Kubelet", AGO_60)] }),
+        )
     };
     table(
         "",
@@ -378,8 +380,10 @@ fn kinds_with_conditions_of_their_own() {
         ],
     );
     let operator = |available: &str, progressing: &str, degraded: &str| {
-        with(json!({ "conditions": [condition("Available", available, "Up", AGO_60), condition("Progressing", progressing, "Rolling", AGO_60),
-                                    condition("Degraded", degraded, "PodsFail", AGO_60)] }))
+        with(
+            json!({ "conditions": [condition("Available", available, "Up", AGO_60), condition("Progressing", progressing, "Rolling", AGO_60),
+                                    condition("Degraded", degraded, "PodsFail", AGO_60)] }),
+        )
     };
     table(
         "operator.tigera.io",

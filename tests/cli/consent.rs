@@ -267,8 +267,7 @@ fn a_failed_run_names_the_ways_on_whatever_else_is_said() {
     // Its error has a hint of its own.
     let site = Site::new(DEPLOYMENTS, "scale(\"deployment/web\", 1)\ndelete(\"configmap/victim\")");
     let said = site.host.run(&[NO_PLAN, &["--runs", "my runs"]].concat()).exits(5).tells("hint: add to `permissions`");
-    let runs: Vec<_> = fs::read_dir(site.host.path().join("my runs")).unwrap().collect();
-    let run = runs[0].as_ref().unwrap().file_name().into_string().unwrap();
+    let run = site.host.runs_in("my runs")[0].file_name().unwrap().to_str().unwrap().to_owned();
     let (resume, rollback) = (format!("`lockgate resume {run} --runs 'my runs'`"), format!("`lockgate rollback {run} --runs 'my runs'`"));
     let said = said.tells(&format!("{resume} is refused again until that is changed")).tells(&format!("{rollback} takes it back"));
     assert_eq!(said.stderr.matches("lockgate resume").count(), 1, "{}", said.transcript());

@@ -55,8 +55,7 @@ fn killed_in_the_command(host: &Host) {
     let mut child = host.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     let is_noted = || {
-        let Ok(mut folders) = std::fs::read_dir(host.path().join("state")) else { return false };
-        let journal = folders.next().and_then(|folder| std::fs::read_to_string(folder.unwrap().path().join("journal.jsonl")).ok());
+        let journal = host.runs_in("state").first().and_then(|folder| std::fs::read_to_string(folder.join("journal.jsonl")).ok());
         journal.is_some_and(|text| text.contains(r#""verb":"exec","target""#))
     };
     // It stands still for as long as it lives.

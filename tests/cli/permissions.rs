@@ -188,12 +188,9 @@ fn without_plan_and_block_nothing_is_granted_where_nobody_is_asked() {
 
 /// The id of the only run of a folder.
 fn only_run(host: &Host) -> String {
-    let runs: Vec<String> = std::fs::read_dir(host.path().join(".local/state/lockgate/runs"))
-        .unwrap()
-        .map(|run| run.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let runs = host.runs_in(".local/state/lockgate/runs");
     assert_eq!(runs.len(), 1, "{runs:?}");
-    runs[0].clone()
+    runs[0].file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 #[test]

@@ -14,8 +14,7 @@ fn text(word: &str) -> String {
 }
 
 fn only_run(host: &Host) -> String {
-    let mut runs = std::fs::read_dir(host.path().join(".local/state/lockgate/runs")).unwrap();
-    runs.next().unwrap().unwrap().file_name().into_string().unwrap()
+    host.runs_in(".local/state/lockgate/runs")[0].file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 fn kept(host: &Host, run: &str, path: &str) -> Option<String> {

@@ -57,7 +57,7 @@ fn a_taken_port_is_named() {
 fn the_gaps_are_printed() {
     let said = Host::new().run(&["sandbox", "--gaps"]).exits(0);
     assert_eq!(said.stdout, lockgate_sim::gaps::page());
-    said.shows("CronJob.batch").shows("limitranges").shows("**Containers.**");
+    said.shows("CronJob.batch").shows("LimitRange").shows("pods/attach").shows("pods/portforward").shows("**Containers.**");
 }
 
 /// The command on a terminal of its own; gives it with the kubeconfig that it wrote.

@@ -48,8 +48,7 @@ const GRANTS: &str = "permissions { { verbs = { \"patch\", \"create\", \"delete\
 
 /// The journal of the only run.
 fn journal(host: &Host) -> PathBuf {
-    let mut runs = std::fs::read_dir(host.path().join("state")).unwrap();
-    runs.next().unwrap().unwrap().path().join("journal.jsonl")
+    host.runs_in("state")[0].join("journal.jsonl")
 }
 
 /// When the run announced its last write.

@@ -89,6 +89,12 @@ impl Host {
         self.folder.path()
     }
 
+    /// The folders of the runs in a folder of runs; its key lies beside them.
+    pub(super) fn runs_in(&self, state: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path().join(state)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    }
+
     /// The binary, ready to be started in the folder: without terminal, kubeconfig or the user's settings.
     pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
@@ -159,6 +165,13 @@ impl Said {
     pub(super) fn replacing(self, text: &str, by: &str) -> Said {
         let (stdout, stderr) = (self.stdout.replace(text, by), self.stderr.replace(text, by));
         Said { words: self.words.replace(text, by), stdout, stderr, ..self }
+    }
+
+    /// The same without the hash of the journal's last line: a mark in it is made with a key that is drawn.
+    pub(super) fn without_head(self) -> Said {
+        let Some(at) = self.stdout.find("chain head ").map(|at| at + "chain head ".len()) else { return self };
+        let head = self.stdout[at..].chars().take_while(char::is_ascii_hexdigit).collect::<String>();
+        self.replacing(&head, "HEAD")
     }
 
     /// The whole as a transcript.

@@ -201,9 +201,9 @@ fn what_a_process_left_that_died_before_its_run_began_is_no_run() {
     let host = Host::with_runbook(&format!("{HEAD}{TWO}"));
     host.run(&["run", "r", "--sandbox", "--yes", "--runs", "state"]).exits(0);
     // The next run of the simulated cluster would have this name.
-    let names: Vec<_> = fs::read_dir(host.path().join("state")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    let [name] = names.as_slice() else { panic!("{names:?}") };
-    let name = name.to_str().unwrap();
+    let runs = host.runs_in("state");
+    let [run] = runs.as_slice() else { panic!("{runs:?}") };
+    let name = run.file_name().unwrap().to_str().unwrap();
     let left = host.path().join("state").join(format!("{}ZZ", &name[..24]));
     fs::create_dir(&left).unwrap();
     for file in ["new", "lock", "key"] {

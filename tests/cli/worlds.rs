@@ -284,7 +284,8 @@ fn a_cluster_that_cannot_be_made_again_is_named() {
     assert!(!fs::read_to_string(folder.path().join(requests::REQUESTS)).unwrap().contains("hunter2"));
     // A folder that was copied without the key beside it.
     fs::remove_file(host.path().join("state/seal")).unwrap();
-    host.run(&["resume", "last", "--runs", "state"]).exits(5).golden("sandbox-secret");
+    host.run(&["resume", "last", "--runs", "state"]).exits(5).tells("was not written with the key of this folder of runs");
+    host.run(&["resume", "last", "--accept-truncated", "--runs", "state"]).exits(5).golden("sandbox-secret");
 
     let host = Host::with_runbook(&format!("{HEAD}step \"s\" {{ title = \"S\", run = function() error(\"x\") end }}\n"));
     host.run(&["run", "r", "--sandbox", "--no-plan", "--yes", "--runs", "state"]);

@@ -155,7 +155,9 @@ fn kinds_without_a_model_are_read_through_and_never_written() {
         let error = plan.patch(&claim, PatchType::Merge, json!({}), None).await.unwrap_err();
         assert_eq!(error.reason, Reason::Unmodelled);
         let scope = Follow { resource: claim.resource.clone(), namespace: None, select: Select::default() };
-        plan.follow(vec![scope]).await.err().unwrap();
+        // What there is can be read; what becomes of it nobody plays.
+        let mut following = plan.follow(vec![scope]).await.unwrap();
+        assert_eq!(following.changed(None).await.unwrap_err().reason, Reason::Unmodelled);
         plan.resolve("banana", None).await.unwrap_err();
         let plain = plan.requests().into_iter().filter(|request| !request.dry);
         assert!(plain.clone().any(|request| request.resource == "/apis"), "discovery is the live cluster's");

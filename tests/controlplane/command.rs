@@ -11,7 +11,7 @@ use super::plane::ControlPlane;
 use super::process::path_of;
 
 /// Longer than any run here takes; a run that is not over by then hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 

@@ -233,7 +233,9 @@ impl<'a> Place<'a> {
             return self.helm(program, plane, &["install", "it", &first, "--timeout", &last]);
         }
         let patient = format!("{}s", PATIENT.as_secs());
-        ensure(self.helm(program, plane, &["install", "it", &first, "--timeout", &patient])?, || "it is not ready before the upgrade".into())?;
+        ensure(self.helm(program, plane, &["install", "it", &first, "--timeout", &patient])?, || {
+            "it is not ready before the upgrade".into()
+        })?;
         let second = self.write("0.2.0", &self.chart.then)?;
         self.helm(program, plane, &["upgrade", "it", &second, "--timeout", &last])
     }

@@ -9,13 +9,16 @@ const RUNBOOK: &str = r#"
 runbook { title = "Chart", summary = "A chart comes, and changes.", impact = "none", namespace = "shop" }
 step "install" {
   title = "Install the first",
-  run = function() helm.install("web", "r/first", { timeout = "5m" }) end,
+  run = function() helm.install("web", "./r/first", { timeout = "5m" }) end,
 }
 step "upgrade" {
   title = "Upgrade to the second",
-  run = function() helm.upgrade("web", "r/second", { values_from = "previous", timeout = "5m" }) end,
+  run = function() helm.upgrade("web", "./r/second", { values_from = "previous", timeout = "5m" }) end,
   verify = function()
     wait_rollout("deployment/web")
+    for _, pod in list("pods", { labels = "app=web" }) do
+      if pod.metadata.deletionTimestamp then wait_gone(pod) end
+    end
     ensure(helm.get("web").status == "deployed", "the release is not deployed")
   end,
 }

@@ -175,7 +175,7 @@ fn a_loop_of_long_turns_is_stopped_by_its_time() {
         "local t = {} for i = 1, 1e5 do t[i] = \"abc\" end while true do table.concat(t) end",
         "while true do pcall(function() while true do local s = (\"x\"):rep(1e6):upper() end end) end",
         // Long turns behind short ones.
-        "for i = 1, 1e6 do end while true do local s = (\"x\"):rep(2e7) end",
+        "for i = 1, 1e6 do end while true do local s = (\"x\"):rep(1e6):upper():reverse() end",
         "local t = {} for i = 1, 1e5 do t[i] = (i * 7919) % 100003 end while true do local s = table.clone(t) table.sort(s) end",
     ] {
         let began = computed();

@@ -17,7 +17,10 @@ const BEFORE: [(&str, &str); 7] = [
         "set_image(\"deployment/cce-eni-ipam\", { [\"cce-eni-ipam\"] = \"registry.example/cce-cni:v1.9.3\" }) wait_rollout(\"deployment/cce-eni-ipam\")",
     ),
     ("helm.install", "helm.uninstall(\"cilium\")"),
-    ("helm.rollback", "helm.upgrade(\"cilium\", \"cilium\", { repo = \"https://helm.cilium.io\", version = \"1.16.5\", values_from = \"previous\" })"),
+    (
+        "helm.rollback",
+        "helm.upgrade(\"cilium\", \"cilium\", { repo = \"https://helm.cilium.io\", version = \"1.16.5\", values_from = \"previous\" })",
+    ),
 ];
 
 /// One runbook with all of them, of which a parameter chooses one.
@@ -36,7 +39,8 @@ fn runbook() -> (String, String) {
         writeln!(text, "examples[\"{name}\"] = function()\n{before}\n{}\nend", definition.example).unwrap();
         let ends = if name == "not_needed" { "run:not_needed()" } else { "run:succeeds()" };
         let answers = if name == "ask" { "answers = { [\"How many replicas\"] = \"3\" }, " } else { "" };
-        writeln!(scenarios, "scenario \"{name}\" {{ params = {{ which = \"{name}\" }}, {answers}expect = function(run) {ends} end }}").unwrap();
+        writeln!(scenarios, "scenario \"{name}\" {{ params = {{ which = \"{name}\" }}, {answers}expect = function(run) {ends} end }}")
+            .unwrap();
     }
     text.push_str(
         "check \"example\" { title = \"The example of a check\", when = function() return params.which == \"not_needed\" end,\n\
@@ -58,7 +62,9 @@ fn every_example_of_the_reference_runs() {
     assert_eq!(tests.len(), ALL.len());
     let wrong: Vec<String> = tests
         .iter()
-        .filter_map(|one| test::one(&source, one, false, false).err().map(|error| format!("{one}: {error} {:?} ({:?})", error.causes, error.hint)))
+        .filter_map(|one| {
+            test::one(&source, one, false, false).err().map(|error| format!("{one}: {error} {:?} ({:?})", error.causes, error.hint))
+        })
         .collect();
     assert!(wrong.is_empty(), "{} of {} examples:\n{}", wrong.len(), tests.len(), wrong.join("\n"));
 }

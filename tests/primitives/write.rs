@@ -154,13 +154,17 @@ fn a_custom_resource_takes_no_strategic_patch_and_the_error_says_what_to_do() {
             "spec": { "group": "shop.test", "scope": "Cluster", "versions": [version],
                       "names": { "plural": "carts", "singular": "cart", "kind": "Cart" } } });
         let cart = json!({ "apiVersion": "shop.test/v1", "kind": "Cart", "metadata": { "name": "a" }, "spec": { "wheels": 4 } });
-        for (path, object) in [("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition), ("/apis/shop.test/v1/carts", cart)] {
+        for (path, object) in [("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition), ("/apis/shop.test/v1/carts", cart)]
+        {
             assert_eq!(sim.handle(&Request::post(path, &object)).status, 201);
         }
     });
     let change = json!({ "spec": { "wheels": 3 } });
     let error = rig.error("patch", json!(["cart.shop.test/a", change]), json!({ "type": "strategic" }));
-    assert_eq!((error.reason, error.hint.as_deref()), (Reason::Unsupported, Some("custom resources take no strategic patch: leave out `type`")));
+    assert_eq!(
+        (error.reason, error.hint.as_deref()),
+        (Reason::Unsupported, Some("custom resources take no strategic patch: leave out `type`"))
+    );
     assert_eq!(rig.object("cart.shop.test/a")["spec"]["wheels"], 4);
     rig.call("patch", json!(["cart.shop.test/a", change]), json!({})).unwrap();
     assert_eq!(rig.object("cart.shop.test/a")["spec"]["wheels"], 3);

@@ -89,7 +89,8 @@ fn no_is_no_and_leaving_gives_the_lock_back() {
     terminal.sees("is over, nothing was written");
     terminal.session.expect(expectrl::Eof).unwrap();
     let journal = std::fs::read_dir(home.join(".local/state/lockgate/runs")).unwrap();
-    let lines: String = journal.map(|run| std::fs::read_to_string(run.unwrap().path().join("journal.jsonl")).unwrap()).collect();
+    let runs = journal.map(|run| run.unwrap().path()).filter(|run| run.is_dir());
+    let lines: String = runs.map(|run| std::fs::read_to_string(run.join("journal.jsonl")).unwrap()).collect();
     assert!(lines.contains("given back"), "{lines}");
 }
 

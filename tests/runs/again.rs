@@ -3,14 +3,17 @@
 
 use std::rc::Rc;
 
+use jiff::SignedDuration;
 use lockgate::cli::test::kill::Wrote;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::view::Became;
 use lockgate::run::{End, Summary};
+use lockgate_sim::faults::{Act, Deed, Happening, Write};
 use lockgate_sim::json::json;
-use lockgate_sim::request::Request;
+use lockgate_sim::model::Span as SimSpan;
+use lockgate_sim::request::Method;
 
-use super::harness::{Kill, Scene, World, state};
+use super::harness::{Kill, SOMEBODY, Scene, World, happens, passes, state};
 use super::kill::report;
 use super::kill::trace::Trace;
 
@@ -33,11 +36,15 @@ fn interrupted(scene: &Scene) -> World {
     let world = scene.world();
     let kill = Kill::Wrote(Wrote(Rc::new(|intent| intent.object().starts_with("configmap/"))), None);
     assert!(scene.process(&world, kill, OnDrift::Stop).summary.is_none(), "it was not killed");
-    world.simulation.with(|sim| {
-        let body = json!({ "spec": { "replicas": 5 } });
-        let path = "/apis/apps/v1/namespaces/default/deployments/web";
-        assert_eq!(sim.handle(&Request::patch(path, "application/merge-patch+json", &body)).status, 200);
-    });
+    let write = Write {
+        by: SOMEBODY.to_owned(),
+        verb: Method::Patch,
+        path: "/apis/apps/v1/namespaces/default/deployments/web".to_owned(),
+        body: json!({ "spec": { "replicas": 5 } }),
+    };
+    let second = SimSpan(SignedDuration::from_secs(1));
+    happens(&world, Vec::new(), vec![Happening { at: second, deed: Deed { delay: SimSpan::ZERO, act: Act::Write(write) } }]);
+    passes(&world, SimSpan(SignedDuration::from_secs(2)));
     world
 }
 

@@ -157,7 +157,8 @@ impl Work<'_> {
     /// The error of a helm that ended well with its revision still pending: it could not write its last word, and `helm install` calls that no failure.
     fn not_noted(&self, made: &Made) -> Option<Error> {
         made.release.as_ref().filter(|release| release.is_pending())?;
-        let error = Error::new(Kind::Cluster, Reason::HelmLocked, self.doing()).cause("helm has done its work, and could not note that it did");
+        let error =
+            Error::new(Kind::Cluster, Reason::HelmLocked, self.doing()).cause("helm has done its work, and could not note that it did");
         Some(error.hint("`helm.unlock` counts the revision as failed, so that the next operation can begin"))
     }
 

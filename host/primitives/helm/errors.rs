@@ -310,7 +310,10 @@ mod tests {
             "Error: INSTALLATION FAILED: unable to continue with install: could not get information about the resource Deployment \"web\" in namespace \"shop\": lockgate: the lock of the run `r` could not be renewed for 30m, so nothing more is written: no connection\n",
             Reason::Interrupted,
         ),
-        ("Error: UPGRADE FAILED: create: failed to create: lockgate: the run `r` has lost its lock: it is process 2 now\n", Reason::Interrupted),
+        (
+            "Error: UPGRADE FAILED: create: failed to create: lockgate: the run `r` has lost its lock: it is process 2 now\n",
+            Reason::Interrupted,
+        ),
         ("Error: UPGRADE FAILED: update: failed to update: lockgate: patching secrets: only reads are allowed here\n", Reason::Refused),
         ("Error: UPGRADE FAILED: the server said something new\n", Reason::HelmFailed),
         ("", Reason::HelmFailed),

@@ -65,7 +65,8 @@ pub(super) fn find(cx: &Cx, named: &Named<'_>, values: Option<&Json>) -> Result<
 /// Whether the fixture has this chart, given as `NAME-VERSION`.
 pub(super) fn has(cx: &Cx, chart: &str) -> bool {
     let simulation = cx.cluster.simulation().filter(|_| cx.cluster.label().simulated);
-    let is_it = |model: &ChartModel| chart.strip_prefix(&model.name).and_then(|rest| rest.strip_prefix('-')) == Some(model.version.as_str());
+    let is_it =
+        |model: &ChartModel| chart.strip_prefix(&model.name).and_then(|rest| rest.strip_prefix('-')) == Some(model.version.as_str());
     simulation.is_some_and(|simulation| simulation.with(|sim| sim.models().charts().iter().any(is_it)))
 }
 

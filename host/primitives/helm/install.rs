@@ -111,6 +111,10 @@ async fn install(work: Work<'_>, chart: &Chart, values: &Json, helm: &mut Helm) 
     let mut words = work.words(&[&work.place.name, &path]);
     words.extend(values_file::words(&file));
     words.extend(["--description".into(), work.description().into()]);
+    if work.begun.before().is_some() {
+        // What this very call had begun has failed by now, and helm installs no name that is taken by that otherwise.
+        words.push("--replace".into());
+    }
     let made = work.carried_out(helm, &words, Vec::new()).await?;
     work.done(made).await
 }

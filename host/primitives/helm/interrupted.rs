@@ -3,10 +3,8 @@
 //! No helm goes on after its run: it reaches the cluster only by the endpoint of the process that led it, and that is gone. So a revision
 //! that is pending has nobody who will end it.
 
-use std::ffi::OsString;
 use std::rc::Rc;
 
-use super::binary::Helm;
 use super::change::{Made, Work};
 use super::diff::Heard;
 use super::release::{ReleaseRef, Stored, write};
@@ -36,6 +34,10 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
         put_in_order(work, newest).await?;
         return Ok(None);
     }
+    if release.status() == "failed" && release.description().starts_with(&interrupted(work)) {
+        // Put in order already, by a process that was killed after that.
+        return Ok(None);
+    }
     // Helm itself says what it rolled back to, and a release that failed why.
     let is_ours = work.word == "rollback" || release.description() == work.description();
     work.intend()?;
@@ -58,24 +60,22 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
     made.map(Some)
 }
 
-/// Makes a release that is pending one that can be changed. Its objects are left to what comes next.
+/// How the description of a revision begins that was pending when its run was interrupted, and was put in order since.
+fn interrupted(work: &Work<'_>) -> String {
+    format!("its run was interrupted ({})", work.description())
+}
+
+/// Makes a release that is pending one that can be changed: it has failed, which its record says, and nothing else is written that the run may
+/// have no grant for. Its objects are left to what comes next; an installation takes the name and its own objects over (`--replace`).
 async fn put_in_order(work: &Work<'_>, pending: &Stored) -> Result<()> {
     let mut release = pending.release()?;
     if rendered::is_ours(work.cx, &release) {
         return rendered::forget(work.cx, pending).await;
     }
-    if work.before.is_empty() {
-        // Helm installs no name that is taken, even by an installation that never ended.
-        let mut helm = Helm::new(work.cx, work.driver()).await?;
-        let words = ["uninstall", &work.place.name, "--namespace", &work.place.namespace, "--wait"].map(OsString::from);
-        let limit = work.timeout;
-        let ended = helm.change(&words, limit).await?;
-        return if ended.is_well() { Ok(()) } else { Err(super::binary::failed(&work.doing(), &ended, limit)) };
-    }
     if let Some(info) = release.0.get_mut("info").and_then(Json::as_object_mut) {
         let was = info.get("status").and_then(Json::as_str).unwrap_or_default().to_owned();
         info.insert("status".to_owned(), "failed".into());
-        info.insert("description".to_owned(), format!("its run was interrupted ({}): it was `{was}`", work.description()).into());
+        info.insert("description".to_owned(), format!("{}: it was `{was}`", interrupted(work)).into());
     }
     write(work.cx, pending, &release).await
 }

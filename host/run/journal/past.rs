@@ -186,13 +186,13 @@ impl PlacePast {
     fn failed(&mut self, body: Phase) {
         let mut calls: Vec<Box<Finished>> = Vec::new();
         let mut anew: Vec<Box<Finished>> = Vec::new();
-        let mut inside = false;
+        let (mut inside, mut entered) = (false, false);
         for mark in std::mem::take(&mut self.marks) {
             match mark {
                 Mark::Enter(phase) if phase == body => {
                     // Entered again: what is recorded goes on where the first attempt stopped.
                     anew.extend(calls.pop_if(|call| call.error.is_some()));
-                    inside = true;
+                    (inside, entered) = (true, true);
                 }
                 Mark::Enter(_) => inside = false,
                 Mark::Call(call) if inside => calls.push(call),
@@ -210,7 +210,10 @@ impl PlacePast {
         for pending in &mut self.open {
             pending.again |= pending.call.as_ref().is_some_and(|call| anew.iter().any(|anew| anew.call.same(call)));
         }
-        self.marks.push_back(Mark::Enter(body));
+        // One that failed before its body, at its gate, comes to that again.
+        if entered {
+            self.marks.push_back(Mark::Enter(body));
+        }
         self.marks.extend(calls.into_iter().map(Mark::Call));
     }
 }

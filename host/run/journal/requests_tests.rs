@@ -193,6 +193,7 @@ fn what_holds_a_secret_is_sealed() {
         fs::write(&path, &text).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let copy = folder(&elsewhere, 1);
+        fs::remove_file(elsewhere.path().join("seal")).unwrap();
         fs::copy(&path, copy.path().join(REQUESTS)).unwrap();
         let error = read(&copy).unwrap_err();
         assert_eq!((error.kind, &*error.causes[0]), (Kind::Refused, &*format!("`{about}` held a secret, which is sealed")));

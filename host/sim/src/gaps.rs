@@ -72,7 +72,7 @@ pub const GAPS: &[(&str, &str)] = &[
     (
         "Services",
         "Cluster addresses are from 10.96.0.0/16 and of IPv4; another range is taken for granted where services lie elsewhere already. \
-         Nothing gives a LoadBalancer an address.",
+         Nothing gives a LoadBalancer an address. The Service `kubernetes` of the namespace `default` is there when a fixture has it.",
     ),
     (
         "Scheduling",
@@ -104,7 +104,8 @@ pub const GAPS: &[(&str, &str)] = &[
     (
         "Jobs",
         "`podFailurePolicy`, `successPolicy`, `backoffLimitPerIndex`, `maxFailedIndexes` and `managedBy` are refused. Containers of a Job \
-         end well after 5 s when no Model says otherwise. Controllers act at once where real ones wait up to a second.",
+         end well after 5 s when no Model says otherwise. Controllers act at once where real ones wait up to a second. A \
+         CronJob starts no Job: a cluster in which something begins every minute would never come to rest.",
     ),
     (
         "Validation",
@@ -145,7 +146,10 @@ pub fn page() -> String {
         &format!("**Stored only.** Objects of these kinds are defaulted and validated, and nothing acts on them: {}.", data.join(", ")),
     );
     let absent: Vec<String> = kinds::ABSENT.iter().map(|kind| kind.group_kind()).collect();
-    item(&mut out, &format!("**None.** Lists of these kinds are empty, and all else about them is refused with 501: {}.", absent.join(", ")));
+    item(
+        &mut out,
+        &format!("**None.** Lists of these kinds are empty, and all else about them is refused with 501: {}.", absent.join(", ")),
+    );
     let own = "the paths /metrics, /debug and /openid";
     item(&mut out, &format!("**Refused** with 501, by name: all else of {}; {}; {own}.", groups.join(", "), resources.join(", ")));
     for (about, text) in GAPS {

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn the_message_is_the_real_schedulers() {
         let rejected = |reasons: &[&'static str], resolvable| {
-            let preemption = if resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" };
+            let preemption =
+                if resolvable { "No preemption victims found for incoming pod" } else { "Preemption is not helpful for scheduling" };
             (vec![Cow::Borrowed(preemption)], Rejection { reasons: reasons.iter().map(|r| Cow::Borrowed(*r)).collect(), resolvable })
         };
         let ports = || rejected(&["node(s) didn't have free ports for the requested pod ports"], true);

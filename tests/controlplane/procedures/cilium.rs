@@ -21,7 +21,7 @@ pub(super) fn rolling(helm: &str, binaries: &Binaries) -> Outcome {
     bench.refuses(&run(&["target=1.13.18", "via=1.13.18"]), 5, "skips a minor release")?;
 
     bench.beside(agents_make_endpoints, || bench.run(&run(&["target=1.12.19"]))?.expect_code(0))?;
-    bench.expect_writes("cilium")?;
+    bench.expect_writes(&format!("cilium-{helm}"))?;
     whole(&bench, "RollingUpdate")
 }
 
@@ -31,7 +31,7 @@ pub(super) fn node_by_node(helm: &str, binaries: &Binaries) -> Outcome {
     let charts = format!("charts={}", bench.plane.path().join("charts").display());
     let run = ["run", "cilium-helm-upgrade", &charts, "target=1.12.19", "via=1.12.19", "pace=node-by-node", "bake=1s", "--yes"];
     bench.beside(agents_make_endpoints, || bench.run(&run)?.expect_code(0))?;
-    bench.expect_writes("cilium-node-by-node")?;
+    bench.expect_writes(&format!("cilium-node-by-node-{helm}"))?;
     whole(&bench, "RollingUpdate")
 }
 

@@ -188,7 +188,8 @@ fn static_pod(ctx: &mut Ctx<'_>, key: &Key, tag: &str) -> Result<(), Status> {
 
 /// The version of the oldest API server: any of them may answer.
 fn oldest_api_server(ctx: &Ctx<'_>) -> Option<String> {
-    let versions = kubeadm::api_servers(ctx.store).filter_map(|pod| tag(view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"])));
+    let versions =
+        kubeadm::api_servers(ctx.store).filter_map(|pod| tag(view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"])));
     versions.min_by_key(|version| {
         let numbers: Vec<u64> = version.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect();
         numbers

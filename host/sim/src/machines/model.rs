@@ -203,7 +203,6 @@ impl MachineModel {
             })
         })
     }
-
 }
 
 /// Times of a machine.

@@ -86,11 +86,7 @@ fn lock_timeout(flags: &[&str]) -> Option<SignedDuration> {
 fn with_lock(machine: &Machine, now: Timestamp, patience: SignedDuration, words: &str, then: impl FnOnce() -> Answer) -> Answer {
     let until = machine.locked_until.unwrap_or_else(|| view::later(now, machine.times.locked));
     let wait = view::since(until, now).max(SignedDuration::ZERO);
-    let answer = if wait <= patience {
-        then().later(wait)
-    } else {
-        Answer { takes: patience, ..Answer::fails(100, words) }
-    };
+    let answer = if wait <= patience { then().later(wait) } else { Answer { takes: patience, ..Answer::fails(100, words) } };
     // The time of the lock runs from the first command on that needs it.
     if wait.is_zero() || machine.locked_until.is_some() { answer } else { answer.after(0, Effect::Lock(until)) }
 }

@@ -95,7 +95,9 @@ impl Scene<'_> {
             ["kubeadm", rest @ ..] => kubeadm::run(self, rest),
             ["reboot"] | ["systemctl", "reboot"] | ["shutdown", "-r", "now"] => Some(Answer::default().after(1, Effect::Reboot)),
             ["systemctl", rest @ ..] => units::run(self.machine, rest),
-            [program, rest @ ..] => packages::run(self.machine, self.now, program, rest).or_else(|| files::run(self.machine, program, rest)),
+            [program, rest @ ..] => {
+                packages::run(self.machine, self.now, program, rest).or_else(|| files::run(self.machine, program, rest))
+            }
             [] => None,
         };
         known.ok_or_else(|| Refusal::Unmodelled(format!("`{line}` on the machine of node {name}: no `commands` entry is about it")))

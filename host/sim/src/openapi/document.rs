@@ -75,7 +75,8 @@ fn index(customs: &[&'static Kind]) -> Value {
 /// The document of one group and version; `path` is what stands behind `/openapi/v3/`.
 fn document(path: &str, version: &str, customs: &[&'static Kind]) -> Option<Value> {
     let (group, of) = group_version(path)?;
-    let kinds: Vec<&Kind> = kinds::ALL.iter().chain(kinds::ABSENT).chain(customs).copied().filter(|kind| kind.group == group && kind.version == of).collect();
+    let kinds: Vec<&Kind> =
+        kinds::ALL.iter().chain(kinds::ABSENT).chain(customs).copied().filter(|kind| kind.group == group && kind.version == of).collect();
     if kinds.is_empty() {
         return None;
     }

@@ -49,7 +49,8 @@ fn kinds_of_which_there_are_none_are_listed_and_refused_by_name() {
     let table = api.ok(&Request::get(claims).with_accept("application/json;as=Table;g=meta.k8s.io;v=v1"));
     assert_eq!((&table["kind"], &table["rows"]), (&json!("Table"), &json!([])));
     assert_eq!(api.fails(&Request::get(&format!("{claims}?fieldSelector=x%3Dy"))).0, 400);
-    let watch = api.watch(&format!("{claims}?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
+    let watch =
+        api.watch(&format!("{claims}?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
     assert_eq!(api.events(watch).0.len(), 1, "the bookmark after nothing");
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}});
     for request in [

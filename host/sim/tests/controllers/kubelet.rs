@@ -195,7 +195,9 @@ fn a_pod_that_was_loaded_at_rest_heeds_what_is_changed_in_it() {
     let conditions: Vec<String> = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .iter()
         .map(|kind| {
-            format!("{{type: {kind}, status: 'True', lastProbeTime: null, lastTransitionTime: '2001-02-03T04:00:00Z', observedGeneration: 1}}")
+            format!(
+                "{{type: {kind}, status: 'True', lastProbeTime: null, lastTransitionTime: '2001-02-03T04:00:00Z', observedGeneration: 1}}"
+            )
         })
         .collect();
     let fixture = format!(

@@ -158,9 +158,7 @@ fn without_nodes_nothing_is_placed() {
 #[test]
 fn a_pod_that_would_take_the_place_of_others_says_that_nobody_models_it() {
     let mut sim = three();
-    let class = |name: &str, value: i64| {
-        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
-    };
+    let class = |name: &str, value: i64| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value});
     sim.create("priorityclass", &class("high", 1000));
     sim.create("priorityclass", &class("low", 10));
     let of = |class: &str, cpu: &str| {
