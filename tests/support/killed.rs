@@ -46,7 +46,7 @@ impl Place<'_> {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-        command.args(words).current_dir(self.path()).env_clear().env("HOME", self.path()).stdin(Stdio::null());
+        command.args(words).current_dir(self.path()).env_clear().env("HOME", self.path()).env("TMPDIR", self.path()).stdin(Stdio::null());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -70,7 +70,7 @@ impl Sandbox {
     fn start(place: &Place<'_>, words: &[&str]) -> Sandbox {
         let words: Vec<&str> = ["sandbox", "r"].into_iter().chain(words.iter().copied()).collect();
         let mut command = place.command(&words);
-        command.env("TMPDIR", place.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

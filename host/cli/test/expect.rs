@@ -1,6 +1,6 @@
 //! The `run` of a scenario: what happened, as questions that raise when the answer is no.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::base::json::Value as Json;
@@ -23,7 +23,7 @@ use crate::run::{End, Event, Record, Summary};
 /// What happened in a scenario.
 pub(super) struct Outcome {
     /// Why its parameters were refused, before anything was planned.
-    pub(super) refused: Option<Error>,
+    pub(super) refused: Option<Refused>,
     /// How it ended; none when it was killed, or refused.
     pub(super) summary: Option<Summary>,
     /// Everything that happened: of the run, or of the plan when that was not run.
@@ -47,6 +47,12 @@ pub(super) struct Outcome {
 pub(super) struct Alive {
     pub(super) life: Rc<Life>,
     pub(super) world: Rc<World>,
+}
+
+/// Refused parameters, and whether somebody expected that.
+pub(super) struct Refused {
+    pub(super) error: Error,
+    pub(super) expected: Cell<bool>,
 }
 
 fn unmet(message: impl Into<String>) -> Error {
@@ -236,7 +242,10 @@ fn fails(outcome: &Outcome, arguments: &[Value], what: &str) -> Result<Value> {
 /// `refuses { reason, kind, message }`: the parameters were refused, before anything was planned or contacted.
 fn refuses(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     match &outcome.refused {
-        Some(error) => looks(error, arguments, 0, "the parameters were refused"),
+        Some(refused) => {
+            refused.expected.set(true);
+            looks(&refused.error, arguments, 0, "the parameters were refused")
+        }
         None => Err(unmet("the parameters should be refused, but were taken")),
     }
 }

@@ -1,13 +1,13 @@
 //! Plays a scenario: fixture, `given`, plan, `drift`, run with faults and timed changes, `kill`, `expect`. A run that succeeds undisturbed
 //! is killed everywhere, too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cluster::{self, Change, Hand};
-use super::expect::{self, Alive, Outcome};
+use super::expect::{self, Alive, Outcome, Refused};
 use super::fields::Scenario;
 use super::kill::{Kill, Lived, World, Wrote};
 use super::kills::{self, Killed, Whole};
@@ -117,7 +117,7 @@ fn refused(
     namespace: String,
 ) -> Result<Killed> {
     let outcome = Outcome {
-        refused: Some(error),
+        refused: Some(Refused { error, expected: Cell::new(false) }),
         summary: None,
         records: Vec::new(),
         clusters: vec![cluster],
@@ -180,13 +180,17 @@ fn nothing_in_vain(
 fn judge(file: &TestFile, scenario: &Scenario, outcome: Outcome) -> Result<()> {
     let outcome = Rc::new(RefCell::new(outcome));
     let judged = file.call(&scenario.expect, &[Given::Object(expect::object(&outcome))]);
-    judged.map(drop).map_err(|error| {
-        let outcome = outcome.borrow();
-        error.cause(match &outcome.refused {
-            Some(refused) => format!("the parameters were refused: {refused}"),
-            None => describe(outcome.summary.as_ref(), outcome.ran),
-        })
-    })
+    let outcome = outcome.borrow();
+    match (judged, &outcome.refused) {
+        (Ok(_), None) => Ok(()),
+        (Ok(_), Some(refused)) if refused.expected.get() => Ok(()),
+        // A mistake in a scenario is no behaviour of its runbook.
+        (Ok(_), Some(refused)) => {
+            Err(scenario.at_place(refused.error.clone()).hint("`run:refuses(…)` is for parameters that are to be refused"))
+        }
+        (Err(error), Some(refused)) => Err(error.cause(format!("the parameters were refused: {}", refused.error))),
+        (Err(error), None) => Err(error.cause(describe(outcome.summary.as_ref(), outcome.ran))),
+    }
 }
 
 /// How a run ended, for the message of an expectation that was not met.
