@@ -433,7 +433,7 @@ mod tests {
         answers.wait(&gate).unwrap();
         let waiting = answers.waits_at("canary").unwrap();
         answers.answer(&waiting, true, "kim").unwrap();
-        let path = &folder.join(FOLDER).join(name(&waiting.hash));
+        let path = folder.join(FOLDER).join(name(&waiting.hash));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
         let error = answers.take(&gate).unwrap_err();

@@ -4,6 +4,8 @@
 //! A write that may still be on its way is waited for until it cannot come any more. Nobody waits that long here: whoever goes on comes half an
 //! hour later, which is to say that the journal of the dead process is half an hour older.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails like the test itself")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
