@@ -10,7 +10,7 @@ use lockgate::cli::test::{self, Killed, Test};
 use lockgate::run::Source;
 
 /// So many kills of each runbook in every test run; all of them with `BLESS=1`, which writes their number.
-const SAMPLE: usize = 300;
+const SAMPLE: usize = 100;
 
 /// How often runs of bundled runbooks were killed here.
 static KILLED: AtomicUsize = AtomicUsize::new(0);
