@@ -36,7 +36,7 @@ pub(super) fn new(args: &NewArgs, screen: &Screen) -> Done {
         std::fs::write(&path, text.replace("NAME", &args.name)).map_err(|error| cannot(&path, &error))?;
     }
     // The plan on its own cluster, which `lockgate test` compares.
-    test::one(&Source::on_disk(&folder)?, &test::Test::Plan, true, false)?;
+    test::one(&Source::on_disk(&folder)?, &test::Test::Plan, true, 0)?;
     screen.data(&format!(
         "{shown}: runbook.luau, cluster.yaml, test.luau, plan.txt\n\n\
          lockgate test {shown}\n\

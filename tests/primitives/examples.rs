@@ -63,7 +63,7 @@ fn every_example_of_the_reference_runs() {
     let wrong: Vec<String> = tests
         .iter()
         .filter_map(|one| {
-            test::one(&source, one, false, false).err().map(|error| format!("{one}: {error} {:?} ({:?})", error.causes, error.hint))
+            test::one(&source, one, false, 0).err().map(|error| format!("{one}: {error} {:?} ({:?})", error.causes, error.hint))
         })
         .collect();
     assert!(wrong.is_empty(), "{} of {} examples:\n{}", wrong.len(), tests.len(), wrong.join("\n"));

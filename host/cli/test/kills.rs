@@ -56,13 +56,15 @@ impl std::fmt::Display for Killed {
     }
 }
 
-/// Kills it everywhere, after it was watched in this world.
+/// Kills it at no more than `most` of its different states, spread over the run, after it was watched in this world.
 ///
 /// # Errors
 /// The first point after which the cluster ends in another way, and what differs.
-pub(super) fn everywhere(life: &Life, of: &World, moments: &[Moment], whole: &Whole) -> Result<Killed> {
+pub(super) fn everywhere(life: &Life, of: &World, moments: &[Moment], whole: &Whole, most: usize) -> Result<Killed> {
     let mut killed = Killed::default();
-    for (points, world) in of.worlds(moments) {
+    let worlds = of.worlds(moments);
+    let stride = worlds.len().div_ceil(most.max(1)).max(1);
+    for (points, world) in worlds.into_iter().step_by(stride) {
         let asked = outcome(life, &world, whole).map_err(|error| told(moments, &points, error))?;
         killed += Killed { points: points.len(), asked: if asked { points.len() } else { 0 } };
     }

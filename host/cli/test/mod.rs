@@ -108,12 +108,13 @@ fn fixture_notes(source: &Source) -> Result<Vec<String>> {
     Ok(told)
 }
 
-/// Runs one test. With `bless` the committed plan is written instead of compared; with `kills` the run of a scenario is killed everywhere,
-/// too. Gives how often a run was killed and came to the same end.
+/// Runs one test. With `bless` the committed plan is written instead of compared; the run of a scenario is killed, too, at no more than `kills`
+/// of its different states, spread over it: `usize::MAX` is everywhere, 0 not at all. Gives how often a run was killed and came to the same
+/// end.
 ///
 /// # Errors
 /// What was not as it should be, and where.
-pub fn one(source: &Source, test: &Test, bless: bool, kills: bool) -> Result<Killed> {
+pub fn one(source: &Source, test: &Test, bless: bool, kills: usize) -> Result<Killed> {
     match test {
         Test::Loads => free::loads(source).map(|()| Killed::default()),
         Test::Coverage => free::coverage(source).map(|()| Killed::default()),
@@ -163,10 +164,11 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         killed += outcome.as_ref().copied().unwrap_or_default();
         results.push(result(source, test, outcome));
     };
+    let kills = if args.no_kills { 0 } else { usize::MAX };
     for source in &sources {
         fixture_notes(source)?.iter().for_each(|line| screen.talk(line));
         match tests(source) {
-            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless, !args.no_kills))),
+            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless, kills))),
             // The tests of the other runbooks are run all the same.
             Err(error) => take(source, SCENARIOS_LOAD, Err(error)),
         }

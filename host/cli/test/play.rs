@@ -23,12 +23,12 @@ use crate::run::{self, End, Record, Source, Summary};
 /// After so much virtual time a cluster counts as settled, even when something in it never comes to rest.
 const LONGEST_SETTLE: Span = Span::from_secs(3600);
 
-/// Plays one scenario of a runbook, and with `kills` kills its run everywhere; gives how often. An error says what was not as expected,
+/// Plays one scenario of a runbook, and kills its run at up to `kills` states; gives how often. An error says what was not as expected,
 /// and where.
 ///
 /// # Errors
 /// What the scenario found, or what kept it from being played.
-pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: bool) -> Result<Killed> {
+pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: usize) -> Result<Killed> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
@@ -86,7 +86,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     // What goes wrong by number or by the clock goes wrong elsewhere when a process has to begin again.
     let undisturbed = scenario.at.is_empty() && scenario.kill.is_none() && simulation.with(|sim| sim.faults().is_empty());
     let world = Rc::new(World::of(simulation.clone(), None));
-    if kills && undisturbed {
+    if kills > 0 && undisturbed {
         world.watch();
     }
     let start = Start { world: &world, kill: killed_at(scenario, &simulation, &namespace)?, answers: Vec::new() };
@@ -96,13 +96,13 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         return Err(scenario.wrong("kill", "the run was over before it could be killed").cause(describe(summary.as_ref(), true)));
     }
     let succeeded = summary.as_ref().is_some_and(|summary| summary.end == End::Succeeded);
-    let whole = (kills && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&world)));
+    let whole = (kills > 0 && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&world)));
     let alive = Some(Alive { life: life.clone(), world: world.clone() });
     let (clusters, of) = (vec![cluster], simulation.clone());
     judge(file, scenario, Outcome { refused: None, summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
     match whole {
-        Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole).map_err(|error| scenario.at_place(error)),
+        Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole, kills).map_err(|error| scenario.at_place(error)),
         None => Ok(Killed::default()),
     }
 }
