@@ -10,11 +10,11 @@ use lockgate::primitives::{ALL, Effect};
 
 /// What is proven on the simulated cluster only: verb or part of one, why, and by which ordinary tests.
 const ONLY: [(&str, &str, &str); 7] = [
-    ("exec", "KWOK has no kubelet: nothing runs in a container", "primitives::exec, cluster::exec"),
-    ("logs", "KWOK has no kubelet: nothing writes a log", "primitives::containers, cluster::exec"),
+    ("exec", "KWOK runs nothing in a container; procedures meet prepared answers", "primitives::exec, cluster::exec"),
+    ("logs", "KWOK runs nothing that writes a log; procedures meet prepared ones", "primitives::containers, cluster::exec"),
     ("machine.* by a pod", "KWOK has no kubelet: the privileged pod would never run", "primitives::machine::by_pod"),
-    ("machine.packages", "it would change the packages of the machine that runs the tests", "primitives::machine"),
-    ("machine.available", "its answers depend on the packages of the machine that runs the tests", "primitives::machine"),
+    ("machine.packages", "it would change the packages of this machine; kubeadm_over_ssh has a stand-in", "primitives::machine"),
+    ("machine.available", "its answers depend on this machine; kubeadm_over_ssh has a stand-in", "primitives::machine"),
     ("machine.reboot", "it would restart the machine that runs the tests", "primitives::machine"),
     ("a webhook with side effects", "admissionregistration.k8s.io/v1 admits none, and v1.36 serves no older version", "cluster::asked"),
 ];
