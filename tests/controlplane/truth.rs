@@ -2,7 +2,7 @@
 //!
 //! One plane for all: each script has a namespace and three nodes of its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use lockgate::base::Span;
 use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
 use lockgate::run::What;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::Outcome;
@@ -32,18 +33,7 @@ pub(crate) fn scripts(binaries: &Binaries) -> Outcome {
     cases.retain(|case| only.is_empty() || case.name.contains(&only));
     let all = cases.len();
     let plane = ControlPlane::start(binaries, Pace::default())?;
-    for case in &cases {
-        plane.apply(&case.world)?;
-    }
-    plane.until("the worlds are there", SETTLE, |plane| {
-        let ready = |kind: &str, path: &str| -> Outcome<bool> {
-            let found = plane.kubectl(&["get", kind, "-A", "-o", &format!("jsonpath={{range .items[*]}}{{{path}}} {{end}}")])?;
-            Ok(found.split_whitespace().count() >= all && found.split_whitespace().all(|count| count == "2" || count == "3"))
-        };
-        Ok(ready("deployments", ".status.readyReplicas")?
-            && ready("statefulsets", ".status.readyReplicas")?
-            && ready("daemonsets", ".status.numberReady")?)
-    })?;
+    worlds(&plane, &cases)?;
     let (waiting, found) = (Mutex::new(VecDeque::from(cases)), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -58,6 +48,65 @@ pub(crate) fn scripts(binaries: &Binaries) -> Outcome {
     });
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if found.is_empty() { Ok(()) } else { Err(format!("dependent steps: {} of {all}\n{}", all - found.len(), found.join("\n"))) }
+}
+
+/// Puts the worlds there. Nodes come first and are ready before any pod looks for one: else all of a set may land on the nodes that
+/// were quicker, and what a drain of the third finds is chance.
+fn worlds(plane: &ControlPlane, cases: &[Case]) -> Outcome {
+    let all = cases.len();
+    let nodes: Vec<&str> = cases.iter().flat_map(|case| case.world.split("\n---\n")).filter(|text| text.contains("kind: Node\n")).collect();
+    plane.apply(&nodes.join("\n---\n"))?;
+    plane.until("the nodes are ready", SETTLE, |plane| {
+        let nodes = plane.list(None, "nodes")?;
+        Ok(nodes.len() == nodes_of(all) && nodes.iter().all(|node| node.pointer("/spec/taints").is_none()))
+    })?;
+    for case in cases {
+        plane.apply(&case.world)?;
+    }
+    plane.until("the worlds are there", SETTLE, |plane| {
+        let ready = |kind: &str, path: &str| -> Outcome<bool> {
+            let found = plane.kubectl(&["get", kind, "-A", "-o", &format!("jsonpath={{range .items[*]}}{{{path}}} {{end}}")])?;
+            Ok(found.split_whitespace().count() >= all && found.split_whitespace().all(|count| count == "2" || count == "3"))
+        };
+        let there = ready("deployments", ".status.readyReplicas")?
+            && ready("statefulsets", ".status.readyReplicas")?
+            && ready("daemonsets", ".status.numberReady")?;
+        Ok(there && spread(plane)?)
+    })
+}
+
+/// Each world has three nodes.
+const fn nodes_of(worlds: usize) -> usize {
+    3 * worlds
+}
+
+/// Whether no two pods of one `web` share a node. Of those that do, one is deleted: it comes again, on the node that has none.
+fn spread(plane: &ControlPlane) -> Outcome<bool> {
+    let text = plane.kubectl(&["get", "pods", "-A", "-l", "app=web", "-o", "json"])?;
+    let list: Value = serde_json::from_str(&text).map_err(|error| format!("list of pods: {error}"))?;
+    let pods = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // One that is going is replaced already: wait for it.
+    if pods.iter().any(|pod| pod.pointer("/metadata/deletionTimestamp").is_some()) {
+        return Ok(false);
+    }
+    let mut taken = BTreeSet::new();
+    let mut alone = true;
+    for pod in pods {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if !taken.insert(text("/spec/nodeName")) {
+            alone = false;
+            plane.kubectl(&[
+                "delete",
+                "pod",
+                "-n",
+                text("/metadata/namespace"),
+                text("/metadata/name"),
+                "--wait=false",
+                "--ignore-not-found",
+            ])?;
+        }
+    }
+    Ok(alone)
 }
 
 fn taken(waiting: &Mutex<VecDeque<Case>>) -> Option<Case> {

@@ -215,6 +215,15 @@ fn texts(value: &mut Value) {
     }
 }
 
+/// A rollout on its way says `NewReplicaSetCreated` or `ReplicaSetUpdated`: which is a race between the controllers of Deployments
+/// and of ReplicaSets (`controlplane::trials::trap_declined` explains it).
+fn going(condition: &mut Value) {
+    if matches!(condition["reason"].as_str(), Some("NewReplicaSetCreated" | "ReplicaSetUpdated")) {
+        condition["reason"] = json!("<on its way>");
+        condition["message"] = json!("<on its way>");
+    }
+}
+
 fn tidy(mut object: Value) -> Value {
     // How manieth a write was depends on how many pods were on a node.
     if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
@@ -231,6 +240,7 @@ fn tidy(mut object: Value) -> Value {
     // A condition that was lost and came back is the last: whether it was depends on how many pods were on one node.
     if let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
         conditions.sort_by_key(|condition| condition["type"].to_string());
+        conditions.iter_mut().for_each(going);
     }
     texts(&mut object);
     match object["kind"].as_str().unwrap_or_default() {
