@@ -18,7 +18,7 @@ use crate::run::approval::{Answers, Elsewhere};
 use crate::run::event::TargetInfo;
 use crate::run::journal::book::OnDrift;
 use crate::run::journal::entry::{Begun, Consent, Header, VERSION};
-use crate::run::journal::folder::{self, Held, Holder};
+use crate::run::journal::folder::{self, CHARTS, Held, Holder};
 use crate::run::journal::taken;
 use crate::run::journal::{Book, Fact, Journal, Past, Pinned, Read, Redactor, RunFolder, Runs};
 use crate::run::lock::{self, Errand, Lock};
@@ -205,6 +205,8 @@ fn locked(setting: &Setting, target: &TargetArgs, errand: &Errand, screen: &Scre
 }
 
 fn worked(setting: &Setting, folder: RunFolder, held: Held, book: Book, begun: lock::Begun) -> Kept {
+    // A child that is given one stands in a folder of its own.
+    setting.cluster.keep_charts(absolute(&folder.path().join(CHARTS)));
     let recording = Recording { book: Rc::new(book), runtime: setting.runtime.clone() };
     Kept { folder, recording, warnings: begun.warnings, lock: begun.lock, _held: held }
 }

@@ -27,6 +27,8 @@ use crate::base::{Clock, Error, Kind, Reason, Result, Span};
 const KEPT: usize = 1 << 20;
 /// How long a child may take to end after it was asked to.
 const GRACE: Span = Span::from_secs(30);
+/// How often at most it is looked at whether the time of a child is over.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the outputs of a child that has ended may stay open: somebody whom it left behind holds them.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
@@ -206,7 +208,7 @@ impl Cluster {
             return Err(Error::new(Kind::Refused, Reason::Refused, message));
         }
         self.cancel().check()?;
-        run(child, self.cancel(), std::future::pending()).await
+        run(child, self.cancel(), std::future::pending(), || Duration::ZERO).await
     }
 
     /// Starts a process whose only kubeconfig is that of the endpoint, and waits for its end. That is allowed in a plan too: what it
@@ -219,13 +221,18 @@ impl Cluster {
         let child = child.clone().env("KUBECONFIG", endpoint.kubeconfig());
         let (over, begun) = (later(self.clock().now(), child.limit.as_duration()), self.sent());
         let writes = || self.requests_after(begun).iter().filter(|request| request.verb.is_write()).count();
-        // Two ends of the same endpoint: its time, and its service.
-        let (time, served) = endpoint.parts();
+        // Ends of the same endpoint: its time, what of that the child had to wait for the cluster, and its service.
+        let (time, waits, served) = endpoint.parts();
         // What changes nothing waits for nothing in the cluster.
-        let is_over =
-            async { if child.ends_at == Stage::Stopping { std::future::pending().await } else { time.reached(over, writes).await } };
+        let is_over = async {
+            if child.ends_at == Stage::Stopping {
+                std::future::pending().await
+            } else {
+                time.reached(|| later(over, waits.whole()), writes).await
+            }
+        };
         tokio::select! {
-            ended = run(&child, self.cancel(), is_over) => ended,
+            ended = run(&child, self.cancel(), is_over, || waits.whole()) => ended,
             error = served.broken() => Err(error),
         }
     }
@@ -257,7 +264,8 @@ impl Drop for Group {
     }
 }
 
-async fn run(child: &Child, cancel: &Cancel, over: impl Future<Output = Result<()>>) -> Result<Ended> {
+/// `spared`: how much of the time so far does not count.
+async fn run(child: &Child, cancel: &Cancel, over: impl Future<Output = Result<()>>, spared: impl Fn() -> Duration) -> Result<Ended> {
     let name = child.name();
     let mut running = child.command().spawn().map_err(|error| cannot_start(&name, &child.program, &error))?;
     tracing::debug!(target: "lockgate::child", %name, pid = running.id(), "started");
@@ -276,7 +284,7 @@ async fn run(child: &Child, cancel: &Cancel, over: impl Future<Output = Result<(
         let mut outputs = Box::pin(async { tokio::join!(input, out.read(stdout), err.read(stderr)) });
         let mut all_said = false;
         let (status, late) = {
-            let ending = end(&mut running, child, &group, cancel, &clock, over);
+            let ending = end(&mut running, child, &group, cancel, over, spared);
             tokio::pin!(ending);
             loop {
                 tokio::select! {
@@ -311,15 +319,29 @@ async fn end(
     child: &Child,
     group: &Group,
     cancel: &Cancel,
-    clock: &Clock,
     over: impl Future<Output = Result<()>>,
+    spared: impl Fn() -> Duration,
 ) -> (std::io::Result<ExitStatus>, bool) {
+    let clock = Clock::real();
     let deadline = later(clock.now(), child.limit.as_duration());
+    let too_late = async {
+        loop {
+            let next = later(deadline, spared());
+            if clock.now() >= next {
+                return;
+            }
+            // What is spared meanwhile is seen then; while it grows with the time, not more often than now and then.
+            let pause = later(clock.now(), LOOK);
+            if clock.sleep_until(next.max(pause)).await.is_err() {
+                return;
+            }
+        }
+    };
     let late = tokio::select! {
         biased;
         status = running.wait() => return (status, false),
         () = cancel.reached(child.ends_at) => false,
-        _ = clock.sleep_until(deadline) => true,
+        () = too_late => true,
         // A cluster whose time cannot be moved will answer nothing either.
         _ = over => true,
     };

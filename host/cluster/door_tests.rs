@@ -8,7 +8,11 @@ fn script(text: &str) -> Child {
 }
 
 fn run_with(child: &Child, cancel: &Cancel) -> Result<Ended> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(child, cancel, std::future::pending()))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run(child, cancel, std::future::pending(), || Duration::ZERO))
 }
 
 fn ran(child: &Child) -> Ended {
@@ -55,6 +59,23 @@ fn a_child_without_time_is_asked_to_end_and_then_made_to() {
 }
 
 #[test]
+fn time_in_which_the_cluster_was_away_is_none_of_the_childs() {
+    let child = script("sleep 0.4; echo whole").limit(Span::from_millis(100));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let spared = Duration::from_secs(20);
+    let ended = runtime().block_on(run(&child, &Cancel::new(), std::future::pending(), || spared)).unwrap();
+    assert_eq!((ended.late, ended.stdout.as_str()), (false, "whole\n"));
+    let clock = Clock::real();
+    let begun = clock.now();
+    // It grows for a while, and then no more.
+    let grows = || between(begun, clock.now()).min(Duration::from_millis(300));
+    let child = script("sleep 60").limit(Span::from_millis(100));
+    let ended = runtime().block_on(run(&child, &Cancel::new(), std::future::pending(), grows)).unwrap();
+    let took = between(begun, clock.now());
+    assert!(ended.late && took >= Duration::from_millis(400) && took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn what_a_child_leaves_behind_does_not_hold_the_call() {
     let clock = Clock::real();
     let begun = clock.now();
@@ -85,7 +106,7 @@ fn a_call_that_is_dropped_takes_its_child_along() {
     let pid: i32 = runtime.block_on(async {
         let cancel = Cancel::new();
         tokio::select! {
-            ended = run(&child, &cancel, std::future::pending()) => panic!("{ended:?}"),
+            ended = run(&child, &cancel, std::future::pending(), || Duration::ZERO) => panic!("{ended:?}"),
             pid = async {
                 loop {
                     match std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()) {

@@ -3,14 +3,17 @@
 //! The child has a kubeconfig for this endpoint and no other, so that each of its requests is guarded and recorded like the run's own,
 //! and in a plan lands in the copy. In virtual time the clock moves while the child only waits.
 
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Request;
+use http_body_util::BodyExt as _;
 use kube::client::Body;
 use tokio::task::JoinHandle;
 use tower::{BoxError, service_fn};
@@ -18,6 +21,7 @@ use tower::{BoxError, service_fn};
 use super::cancel::Cancel;
 use super::client::Cluster;
 use super::discovery::{self, Resource};
+use super::error::no_connection;
 use super::fence::Fence;
 use super::place::{Place, Server};
 use super::request::{Act, Verb};
@@ -36,6 +40,7 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Endpoint {
     kubeconfig: File,
     time: Time,
+    waits: Waits,
     served: Served,
 }
 
@@ -57,6 +62,62 @@ impl Drop for Served {
     }
 }
 
+/// How long requests of a child have waited for the cluster: time that is none of the child's.
+#[derive(Clone)]
+pub(super) struct Waits {
+    clock: Clock,
+    held: Arc<Mutex<Held>>,
+}
+
+/// Those that wait at this moment, since when there is one, and for how long there was one before.
+#[derive(Default)]
+struct Held {
+    waiting: usize,
+    since: Duration,
+    before: Duration,
+}
+
+impl Waits {
+    fn of(clock: Clock) -> Waits {
+        Waits { clock, held: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the time that this takes.
+    async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
+        struct Waiting<'a>(&'a Waits);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                let (now, mut held) = (self.0.clock.steady(), self.0.lock());
+                held.waiting -= 1;
+                if held.waiting == 0 {
+                    let waited = now.saturating_sub(held.since);
+                    held.before += waited;
+                }
+            }
+        }
+        {
+            let (now, mut held) = (self.clock.steady(), self.lock());
+            if held.waiting == 0 {
+                held.since = now;
+            }
+            held.waiting += 1;
+        }
+        let _waiting = Waiting(self);
+        wait.await
+    }
+
+    /// For how long at least one has waited so far.
+    pub(super) fn whole(&self) -> Duration {
+        let (now, held) = (self.clock.steady(), self.lock());
+        let still = if held.waiting > 0 { now.saturating_sub(held.since) } else { Duration::ZERO };
+        held.before + still
+    }
+}
+
 impl Endpoint {
     /// Where its kubeconfig is.
     #[must_use]
@@ -64,21 +125,22 @@ impl Endpoint {
         &self.kubeconfig.0
     }
 
-    pub(super) fn parts(&mut self) -> (&Time, &mut Served) {
-        (&self.time, &mut self.served)
+    pub(super) fn parts(&mut self) -> (&Time, &Waits, &mut Served) {
+        (&self.time, &self.waits, &mut self.served)
     }
 }
 
 impl Time {
-    /// Comes when the child still waits at this time in virtual time; never where time is that of the world. A child says nothing of
+    /// Comes when the child still waits at this time in virtual time, which may come to be later; never where time is that of the world. A child says nothing of
     /// its own waiting: when no write has come for a while (`writes` counts them; watches end and begin again while time moves), and
     /// nothing will happen before that time, it is taken to wait for something that does not come, and time moves on.
-    pub(super) async fn reached(&self, at: Timestamp, writes: impl Fn() -> usize) -> Result<()> {
+    pub(super) async fn reached(&self, at: impl Fn() -> Timestamp, writes: impl Fn() -> usize) -> Result<()> {
         let Some(simulation) = self.0.simulation() else { return std::future::pending().await };
         let world = Clock::real();
         let (mut quiet, mut seen) = (world.now(), writes());
         loop {
             world.sleep(LOOK).await?;
+            let at = at();
             let is_over = simulation.now() >= at || simulation.next_event_at().is_none_or(|next| next > at);
             if writes() != seen || !is_over {
                 (quiet, seen) = (world.now(), writes());
@@ -107,7 +169,8 @@ impl Cluster {
     /// When there is no port or no folder to be had; or what is wrong with the way to the cluster.
     pub async fn endpoint(&self) -> Result<Endpoint> {
         let folder = self.scratch()?;
-        let client = fenced(self.wire().client()?, self.gate().fence().clone());
+        let waits = Waits::of(self.clock().clone());
+        let client = fenced(self.wire().client()?, self.gate().fence().clone(), waits.clone());
         let front = Front::bind(None).await?;
         let port = front.address().rsplit(':').next().unwrap_or_default().to_owned();
         let kubeconfig = File::write(folder.join(format!("kubeconfig-{port}")), front.kubeconfig(NAME).as_bytes())?;
@@ -117,7 +180,7 @@ impl Cluster {
             Place::Server(Server::Live(_) | Server::Snapshot(_)) => Moves::Nothing,
         };
         let served = Served(tokio::spawn(front.relay(client, moves.clone())));
-        Ok(Endpoint { kubeconfig, time: Time(moves), served })
+        Ok(Endpoint { kubeconfig, time: Time(moves), waits, served })
     }
 
     /// The name of the next write that has no place for an annotation: `RUN/SEQ/EPOCH`, as those that have one carry it.
@@ -147,35 +210,71 @@ impl Cluster {
     pub fn scratch(&self) -> Result<PathBuf> {
         self.shared.scratch.folder(&self.run().to_string())
     }
+
+    /// Where charts are kept: in the folder of the run; until the run has one, as its plan has none, in [`Cluster::scratch`].
+    ///
+    /// # Errors
+    /// As [`Cluster::scratch`].
+    pub fn charts(&self) -> Result<PathBuf> {
+        match &*self.shared.scratch.0.charts.borrow() {
+            Some(folder) => Ok(folder.clone()),
+            None => self.passing_charts(),
+        }
+    }
+
+    /// Where charts are kept before the run has a folder.
+    ///
+    /// # Errors
+    /// As [`Cluster::scratch`].
+    pub fn passing_charts(&self) -> Result<PathBuf> {
+        Ok(self.scratch()?.join("charts"))
+    }
+
+    /// From here on charts are kept in this folder, of the run and of its plans.
+    pub fn keep_charts(&self, folder: PathBuf) {
+        *self.shared.scratch.0.charts.borrow_mut() = Some(folder);
+    }
 }
 
-/// The same client, whose writes wait until the lock of the run lets them through: a child does not know why it is refused. The first
-/// Ctrl-C does not reach a child, so that it does not end the wait either.
-fn fenced(client: kube::Client, fence: Fence) -> kube::Client {
+/// The same client, whose writes wait until the lock of the run lets them through: a child does not know why it is refused. What met no
+/// server waits for it with the run. The first Ctrl-C does not reach a child, so that it does not end the wait either.
+fn fenced(client: kube::Client, fence: Fence, waits: Waits) -> kube::Client {
     let service = service_fn(move |request: Request<Body>| {
-        let (client, fence) = (client.clone(), fence.clone());
+        let (client, fence, waits) = (client.clone(), fence.clone(), waits.clone());
         async move {
             let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-            if act.verb.is_write() {
-                fence.pass(&Cancel::new(), |_| ()).await?;
+            // A watch is begun anew by whoever reads it.
+            if act.verb == Verb::Watch {
                 return client.send(request).await.map_err(boxed);
             }
-            // A read that met no server waits for it with the run; a watch is begun anew by whoever reads it.
             let (parts, body) = request.into_parts();
-            let again = (act.verb != Verb::Watch).then(|| parts.clone());
-            match (client.send(Request::from_parts(parts, body)).await.map_err(boxed), again) {
-                (Err(error), Some(parts)) if !error.is::<Error>() => {
-                    let has_lock = fence.outlast(&Cancel::new(), |_| ()).await?.is_some();
-                    if !has_lock {
-                        return Err(error);
-                    }
-                    client.send(Request::from_parts(parts, Body::empty())).await.map_err(boxed)
+            let body = body.collect().await?.to_bytes();
+            let mut last = false;
+            loop {
+                if act.verb.is_write() {
+                    waits.during(fence.pass(&Cancel::new(), |_| ())).await?;
                 }
-                (answer, _) => answer,
+                let error = match client.send(Request::from_parts(parts.clone(), Body::from(body.clone()))).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                };
+                // A write that was sent may have been made.
+                let again = if act.verb.is_write() { no_connection(&error) } else { !is_own(&error) };
+                let was_away = if again && !last { waits.during(fence.outlast(&Cancel::new(), |_| ())).await? } else { None };
+                match was_away {
+                    None => return Err(boxed(error)),
+                    // It may have come back at this moment.
+                    Some(was_away) => last = !was_away,
+                }
             }
         }
     });
     kube::Client::new(service, NAME)
+}
+
+/// Whether a layer of this process said it, and not the way to the server.
+fn is_own(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(inner) if inner.is::<Error>())
 }
 
 fn boxed(error: kube::Error) -> BoxError {
@@ -216,9 +315,15 @@ impl Drop for File {
     }
 }
 
-/// The private folder of a run, made when it is first needed.
+/// The private folder of a run, made when it is first needed; and where its charts are kept once the run has a folder that stays.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scratch(Rc<std::cell::OnceCell<Folder>>);
+pub(super) struct Scratch(Rc<Folders>);
+
+#[derive(Debug, Default)]
+struct Folders {
+    own: OnceCell<Folder>,
+    charts: RefCell<Option<PathBuf>>,
+}
 
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -231,14 +336,14 @@ impl Drop for Folder {
 
 impl Scratch {
     fn folder(&self, run: &str) -> Result<PathBuf> {
-        if let Some(folder) = self.0.get() {
+        if let Some(folder) = self.0.own.get() {
             return Ok(folder.0.clone());
         }
         // The run of a simulated cluster has the same name each time.
         let own = super::RunId::generate().to_string();
         let path = std::env::temp_dir().join(format!("lockgate-{run}-{own}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| cannot("make", &path, &error))?;
-        Ok(self.0.get_or_init(|| Folder(path)).0.clone())
+        Ok(self.0.own.get_or_init(|| Folder(path)).0.clone())
     }
 }
 

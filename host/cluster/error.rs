@@ -77,6 +77,20 @@ fn refused(error: &kube::Error) -> bool {
     std::iter::successors(std::error::Error::source(error), |error| error.source()).any(|error| error.is::<Refused>())
 }
 
+/// Whether an error of the client is one of connecting, and whether TLS said no: then nothing was sent.
+fn phase(error: &kube::Error, chain: &[String]) -> (bool, bool) {
+    let has = |needle: &str| chain.iter().any(|text| text.to_lowercase().contains(needle));
+    // The client's own texts for its phases; tests connect to a closed and to an untrusted port to notice when they change.
+    let connecting = has("client error (connect)") || refused(error);
+    let tls = ["certificate", "tls", "handshake", "corrupt message"].into_iter().any(has);
+    (connecting, has("fatal alert") || (connecting && tls))
+}
+
+/// Whether an error of the client says that there was no connection, so that nothing was sent.
+pub(super) fn no_connection(error: &kube::Error) -> bool {
+    phase(error, &chain(error)) == (true, false)
+}
+
 impl Trouble {
     /// Reads an error of the client: the kind of trouble is in the chain of its sources.
     pub(crate) fn of(error: kube::Error) -> Trouble {
@@ -88,11 +102,8 @@ impl Trouble {
             error => error,
         };
         let chain = chain(&error);
-        let has = |needle: &str| chain.iter().any(|text| text.to_lowercase().contains(needle));
-        // The client's own texts for its phases; tests connect to a closed and to an untrusted port to notice when they change.
-        let connecting = has("client error (connect)") || refused(&error);
-        let tls = ["certificate", "tls", "handshake", "corrupt message"].into_iter().any(has);
-        if has("fatal alert") || (connecting && tls) {
+        let (connecting, tls) = phase(&error, &chain);
+        if tls {
             return Trouble::Tls(last(&chain));
         }
         if connecting {

@@ -127,8 +127,28 @@ pub enum Drift {
     Again,
 }
 
+/// A chart that a run uses, and its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// What it was asked for as, as far as that fits the name of a folder.
+    pub id: String,
+    /// The same for people: ``chart `cilium` 1.16.5``.
+    pub chart: String,
+    /// `sha256:…` over its content.
+    pub digest: String,
+}
+
 /// Who keeps the record.
 pub trait Keeper {
+    /// The digest of the chart of this id, when the run has used it before.
+    fn pinned(&self, id: &str) -> Option<String>;
+
+    /// The run uses a chart for the first time. When this comes back, it is on the disk which one it was.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn pin(&self, pin: &Pin) -> Result<()>;
+
     /// The write of the interrupted call that has this key and was not met yet since; `None` when there is none, and in every call
     /// that was not interrupted.
     fn open(&self, key: &Key) -> Option<Open>;
@@ -199,6 +219,26 @@ impl Cluster {
 
     fn keeper(&self) -> Option<Rc<dyn Keeper>> {
         self.shared.keeper.borrow().clone()
+    }
+
+    /// Holds a run to the charts that it began with: what has this id is one content for the whole run, also after it was interrupted.
+    ///
+    /// # Errors
+    /// When it has another digest now than when the run used it first: the `digest` in its details. When that cannot be kept.
+    pub fn pin_chart(&self, pin: &Pin) -> Result<()> {
+        let Some(keeper) = self.keeper() else { return Ok(()) };
+        match keeper.pinned(&pin.id) {
+            None => keeper.pin(pin),
+            Some(then) if then == pin.digest => Ok(()),
+            Some(then) => Err(Error::new(
+                Kind::Refused,
+                Reason::Replaced,
+                format!("{} is not the one that this run began with", pin.chart),
+            )
+            .cause(format!("its content is {} now, and was {then}", pin.digest))
+            .details(json!({ "digest": then }))
+            .hint("somebody put another content under the same version: look at what it is, then begin a new run, whose plan shows it")),
+        }
     }
 
     /// A call of a verb begins: what was read before does not count as what it saw.

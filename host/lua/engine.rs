@@ -1,7 +1,9 @@
 //! One Lua state, made once per thread and used again for every load: limits, the words every file sees, protected calls.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ pub(crate) struct Core {
     depth: Cell<usize>,
     /// What the handler of a protected call made of an error.
     caught: RefCell<Option<Error>>,
+    /// A fault of lockgate itself in a function that a script called.
+    fallen: RefCell<Option<Box<dyn Any + Send>>>,
     xpcall: Function,
     handler: RefCell<Option<Function>>,
 }
@@ -102,6 +106,7 @@ impl Engine {
             texts: RefCell::new(HashMap::new()),
             depth: Cell::new(0),
             caught: RefCell::new(None),
+            fallen: RefCell::new(None),
             xpcall,
             handler: RefCell::new(None),
         });
@@ -263,6 +268,9 @@ impl Core {
         let outcome = self.xpcall.call::<MultiValue>(arguments);
         self.depth.set(self.depth.get() - 1);
         let caught = self.caught.borrow_mut().take();
+        if let Some(thrown) = self.fallen.borrow_mut().take() {
+            resume_unwind(thrown);
+        }
         match outcome {
             Ok(mut values) => match values.pop_front() {
                 Some(LuaValue::Boolean(true)) if !self.brake.halted() => Ok(values),
@@ -324,7 +332,15 @@ impl Core {
             if core.brake.halted() {
                 return Err(mlua::Error::external(super::limits::Halt));
             }
-            work(&core, lua, arguments).map_err(|error| core.raised(lua, &name, error))
+            // A fault of ours is none of the script: it may not catch it, and nothing is told or kept of it. It goes on beyond the script.
+            match catch_unwind(AssertUnwindSafe(|| work(&core, lua, arguments))) {
+                Ok(done) => done.map_err(|error| core.raised(lua, &name, error)),
+                Err(thrown) => {
+                    *core.fallen.borrow_mut() = Some(thrown);
+                    core.brake.halt(Error::internal("a fault of lockgate itself"));
+                    Err(mlua::Error::external(super::limits::Halt))
+                }
+            }
         })
     }
 

@@ -6,6 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::Outcome;
 use super::plane::ControlPlane;
 use super::process::path_of;
@@ -89,6 +92,15 @@ pub(crate) fn about(plane: &ControlPlane, arguments: &[&str]) -> Outcome<Finishe
 }
 
 impl Running {
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is over.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        let id = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
+        kill(Pid::from_raw(id), signal).map_err(|error| format!("{signal} to {}: {error}", self.command))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

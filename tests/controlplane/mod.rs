@@ -27,6 +27,7 @@ mod rows;
 mod schemas;
 mod simulated;
 mod skew;
+mod suspended;
 mod tables;
 mod trials;
 mod truth;
@@ -52,7 +53,7 @@ type Real = fn(&Binaries) -> Outcome;
 
 /// All the cases, by name.
 pub(crate) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 28] = [
+    let real: [(&str, Real); 29] = [
         ("clean_run", trials::clean_run),
         ("clean_end_state", trials::clean_end_state),
         ("completion_is_noticed", trials::completion_is_noticed),
@@ -65,6 +66,7 @@ pub(crate) fn cases() -> Vec<Trial> {
         ("forbidden", trials::forbidden),
         ("roles_are_exact", rbac::exact),
         ("kills", kills::random_moments),
+        ("stands_still_and_goes_on", suspended::stands_still),
         ("server_restarts", trials::server_restarts),
         ("custom_resources_are_scaled", custom::scaled),
         ("custom_resources_without_scale_are_refused", custom::refused),

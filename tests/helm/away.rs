@@ -13,6 +13,7 @@ permissions {
   helm = { charts = { "./chart" } },
 }
 step "one" { title = "One", run = function() helm.install("shop", "./chart") end }
+step "two" { title = "Two", run = function() ensure(get("configmap/settings").data.colour == "green", "another chart") end }
 "#;
 
 const CLUSTER: &str = "
@@ -54,10 +55,10 @@ struct Host {
 }
 
 impl Host {
-    /// The server goes away for this long at the request that `what` names.
-    fn new(helm: &'static str, what: &str, down: &str) -> Outcome<Host> {
+    /// This goes wrong at the request that `what` names.
+    fn new(helm: &'static str, what: &str, trouble: &str) -> Outcome<Host> {
         let folder = TempDir::new().map_err(|error| error.to_string())?;
-        let rules = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {{{what}}}\n  do: {{down: {down}}}\n");
+        let rules = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {{{what}}}\n  do: {{{trouble}}}\n");
         for (path, text) in [
             ("r/runbook.luau", RUNBOOK),
             ("r/cluster.yaml", CLUSTER),
@@ -100,9 +101,15 @@ impl Said {
 
 /// The run of a helm with the server gone for this long from this request of helm on.
 fn run(bench: &Bench, what: &str, down: &str) -> Outcome<(Host, Said)> {
-    let host = Host::new(bench.helm, what, down)?;
-    let said = host.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--no-plan", "--yes"])?;
+    let (host, said) = meets(bench, what, &format!("down: {down}"))?;
     said.says("finds no connection")?;
+    Ok((host, said))
+}
+
+/// The run of a helm whose request meets this trouble.
+fn meets(bench: &Bench, what: &str, trouble: &str) -> Outcome<(Host, Said)> {
+    let host = Host::new(bench.helm, what, trouble)?;
+    let said = host.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--no-plan", "--yes"])?;
     Ok((host, said))
 }
 
@@ -117,16 +124,58 @@ pub(super) fn waited_for(bench: &Bench) -> Outcome {
     said.says("when the cluster answers again, go on with `lockgate resume last`")
 }
 
+/// What helm wants to write when there is no connection was never sent: it waits for the server too, and its time is not counted.
+pub(super) fn writes_wait(bench: &Bench) -> Outcome {
+    for what in ["verb: create, kind: Secret, nth: 1", "verb: update, kind: Secret, nth: 1"] {
+        let (_, said) = run(bench, what, "25m")?;
+        said.exits(0)?;
+        said.says("added deployed")?;
+        said.says("1 write to 1 object, 25m")?;
+    }
+    let (host, said) = run(bench, "verb: create, kind: Secret, nth: 1", "50m")?;
+    said.exits(4)?;
+    said.says("could not be renewed for 30m, so nothing more is written")?;
+    let said = host.run(&["resume", "last"])?;
+    said.exits(0)?;
+    said.says("added deployed")
+}
+
+/// The chart is in the run's own folder, and its digest in the journal: a run goes on with the one that it began with, and no other.
+pub(super) fn charts_stay(bench: &Bench) -> Outcome {
+    let (host, said) = run(bench, "verb: create, kind: Secret, nth: 1", "50m")?;
+    said.exits(4)?;
+    let runs = host.folder.path().join(".local/state/lockgate/runs");
+    let changed = OBJECTS.replace("green", "blue");
+    let chart = host.folder.path().join("chart/templates/objects.yaml");
+    std::fs::write(chart, changed).map_err(|error| error.to_string())?;
+    let kept = std::fs::read_dir(&runs).map_err(|error| error.to_string())?.filter_map(|entry| Some(entry.ok()?.path().join("charts")));
+    let kept: Vec<_> = kept.filter(|charts| charts.is_dir()).collect();
+    let [charts] = kept.as_slice() else { return Err(format!("{kept:?} where one run was")) };
+    let moved = charts.with_file_name("elsewhere");
+    std::fs::rename(charts, &moved).map_err(|error| error.to_string())?;
+    let said = host.run(&["resume", "last"])?;
+    said.exits(5)?;
+    said.says("chart `./chart` is not the one that this run began with")?;
+    std::fs::remove_dir_all(charts).and_then(|()| std::fs::rename(&moved, charts)).map_err(|error| error.to_string())?;
+    let said = host.run(&["resume", "last"])?;
+    said.exits(0)?;
+    said.says("added deployed")?;
+    let journal = charts.with_file_name("journal.jsonl");
+    let journal = std::fs::read_to_string(&journal).map_err(|error| format!("{}: {error}", journal.display()))?;
+    let pins = journal.lines().filter(|line| line.contains("\"k\":\"chart\"")).count();
+    ensure(pins == 1, || format!("{pins} lines pin the chart"))
+}
+
 /// What helm could not write is no success, whatever helm says, and is told with what is to be done.
 pub(super) fn unwritten(bench: &Bench) -> Outcome {
-    let (host, said) = run(bench, "verb: create, kind: Secret, nth: 1", "10m")?;
+    let (host, said) = meets(bench, "verb: create, kind: Secret, nth: 1", "fail: {code: 500}")?;
     said.exits(1)?;
     said.says("failed before any write")?;
     let said = host.run(&["resume", "last"])?;
     said.exits(0)?;
     said.says("added deployed")?;
 
-    let (_, said) = run(bench, "verb: update, kind: Secret, nth: 1", "10m")?;
+    let (_, said) = meets(bench, "verb: update, kind: Secret, nth: 1", "fail: {code: 500}")?;
     said.exits(1)?;
     said.says("helm has done its work, and could not note that it did")?;
     said.says("revision 1 is `pending-install` now")?;

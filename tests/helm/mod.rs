@@ -66,6 +66,8 @@ pub(crate) fn cases() -> Vec<Trial> {
         cases.push(served(&format!("helm::{helm}::the_command_is_killed_at_every_write"), move || processes::everywhere(helm), helm));
         cases.push(simulated(&format!("helm::{helm}::faults_in_the_middle_of_an_upgrade"), helm, faults::in_the_middle));
         cases.push(simulated(&format!("helm::{helm}::a_server_that_is_away_is_waited_for"), helm, away::waited_for));
+        cases.push(simulated(&format!("helm::{helm}::writes_wait_for_a_server_that_is_away"), helm, away::writes_wait));
+        cases.push(simulated(&format!("helm::{helm}::charts_stay_what_they_were"), helm, away::charts_stay));
         cases.push(simulated(&format!("helm::{helm}::what_helm_could_not_write_is_no_success"), helm, away::unwritten));
         cases.push(controlplane::needs_binaries(
             &format!("helm::{helm}::a_server_that_goes_in_the_middle_of_an_upgrade"),

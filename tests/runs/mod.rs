@@ -12,6 +12,7 @@ mod kill;
 mod kills;
 mod kinds;
 mod lock;
+mod panics;
 mod proves;
 mod seeds;
 mod taken;

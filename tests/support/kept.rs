@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use futures::future::LocalBoxFuture;
 use lockgate::base::{Error, Kind, Reason, Result};
-use lockgate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Sign};
+use lockgate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Pin, Sign};
 
 /// The record.
 #[derive(Default)]
@@ -41,6 +41,14 @@ impl Kept {
 }
 
 impl Keeper for Kept {
+    fn pinned(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn pin(&self, _: &Pin) -> Result<()> {
+        Ok(())
+    }
+
     fn open(&self, key: &Key) -> Option<Open> {
         self.open.borrow().iter().find(|open| open.intent.key == *key).cloned()
     }

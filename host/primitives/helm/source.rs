@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use lockgate_sim::model::ChartModel;
@@ -12,6 +13,8 @@ use super::fixture;
 use super::release::typed;
 use crate::base::json::{Map, Value as Json};
 use crate::base::{Error, Kind, Reason, Result, Value, did_you_mean};
+use crate::cluster::RunId;
+use crate::cluster::keep::{Pin, hex};
 use crate::primitives::cx::Cx;
 use crate::primitives::view;
 
@@ -118,6 +121,15 @@ impl Named<'_> {
         }
     }
 
+    /// The name of the folder that it is kept in: it can be read, and is another one for each chart, repository and version.
+    fn id(&self) -> String {
+        let (repo, version) = (self.repo.unwrap_or_default(), self.version.unwrap_or_default());
+        let whole = hex(&Sha256::digest(format!("{}\n{repo}\n{version}", self.chart)));
+        let fits = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+        let name: String = self.short().trim_end_matches(".tgz").chars().filter(fits).take(40).collect();
+        format!("{name}-{}", whole.get(..12).unwrap_or(&whole)).trim_start_matches('-').to_owned()
+    }
+
     /// The last part of its address: the name by which a fixture knows it.
     pub(super) fn short(&self) -> &str {
         self.chart.trim_end_matches('/').rsplit('/').next().unwrap_or(self.chart)
@@ -187,39 +199,82 @@ fn rendered(found: fixture::Found) -> Chart {
     Chart { path: PathBuf::new(), meta: meta.into(), values: model.values.clone(), digest, model: Some(Box::new(model)) }
 }
 
-/// Finds the chart, once in a run; from then on it is as it was.
+/// Finds the chart, once in a run; from then on it is as it was, also for a process that resumes the run.
 async fn pinned(cx: &Cx, named: &Named<'_>, helm: &mut Helm) -> Result<Chart> {
     let doing = format!("finding {}", named.told());
-    let key = hex(&Sha256::digest(format!("{}\n{}\n{}", named.chart, named.repo.unwrap_or_default(), named.version.unwrap_or_default())));
-    let folder = cx.cluster.scratch()?.join("charts").join(key.get(..16).unwrap_or_default());
     let kept = |error: std::io::Error| Error::internal(format!("{doing}: keeping it")).cause(error.to_string());
-    if !folder.exists() {
-        let fresh = folder.with_extension("new");
-        if fresh.exists() {
-            std::fs::remove_dir_all(&fresh).map_err(kept)?;
+    let id = named.id();
+    let folder = cx.cluster.charts()?.join(&id);
+    let path = match only(&folder).map_err(kept)? {
+        Some(path) => path,
+        None => fetch(cx, named, &folder, helm).await?,
+    };
+    let digest = |path: &Path| digest(path).map(|digest| format!("sha256:{digest}")).map_err(kept);
+    let pin = |digest: &str| Pin { id: id.clone(), chart: named.told(), digest: digest.to_owned() };
+    let mut now = digest(&path)?;
+    if let Err(error) = cx.cluster.pin_chart(&pin(&now)) {
+        // What is kept may have been damaged, or never have come to the disk: what is fetched anew tells.
+        if error.reason != Reason::Replaced {
+            return Err(error);
         }
-        std::fs::create_dir_all(&fresh).map_err(kept)?;
-        if named.is_path() {
-            copy(named, &doing, &fresh)?;
-        } else {
-            pull(named, &doing, &fresh, helm).await?;
-        }
-        std::fs::rename(&fresh, &folder).map_err(kept)?;
+        std::fs::remove_dir_all(&folder).map_err(kept)?;
+        now = digest(&fetch(cx, named, &folder, helm).await?)?;
+        cx.cluster.pin_chart(&pin(&now))?;
     }
-    let only = std::fs::read_dir(&folder).map_err(kept)?.next().transpose().map_err(kept)?;
-    let path = only.ok_or_else(|| Error::internal(format!("{doing}: it is not where it was put")))?.path();
     let show = |what: &str| [OsString::from("show"), OsString::from(what), path.clone().into_os_string()];
     let meta = yaml(&doing, &helm.ask(&doing, &show("chart")).await?)?;
     let values = yaml(&doing, &helm.ask(&doing, &show("values")).await?)?;
     let values = if values.is_null() { Json::Object(Map::new()) } else { values };
-    let digest = format!("sha256:{}", digest(&path).map_err(kept)?);
     if let Some(version) = named.version.filter(|version| plain(version) != plain(view::text(&meta, "/version"))) {
         let is = view::text(&meta, "/version");
         return Err(
             Error::new(Kind::Input, Reason::HelmChartNotFound, doing).cause(format!("what is there is version {is}, not {version}"))
         );
     }
-    Ok(Chart { path, meta, values, digest, model: None })
+    Ok(Chart { path, meta, values, digest: now, model: None })
+}
+
+/// What is in a folder of one thing; `None` where there is no such folder, or nothing in it.
+fn only(folder: &Path) -> std::io::Result<Option<PathBuf>> {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().transpose()?.map(|entry| entry.path())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a chart into a folder of its own, at once or not at all; gives where it is then. One that a plan has found is that one.
+async fn fetch(cx: &Cx, named: &Named<'_>, folder: &Path, helm: &mut Helm) -> Result<PathBuf> {
+    let doing = format!("finding {}", named.told());
+    let kept = |error: std::io::Error| Error::internal(format!("{doing}: keeping it")).cause(error.to_string());
+    let charts = folder.parent().unwrap_or(folder);
+    let fresh = charts.join(format!(".{}", RunId::generate()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&fresh).map_err(kept)?;
+    let found = async {
+        match only(&cx.cluster.passing_charts()?.join(named.id())).map_err(kept)? {
+            Some(planned) => copy_tree(&planned, &fresh.join(planned.file_name().unwrap_or_default()), 0).map_err(kept)?,
+            None if named.is_path() => copy(named, &doing, &fresh)?,
+            None => pull(named, &doing, &fresh, helm).await?,
+        }
+        synced(&fresh).map_err(kept)
+    };
+    let found = found.await;
+    if found.is_err() || only(folder).map_err(kept)?.is_some() {
+        // It was not found, or somebody has found it meanwhile.
+        std::fs::remove_dir_all(&fresh).map_err(kept)?;
+        found?;
+    } else {
+        std::fs::rename(&fresh, folder).and_then(|()| std::fs::File::open(charts)?.sync_all()).map_err(kept)?;
+    }
+    only(folder).map_err(kept)?.ok_or_else(|| Error::internal(format!("{doing}: it is not where it was put")))
+}
+
+/// Brings all that is in a folder to the disk.
+fn synced(folder: &Path) -> std::io::Result<()> {
+    for path in files(folder)? {
+        std::fs::File::open(path)?.sync_all()?;
+    }
+    Ok(())
 }
 
 async fn pull(named: &Named<'_>, doing: &str, folder: &Path, helm: &mut Helm) -> Result<()> {
@@ -269,6 +324,15 @@ fn digest(path: &Path) -> std::io::Result<String> {
         return Ok(hex(&Sha256::digest(std::fs::read(path)?)));
     }
     let mut whole = Sha256::new();
+    for file in files(path)? {
+        let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+        whole.update(format!("{name}\n{}\n", hex(&Sha256::digest(std::fs::read(&file)?))));
+    }
+    Ok(hex(&whole.finalize()))
+}
+
+/// The files in a folder and in those below it, in order.
+fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let (mut folders, mut files) = (vec![path.to_path_buf()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
@@ -277,15 +341,7 @@ fn digest(path: &Path) -> std::io::Result<String> {
         }
     }
     files.sort();
-    for file in files {
-        let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
-        whole.update(format!("{name}\n{}\n", hex(&Sha256::digest(std::fs::read(&file)?))));
-    }
-    Ok(hex(&whole.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(files)
 }
 
 pub(super) fn yaml(doing: &str, text: &str) -> Result<Json> {

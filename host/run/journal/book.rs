@@ -9,10 +9,10 @@ use futures::future::LocalBoxFuture;
 
 use super::Keep;
 use super::entry::{Fact, Finished};
-use super::past::{Mark, Past, Pending, PlacePast, Written};
+use super::past::{Mark, Past, Pending, PlacePast, Written, can_be_met};
 use super::redact::Redactor;
 use crate::base::{Clock, Error, Kind, Reason, Result, Timestamp, Value};
-use crate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Sign};
+use crate::cluster::keep::{Drift, Intent, Keeper, Key, Open, Outcome, Pin, Sign};
 use crate::primitives::{self, AskOptions, Done, Effect, Wrote};
 use crate::run::consent::Operator;
 use crate::run::event::{Confirmation, Event, Record, StepEnd, Verdict};
@@ -508,6 +508,16 @@ impl Book {
 }
 
 impl Keeper for Book {
+    fn pinned(&self, id: &str) -> Option<String> {
+        self.past.borrow().charts.get(id).cloned()
+    }
+
+    fn pin(&self, pin: &Pin) -> Result<()> {
+        self.note(&Fact::Chart(pin.clone()))?;
+        self.past.borrow_mut().charts.insert(pin.id.clone(), pin.digest.clone());
+        Ok(())
+    }
+
     fn open(&self, key: &Key) -> Option<Open> {
         self.pending(|open| open.intent.key == *key)
     }
@@ -563,12 +573,6 @@ impl Keeper for Book {
     fn outcome(&self, op: &str, outcome: &Outcome) -> Result<()> {
         self.note(&Fact::Outcome { op: op.to_owned(), outcome: outcome.clone() })
     }
-}
-
-/// Whether a call that wrote this can be made anew for what it gives: each write is met where it was made, and the object is still there.
-fn can_be_met(writes: &[Open]) -> bool {
-    let is_object = |open: &Open| matches!(open.intent.key.verb.as_str(), "create" | "patch" | "update");
-    !writes.is_empty() && writes.iter().all(|open| is_object(open) && !matches!(open.intent.sign, Sign::Elsewhere))
 }
 
 fn effect(call: &Call) -> Effect {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result, Span, Timestamp, Value};
 use crate::cluster::downtime::MadeUp;
-use crate::cluster::keep::{Intent, Open, Outcome};
+use crate::cluster::keep::{Intent, Open, Outcome, Pin};
 use crate::cluster::permit::{self, Grant};
 use crate::primitives::{Done, Wrote};
 use crate::run::event::{Confirmation, Event, Record, StepEnd, Summary, TargetInfo, Verdict};
@@ -144,6 +144,8 @@ pub enum Fact {
         /// `accept`, `again` or `stop`.
         choice: String,
     },
+    /// A chart is used for the first time.
+    Chart(Pin),
     /// The run goes on with another source than the one it began with.
     Script {
         /// Where it was found.

@@ -20,8 +20,10 @@ use crate::base::{Error, Kind, Reason, Result, did_you_mean};
 
 /// The variable that names the folder of runs.
 pub const VARIABLE: &str = "LOCKGATE_RUNS";
-/// The folders inside a run's: long members of lines, the pinned sources, what children left.
-const INSIDE: [&str; 3] = [BLOBS, super::pin::SCRIPT, "children"];
+/// Where the charts of a run are kept, each in a folder of its own.
+pub const CHARTS: &str = "charts";
+/// The folders inside a run's: long members of lines, the pinned sources, the charts, what children left.
+const INSIDE: [&str; 4] = [BLOBS, super::pin::SCRIPT, CHARTS, "children"];
 /// Whoever works on a run holds this file.
 const LOCK: &str = "lock";
 /// The mark of a folder whose journal has no first line yet.

@@ -38,6 +38,8 @@ pub struct Past {
     pub grants: Option<Planned>,
     /// What a person allowed beside that.
     pub granted: Vec<Grant>,
+    /// The digests of the charts that it used, by their ids.
+    pub charts: BTreeMap<String, String>,
     /// The confirmations of the accepted plan.
     pub consented: Vec<Confirmation>,
     /// The places of checks and steps in the order in which they were entered first.
@@ -273,6 +275,7 @@ impl Past {
             Fact::Enter { place, phase } => self.place(&place).marks.push_back(Mark::Enter(phase)),
             Fact::Left { place, phase, returned, error } => self.place(&place).marks.push_back(Mark::Left(phase, returned, error)),
             Fact::Granted { grant } => self.granted.push(grant),
+            Fact::Chart(pin) => drop(self.charts.insert(pin.id, pin.digest)),
             Fact::Call(mut call) => {
                 let past = self.place(&call.place);
                 past.over(&mut call);
@@ -362,4 +365,10 @@ impl Past {
         }
         self.written.push(Written { target, part, place, paths, after });
     }
+}
+
+/// Whether a call that wrote this can be made anew for what it gives: each write is met where it was made, and the object is still there.
+pub(super) fn can_be_met(writes: &[Open]) -> bool {
+    let is_object = |open: &Open| matches!(open.intent.key.verb.as_str(), "create" | "patch" | "update");
+    !writes.is_empty() && writes.iter().all(|open| is_object(open) && !matches!(open.intent.sign, Sign::Elsewhere))
 }
