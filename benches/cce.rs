@@ -17,6 +17,10 @@ use lockgate_sim::Options as SimOptions;
 use lockgate_sim::fixture::Fixture;
 use tokio::runtime::{Builder, Runtime};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NAME: &str = "cce-cni-v1-patch";
 const IMAGE: &str = "registry.example/cce-plugin-pro/cce-cni:v1.8.4";
 

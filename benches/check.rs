@@ -8,6 +8,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use lockgate::check::Checker;
 use lockgate::run::Source;
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn check(criterion: &mut Criterion) {
     let source = Source::bundled("cce-cni-v1-patch").unwrap();
     let mut warm = Checker::new(true, Vec::new()).unwrap();

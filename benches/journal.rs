@@ -29,6 +29,10 @@ use lockgate::run::{
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const RUN: &str = "01KAM4B7X00000000000000AAA";
 
 fn header(run: &str) -> Header {

@@ -12,6 +12,10 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lockgate_sim::generate::Size;
 use lockgate_sim::{Cluster, Options, Request, json};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PODS_PER_NODE: usize = 30;
 /// So many rollouts are timed, each in a fork of its own; the first also takes the memory from the system.
 const ROLLS: usize = 5;

@@ -32,12 +32,20 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         plan.target.sandbox = Some(String::new());
     }
     let mut setting = Setting::open(&plan)?;
-    // A plan of a simulated cluster reads nothing from it; one of a server shows what it takes to make the plan.
-    if let Some(server) = setting.cluster.as_server() {
-        setting.cluster = server;
-    }
     setting.told.iter().for_each(|line| screen.talk(line));
-    let (summary, _) = setting.plan(None)?;
+    let (mut summary, _) = setting.plan(None)?;
+    let mut planned = setting.cluster.planned();
+    // A plan of a simulated cluster reads nothing from it; one of a server shows what it takes to make the plan. There nobody plays what
+    // no plan knows, and the plan may end before the other.
+    if let (Some(server), End::Succeeded) = (setting.cluster.as_server(), summary.end) {
+        setting.cluster = server;
+        let (asked, _) = setting.plan(None)?;
+        if asked.end == End::Unknown || asked.end == End::Succeeded {
+            planned = planned.zip(setting.cluster.planned()).map(|(whole, asked)| whole.and(asked));
+        } else {
+            summary = asked;
+        }
+    }
     let unknown = summary.end == End::Unknown;
     if !matches!(summary.end, End::Succeeded | End::Unknown) {
         let why = summary.error.as_ref().map_or_else(|| "there is nothing to do".to_owned(), ToString::to_string);
@@ -46,7 +54,7 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
             .cause(why)
             .hint("make it succeed first: `lockgate plan` shows it"));
     }
-    let mut planned = setting.cluster.planned().ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
+    let mut planned = planned.ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
     if planned.writes() {
         // A run looks for others at work before its first write.
         let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of(&planned.requests)))?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
 use super::cancel::Cancel;
-use super::client::{Cluster, Shared};
+use super::client::{Cluster, Shared, Target};
 use super::discovery;
 use super::endpoint::Scratch;
 use super::home::Home;
@@ -506,6 +506,16 @@ impl Cluster {
             Place::Simulated(_) | Place::Server(_) => return false,
         };
         simulation.with(|sim| sim.is_unmodelled(object))
+    }
+
+    /// In a plan on a live cluster: whether an object that is not there may come all the same. The plan has started or changed programs, nobody
+    /// plays what they do, and the kind is none of those that only controllers make which are played.
+    #[must_use]
+    pub fn may_come(&self, target: &Target) -> bool {
+        const PLAYED: [&str; 7] = ["pods", "replicasets", "controllerrevisions", "jobs", "endpoints", "endpointslices", "nodes"];
+        matches!(self.shared.place, Place::Copy(_))
+            && !PLAYED.contains(&target.resource.plural.as_str())
+            && self.permit().asked().changes_programs()
     }
 
     /// In a plan on a live cluster: reads what the models of machines look at.

@@ -32,9 +32,10 @@ use super::upgrade;
 use crate::base::clock::{Advance, Busy, TimeSource};
 use crate::base::{Clock, Error, Result, Timestamp};
 
-/// A handle on a simulated cluster: the service, the clock and scenario tests share it.
+/// A handle on a simulated cluster: the service, the clock and scenario tests share it. Requests through it come from the administrator, or
+/// from somebody ([`Simulation::by`]).
 #[derive(Clone)]
-pub struct Simulation(Arc<Shared>);
+pub struct Simulation(Arc<Shared>, Option<Arc<User>>);
 
 struct Shared {
     world: Mutex<World>,
@@ -50,6 +51,8 @@ struct Shared {
     on_hold: Mutex<Option<deliver::OnHold>>,
     /// Who hears of every request.
     on_request: Mutex<Option<deliver::OnRequest>>,
+    /// Who hears of every answer.
+    on_answer: Mutex<Option<deliver::OnAnswer>>,
 }
 
 /// The cluster, and what keeps all that it is asked.
@@ -82,8 +85,21 @@ impl Simulation {
             told: AtomicU64::new(0),
             on_hold: Mutex::default(),
             on_request: Mutex::default(),
+            on_answer: Mutex::default(),
         };
-        Simulation(Arc::new(shared))
+        Simulation(Arc::new(shared), None)
+    }
+
+    /// The same cluster for a user, who may do what roles and bindings say.
+    #[must_use]
+    pub fn by(&self, user: User) -> Simulation {
+        Simulation(self.0.clone(), Some(Arc::new(user)))
+    }
+
+    /// The request as it comes through this handle.
+    pub(super) fn signed(&self, request: SimRequest) -> SimRequest {
+        let user = request.user.clone().or_else(|| self.1.as_deref().cloned());
+        SimRequest { user, ..request }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -312,7 +328,7 @@ impl Service<Request<Body>> for SimService {
             let busy = request.extensions_mut().remove::<Busy>();
             let still = request.extensions_mut().remove::<Still>();
             match to_sim(request).await {
-                Ok(request) => simulation.deliver(&request, (busy, still)).await,
+                Ok(request) => simulation.deliver(&simulation.signed(request), (busy, still)).await,
                 Err(refusal) => simulation.respond(*refusal),
             }
         })

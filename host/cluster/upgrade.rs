@@ -44,7 +44,7 @@ pub(super) async fn in_process(simulation: Simulation, clock: Clock, mut request
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     let asked = match to_sim(Request::from_parts(parts.clone(), Body::from(body.clone()))).await {
-        Ok(asked) => asked,
+        Ok(asked) => simulation.signed(asked),
         Err(refusal) => return simulation.respond(*refusal),
     };
     let answer = simulation.deliver_to(&asked, &mut still).await?;

@@ -82,6 +82,9 @@ impl WaitFor {
             }
             if let Some(ended) = pace.ended(now, stable_at) {
                 let message = pace.says(ended, &subject(&self.condition, &target));
+                if object.is_none() && cx.cluster.may_come(&target) {
+                    return Err(nobody_knows(&target));
+                }
                 return Err(late(&target, ended.reason(), &format!("{message}: {}", look.state), &self.condition, object.as_deref()));
             }
             match stable_at {
@@ -200,6 +203,15 @@ fn cannot(target: &Target, object: &Json, name: &str) -> Result<()> {
     };
     let message = format!("condition `{name}` of `{target}` cannot come any more: {why}");
     Err(Error::new(Kind::Stuck, reason, message).about(target.full_name()))
+}
+
+/// The error of a plan that waits for what a program may make that it has started or changed itself.
+fn nobody_knows(target: &Target) -> Error {
+    let message =
+        format!("whether `{target}` comes is not known: the plan has started or changed programs that may make it, and nobody plays them");
+    Error::new(Kind::Cluster, Reason::Unmodelled, message)
+        .about(target.full_name())
+        .hint("where the plan may take something for granted, say so: `assume(function() return … end, value, \"why\")`")
 }
 
 fn late(target: &Target, reason: Reason, message: &str, condition: &Condition, object: Option<&Json>) -> Error {

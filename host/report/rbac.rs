@@ -51,6 +51,12 @@ impl Subject {
 #[must_use]
 pub fn yaml(roles: &Roles, name: &str, subject: Option<&Subject>, about: &str) -> String {
     let mut out: String = about.lines().map(|line| format!("# {}\n", super::escape::line(line))).collect();
+    if !roles.early.is_empty() {
+        out.push_str("# Roles live in namespaces: these are made beforehand, and the run finds them.\n");
+    }
+    for namespace in &roles.early {
+        out.push_str(&format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: {} }}\n", text(namespace)));
+    }
     let mut place = |kind: &str, namespace: Option<&str>, rules: &[Rule]| {
         if rules.is_empty() {
             return;
@@ -120,7 +126,7 @@ mod tests {
             resource_names: vec!["a".to_owned()],
             verbs: vec!["create".to_owned()],
         };
-        let roles = Roles { cluster: vec![rule], namespaces: [].into() };
+        let roles = Roles { cluster: vec![rule], ..Roles::default() };
         let subject = Subject::parse("serviceaccount:ops/upgrader").unwrap();
         let text = yaml(&roles, "lockgate-x", Some(&subject), "one\nx\u{1b}");
         assert_eq!(

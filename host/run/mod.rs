@@ -18,6 +18,7 @@ pub mod permissions;
 pub mod planfile;
 pub mod prefix;
 pub mod rbac;
+pub mod rights;
 pub mod rollback;
 pub mod runbook;
 pub mod runner;

@@ -32,6 +32,8 @@ pub struct Roles {
     pub cluster: Vec<Rule>,
     /// In one namespace: a Role.
     pub namespaces: BTreeMap<String, Vec<Rule>>,
+    /// Those of these namespaces that the run would make by applying them: a Role needs them beforehand, and the run finds them then.
+    pub early: Vec<String>,
 }
 
 /// The namespace by whose uid a cluster is known.
@@ -70,21 +72,27 @@ impl Roles {
                 None => drop(granted.all.insert(verb)),
             }
         };
+        let homes = Homes::of(planned);
         for request in planned.requests.iter().filter(|request| !request.by_hand && (request.dry || !run_only)) {
+            let namespace = homes.role_in(request.namespace.as_deref());
             for (verb, name) in needs(request, planned) {
-                grant(request.namespace.as_deref(), what(request), verb.as_str(), name);
+                if verb == Verb::Create && homes.is_early(request) {
+                    continue;
+                }
+                grant(namespace, what(request), verb.as_str(), name);
                 if is_role(request) && verb.is_write() && verb != Verb::Delete {
-                    grant(request.namespace.as_deref(), what(request), "escalate", name);
+                    grant(namespace, what(request), "escalate", name);
                 }
             }
             if let Some((resource, role)) = request.gives.as_deref().and_then(|role| role.split_once('/')) {
-                grant(request.namespace.as_deref(), (RBAC.to_owned(), resource.to_owned()), "bind", Some(role));
+                grant(namespace, (RBAC.to_owned(), resource.to_owned()), "bind", Some(role));
             }
         }
         // What is waited for may be there in a plan and not yet in the run.
         for (group, plural, namespace) in &planned.followed {
+            let namespace = homes.role_in(namespace.as_deref());
             for verb in [Verb::List.as_str(), Verb::Watch.as_str()] {
-                grant(namespace.as_deref(), (group.clone(), plural.clone()), verb, None);
+                grant(namespace, (group.clone(), plural.clone()), verb, None);
             }
         }
         if planned.writes() {
@@ -105,7 +113,38 @@ impl Roles {
                 drop(namespaces.insert(namespace, rules));
             }
         }
-        Roles { cluster: rules(&everywhere, None), namespaces }
+        let early = homes.early.into_iter().filter(|name| namespaces.contains_key(name)).collect();
+        Roles { cluster: rules(&everywhere, None), namespaces, early }
+    }
+}
+
+/// The namespaces that a run makes: there can be no role in one before it is there.
+struct Homes {
+    /// Those that are applied: somebody else can make them beforehand. Only those with something in them.
+    early: BTreeSet<String>,
+    /// Those that are created, which fails when they are there: what is needed in them is granted everywhere.
+    late: BTreeSet<String>,
+}
+
+impl Homes {
+    fn of(planned: &Planned) -> Homes {
+        let made = planned.requests.iter().filter(|request| request.resource == "namespaces" && request.status == Some(201));
+        let (late, early): (Vec<&Recorded>, Vec<&Recorded>) = made.partition(|request| request.verb == Verb::Create);
+        let used = |name: &String| planned.requests.iter().any(|request| request.namespace.as_ref() == Some(name));
+        Homes {
+            early: early.into_iter().filter_map(|request| request.name.clone()).filter(used).collect(),
+            late: late.into_iter().filter_map(|request| request.made.clone()).collect(),
+        }
+    }
+
+    /// Where the role for this namespace is.
+    fn role_in<'a>(&self, namespace: Option<&'a str>) -> Option<&'a str> {
+        namespace.filter(|name| !self.late.contains(*name))
+    }
+
+    /// Whether this makes a namespace that is there by then.
+    fn is_early(&self, request: &Recorded) -> bool {
+        request.resource == "namespaces" && request.name.as_ref().is_some_and(|name| self.early.contains(name))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an operator that nobody plays would write: never read in silence after a plan has changed what it works on.
 
+use super::served::Served;
 use super::support::{CLUSTER, HEAD, Host};
 
 /// A custom resource whose operator is elsewhere, and one that is at rest.
@@ -63,6 +64,21 @@ fn each_way_of_reading_it_says_so_and_the_plan_is_unknown_from_there() {
         let plan = host(&format!("{CHANGE}{way}"), "").run(&["plan", "r", "--sandbox"]).exits(3);
         plan.tells("the status of `gadget").tells(SAYS).shows("[unknown]").hides("later");
     }
+}
+
+/// What a program makes that the plan has started or changed: on a cluster whose programs nobody plays, nobody knows; where the plan has
+/// touched none, nothing will make it.
+#[test]
+fn whether_a_program_makes_what_is_waited_for_is_not_known() {
+    let waits = "wait_for(\"customresourcedefinition/parts.example.org\", \"Established\", { timeout = \"5m\" })";
+    let planned = |body: &str| {
+        let host = host(body, "");
+        let served = Served::start(&host, &["r"]);
+        host.run(&["plan", "r", "--kubeconfig", served.kubeconfig()])
+    };
+    let said = planned(&format!("set_image(\"deployment/web\", {{ web = \"registry.example/web:v2\" }})\n{waits}"));
+    said.exits(3).tells("comes is not known: the plan has started or changed programs that may make it").shows("[unknown]");
+    planned(&format!("{CHANGE}{waits}")).exits(1).tells("it is not there yet");
 }
 
 #[test]

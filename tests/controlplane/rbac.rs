@@ -28,7 +28,8 @@ pub(crate) fn exact(binaries: &Binaries) -> Outcome {
     if !forbidden.is_empty() {
         return Err(format!("{}\nforbidden: {forbidden:#?}", printed.stdout));
     }
-    let over = left_over(&rights(&printed.stdout)?, &asked);
+    let rights = rights(&printed.stdout)?;
+    let over = left_over(&rights, &asked);
     if over.is_empty() { Ok(()) } else { Err(format!("{}\nnot needed: {over:#?}", printed.stdout)) }
 }
 

@@ -8,14 +8,14 @@ use crate::base::{Error, Kind, Reason, Result};
 use crate::cli::{host, setting, target};
 use crate::cluster::{Cancel, Cluster};
 use crate::run::source::Beside;
-use crate::run::{self, Given, Record, Runbook, Source, coverage};
+use crate::run::{self, Given, Params, Record, Runbook, Source, coverage};
 
 /// The fixture of the committed plan.
 pub(super) const FIXTURE: &str = "cluster.yaml";
 /// The committed plan.
 const PLAN: &str = "plan.txt";
 
-fn failed(message: String) -> Error {
+pub(super) fn failed(message: String) -> Error {
     Error::new(Kind::Runbook, Reason::CheckFailed, message)
 }
 
@@ -41,7 +41,7 @@ pub(super) fn tests_module(path: &Path) -> bool {
 
 /// The steps of the test of a module hold.
 pub(super) fn holds(source: &Source) -> Result<()> {
-    let (summary, ..) = planned(source, &format!("{}.yaml", source.name))?;
+    let summary = planned(source, &format!("{}.yaml", source.name))?.summary;
     match summary.error {
         None if summary.end == run::End::Succeeded => Ok(()),
         None => Err(failed(format!("the test of a module ends as {:?}", summary.end).to_lowercase())),
@@ -72,7 +72,7 @@ fn examples(runbook: &Runbook) -> Result<Given> {
 /// The plan on the runbook's own fixture is the committed one, or becomes it.
 pub(super) fn plan(source: &Source, bless: bool) -> Result<()> {
     let planned = transcript(source)?;
-    let committed = source.beside.read(PLAN)?;
+    let committed = committed(source)?;
     if committed.as_deref() == Some(planned.as_str()) {
         return Ok(());
     }
@@ -94,12 +94,35 @@ pub(super) fn plan(source: &Source, bless: bool) -> Result<()> {
 }
 
 fn transcript(source: &Source) -> Result<String> {
-    let (_, records, twin) = planned(source, FIXTURE)?;
-    setting::transcript(&records, &twin)
+    let made = planned(source, FIXTURE)?;
+    setting::transcript(&made.records, &made.twin)
+}
+
+/// The committed plan, where there is one.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn committed(source: &Source) -> Result<Option<String>> {
+    source.beside.read(PLAN)
+}
+
+/// A plan on a fixture beside the runbook.
+pub(super) struct Planned {
+    pub(super) summary: run::Summary,
+    records: Vec<Record>,
+    /// What was planned for.
+    pub(super) cluster: Cluster,
+    twin: Cluster,
+    pub(super) runbook: Rc<Runbook>,
+    /// Those of its examples.
+    pub(super) params: Rc<Params>,
 }
 
 /// The plan on a fixture beside the runbook.
-fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>, Cluster)> {
+///
+/// # Errors
+/// What is wrong with the runbook, the examples of its parameters, or the fixture. A plan that fails is told by its summary.
+pub(super) fn planned(source: &Source, fixture: &str) -> Result<Planned> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
@@ -110,7 +133,7 @@ fn planned(source: &Source, fixture: &str) -> Result<(run::Summary, Vec<Record>,
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
     let twin = cluster.planning();
     let summary = run::plan_on(script.as_mut(), &cluster, &twin, &runbook, &params, records.clone());
-    Ok((summary, records.take(), twin))
+    Ok(Planned { summary, records: records.take(), cluster, twin, runbook, params })
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -14,6 +14,7 @@ mod names;
 mod page_tests;
 mod play;
 mod pods;
+mod roles;
 
 pub use self::hollow::{hollow, noticed};
 pub use self::kills::{Killed, difference};
@@ -46,6 +47,8 @@ pub enum Test {
     Coverage,
     /// The plan on the runbook's own fixture is the committed one.
     Plan,
+    /// The roles of that plan are what its run needs, and no more.
+    Roles,
     /// The steps of the test of a module hold on its own cluster.
     Holds,
     /// A scenario, by name.
@@ -58,6 +61,7 @@ impl std::fmt::Display for Test {
             Test::Loads => f.write_str("loads without a cluster"),
             Test::Coverage => f.write_str("answers for every line of its source"),
             Test::Plan => f.write_str("plans as committed"),
+            Test::Roles => f.write_str("runs under exactly the roles of its plan"),
             Test::Holds => f.write_str("holds on its cluster"),
             Test::Scenario(name) => f.write_str(name),
         }
@@ -85,6 +89,9 @@ pub fn tests(source: &Source) -> Result<Vec<Test>> {
     }
     if source.beside.read(free::FIXTURE)?.is_some() {
         tests.push(Test::Plan);
+        if free::committed(source)?.is_some_and(|plan| roles::is_whole(&plan)) {
+            tests.push(Test::Roles);
+        }
     }
     if let Some(file) = scenarios(source)? {
         tests.extend(file.scenarios.iter().map(|scenario| Test::Scenario(scenario.name.clone())));
@@ -119,6 +126,7 @@ pub fn one(source: &Source, test: &Test, bless: bool, kills: usize) -> Result<Ki
         Test::Loads => free::loads(source).map(|()| Killed::default()),
         Test::Coverage => free::coverage(source).map(|()| Killed::default()),
         Test::Plan => free::plan(source, bless).map(|()| Killed::default()),
+        Test::Roles => roles::exact(source).map(|()| Killed::default()),
         Test::Holds => free::holds(source).map(|()| Killed::default()),
         Test::Scenario(name) => {
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;

@@ -86,10 +86,31 @@ impl Planned {
         }
     }
 
+    /// What both asked for: two plans of the same runbook, of which each knows what the other does not.
+    #[must_use]
+    pub fn and(mut self, other: Planned) -> Planned {
+        self.traced.extend(other.traced);
+        self.commands.extend(other.commands);
+        self.charts.extend(other.charts);
+        self.followed.extend(other.followed);
+        self.requests.extend(other.requests);
+        self
+    }
+
     /// Whether anything was written, in the API or beside it.
     #[must_use]
     pub fn writes(&self) -> bool {
         !(self.traced.is_empty() && self.commands.is_empty())
+    }
+
+    /// Whether a program was started, or one that runs was changed.
+    #[must_use]
+    pub fn changes_programs(&self) -> bool {
+        const PROGRAMS: [&str; 7] = ["pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs"];
+        self.traced.iter().any(|traced| {
+            let KindName::One { plural, .. } = &traced.kind else { return false };
+            matches!(traced.verb, Verb::Create | Verb::Patch | Verb::Update) && PROGRAMS.contains(&plural.as_str())
+        })
     }
 
     /// Whether an object of this kind (`pods`, `jobs.batch`) was created with a made-up name, and this is one.

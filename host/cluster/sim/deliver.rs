@@ -20,7 +20,22 @@ pub(super) type OnHold = Arc<dyn Fn(&Simulation, &SimRequest, HoldId) + Send + S
 /// Who hears of a request before it is carried out, with nothing locked.
 pub(super) type OnRequest = Arc<dyn Fn(&Simulation, &SimRequest) + Send + Sync>;
 
+/// Who hears of a request and of the status that it was answered with, with nothing locked.
+pub(super) type OnAnswer = Arc<dyn Fn(&SimRequest, u16) + Send + Sync>;
+
 impl Simulation {
+    /// From now on this is told of every request that was answered, and how; 0 where the connection was lost.
+    pub fn on_answer(&self, told: impl Fn(&SimRequest, u16) + Send + Sync + 'static) {
+        *self.0.on_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
+    }
+
+    fn tell_answer(&self, request: &SimRequest, status: u16) {
+        let told = self.0.on_answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(told) = told {
+            told(request, status);
+        }
+    }
+
     /// From now on this is told of every request before it is carried out, whatever a rule does to it then. It may look at the cluster.
     pub fn on_request(&self, told: impl Fn(&Simulation, &SimRequest) + Send + Sync + 'static) {
         *self.0.on_request.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
@@ -63,6 +78,7 @@ impl Simulation {
                 answer = self.handle_held(request);
             }
         }
+        self.tell_answer(request, answer.status);
         if !answer.conduct.late.is_zero() {
             let due = self.now().checked_add(answer.conduct.late)?;
             drop(still.take());
