@@ -34,7 +34,7 @@ fn main() {
     trials.push(Trial::test("simulated_only::the_list_is_complete", || Ok(simulated_only::is_complete()?)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
-        let told = [truth::told(), helm::told(), controlplane::slowest(), simulated_only::told(), runbooks::told()];
+        let told = [conformance::count(), truth::told(), helm::told(), controlplane::slowest(), simulated_only::told(), runbooks::told()];
         write!(std::io::stdout(), "{}", told.concat()).ok();
     }
     conclusion.exit();

@@ -11,14 +11,14 @@ use super::setting::{Setting, again};
 use crate::base::json::{Value as Json, json, to_value};
 use crate::base::{Error, ObjectRef, Result, Value};
 use crate::cluster::machines::quoted;
-use crate::cluster::{Cluster, IN_CLUSTER, Lease, LiveOptions, RunId};
+use crate::cluster::{Cluster, IN_CLUSTER, Lease, LiveOptions, RunId, orphan};
 use crate::lua::STDLIB;
 use crate::report::{Screen, escape};
 use crate::run::approval::{Answers, Elsewhere};
 use crate::run::event::TargetInfo;
 use crate::run::journal::book::OnDrift;
 use crate::run::journal::entry::{Begun, Consent, Header, VERSION};
-use crate::run::journal::folder::{self, CHARTS, Held, Holder};
+use crate::run::journal::folder::{self, CHARTS, CHILDREN, Held, Holder};
 use crate::run::journal::taken;
 use crate::run::journal::{Book, Fact, Journal, Past, Pinned, Read, Redactor, RunFolder, Runs};
 use crate::run::lock::{self, Errand, Lock};
@@ -98,6 +98,9 @@ pub(super) fn begin(runs: &Runs, beginning: Beginning<'_>) -> Result<Kept> {
     let folder = runs.begin(&id)?;
     let made: Result<(Held, Book, lock::Begun)> = (|| {
         let held = folder.hold()?;
+        if let Some(taken) = &takes_back {
+            end_children(taken.folder, screen)?;
+        }
         let mut pinned = Pinned::gather(source, &args.runbook.modules, &STDLIB)?;
         for (name, text) in &world {
             pinned = pinned.with(name, text);
@@ -150,6 +153,7 @@ pub(super) fn go_on(
     screen: &Screen,
 ) -> Result<Kept> {
     let past = Past::of(read.entries.iter().cloned());
+    end_children(&folder, screen)?;
     if let Some(requests) = &setting.requests {
         requests.settle(&folder, None)?;
     }
@@ -162,6 +166,14 @@ pub(super) fn go_on(
     // When they cannot be written, the lock stays the run's: it is no further than before.
     first_lines(&book, begun.lock.epoch())?;
     Ok(worked(setting, folder, held, book, begun))
+}
+
+/// Ends the programs that the last process of a run has left behind: nobody works on it but this process, which holds its folder.
+fn end_children(folder: &RunFolder, screen: &Screen) -> Result<()> {
+    for ended in orphan::end_all(&folder.path().join(CHILDREN))? {
+        screen.talk(&format!("ended {}, which was left behind when the run was interrupted", escape::line(&ended)));
+    }
+    Ok(())
 }
 
 fn worker(setting: &Setting, target: &TargetArgs) -> lock::Worker {
@@ -206,7 +218,7 @@ fn locked(setting: &Setting, target: &TargetArgs, errand: &Errand, screen: &Scre
 
 fn worked(setting: &Setting, folder: RunFolder, held: Held, book: Book, begun: lock::Begun) -> Kept {
     // A child that is given one stands in a folder of its own.
-    setting.cluster.keep_charts(absolute(&folder.path().join(CHARTS)));
+    setting.cluster.keep_in(absolute(&folder.path().join(CHARTS)), absolute(&folder.path().join(CHILDREN)));
     let recording = Recording { book: Rc::new(book), runtime: setting.runtime.clone() };
     Kept { folder, recording, warnings: begun.warnings, lock: begun.lock, _held: held }
 }

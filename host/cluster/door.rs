@@ -19,6 +19,7 @@ use tokio::process::{Child as Running, Command};
 use super::cancel::{Cancel, Stage};
 use super::client::Cluster;
 use super::endpoint::Endpoint;
+use super::orphan::Note;
 use crate::base::clock::{Duration, later};
 use crate::base::json::json;
 use crate::base::{Clock, Error, Kind, Reason, Result, Span};
@@ -61,6 +62,7 @@ pub struct Child {
     limit: Span,
     grace: Span,
     ends_at: Stage,
+    noted_in: Option<PathBuf>,
 }
 
 /// How a process ended and what it said.
@@ -103,6 +105,7 @@ impl Child {
             limit: Span::from_secs(60),
             grace: GRACE,
             ends_at: Stage::Abandoned,
+            noted_in: None,
         }
     }
 
@@ -153,6 +156,12 @@ impl Child {
     #[must_use]
     pub fn ends_at_once(mut self) -> Child {
         self.ends_at = Stage::Stopping;
+        self
+    }
+
+    /// Where it is noted while it works, so that whoever goes on with a run that was killed can end it.
+    fn noted_in(mut self, folder: Option<PathBuf>) -> Child {
+        self.noted_in = folder;
         self
     }
 
@@ -218,7 +227,7 @@ impl Cluster {
     /// As [`Cluster::start`], without the refusal.
     pub async fn lead(&self, child: &Child, endpoint: &mut Endpoint) -> Result<Ended> {
         self.cancel().check()?;
-        let child = child.clone().env("KUBECONFIG", endpoint.kubeconfig());
+        let child = child.clone().env("KUBECONFIG", endpoint.kubeconfig()).noted_in(self.children());
         let (over, begun) = (later(self.clock().now(), child.limit.as_duration()), self.sent());
         let writes = || self.requests_after(begun).iter().filter(|request| request.verb.is_write()).count();
         // Ends of the same endpoint: its time, what of that the child had to wait for the cluster, and its service.
@@ -271,6 +280,7 @@ async fn run(child: &Child, cancel: &Cancel, over: impl Future<Output = Result<(
     tracing::debug!(target: "lockgate::child", %name, pid = running.id(), "started");
     let id = running.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let mut group = Group { id, name: name.clone() };
+    let _note = child.noted_in.as_deref().zip(id).and_then(|(folder, id)| Note::of(folder, &name, id.as_raw()));
     let (stdin, stdout, stderr) = (running.stdin.take(), running.stdout.take(), running.stderr.take());
     let input = async {
         if let Some(mut stdin) = stdin {

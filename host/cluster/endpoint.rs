@@ -230,9 +230,15 @@ impl Cluster {
         Ok(self.scratch()?.join("charts"))
     }
 
-    /// From here on charts are kept in this folder, of the run and of its plans.
-    pub fn keep_charts(&self, folder: PathBuf) {
-        *self.shared.scratch.0.charts.borrow_mut() = Some(folder);
+    /// From here on charts are kept in the first of these folders, of the run and of its plans, and its children are noted in the other.
+    pub fn keep_in(&self, charts: PathBuf, children: PathBuf) {
+        *self.shared.scratch.0.charts.borrow_mut() = Some(charts);
+        *self.shared.scratch.0.children.borrow_mut() = Some(children);
+    }
+
+    /// Where children are noted; nowhere before the run has a folder.
+    pub(super) fn children(&self) -> Option<PathBuf> {
+        self.shared.scratch.0.children.borrow().clone()
     }
 }
 
@@ -323,6 +329,7 @@ pub(super) struct Scratch(Rc<Folders>);
 struct Folders {
     own: OnceCell<Folder>,
     charts: RefCell<Option<PathBuf>>,
+    children: RefCell<Option<PathBuf>>,
 }
 
 #[derive(Debug)]

@@ -33,6 +33,7 @@ mod lock;
 mod logs;
 pub mod machines;
 mod op;
+pub mod orphan;
 mod overlay;
 mod page;
 pub mod permit;

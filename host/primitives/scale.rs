@@ -34,8 +34,7 @@ primitive! {
     /// number that was replaced.
     ///
     /// A custom resource is scaled through its `scale` subresource, where the server lists one for its kind; its pods are those that
-    /// the subresource's `status.selector` finds. A simulated cluster has no custom resources, and a plan on a live one refuses this
-    /// write as `unmodelled`.
+    /// the subresource's `status.selector` finds. In a plan the write is `unmodelled` where the definition of the kind may not be read.
     pub write fn scale as Scale(
         /// The workload, for example `deployment/cce-eni-ipam`.
         workload: ObjectRef,

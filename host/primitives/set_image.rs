@@ -72,6 +72,10 @@ impl SetImage {
                         cx.talk.note(&format!("{target}: the server stored image {image} for container {name}"));
                     }
                     let wrote = self.wrote(&target, &before, &after, pod_spec, &previous);
+                    if let Some((name, image)) = stored.iter().find(|(name, image)| is_put_back((name, image), &wanted, &previous)) {
+                        cx.talk.wrote(&wrote);
+                        return Err(put_back(&target, name, image));
+                    }
                     return Ok(Done::changed(result(true, &previous, &stored, &after, revision), wrote));
                 }
             }
@@ -199,4 +203,16 @@ fn result(
         }
     }
     Value::Map(fields)
+}
+/// Whether a container has its former image again after the very write that set another.
+fn is_put_back((name, image): (&String, &String), wanted: &BTreeMap<String, String>, previous: &BTreeMap<String, String>) -> bool {
+    wanted.get(name) != Some(image) && previous.get(name) == Some(image)
+}
+
+/// The error of a write that the server took and did not keep: a rollout of the former image would pass for one of the new.
+fn put_back(target: &Target, name: &str, image: &str) -> Error {
+    let message = format!("setting images of `{target}`: the server stored the former image {image} for container `{name}`");
+    Error::new(Kind::Cluster, Reason::Conflict, message)
+        .about(target.full_name())
+        .hint("an admission webhook has put it back: look for one with `kubectl get mutatingwebhookconfigurations`")
 }

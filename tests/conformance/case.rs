@@ -75,8 +75,8 @@ pub(crate) struct CaseFile {
     /// The behaviour that it names: with it switched off the case must fail.
     pub(crate) guards: String,
     /// Its number in the list of the first 34 behaviours, where it is one of them.
-    #[serde(default, rename = "number")]
-    pub(crate) _number: Option<u32>,
+    #[serde(default)]
+    pub(crate) number: Option<u32>,
     /// How the control plane is started.
     #[serde(default)]
     pub(crate) plane: Plane,

@@ -180,6 +180,31 @@ fn compare(golden: &Golden, ran: &run::Ran) -> Outcome<Vec<Difference>> {
     Ok(differences)
 }
 
+/// How many behaviours each have a number of their own: none of these may be a gap.
+const NUMBERED: u32 = 34;
+
+/// What the run of the cases found; nothing when none was played.
+static TOLD: Mutex<String> = Mutex::new(String::new());
+
+/// The count, as the run found it.
+pub(crate) fn count() -> String {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Each of the numbered behaviours has a case, which agrees.
+fn numbered(cases: &[Case], gaps: &[Gap], pending: &BTreeMap<String, String>) -> Outcome {
+    for number in 1..=NUMBERED {
+        let mut of = cases.iter().filter(|case| case.text.number == Some(number)).peekable();
+        if of.peek().is_none() {
+            return Err(format!("behaviour {number} of {NUMBERED} has no case"));
+        }
+        if let Some(case) = of.find(|case| pending.contains_key(&case.name) || gaps.iter().any(|gap| gap.case == case.name)) {
+            return Err(format!("{}: behaviour {number} of {NUMBERED} may be no gap", case.name));
+        }
+    }
+    Ok(())
+}
+
 /// Counts, looks for gaps that are none any more, and compares the count with `result.txt`.
 fn result(cases: &[Case], gaps: &[Gap], pending: &BTreeMap<String, String>, replayed: &Replayed) -> Outcome {
     let agree = cases.iter().filter(|case| !pending.contains_key(&case.name) && verdict(case, gaps, replayed).is_ok()).count();
@@ -194,7 +219,9 @@ fn result(cases: &[Case], gaps: &[Gap], pending: &BTreeMap<String, String>, repl
     if let Some(name) = pending.keys().find(|name| !name.contains("::") && !cases.iter().any(|case| case.name == **name)) {
         return Err(format!("pending.txt: no case {name}"));
     }
+    numbered(cases, gaps, pending)?;
     let text = format!("conformance: {agree} of {} cases, {} known gaps\n", cases.len(), gaps.len());
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&text);
     let path = case::home().join("result.txt");
     if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
         return std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));

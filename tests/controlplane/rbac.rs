@@ -12,7 +12,7 @@ use super::trials::{IMAGE, TRAP};
 use crate::roles::{Asked, left_over, rights};
 
 /// Who has no rights of his own.
-const USER: &str = "nobody";
+pub(super) const USER: &str = "nobody";
 
 /// The roles are those of a plan on this cluster. With them, and nothing else, plan and run succeed; none of them is left over.
 pub(crate) fn exact(binaries: &Binaries) -> Outcome {
@@ -22,15 +22,23 @@ pub(crate) fn exact(binaries: &Binaries) -> Outcome {
     printed.expect_code(0)?;
     plane.apply(&printed.stdout)?;
     command::run(&plane, USER, &["run", RUNBOOK, IMAGE, "--yes"])?.expect_code(0)?;
-    let requests: Vec<Request> = plane.audit()?.into_iter().filter(|request| request.user == USER).collect();
+    are_exact(&plane, USER, &printed.stdout)
+}
+
+/// Of what this user asked nothing was refused, and nothing of these roles was not needed for it.
+///
+/// # Errors
+/// What was, or was not.
+pub(super) fn are_exact(plane: &ControlPlane, user: &str, roles: &str) -> Outcome {
+    let requests: Vec<Request> = plane.audit()?.into_iter().filter(|request| request.user == user).collect();
     let asked: Vec<Asked> = requests.iter().map(asked).collect();
     let forbidden: Vec<&Asked> = asked.iter().filter(|asked| asked.status == 403).collect();
     if !forbidden.is_empty() {
-        return Err(format!("{}\nforbidden: {forbidden:#?}", printed.stdout));
+        return Err(format!("{roles}\nforbidden: {forbidden:#?}"));
     }
-    let rights = rights(&printed.stdout)?;
+    let rights = rights(roles)?;
     let over = left_over(&rights, &asked);
-    if over.is_empty() { Ok(()) } else { Err(format!("{}\nnot needed: {over:#?}", printed.stdout)) }
+    if over.is_empty() { Ok(()) } else { Err(format!("{roles}\nnot needed: {over:#?}")) }
 }
 
 fn asked(request: &Request) -> Asked {

@@ -273,7 +273,7 @@ fn a_plan_reads_the_scale_and_says_that_it_cannot_model_the_write() {
 }
 
 #[test]
-fn a_simulated_cluster_has_no_custom_resources_and_says_so() {
+fn a_kind_that_the_cluster_does_not_have_is_told() {
     let error = super::support::Rig::new().error("scale", json!(["widgets.shop.example.com/w", 0]), json!({}));
     assert_eq!((error.kind, error.reason), (Kind::Input, Reason::Usage));
     assert_eq!(error.message, "the cluster has no kind `widgets.shop.example.com`");

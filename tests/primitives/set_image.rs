@@ -96,6 +96,20 @@ fn a_conflict_is_looked_at_again_and_one_that_stays_is_an_error() {
     assert_eq!(error.reason, Reason::Conflict);
 }
 
+/// A webhook that puts the image back within the same request: the rollout of the former image may not pass for one of the new.
+#[test]
+fn an_image_that_the_server_does_not_keep_is_an_error() {
+    let put_back = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "agent", "image": OLD }] } } } });
+    let when = Match { verb: Some("patch".into()), ..Match::default() };
+    let rig = Rig::with(|sim| sim.add_fault(Rule { when, action: Action::Admit(put_back) }));
+    let error = rig.error("set_image", json!(["daemonset/agent", { "agent": NEW }]), json!({}));
+    assert_eq!((error.kind, error.reason), (Kind::Cluster, Reason::Conflict));
+    assert_eq!(
+        error.message,
+        format!("setting images of `daemonset/agent`: the server stored the former image {OLD} for container `agent`")
+    );
+}
+
 #[test]
 fn the_change_cause_is_in_the_history() {
     let rig = Rig::new();

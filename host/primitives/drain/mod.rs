@@ -72,7 +72,7 @@ primitive! {
     /// waited for. When the node is empty the server is asked once more; a pod that is put here again is evicted again, three times at most.
     ///
     /// Of several nodes all are looked at first, then all are cordoned, then they are emptied one after another. Two nodes of the control
-    /// plane are never drained at once, and the node of the pod that lockgate itself runs in is refused. Whatever happens a node stays
+    /// plane are never drained at once, nor one while another is cordoned, whoever did that; and the node of the pod that lockgate itself runs in is refused. Whatever happens a node stays
     /// cordoned: `uncordon` is another call. The server must serve `policy/v1`, evictions included, as it does from 1.22 on; with an older
     /// one nothing is written, and the error says so.
     pub write fn drain as Drain(
@@ -153,7 +153,10 @@ async fn look_at(cx: &Cx, nodes: &Nodes, terms: &Terms) -> Result<Vec<Prepared>>
     Ok(prepared)
 }
 
-/// Never two nodes of the control plane at once: not in one call, and not while a run has another one out of service.
+/// Never two nodes of the control plane at once: not in one call, and not while another one is out of service, whoever cordoned it.
+///
+/// # Errors
+/// Refused; those of a read.
 async fn spare_control_plane(cx: &Cx, prepared: &[Prepared]) -> Result<()> {
     let mut planes = prepared.iter().filter(|node| is_control_plane(&node.object));
     let Some(first) = planes.next() else { return Ok(()) };
@@ -171,9 +174,15 @@ async fn spare_control_plane(cx: &Cx, prepared: &[Prepared]) -> Result<()> {
     };
     for other in listed.items.iter().filter(|other| view::name(other) != first.node.name && is_control_plane(other)) {
         let name = view::name(other);
-        if let Some(run) = view::annotation(other, CORDONED_BY).filter(|_| is_cordoned(other)) {
-            let message = format!("draining `{}`: `node/{name}` is of the control plane too, and run `{run}` has it cordoned", first.node);
-            return Err(refused(message).hint(format!("bring `{name}` back first: `uncordon(\"{name}\")` when it is ready")));
+        if is_cordoned(other) {
+            let (by, back) = match view::annotation(other, CORDONED_BY) {
+                Some(run) => (format!("run `{run}` has it cordoned"), format!("`uncordon(\"{name}\")` when it is ready")),
+                None => {
+                    ("is cordoned, by no run".to_owned(), format!("`uncordon(\"{name}\", {{ foreign = true }})` when whoever did is done"))
+                }
+            };
+            let message = format!("draining `{}`: `node/{name}` is of the control plane too, and {by}", first.node);
+            return Err(refused(message).hint(format!("bring `{name}` back first: {back}")));
         }
         if !view::holds(other, "Ready") {
             cx.talk.note(&format!("node/{name} of the control plane is not ready, and {} goes too", first.node));

@@ -1,10 +1,11 @@
 //! `drain_plan`: what `drain` would come to, without doing it.
 
+use super::foresee::Verdict;
 use super::prepare::{self, Prepared};
 use super::terms::{OnImpossibleBudget, terms};
-use super::{Nodes, foresee, look_at};
+use super::{Nodes, foresee, look_at, spare_control_plane};
 use crate::base::json::{Value as Json, json};
-use crate::base::{Result, Span};
+use crate::base::{Reason, Result, Span};
 use crate::primitive;
 use crate::primitives::cx::Cx;
 use crate::primitives::done::Done;
@@ -48,7 +49,11 @@ impl DrainPlan {
     async fn run(self, cx: Cx) -> Result<Done> {
         let terms = terms!(self, "drain_plan")?;
         let prepared = look_at(&cx, &self.node, &terms).await?;
-        let (verdict, message) = prepare::worst(&cx, &prepared);
+        let (verdict, message) = match spare_control_plane(&cx, &prepared).await {
+            Err(error) if error.reason == Reason::Refused => (Verdict::Refused, format!("refused: {}", error.message)),
+            Err(error) => return Err(error),
+            Ok(()) => prepare::worst(&cx, &prepared),
+        };
         let pods: Vec<Json> = prepared.iter().flat_map(Prepared::rows).map(|row| foresee::told(row, &terms)).collect();
         Ok(Done::read(json!({ "verdict": verdict.as_str(), "message": message, "pods": pods })))
     }

@@ -43,7 +43,6 @@ pub(super) fn why_not(verb: &str, option: &str) -> Option<&'static str> {
         "reset_values" => "the chart's own values always count beneath the others; `values_from = \"none\"` drops those of the release",
         "reset_then_reuse_values" => "write `values_from = \"previous\"`",
         "set" | "values_files" => "write `values = { … }`",
-        "wait" => "the workloads of the release are waited for always",
         "atomic" | "rollback_on_failure" => {
             "a failed upgrade is left as it is: say in `recover` what is to be done, for example `helm.rollback(release)`"
         }

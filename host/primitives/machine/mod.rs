@@ -1,7 +1,8 @@
 //! `machine.*`: commands on the machines behind nodes.
 //!
 //! All of them are made of two things: a short command that changes nothing and whose output is read ([`hand`]), and one that changes
-//! something, runs detached and is followed to its end ([`task`]). Where the operator works by hand both are asked of him.
+//! something, runs detached and is followed to its end ([`task`]). Where the operator works by hand both are asked of him; his word that
+//! something is done is not taken for it where a read can tell.
 
 mod down;
 mod hand;

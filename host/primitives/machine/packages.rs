@@ -93,15 +93,17 @@ impl MachinePackages {
         let installed = self.install(hand, tool, &wanted, &before, &wrote).await;
         record.became(&installed)?;
         drop(installed?);
-        let after = tool.installed(hand, &names).await?;
+        // Who did it by hand is asked for the versions too, and may not be there any more to tell them.
+        let after = tool.installed(hand, &names).await.inspect_err(|_| hand.cx.talk.wrote(&wrote))?;
         let wrong: Vec<&str> =
             wanted.iter().filter(|(name, version)| after.get(name) != Some(version)).map(|(name, _)| name.as_str()).collect();
-        if !wrong.is_empty() && hand.reached().is_some() {
+        if !wrong.is_empty() {
             hand.cx.talk.wrote(&wrote);
             let message =
                 format!("packages on `{}`: the installation ended well, and {} is not at its version", hand.node, list(wrong.into_iter()));
             let error = Error::new(Kind::Cluster, Reason::CommandFailed, message).about(format!("node/{}", hand.node));
-            return Err(error.details(json!({ "packages": after })));
+            let hint = "look on the machine what kept them from it; a second call leaves alone what is at its version";
+            return Err(error.details(json!({ "packages": after })).hint(hint));
         }
         Ok(Done::changed(result(true, &before, &after), wrote))
     }

@@ -117,13 +117,24 @@ impl MachineService {
         }
         hand.cx.talk.wrote(&wrote);
         let after = self.state(hand).await?;
-        let wanted = !matches!(self.action, Action::Stop | Action::Enable | Action::Disable);
-        if wanted && !after.active && hand.reached().is_some() {
-            let message = format!("unit `{}` on `{}` does not run after its {}", self.unit, hand.node, self.action.word());
+        if let Some(wrong) = self.wrong(hand, after) {
+            let message = format!("unit `{}` on `{}` {wrong} after its {}", self.unit, hand.node, self.action.word());
             let error = Error::new(Kind::Cluster, Reason::CommandFailed, message).about(format!("node/{}", hand.node));
             return Err(self.explained(hand, error).await);
         }
         Ok(Done::changed(result(true, after), wrote))
+    }
+
+    /// What is wrong with a unit after it. A `systemctl` that ended well is believed that it stopped, enabled or disabled the unit, a person
+    /// is not.
+    fn wrong(&self, hand: &Hand, after: State) -> Option<&'static str> {
+        let by_hand = hand.reached().is_none();
+        match self.action {
+            Action::Start | Action::Restart | Action::Reload => (!after.active).then_some("does not run"),
+            Action::Stop => (by_hand && after.active).then_some("still runs"),
+            Action::Enable => (by_hand && !after.enabled).then_some("does not start with the machine"),
+            Action::Disable => (by_hand && after.enabled).then_some("still starts with the machine"),
+        }
     }
 
     async fn state(&self, hand: &Hand) -> Result<State> {
@@ -136,8 +147,11 @@ impl MachineService {
         Ok(State { active: said(&active.stdout, "active"), enabled: ["enabled", "static"].iter().any(|word| said(&enabled.stdout, word)) })
     }
 
-    /// With the end of the unit's journal.
+    /// With the end of the unit's journal; who works by hand reads it on the machine.
     async fn explained(&self, hand: &Hand, mut error: Error) -> Error {
+        if hand.reached().is_none() {
+            return error.hint(format!("its journal is on the machine: `journalctl -xeu {}`", self.unit));
+        }
         if let Ok(journal) = hand.output(&["journalctl", "--no-pager", "-q", "-n", "20", "-u", &self.unit], true).await {
             let mut details = if error.details.is_object() { error.details.clone() } else { json!({}) };
             details["journal"] = journal.stdout.into();

@@ -35,19 +35,26 @@ impl Tool {
 
     /// The installed ones of these packages with their versions.
     pub(super) async fn installed(self, hand: &Hand, names: &[&str]) -> Result<BTreeMap<String, String>> {
-        let mut words = match self {
-            Tool::Apt => vec!["dpkg-query", "-W", "-f", DEBIAN],
-            Tool::Yum => vec!["rpm", "-q", "--qf", RED_HAT],
+        let head = match self {
+            Tool::Apt => ["dpkg-query", "-W", "-f", DEBIAN],
+            Tool::Yum => ["rpm", "-q", "--qf", RED_HAT],
         };
-        words.extend(names);
-        // Both end with an error when one is missing.
-        let output = hand.output(&words, false).await?;
-        let known = output.stdout.lines().filter_map(|line| {
-            let mut parts = line.split(' ');
-            let (name, state, version) = (parts.next()?, parts.next()?, parts.next()?);
-            (state == "installed").then(|| (name.to_owned(), version.to_owned()))
-        });
-        Ok(known.filter(|(name, _)| names.contains(&name.as_str())).collect())
+        // A person answers in one line: each package is a question of its own.
+        let at_once = if hand.reached().is_some() { names.len().max(1) } else { 1 };
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        for some in names.chunks(at_once) {
+            let mut words = head.to_vec();
+            words.extend(some);
+            // Both end with an error when one is missing.
+            let output = hand.output(&words, false).await?;
+            known.extend(output.stdout.lines().filter_map(|line| {
+                let mut parts = line.split_whitespace();
+                let (name, state, version) = (parts.next()?, parts.next()?, parts.next()?);
+                (state == "installed").then(|| (name.to_owned(), version.to_owned()))
+            }));
+        }
+        known.retain(|name, _| names.contains(&name.as_str()));
+        Ok(known)
     }
 
     /// The versions of a package that can be installed, newest first as the tool tells them.

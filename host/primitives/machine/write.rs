@@ -1,10 +1,13 @@
 //! `machine.write`: a file with this text.
 
+use sha2::{Digest as _, Sha256};
+
 use super::file::{absolute, text};
 use super::hand::Hand;
 use crate::base::diff::Change;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Span};
+use crate::cluster::keep::hex;
 use crate::cluster::machines::{File, OperationId, Reached};
 use crate::primitive;
 use crate::primitives::cx::Cx;
@@ -65,6 +68,7 @@ impl MachineWrite {
         let change = Change { path: "text".to_owned(), before, after: Some(size(&self.text)) };
         let target = format!("{} on {}", self.path, hand.node);
         let wrote = Wrote { verb: "write".to_owned(), target, changes: vec![change], inverse: written? };
+        self.seen(hand, mode).await.inspect_err(|_| hand.cx.talk.wrote(&wrote))?;
         Ok(Done::changed(json!({ "changed": true }), wrote))
     }
 
@@ -78,7 +82,8 @@ impl MachineWrite {
             }
             None => {
                 hand.cx.talk.note(&format!("`{}` on `{}` is to hold:\n{}", self.path, hand.node, self.text));
-                let code = hand.done_by_hand(&format!("write the text above into `{}`", self.path)).await?;
+                let with = mode.map_or_else(String::new, |mode| format!(", with mode {mode:04o}"));
+                let code = hand.done_by_hand(&format!("write the text above into `{}`{with}", self.path)).await?;
                 if code != 0 {
                     let message = format!("writing `{}` on `{}` ended with exit code {code}", self.path, hand.node);
                     return Err(Error::new(Kind::Cluster, Reason::CommandFailed, message).about(format!("node/{}", hand.node)));
@@ -86,6 +91,31 @@ impl MachineWrite {
                 Inverse::Irreversible("it was written by hand".to_owned())
             }
         })
+    }
+
+    /// Looks at what was written by hand: a person's word is not the file.
+    async fn seen(&self, hand: &Hand, mode: Option<u32>) -> Result<()> {
+        if hand.reached().is_some() {
+            return Ok(());
+        }
+        let wrong = |what: &str| {
+            let message = format!("writing `{}` on `{}`: {what}", self.path, hand.node);
+            Error::new(Kind::Cluster, Reason::CommandFailed, message).about(format!("node/{}", hand.node))
+        };
+        let told = hand.text(&["sha256sum", "--", &self.path], true).await?;
+        // The line begins with a backslash when the path has one.
+        let found = told.split_whitespace().next().unwrap_or_default().trim_start_matches('\\').to_ascii_lowercase();
+        let wanted = hex(&Sha256::digest(self.text.as_bytes()));
+        if found != wanted {
+            let ending = if self.text.ends_with('\n') { "with the end of its last line" } else { "without an end of its last line" };
+            let error = wrong("it does not hold the text").details(json!({ "sha256": found, "wanted": wanted }));
+            return Err(error.hint(format!("write the text exactly as it was shown, {ending}; `sha256sum` tells {wanted} then")));
+        }
+        let has = self.has(hand, mode).await?;
+        if let Some(mode) = mode.filter(|_| !has) {
+            return Err(wrong(&format!("it does not have the mode {mode:04o}")).hint(format!("give it that: `chmod {mode:04o}`")));
+        }
+        Ok(())
     }
 
     /// Whether the file has the mode.

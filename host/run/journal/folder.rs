@@ -22,8 +22,10 @@ use crate::base::{Error, Kind, Reason, Result, did_you_mean};
 pub const VARIABLE: &str = "LOCKGATE_RUNS";
 /// Where the charts of a run are kept, each in a folder of its own.
 pub const CHARTS: &str = "charts";
-/// The folders inside a run's: long members of lines, the pinned sources, the charts, what children left.
-const INSIDE: [&str; 4] = [BLOBS, super::pin::SCRIPT, CHARTS, "children"];
+/// Where the programs are noted that a run has started, while they work.
+pub const CHILDREN: &str = "children";
+/// The folders inside a run's: long members of lines, the pinned sources, the charts, its children.
+const INSIDE: [&str; 4] = [BLOBS, super::pin::SCRIPT, CHARTS, CHILDREN];
 /// Whoever works on a run holds this file.
 const LOCK: &str = "lock";
 /// The mark of a folder whose journal has no first line yet.

@@ -26,7 +26,7 @@ use super::audit::Request;
 use super::binaries::Binaries;
 use super::command::{self, Finished};
 use super::plane::{ControlPlane, Pace, Server};
-use super::{Outcome, Real, fixture, is_required, needs_binaries, with_binaries};
+use super::{Outcome, Real, fixture, is_required, needs_binaries, rbac, with_binaries};
 use crate::machine::sshd::Programs;
 
 /// How long what is installed may take to be ready.
@@ -109,6 +109,8 @@ fn stages(more: &str) -> Outcome<String> {
 /// A cluster with something installed.
 struct Bench {
     plane: ControlPlane,
+    /// Whether lockgate is run by somebody who has the roles of a plan alone.
+    confined: AtomicBool,
 }
 
 impl Bench {
@@ -126,7 +128,7 @@ impl Bench {
             let to = plane.path().join(if folder == "programs" { "bin" } else { folder });
             copy(&file(folder), &to).map_err(|error| format!("copying {folder}: {error}"))?;
         }
-        Ok(Bench { plane })
+        Ok(Bench { plane, confined: AtomicBool::new(false) })
     }
 
     /// Applies documents, and waits until every workload is ready.
@@ -161,9 +163,24 @@ impl Bench {
         })
     }
 
-    /// Runs lockgate as the operator.
+    /// Who runs lockgate.
+    fn user(&self) -> &'static str {
+        if self.confined.load(Ordering::SeqCst) { rbac::USER } else { "operator" }
+    }
+
+    /// Runs lockgate.
     fn run(&self, arguments: &[&str]) -> Outcome<Finished> {
-        command::run(&self.plane, "operator", arguments)
+        command::run(&self.plane, self.user(), arguments)
+    }
+
+    /// From here on lockgate is run by somebody who has the roles of the plan of this runbook, and no other rights. Gives these roles.
+    fn confine(&self, runbook: &[&str]) -> Outcome<String> {
+        let subject = format!("user:{}", rbac::USER);
+        let printed = self.run(&[&["rbac"], runbook, &["--subject", &subject]].concat())?;
+        printed.expect_code(0)?;
+        self.plane.apply(&printed.stdout)?;
+        self.confined.store(true, Ordering::SeqCst);
+        Ok(printed.stdout)
     }
 
     /// Runs lockgate, which must refuse with these words before anything is written.
@@ -179,7 +196,7 @@ impl Bench {
     /// What was written so far by lockgate and the programs that it led, in the order of the server's log: what the server refused was not.
     fn writes(&self) -> Outcome<String> {
         let written = |request: &&Request| {
-            request.user == "operator" && !request.is_read() && request.resource != "leases" && (200..300).contains(&request.code)
+            request.user == self.user() && !request.is_read() && request.resource != "leases" && (200..300).contains(&request.code)
         };
         let audit = self.plane.audit()?;
         Ok(audit.iter().filter(written).map(|request| format!("{} {}\n", request.verb, place(&request.uri))).collect())

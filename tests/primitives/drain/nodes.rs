@@ -48,6 +48,17 @@ fn never_two_nodes_of_the_control_plane_at_once() {
     assert_eq!((error.reason, rig.writes()), (Reason::Refused, 1));
     assert_eq!(error.hint.as_deref(), Some("bring `s-b` back first: `uncordon(\"s-b\")` when it is ready"));
     rig.call("uncordon", json!(["s-b"]), json!({})).unwrap();
+    // One that a person has cordoned is out of service too; and the plan of a drain says what the drain would.
+    rig.cluster.simulation().unwrap().with(|sim| {
+        let patch = lockgate_sim::json!({ "spec": { "unschedulable": true } });
+        sim.handle(&lockgate_sim::Request::patch("/api/v1/nodes/s-b", "application/merge-patch+json", &patch));
+    });
+    let error = rig.error("drain", json!([NODE]), json!({}));
+    assert_eq!(error.message, "draining `node/s-a`: `node/s-b` is of the control plane too, and is cordoned, by no run");
+    let plan = rig.value("drain_plan", json!([NODE]), json!({}));
+    assert_eq!((&plan["verdict"], &plan["message"]), (&json!("refused"), &json!(format!("refused: {}", error.message))));
+    assert_eq!(rig.value("drain_plan", json!([[NODE, "s-b"]]), json!({}))["verdict"], "refused");
+    rig.call("uncordon", json!(["s-b"]), json!({ "foreign": true })).unwrap();
     rig.call("drain", json!([NODE]), json!({})).unwrap();
 }
 
