@@ -1,12 +1,16 @@
 //! `lockgate rbac`: the least roles for a run, from its plan.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
+
+use tokio::runtime::Runtime;
 
 use super::Done;
 use super::args::{BudgetArgs, PlanArgs, RbacArgs};
 use super::setting::Setting;
-use crate::base::{Error, Kind, Reason};
-use crate::cluster::Recorded;
+use crate::base::{Error, Kind, ObjectRef, Reason, Result};
+use crate::cluster::permit::Planned;
+use crate::cluster::{Cluster, Recorded};
 use crate::primitives::foreign::{self, Touch};
 use crate::report::Screen;
 use crate::report::rbac::{self, Subject};
@@ -60,7 +64,7 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of(&planned.requests)))?;
         planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
     }
-    let roles = Roles::of(&planned, args.run_only);
+    let roles = Roles::of(&planned, args.run_only, &absent(&setting.runtime, &setting.cluster, &planned)?);
     let name = format!("lockgate-{}", setting.runbook.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-"));
     let covers = if args.run_only { "`run --no-plan`" } else { "`plan` and `run`" };
     let about = format!(
@@ -74,4 +78,27 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("the plan ends where nobody knows how it goes on: the run may need more");
     }
     Ok(summary.exit_code)
+}
+
+/// The namespaces of these requests that are not there. One that may not be read counts as there.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub(super) fn absent(runtime: &Runtime, cluster: &Cluster, planned: &Planned) -> Result<BTreeSet<String>> {
+    let aside = cluster.aside();
+    let named: BTreeSet<&String> = planned.requests.iter().filter_map(|request| request.namespace.as_ref()).collect();
+    let mut absent = BTreeSet::new();
+    for name in named {
+        let found = runtime.block_on(async {
+            let target = aside.target(&ObjectRef::parse(&format!("namespace/{name}"))?, None).await?;
+            aside.find(&target).await
+        });
+        match found {
+            Ok(Some(_)) => {}
+            Ok(None) => drop(absent.insert(name.clone())),
+            Err(error) if error.reason == Reason::Forbidden => {}
+            Err(error) => return Err(error.context(format!("looking whether namespace `{name}` is there"))),
+        }
+    }
+    Ok(absent)
 }

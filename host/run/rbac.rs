@@ -61,9 +61,10 @@ struct Granted {
 type What = (String, String);
 
 impl Roles {
-    /// What the requests of a plan need, in the plan itself (unless `run_only`) and in the run: the lock is added.
+    /// What the requests of a plan need, in the plan itself (unless `run_only`) and in the run: the lock is added. `absent`: namespaces
+    /// that are not there, in which no role can be.
     #[must_use]
-    pub fn of(planned: &Planned, run_only: bool) -> Roles {
+    pub fn of(planned: &Planned, run_only: bool, absent: &BTreeSet<String>) -> Roles {
         let mut places: BTreeMap<Option<String>, BTreeMap<What, Granted>> = BTreeMap::new();
         let mut grant = |namespace: Option<&str>, what: What, verb: &'static str, name: Option<&str>| {
             let granted = places.entry(namespace.map(str::to_owned)).or_default().entry(what).or_default();
@@ -72,7 +73,7 @@ impl Roles {
                 None => drop(granted.all.insert(verb)),
             }
         };
-        let homes = Homes::of(planned);
+        let homes = Homes::of(planned, absent);
         for request in planned.requests.iter().filter(|request| !request.by_hand && (request.dry || !run_only)) {
             let namespace = homes.role_in(request.namespace.as_deref());
             for (verb, name) in needs(request, planned) {
@@ -122,19 +123,20 @@ impl Roles {
 struct Homes {
     /// Those that are applied: somebody else can make them beforehand. Only those with something in them.
     early: BTreeSet<String>,
-    /// Those that are created, which fails when they are there: what is needed in them is granted everywhere.
+    /// Those that are created, which fails when they are there, and those that nobody makes, in which something is looked for: what is
+    /// needed in them is granted everywhere.
     late: BTreeSet<String>,
 }
 
 impl Homes {
-    fn of(planned: &Planned) -> Homes {
+    fn of(planned: &Planned, absent: &BTreeSet<String>) -> Homes {
         let made = planned.requests.iter().filter(|request| request.resource == "namespaces" && request.status == Some(201));
         let (late, early): (Vec<&Recorded>, Vec<&Recorded>) = made.partition(|request| request.verb == Verb::Create);
         let used = |name: &String| planned.requests.iter().any(|request| request.namespace.as_ref() == Some(name));
-        Homes {
-            early: early.into_iter().filter_map(|request| request.name.clone()).filter(used).collect(),
-            late: late.into_iter().filter_map(|request| request.made.clone()).collect(),
-        }
+        let early: BTreeSet<String> = early.into_iter().filter_map(|request| request.name.clone()).filter(used).collect();
+        let late = late.into_iter().filter_map(|request| request.made.clone());
+        let late = late.chain(absent.iter().filter(|name| !early.contains(*name)).cloned()).collect();
+        Homes { early, late }
     }
 
     /// Where the role for this namespace is.
@@ -186,8 +188,10 @@ fn rules(kinds: &BTreeMap<What, Granted>, everywhere: Option<&BTreeMap<What, Gra
     let mut shared: BTreeMap<(String, Vec<String>, Vec<String>), BTreeSet<String>> = BTreeMap::new();
     for (what, granted) in kinds {
         let (group, resource) = what;
-        let above = everywhere.and_then(|everywhere| everywhere.get(what)).map(|above| &above.all);
-        let is_new = |verb: &&'static str| !above.is_some_and(|above| above.contains(verb));
+        let above = everywhere.and_then(|everywhere| everywhere.get(what));
+        let is_new = |verb: &&'static str| !above.is_some_and(|above| above.all.contains(verb));
+        let is_named_above =
+            |verb: &'static str, name: &String| above.and_then(|above| above.some.get(verb)).is_some_and(|names| names.contains(name));
         let texts = |verbs: Vec<&'static str>| verbs.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let all: Vec<&'static str> = granted.all.iter().copied().filter(is_new).collect();
         if !all.is_empty() {
@@ -195,7 +199,10 @@ fn rules(kinds: &BTreeMap<What, Granted>, everywhere: Option<&BTreeMap<What, Gra
         }
         let mut by_names: BTreeMap<Vec<String>, Vec<&'static str>> = BTreeMap::new();
         for (verb, names) in granted.some.iter().filter(|(verb, _)| !granted.all.contains(*verb) && is_new(verb)) {
-            by_names.entry(names.iter().cloned().collect()).or_default().push(verb);
+            let names: Vec<String> = names.iter().filter(|name| !is_named_above(verb, name)).cloned().collect();
+            if !names.is_empty() {
+                by_names.entry(names).or_default().push(verb);
+            }
         }
         for (names, verbs) in by_names {
             shared.entry((group.clone(), names, texts(verbs))).or_default().insert(resource.clone());
@@ -239,7 +246,7 @@ mod tests {
     fn roles(requests: Vec<Recorded>, run_only: bool) -> Roles {
         let mut planned = Planned::default();
         planned.requests.extend(requests);
-        Roles::of(&planned, run_only)
+        Roles::of(&planned, run_only, &BTreeSet::new())
     }
 
     fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Rule {

@@ -1,8 +1,11 @@
 //! rollout_history and rollout_undo.
 
 use lockgate::base::{Kind, Reason};
+use lockgate::cluster::Verb;
+use lockgate::primitives::{Done, Inverse};
 use lockgate_sim::faults::{Action, Match, Rule};
 use lockgate_sim::json::{Value as Json, json};
+use lockgate_sim::request::Request;
 
 use super::support::{Rig, changes};
 
@@ -161,4 +164,118 @@ fn what_kubectl_apply_remembers_is_pointed_out() {
     rig.call("patch", json!(["deployment/web", annotation]), json!({})).unwrap();
     rig.call("rollout_undo", json!(["deployment/web"]), json!({})).unwrap();
     assert!(rig.operator.notes.borrow()[0].contains("kubectl apply"));
+}
+
+#[test]
+fn what_another_object_controls_is_refused() {
+    let rig = three();
+    let owner =
+        json!({ "apiVersion": "operator.tigera.io/v1", "kind": "Installation", "name": "default", "uid": "0-1", "controller": true });
+    rig.call("patch", json!(["deployment/web", { "metadata": { "ownerReferences": [owner] } }]), json!({})).unwrap();
+    let writes = rig.writes();
+    let error = rig.error("rollout_undo", json!(["deployment/web"]), json!({ "to": 1 }));
+    assert_eq!((error.kind, error.reason), (Kind::Refused, Reason::Refused));
+    let owner = "installation.operator.tigera.io/default";
+    assert_eq!(
+        error.message,
+        format!("undoing the rollout of `deployment/web`: it belongs to `{owner}`, which would put its own template back")
+    );
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.starts_with("undo it there") && hint.contains(owner)), "{error:?}");
+    assert_eq!(rig.writes(), writes, "nothing is sent");
+}
+
+const STORE: &str = "registry.example/store";
+
+/// A StatefulSet of three pods that is stuck at the last of them: the image of its second revision cannot be pulled.
+fn stuck(more: &Json) -> Rig {
+    let rig = Rig::with(|sim| sim.models_mut().never_pulls("*:broken"));
+    let template = json!({
+        "metadata": { "labels": { "app": "store" } },
+        "spec": { "containers": [{ "name": "store", "image": format!("{STORE}:v1") }] },
+    });
+    let mut spec =
+        json!({ "replicas": 3, "serviceName": "store", "selector": { "matchLabels": { "app": "store" } }, "template": template });
+    spec.merge(more);
+    let store = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "store" }, "spec": spec });
+    rig.call("create", json!([store]), json!({})).unwrap();
+    rig.call("wait_rollout", json!(["statefulset/store"]), json!({})).unwrap();
+    rig.call("set_image", json!(["statefulset/store", { "store": format!("{STORE}:broken") }]), json!({})).unwrap();
+    rig.error("wait_rollout", json!(["statefulset/store"]), json!({ "stall": "2m" }));
+    rig
+}
+
+fn uids(rig: &Rig) -> Vec<Json> {
+    ["store-0", "store-1", "store-2"].map(|name| rig.object(&format!("pod/{name}"))["metadata"]["uid"].clone()).to_vec()
+}
+
+/// All pods are ready, and of the revision that is wanted.
+fn is_back(rig: &Rig) {
+    rig.call("wait_rollout", json!(["statefulset/store"]), json!({})).unwrap();
+    let set = rig.object("statefulset/store");
+    let pods = rig.pods_of("store");
+    assert_eq!(pods.len(), 3);
+    for pod in pods {
+        assert_eq!(pod["metadata"]["labels"]["controller-revision-hash"], set["status"]["updateRevision"]);
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        assert_eq!(rig.value("ready", json!([format!("pod/{name}")]), json!({}))["status"], "Current");
+    }
+    assert_eq!(rig.images_of("store"), ["registry.example/store:v1"; 3]);
+}
+
+fn told_writes(done: &Done) -> Vec<(&str, &str)> {
+    done.wrote.iter().map(|wrote| (wrote.verb.as_str(), wrote.target.as_str())).collect()
+}
+
+#[test]
+fn a_statefulset_that_is_stuck_comes_back() {
+    let rig = stuck(&json!({}));
+    let before = uids(&rig);
+    let done = rig.call("rollout_undo", json!(["statefulset/store"]), json!({})).unwrap();
+    assert_eq!(told_writes(&done), [("patch", "statefulset/store"), ("delete", "pod/store-2")]);
+    assert!(matches!(done.wrote[1].inverse, Inverse::Irreversible(_)));
+    assert!(rig.operator.told.borrow().ends_with(&done.wrote), "each is told when it is made");
+    assert_eq!(rig.requests(Verb::Delete, "pods"), 1);
+    is_back(&rig);
+    let after = uids(&rig);
+    assert_eq!((&before[..2], before[2] == after[2]), (&after[..2], false), "the others are left alone");
+}
+
+#[test]
+fn what_was_undone_by_others_is_freed_too() {
+    let rig = stuck(&json!({}));
+    let path = "/apis/apps/v1/namespaces/default/statefulsets/store";
+    let body = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "store", "image": format!("{STORE}:v1") }] } } } });
+    let request = Request::patch(path, "application/strategic-merge-patch+json", &body);
+    assert_eq!(rig.sim(|sim| sim.handle(&request)).status, 200);
+    let to = json!({ "to": { "store": format!("{STORE}:v1") } });
+    let done = rig.call("rollout_undo", json!(["statefulset/store"]), to.clone()).unwrap();
+    assert_eq!(told_writes(&done), [("delete", "pod/store-2")]);
+    is_back(&rig);
+    let done = rig.call("rollout_undo", json!(["statefulset/store"]), to).unwrap();
+    assert_eq!((&done.value.into_json()["changed"], done.wrote), (&json!(false), vec![]));
+}
+
+#[test]
+fn pods_that_are_replaced_otherwise_are_not_deleted() {
+    let on_delete = json!({ "updateStrategy": { "type": "OnDelete", "rollingUpdate": null } });
+    for more in [json!({ "podManagementPolicy": "Parallel" }), json!({})] {
+        let rig = stuck(&more);
+        if more == json!({}) {
+            rig.call("patch", json!(["statefulset/store", { "spec": on_delete.clone() }]), json!({})).unwrap();
+        }
+        rig.call("rollout_undo", json!(["statefulset/store"]), json!({})).unwrap();
+        assert_eq!(rig.requests(Verb::Delete, "pods"), 0, "{more}");
+    }
+}
+
+#[test]
+fn a_pod_is_left_to_people_while_the_controller_sleeps() {
+    let rig = stuck(&json!({}));
+    rig.sim(|sim| sim.stop_controller("statefulset-controller"));
+    let done = rig.call("rollout_undo", json!(["statefulset/store"]), json!({})).unwrap();
+    assert_eq!(told_writes(&done), [("patch", "statefulset/store")]);
+    assert_eq!(rig.requests(Verb::Delete, "pods"), 0, "it would come again as it is");
+    let notes = rig.operator.notes.borrow();
+    let note = notes.last().map(String::as_str).unwrap_or_default();
+    assert!(note.starts_with("pod/store-2 is not ready") && note.contains("`delete` it"), "{note}");
 }

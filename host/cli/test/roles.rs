@@ -11,6 +11,7 @@ use lockgate_sim::request::{Method, Request};
 use super::free::{FIXTURE, Planned, failed, planned};
 use super::kill::{Kill, Process, World, process};
 use crate::base::Result;
+use crate::cli::rbac::absent;
 use crate::cli::{host, record, target};
 use crate::cluster::{Act, Cancel, Cluster, Options, RunId};
 use crate::primitives::AskOptions;
@@ -84,7 +85,9 @@ fn roles(plan: &Planned) -> Result<Roles> {
         let asked = host::runtime()?.block_on(foreign::requests(&plan.cluster, &Touch::of(&planned.requests)))?;
         planned.requests.extend(asked.into_iter().map(|request| crate::cluster::Recorded { dry: true, ..request }));
     }
-    Ok(Roles::of(&planned, true))
+    let runtime = host::runtime()?;
+    let absent = absent(&runtime, &plan.cluster, &planned)?;
+    Ok(Roles::of(&planned, true, &absent))
 }
 
 /// The run, as the user; everything that it asked of the server.
