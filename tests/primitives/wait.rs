@@ -6,6 +6,7 @@ use std::rc::Rc;
 use lockgate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Value};
 use lockgate::cluster::Cluster;
 use lockgate::primitives::{Arg, Callback};
+use lockgate_sim::Request;
 use lockgate_sim::json::{Value as Json, json};
 
 use super::support::{Rig, arg};
@@ -132,6 +133,31 @@ fn deletion_under_a_named_wait_is_not_found() {
     let positional = vec![arg(json!("configmap/settings")), arg(json!("Ready"))];
     let error = meanwhile(&rig, "wait_for", positional, json!({}), |cluster| delete(cluster, "configmap/settings")).unwrap_err();
     assert_eq!((error.reason, error.message.as_str()), (Reason::NotFound, "waiting for `configmap/settings`: it was deleted meanwhile"));
+}
+
+/// `kubectl wait --for=condition=Complete` sits out its time on a Job that has failed.
+#[test]
+fn what_can_never_come_any_more_ends_the_wait_at_once() {
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: once, namespace: default }\nspec:\n  template:\n    spec: { restartPolicy: Never, \
+               containers: [{ name: once, image: \"registry.example/once:v1\" }] }\n";
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: { name: tool, namespace: default }\nspec: { containers: [{ name: tool, image: \
+               \"registry.example/tool:v1\" }] }\n";
+    let rig = Rig::also(&format!("---\n{job}{pod}"), |sim| assert!(sim.stop_controller("job-controller")));
+    let status = |path: &str, status: Json| {
+        let answer = rig.sim(|sim| sim.handle(&Request::patch(path, "application/merge-patch+json", &json!({ "status": status }))));
+        assert_eq!(answer.status, 200, "{path}");
+    };
+    status("/apis/batch/v1/namespaces/default/jobs/once/status", json!({ "conditions": [{ "type": "Failed", "status": "True" }] }));
+    status("/api/v1/namespaces/default/pods/tool/status", json!({ "phase": "Succeeded" }));
+    let begun = rig.cluster.clock().now();
+    for (object, condition, reason, why) in [
+        ("job/once", "Complete", Reason::CommandFailed, "condition `Complete` of `job/once` cannot come any more: the job failed"),
+        ("pod/tool", "Ready", Reason::NotReady, "condition `Ready` of `pod/tool` cannot come any more: the pod has ended"),
+    ] {
+        let error = rig.error("wait_for", json!([object, condition]), json!({}));
+        assert_eq!((error.kind, error.reason, error.message.as_str()), (Kind::Stuck, reason, why));
+    }
+    assert_eq!(Span::between(begun, rig.cluster.clock().now()), Span::from_secs(0));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use lockgate::run::Source;
 
 use super::harness::Scene;
 use super::kill::everywhere;
+use super::kinds::{KindOfAct, Shape};
 
 const FIXTURE: &str = include_str!("cluster.yaml");
 
@@ -139,4 +140,29 @@ fn the_bundled_runbook_is_killed_everywhere_on_six_nodes() {
     let killed = everywhere("cce on six nodes", &bundled(true));
     super::count::keep("cce-of-six", killed);
     assert!(killed.points > 300, "{killed:?}");
+}
+
+/// A StatefulSet whose controller waits for a pod that never gets ready: the undo deletes that pod, once, whenever its process dies.
+#[test]
+fn an_undo_that_frees_a_statefulset_is_killed_everywhere() {
+    let steps = r#"
+step "break" {
+  title = "An image that is not there",
+  run = function()
+    set_image("statefulset/db", { db = "registry.example/db:v9.0.0" })
+    wait_for("pod/db-1", function(pod) return pod ~= nil and pod.spec.containers[1].image == "registry.example/db:v9.0.0" end)
+  end,
+}
+step "undo" {
+  title = "Go back",
+  run = function() rollout_undo("statefulset/db", { to = 1 }) end,
+  verify = function() wait_rollout("statefulset/db") end,
+}
+"#;
+    let mut scene = KindOfAct { steps, ..*KindOfAct::named("rollouts") }.scene(Shape::Small);
+    let missing =
+        "apiVersion: lockgate.dev/v1\nkind: Model\nimages: [{match: \"registry.example/db:v9*\", never_pulls: true, why: a test}]\n";
+    scene.sim.models_mut().extend(serde_saphyr::from_str(missing).unwrap());
+    let killed = everywhere("undo", &scene);
+    assert!(killed.points > 50, "{killed:?}");
 }
