@@ -41,17 +41,18 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
     let mut planned = setting.cluster.planned();
     // A plan of a simulated cluster reads nothing from it; one of a server shows what it takes to make the plan. There nobody plays what
     // no plan knows, and the plan may end before the other.
-    if let (Some(server), End::Succeeded) = (setting.cluster.as_server(), summary.end) {
+    let is_followed = |end: End| matches!(end, End::Succeeded | End::Unknown);
+    if let Some(server) = setting.cluster.as_server().filter(|_| is_followed(summary.end)) {
         setting.cluster = server;
         let (asked, _) = setting.plan(None)?;
-        if asked.end == End::Unknown || asked.end == End::Succeeded {
+        if is_followed(asked.end) {
             planned = planned.zip(setting.cluster.planned()).map(|(whole, asked)| whole.and(asked));
         } else {
             summary = asked;
         }
     }
     let unknown = summary.end == End::Unknown;
-    if !matches!(summary.end, End::Succeeded | End::Unknown) {
+    if !is_followed(summary.end) {
         let why = summary.error.as_ref().map_or_else(|| "there is nothing to do".to_owned(), ToString::to_string);
         let (kind, reason) = summary.error.as_ref().map_or((Kind::Input, Reason::Precondition), |error| (error.kind, error.reason));
         return Err(Error::new(kind, reason, "the plan does not succeed, so nobody can tell what the run needs")

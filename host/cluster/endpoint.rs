@@ -131,9 +131,9 @@ impl Endpoint {
 }
 
 impl Time {
-    /// Comes when the child still waits at this time in virtual time, which may come to be later; never where time is that of the world. A child says nothing of
-    /// its own waiting: when no write has come for a while (`writes` counts them; watches end and begin again while time moves), and
-    /// nothing will happen before that time, it is taken to wait for something that does not come, and time moves on.
+    /// Comes when the child still waits at this time in virtual time, which may come to be later; never where time is that of the world. A
+    /// child says nothing of its own waiting: when no write has come for a while (`writes` counts them; watches end and begin again while
+    /// time moves), and nothing will happen before that time, it is taken to wait for something that does not come, and time moves on.
     pub(super) async fn reached(&self, at: impl Fn() -> Timestamp, writes: impl Fn() -> usize) -> Result<()> {
         let Some(simulation) = self.0.simulation() else { return std::future::pending().await };
         let world = Clock::real();

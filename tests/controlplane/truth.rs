@@ -58,7 +58,8 @@ fn worlds(plane: &ControlPlane, cases: &[Case]) -> Outcome {
     plane.apply(&nodes.join("\n---\n"))?;
     plane.until("the nodes are ready", SETTLE, |plane| {
         let nodes = plane.list(None, "nodes")?;
-        Ok(nodes.len() == nodes_of(all) && nodes.iter().all(|node| node.pointer("/spec/taints").is_none()))
+        // Each world has three.
+        Ok(nodes.len() == 3 * all && nodes.iter().all(|node| node.pointer("/spec/taints").is_none()))
     })?;
     for case in cases {
         plane.apply(&case.world)?;
@@ -73,11 +74,6 @@ fn worlds(plane: &ControlPlane, cases: &[Case]) -> Outcome {
             && ready("daemonsets", ".status.numberReady")?;
         Ok(there && spread(plane)?)
     })
-}
-
-/// Each world has three nodes.
-const fn nodes_of(worlds: usize) -> usize {
-    3 * worlds
 }
 
 /// Whether no two pods of one `web` share a node. Of those that do, one is deleted: it comes again, on the node that has none.

@@ -72,9 +72,9 @@ primitive! {
     /// waited for. When the node is empty the server is asked once more; a pod that is put here again is evicted again, three times at most.
     ///
     /// Of several nodes all are looked at first, then all are cordoned, then they are emptied one after another. Two nodes of the control
-    /// plane are never drained at once, nor one while another is cordoned, whoever did that; and the node of the pod that lockgate itself runs in is refused. Whatever happens a node stays
-    /// cordoned: `uncordon` is another call. The server must serve `policy/v1`, evictions included, as it does from 1.22 on; with an older
-    /// one nothing is written, and the error says so.
+    /// plane are never drained at once, nor one while another is cordoned, whoever did that; and the node of the pod that lockgate itself
+    /// runs in is refused. Whatever happens a node stays cordoned: `uncordon` is another call. The server must serve `policy/v1`, evictions
+    /// included, as it does from 1.22 on; with an older one nothing is written, and the error says so.
     pub write fn drain as Drain(
         /// The node, for example `w1`; or a list of nodes.
         node: Nodes,

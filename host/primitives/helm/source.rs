@@ -205,7 +205,7 @@ async fn pinned(cx: &Cx, named: &Named<'_>, helm: &mut Helm) -> Result<Chart> {
     let kept = |error: std::io::Error| Error::internal(format!("{doing}: keeping it")).cause(error.to_string());
     let id = named.id();
     let folder = cx.cluster.charts()?.join(&id);
-    let path = match only(&folder).map_err(kept)? {
+    let mut path = match only(&folder).map_err(kept)? {
         Some(path) => path,
         None => fetch(cx, named, &folder, helm).await?,
     };
@@ -218,7 +218,8 @@ async fn pinned(cx: &Cx, named: &Named<'_>, helm: &mut Helm) -> Result<Chart> {
             return Err(error);
         }
         std::fs::remove_dir_all(&folder).map_err(kept)?;
-        now = digest(&fetch(cx, named, &folder, helm).await?)?;
+        path = fetch(cx, named, &folder, helm).await?;
+        now = digest(&path)?;
         cx.cluster.pin_chart(&pin(&now))?;
     }
     let show = |what: &str| [OsString::from("show"), OsString::from(what), path.clone().into_os_string()];
