@@ -6,6 +6,7 @@
 //! case that the filter names.
 
 mod case;
+mod door;
 mod gaps;
 mod golden;
 mod guards;
@@ -20,6 +21,7 @@ mod run;
 mod served;
 mod subject;
 mod template;
+mod traces;
 mod versions;
 
 use std::cell::RefCell;

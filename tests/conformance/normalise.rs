@@ -140,7 +140,19 @@ fn is_logged(line: &str) -> bool {
 fn line_of(line: &str, names: &Names) -> String {
     let words: Vec<String> =
         plain(line, names).split_whitespace().map(|word| if is_age(word) { "<age>".to_owned() } else { plain(word, names) }).collect();
-    words.join(" ")
+    in_order(&words.join(" "))
+}
+
+/// The reasons why kubectl drain does not begin come out of a map: in any order.
+fn in_order(line: &str) -> String {
+    const NEXT: &str = ", cannot delete ";
+    let Some((head, (reasons, tail))) = line.split_once('[').and_then(|(head, rest)| Some((head, rest.rsplit_once(']')?))) else {
+        return line.to_owned();
+    };
+    let Some(reasons) = reasons.strip_prefix("cannot delete ") else { return line.to_owned() };
+    let mut reasons: Vec<&str> = reasons.split(NEXT).collect();
+    reasons.sort_unstable();
+    format!("{head}[cannot delete {}]{tail}", reasons.join(NEXT))
 }
 
 /// Whether a word is an age as kubectl prints it: `11s`, `3m20s`.

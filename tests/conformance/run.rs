@@ -11,6 +11,7 @@ use super::golden::{Answer, Done, Exchange, Sent};
 use super::names::Names;
 use super::normalise;
 use super::template::{self, Known};
+use super::traces::Traces;
 
 /// Somewhere to run a case.
 pub(crate) trait Target {
@@ -118,6 +119,10 @@ pub(crate) fn run(case: &Case, target: &mut dyn Target, recorded: &[Done]) -> Ra
     let mut runner =
         Runner { case, target, names: Names::default(), answers: BTreeMap::new(), watches: BTreeMap::new(), unexpected: Vec::new() };
     let mut ran = Ran::default();
+    let traces = match Traces::begin(&case.name, runner.target) {
+        Ok(traces) => traces,
+        Err(error) => return Ran { failure: Some(error), ..ran },
+    };
     for (index, step) in case.text.steps.iter().enumerate() {
         let exchanges = recorded.get(index).map_or(&[][..], |done| done.exchanges.as_slice());
         let done = step.action().and_then(|action| runner.step(index, &action, step.rests(), exchanges));
@@ -127,6 +132,12 @@ pub(crate) fn run(case: &Case, target: &mut dyn Target, recorded: &[Done]) -> Ra
                 ran.failure = Some(format!("step {}: {error}", index + 1));
                 break;
             }
+        }
+    }
+    if ran.failure.is_none() {
+        match traces.end(runner.target) {
+            Ok(broken) => runner.unexpected.extend(broken),
+            Err(error) => runner.unexpected.push(error),
         }
     }
     if !runner.unexpected.is_empty() {

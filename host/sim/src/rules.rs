@@ -85,6 +85,14 @@ rules! {
     SchedulerPorts "scheduler-ports";
     /// Pods that are not ready are no endpoints.
     EndpointsReadiness "endpoints-readiness";
+    /// Pods count as available only after `minReadySeconds`.
+    MinReadySeconds "min-ready-seconds";
+    /// Every namespace is given an account and the certificates of the cluster.
+    NamespaceGifts "namespace-gifts";
+    /// What makes no sense is refused.
+    Validation "validation";
+    /// A change of what is wanted raises the generation.
+    Generation "generation";
 }
 
 /// Which rules do not hold.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::access::aggregated;
 use crate::json::{Value, json};
 use crate::kinds::{self, Kind};
+use crate::rules::Rule;
 use crate::status::Status;
 use crate::store::{Key, Store};
 use crate::view;
@@ -49,7 +50,7 @@ pub(crate) fn next(store: &Store, written: &Kind, furnished: bool) -> Option<Ste
         return aggregation(store);
     }
     let concerned = written.is(kinds::NAMESPACE) || GIVEN.iter().any(|(kind, ..)| written.is(kind));
-    if furnished && concerned { gift(store) } else { None }
+    if furnished && concerned && store.follows(Rule::NamespaceGifts) { gift(store) } else { None }
 }
 
 fn aggregation(store: &Store) -> Option<Step> {

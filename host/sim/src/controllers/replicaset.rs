@@ -95,7 +95,7 @@ fn write_status(
 ) -> Result<(), Status> {
     let Some(set) = ctx.get(key) else { return Ok(()) };
     let now = ctx.now();
-    let min_ready = view::count(&set, &["spec", "minReadySeconds"]);
+    let min_ready = if ctx.store.follows(Rule::MinReadySeconds) { view::count(&set, &["spec", "minReadySeconds"]) } else { 0 };
     let labels = view::at(&set, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
     let has_all_labels =
         |pod: &Value| labels.is_none_or(|want| want.iter().all(|(k, v)| view::labels(pod).and_then(|l| l.get(k)) == Some(v)));
