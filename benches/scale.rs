@@ -1,16 +1,21 @@
 //! The simulated cluster at 10, 100, 1,000 and 5,000 nodes with 30 pods each: `cargo bench --bench scale`.
 //!
 //! What takes seconds is measured once a size and printed with the memory of the process; what takes micro- to milliseconds is
-//! measured by criterion. `LOCKGATE_BENCH_NODES=10,100` limits the sizes.
+//! measured by criterion, and once more against its goal. A goal that is missed ends it with an error, at the end; the rate of events
+//! depends on the machine's memory most of all. `LOCKGATE_BENCH_NODES=10,100` limits the sizes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark ends when something is wrong, and prints")]
 
+mod goals;
+
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lockgate_sim::generate::Size;
 use lockgate_sim::{Cluster, Options, Request, json};
+
+use goals::Missed;
 
 /// That of the program.
 #[global_allocator]
@@ -25,6 +30,35 @@ fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
     line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024
+}
+
+/// The memory that the largest cluster may take, in MiB.
+const MEMORY: usize = 1 << 10;
+/// So many events of controllers a second are wanted at every size.
+const RATE: f64 = 100_000.0;
+
+/// How long something takes, in the median.
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..50)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// What a cluster of any size must be able to do.
+fn judge(cluster: &mut Cluster, nodes: usize, missed: &mut Missed) {
+    let name = |what: &str| format!("{what} at {nodes} nodes");
+    missed.unless(resident() <= MEMORY, format!("{}: {} MiB is more than {MEMORY}", name("memory"), resident()));
+    missed.within(&name("a fork"), median(|| drop(black_box(cluster.fork()))), Duration::from_millis(1));
+    let page = median(|| assert!(get(cluster, "/api/v1/pods?limit=500") > 0));
+    missed.within(&name("a page of 500 pods"), page, Duration::from_millis(5));
+    let few = median(|| assert!(get(cluster, "/api/v1/namespaces/team-0000/pods?labelSelector=app=app-00000") > 0));
+    missed.within(&name("the pods of one app"), few, Duration::from_millis(1));
 }
 
 fn timed<T>(what: &str, nodes: usize, work: impl FnOnce() -> T) -> T {
@@ -67,9 +101,13 @@ fn sizes() -> Vec<usize> {
 }
 
 fn scale(criterion: &mut Criterion) {
+    let mut missed = Missed::default();
     for nodes in sizes() {
         let size = Size { nodes, pods_per_node: PODS_PER_NODE };
+        let began = Instant::now();
         let mut cluster = timed("generate and load", nodes, || size.cluster(Options::default()).unwrap());
+        missed.within(&format!("loading {nodes} nodes"), began.elapsed(), Duration::from_secs(10));
+        judge(&mut cluster, nodes, &mut missed);
         let mut rolled = timed("fork", nodes, || cluster.fork());
         let mut rates = Vec::new();
         for round in 0..ROLLS {
@@ -81,9 +119,12 @@ fn scale(criterion: &mut Criterion) {
             let rate = f64::from(u32::try_from(lines).unwrap()) / begin.elapsed().as_secs_f64();
             println!("{nodes:>6} nodes  {changes} changes, {lines} events of controllers, {rate:.0} a second");
             rates.push(rate);
+            missed.within(&format!("a rollout over {nodes} nodes"), begin.elapsed(), Duration::from_secs(10));
         }
         rates.sort_by(f64::total_cmp);
-        println!("{nodes:>6} nodes  the median of {ROLLS} rollouts: {:.0} events of controllers a second", rates[ROLLS / 2]);
+        let rate = rates[ROLLS / 2];
+        println!("{nodes:>6} nodes  the median of {ROLLS} rollouts: {rate:.0} events of controllers a second");
+        missed.unless(rate >= RATE, format!("{rate:.0} events of controllers a second at {nodes} nodes are fewer than {RATE:.0}"));
         let differs = timed("what the rollout changed", nodes, || cluster.store().diff(rolled.store()).len());
         println!("{nodes:>6} nodes  {differs} objects differ");
         drop(rolled);
@@ -109,6 +150,7 @@ fn scale(criterion: &mut Criterion) {
         });
         group.finish();
     }
+    missed.end();
 }
 
 criterion_group!(benches, scale);

@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::support::run;
 
+mod raw;
+
 const FIXTURE: &str = r#"
 apiVersion: v1
 kind: Node

@@ -118,12 +118,15 @@ pub(crate) struct Keep {
     pub(crate) managed_fields: bool,
 }
 
-/// One step: exactly one of the first nine fields is given, and what belongs to it.
+/// One step: exactly one of the first ten fields is given, and what belongs to it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     /// Arguments of kubectl. On replay the requests are sent that it sent when it was recorded.
     kubectl: Option<Vec<String>>,
+    /// Drains these nodes at the same time, each with a kubectl of its own. What they send and say depends on who is faster: it is not
+    /// compared, and on replay somebody else does what kubectl does.
+    drains: Option<Vec<String>>,
     /// A request: `METHOD PATH`. Names of the form `{{STEP:POINTER}}` stand for what an earlier answer said.
     request: Option<String>,
     /// Waits until something holds.
@@ -193,6 +196,8 @@ pub(crate) struct Wait {
 pub(crate) enum Action {
     /// Arguments, standard input, the code at the end.
     Kubectl(Vec<String>, String, i32),
+    /// Nodes.
+    Drains(Vec<String>),
     /// A request, the expected status.
     Request(Ask, Option<u16>),
     /// A predicate.
@@ -233,7 +238,7 @@ pub(crate) struct Ask {
 impl Case {
     /// Whether a step of it is one of kubectl.
     pub(crate) fn needs_kubectl(&self) -> bool {
-        self.text.steps.iter().any(|step| step.kubectl.is_some())
+        self.text.steps.iter().any(|step| step.kubectl.is_some() || step.drains.is_some())
     }
 }
 
@@ -250,6 +255,7 @@ impl Step {
         if let Some(line) = &self.request {
             actions.push(Action::Request(self.ask(line)?, self.status));
         }
+        actions.extend(self.drains.clone().map(Action::Drains));
         actions.extend(self.wait.clone().map(Action::Wait));
         actions.extend(self.snap.clone().map(Action::Snap));
         actions.extend(self.advance.map(Action::Advance));
@@ -262,7 +268,9 @@ impl Step {
         actions.extend(self.silence.clone().map(Action::Silence));
         match (actions.pop(), actions.is_empty()) {
             (Some(action), true) => Ok(action),
-            _ => Err(format!("a step is exactly one of kubectl, request, wait, snap, advance, watch, events, compact, silence: {self:?}")),
+            _ => Err(format!(
+                "a step is exactly one of kubectl, drains, request, wait, snap, advance, watch, events, compact, silence: {self:?}"
+            )),
         }
     }
 

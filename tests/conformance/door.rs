@@ -80,11 +80,7 @@ pub(crate) const BEHAVIOURS: [Behaviour; 21] = [
         }),
     },
     Behaviour { name: "dry-run", cases: &["dry-run"], lack: Lack::Request(|sent| leave_out(sent, &["dryRun"])) },
-    Behaviour {
-        name: "field-validation",
-        cases: &["field-validation"],
-        lack: Lack::Request(|sent| leave_out(sent, &["fieldValidation"])),
-    },
+    Behaviour { name: "field-validation", cases: &["field-validation"], lack: Lack::Request(|sent| leave_out(sent, &["fieldValidation"])) },
     Behaviour {
         name: "label-selectors",
         cases: &["selectors", "collection-deletion", "thousand-nodes"],
@@ -109,11 +105,7 @@ pub(crate) const BEHAVIOURS: [Behaviour; 21] = [
         cases: &["status-isolation"],
         lack: Lack::Request(|sent| sent.path = sent.path.replacen("/status", "", 1)),
     },
-    Behaviour {
-        name: "printed-forms",
-        cases: &["tables"],
-        lack: Lack::Request(|sent| "application/json".clone_into(&mut sent.accept)),
-    },
+    Behaviour { name: "printed-forms", cases: &["tables"], lack: Lack::Request(|sent| "application/json".clone_into(&mut sent.accept)) },
     Behaviour {
         name: "collection-deletion",
         cases: &["collection-deletion"],
@@ -189,6 +181,10 @@ impl Target for Door {
 
     fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<Command>> {
         self.inside.kubectl(arguments, stdin, exit)
+    }
+
+    fn drains(&mut self, nodes: &[String]) -> Outcome<bool> {
+        self.inside.drains(nodes)
     }
 
     fn clock(&self) -> Duration {

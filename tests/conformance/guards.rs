@@ -15,7 +15,10 @@ use super::{Outcome, compare, run};
 /// Each controller with cases that cannot be as they were recorded without it.
 const GUARDED: [(&str, &[&str]); 13] = [
     ("daemonset-controller", &["daemonset-on-delete", "daemonset-percent", "daemonset-surge", "daemonset-history", "daemonset-labels"]),
-    ("deployment-controller", &["rollout", "fenceposts-3", "recreate", "rollout-undo", "proportional-scaling", "progress-deadline", "restart", "unavailable-all"]),
+    (
+        "deployment-controller",
+        &["rollout", "fenceposts-3", "recreate", "rollout-undo", "proportional-scaling", "progress-deadline", "restart", "unavailable-all"],
+    ),
     ("disruption-controller", &["pdb-eviction", "pdb-percent", "pdb-bookkeeping"]),
     ("endpoints-controller", &["services"]),
     ("job-controller", &["job-success", "job-failure", "job-suspend"]),
@@ -47,7 +50,7 @@ const RULED: [(&str, &[&str]); 38] = [
     ("deployment-surge", &["fenceposts-2", "fenceposts-3", "fenceposts-4", "surge-none", "rollover"]),
     ("deployment-unavailable", &["fenceposts-1", "fenceposts-2", "fenceposts-4", "fenceposts-10", "surge-all", "rollover"]),
     ("endpoints-readiness", &["endpoints-readiness"]),
-    ("eviction-budget", &["pdb-eviction", "pdb-two", "pdb-unready", "drain-blocked"]),
+    ("eviction-budget", &["pdb-eviction", "pdb-two", "pdb-unready", "drain-blocked", "drain-parallel"]),
     ("finalizers", &["finalizers", "node-not-ready"]),
     ("foreground-deletion", &["delete-foreground", "job-ttl"]),
     ("garbage-collection", &["delete-background", "owners"]),
@@ -169,11 +172,7 @@ fn row(lacking: Lacking, names: &'static [&'static str], cases: &[Case], pending
                 blind.push(case.name.as_str());
             }
         }
-        if blind.is_empty() {
-            Ok(())
-        } else {
-            Err(Failed::from(format!("without {lacks} these agree and guard nothing of it: {blind:?}")))
-        }
+        if blind.is_empty() { Ok(()) } else { Err(Failed::from(format!("without {lacks} these agree and guard nothing of it: {blind:?}"))) }
     })
 }
 

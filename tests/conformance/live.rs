@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::Outcome;
 use super::case::NAMESPACE;
 use super::golden::{Answer, Sent};
+use super::parallel;
 use super::proxy::{self, Proxy};
 use super::run::{self, Target};
 
@@ -131,6 +132,14 @@ impl Target for Live {
             return Err(format!("kubectl {}: {status}, not {exit}: {stderr}", arguments.join(" ")));
         }
         Ok(Some(run::Command { passed: self.proxy.take(), stdout, stderr }))
+    }
+
+    fn drains(&mut self, nodes: &[String]) -> Outcome<bool> {
+        let together = parallel::script(self.home.path(), &self.program)?;
+        let alone = std::mem::replace(&mut self.program, together);
+        let drained = self.kubectl(nodes, "", 0);
+        self.program = alone;
+        drained.map(|command| command.is_some())
     }
 
     fn clock(&self) -> Duration {

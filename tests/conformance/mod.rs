@@ -13,6 +13,8 @@ mod guards;
 mod live;
 mod names;
 mod normalise;
+mod parallel;
+mod path;
 mod programs;
 mod proxy;
 mod random;
@@ -96,6 +98,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     trials.extend(programs::trials(&pending));
     trials.extend(guards::trials(&cases, &pending));
     trials.extend(versions::trials(&cases));
+    trials.extend(path::trials(&cases));
     trials.push(Trial::test("conformance::result", move || Ok(result(&cases, &gaps, &pending, &replayed)?)));
     trials
 }

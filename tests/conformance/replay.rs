@@ -162,6 +162,10 @@ impl Target for Simulated {
         Ok(None)
     }
 
+    fn drains(&mut self, _: &[String]) -> Outcome<bool> {
+        Ok(false)
+    }
+
     fn clock(&self) -> Duration {
         self.cluster.now().duration_since(self.start).try_into().unwrap_or_default()
     }

@@ -10,6 +10,7 @@ use super::case::{self, Action, Ask, Case, NAMESPACE, Wait};
 use super::golden::{Answer, Done, Exchange, Sent};
 use super::names::Names;
 use super::normalise;
+use super::parallel;
 use super::template::{self, Known};
 use super::traces::Traces;
 
@@ -46,6 +47,12 @@ pub(crate) trait Target {
     /// # Errors
     /// It ended with another code.
     fn kubectl(&mut self, arguments: &[String], stdin: &str, exit: i32) -> Outcome<Option<Command>>;
+
+    /// Drains nodes at the same time, each with a kubectl of its own; false where there is no kubectl.
+    ///
+    /// # Errors
+    /// One of them failed.
+    fn drains(&mut self, nodes: &[String]) -> Outcome<bool>;
 
     /// The time since the case began.
     fn clock(&self) -> Duration;
@@ -160,6 +167,12 @@ impl Runner<'_> {
                     }
                     None => done.exchanges = self.replay(recorded)?,
                 }
+            }
+            Action::Drains(nodes) => {
+                if !self.target.drains(nodes)? {
+                    parallel::drain(self.target, nodes)?;
+                }
+                self.learn()?;
             }
             Action::Request(ask, status) => {
                 let (sent, answer) = self.request(ask)?;
@@ -413,5 +426,6 @@ fn words(action: &Action) -> String {
         Action::Events(name) => format!("events of {name}"),
         Action::Compact => "compact".to_owned(),
         Action::Silence(node) => format!("silence {node}"),
+        Action::Drains(nodes) => format!("drains {}", nodes.join(" ")),
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Outcome;
 use super::case::{Case, NAMESPACE};
 use super::golden::{Answer, Sent};
+use super::parallel;
 use super::proxy::{self, Proxy};
 use super::replay::Simulated;
 use super::run::{Command, Target};
@@ -95,6 +96,14 @@ impl Target for Served {
             return Err(format!("kubectl {}: {}, not {exit}: {stderr}", arguments.join(" "), output.status));
         }
         Ok(Some(Command { passed, stdout, stderr }))
+    }
+
+    fn drains(&mut self, nodes: &[String]) -> Outcome<bool> {
+        let alone = self.program.clone().ok_or("this case was said to need no kubectl")?;
+        self.program = Some(parallel::script(self.home.path(), &alone)?);
+        let drained = self.kubectl(nodes, "", 0);
+        self.program = Some(alone);
+        drained.map(|command| command.is_some())
     }
 
     fn clock(&self) -> Duration {

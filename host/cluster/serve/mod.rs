@@ -149,7 +149,12 @@ async fn accept<A: Answers>(listener: TcpListener, tls: TlsAcceptor, door: Arc<A
     loop {
         // A closed semaphore would be a fault of this function, which owns it.
         let Ok(place) = room.clone().acquire_owned().await else { return Error::internal("counting connections") };
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            // The client sees a connection that ends; nobody else would see a fault of this program.
+            if let Err(error) = ended {
+                return Error::internal("answering a client").cause(error.to_string());
+            }
+        }
         match listener.accept().await {
             Ok((stream, _)) => {
                 failures = 0;
