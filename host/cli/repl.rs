@@ -44,7 +44,7 @@ pub(super) fn repl(args: &ReplArgs, screen: &Rc<Screen>) -> Done {
         now: None,
     });
     let (screen, modules) = (screen.clone(), args.modules.clone());
-    repl::run(repl::Setting { cluster, cancel, runtime, screen, modules, history, recorder, watched })
+    repl::run(repl::Setting { cluster, cancel, runtime, screen, modules, history, recorder, watched, find: super::find::runbook })
 }
 
 /// Begins and ends the record of what is typed on the cluster itself.

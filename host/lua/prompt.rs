@@ -14,8 +14,8 @@ use super::require::{Modules, Shelves};
 use super::sandbox;
 use super::session::{Mode, Session};
 use crate::base::{Result, Value};
-use crate::run::Scene;
 use crate::run::source::Beside;
+use crate::run::{Params, Scene};
 
 /// The file that errors of a line name.
 const FILE: &str = "prompt";
@@ -34,6 +34,7 @@ pub struct Prompt {
     engine: Engine,
     session: Rc<Session>,
     environment: Table,
+    params: Table,
     #[expect(dead_code, reason = "`require` at the prompt finds its modules here")]
     modules: Rc<Modules>,
 }
@@ -53,7 +54,7 @@ impl Prompt {
         let (lua, core) = (engine.lua(), engine.core());
         let session = Session::new(Mode::Prompt, Some(runtime));
         let modules = Modules::new(engine, &Shelves { folders }, &Rc::new(RefCell::new(HashMap::new())));
-        let environment = (|| {
+        let (environment, params) = (|| {
             let words = lua.create_table()?;
             words.raw_set("require", modules.require(core, lua, Beside::Nothing)?)?;
             let (params, state) = (lua.create_table()?, lua.create_table()?);
@@ -63,18 +64,31 @@ impl Prompt {
             for (name, value) in &scene.state {
                 state.raw_set(name.as_str(), core.convert.write(lua, value, false)?)?;
             }
-            words.raw_set("params", params)?;
+            words.raw_set("params", &params)?;
             words.raw_set("state", state)?;
-            sandbox::session_environment(core, lua, &words)
+            Ok((sandbox::session_environment(core, lua, &words)?, params))
         })()
         .map_err(fault)?;
         session.set_scene(Some(scene));
-        Ok(Prompt { engine: engine.clone(), session, environment, modules })
+        Ok(Prompt { engine: engine.clone(), session, environment, params, modules })
     }
 
     /// Goes on with another scene, for example another cluster or namespace; names that were assigned stay.
     pub fn set_scene(&self, scene: Scene) {
         self.session.set_scene(Some(scene));
+    }
+
+    /// `params` are these from now on.
+    ///
+    /// # Errors
+    /// When the interpreter refuses.
+    pub fn set_params(&self, params: &Params) -> Result<()> {
+        let (lua, core) = (self.engine.lua(), self.engine.core());
+        self.params.clear().map_err(fault)?;
+        for (name, value) in params {
+            self.params.raw_set(name.as_str(), core.convert.write(lua, value, false).map_err(fault)?).map_err(fault)?;
+        }
+        Ok(())
     }
 
     /// Whether more lines are needed.

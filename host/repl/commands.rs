@@ -6,19 +6,34 @@ use crate::primitives::{self, Definition};
 
 /// The commands, with what each does.
 pub(super) const NAMES: &[(&str, &str)] = &[
+    (":checks", "ask every check of the runbook that is loaded"),
     (":commit", "make the pending calls on the cluster itself, waits included, as one run; asks once"),
+    (":diff", "what was changed since the last `:fork`, all in all"),
     (":fork", "go on on a copy of this copy; `:undo` goes back to this point"),
     (":help", "this overview"),
     (":live", "on|off: calls act on the cluster itself, with a journal and its lock; or on a copy"),
+    (":load", "RUNBOOK name=value …: its checks and steps can be done one by one; `params` are its own"),
     (":ns", "NAME: the namespace of references that name none"),
     (":plan", "the pending calls as a plan: what they would write, wait for and ask"),
     (":quit", "end the session; Ctrl-D does the same"),
+    (":save", "FILE: the pending calls as a runbook, a step each"),
+    (":step", "ID: do a step of the runbook that is loaded; `ID/ITEM` for one of its items"),
     (":undo", "back to the last `:fork`, or to the cluster as it is; what was tried since is dropped"),
 ];
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
+    /// `:checks`.
+    Checks,
+    /// `:diff`.
+    Diff,
+    /// `:load RUNBOOK name=value …`.
+    Load(String, Vec<String>),
+    /// `:save FILE`.
+    Save(String),
+    /// `:step ID`.
+    Step(String),
     /// `:commit`.
     Commit,
     /// `:fork`.
@@ -46,7 +61,17 @@ pub(super) fn parse(line: &str) -> Result<Command> {
     let name = words.next().unwrap_or_default();
     let rest: Vec<&str> = words.collect();
     match (name, rest.as_slice()) {
+        (":checks", []) => Ok(Command::Checks),
         (":commit", []) => Ok(Command::Commit),
+        (":diff", []) => Ok(Command::Diff),
+        (":load", [runbook, words @ ..]) => Ok(Command::Load((*runbook).to_owned(), words.iter().map(|word| (*word).to_owned()).collect())),
+        (":load", []) => {
+            Err(Error::usage("`:load` takes a runbook").hint("write `:load RUNBOOK name=value …`; `lockgate list` shows them"))
+        }
+        (":save", [file]) => Ok(Command::Save((*file).to_owned())),
+        (":save", _) => Err(Error::usage("`:save` takes one file").hint("write `:save fix.luau`")),
+        (":step", [id]) => Ok(Command::Step((*id).to_owned())),
+        (":step", _) => Err(Error::usage("`:step` takes the id of one step").hint("write `:step ID`, or `:step ID/ITEM`")),
         (":fork", []) => Ok(Command::Fork),
         (":help", []) => Ok(Command::Help),
         (":plan", []) => Ok(Command::Plan),

@@ -1,18 +1,24 @@
 //! What was tried on the copy: shown as a plan, tried otherwise on a copy of the copy, and made on the cluster itself.
 
+use std::path::Path;
 use std::rc::Rc;
 
+use super::loaded::Loaded;
 use super::pending::{self, Made, Pending};
 use super::session::Session;
+use super::{net, save};
 use crate::base::{Error, Result};
 use crate::cluster::{Access, Cluster};
 use crate::primitives::registry::plural;
 use crate::report::{Paint, escape};
+use crate::run::State;
 
 /// A copy that was put aside, with what was called on it.
 pub(super) struct Aside {
     cluster: Cluster,
     calls: Vec<Made>,
+    /// `state` of the runbook that was loaded.
+    state: Option<State>,
 }
 
 impl Session {
@@ -31,6 +37,34 @@ impl Session {
         pending::plan(calls, &copy, self.began.get(), copy.moved_since(), paint)
     }
 
+    /// Shows what the calls since the last fork have changed altogether.
+    pub(super) fn diff(&self) -> Result<()> {
+        if self.live.borrow().is_some() {
+            let hint = format!("`lockgate report {}` shows what was written", self.real.run());
+            return Err(Error::usage("there is no copy to compare: calls act on the cluster itself").hint(hint));
+        }
+        let calls = self.pending.borrow().calls();
+        let (since, earlier) = match self.forks.borrow().last() {
+            Some(aside) => ("since the last `:fork`", aside.calls.len()),
+            None => ("since the copy was made", 0),
+        };
+        let text = net::diff(calls.get(earlier..).unwrap_or_default(), self.cluster.borrow().clock().now(), self.screen.paint);
+        match text.is_empty() {
+            true => self.screen.talk(&format!("nothing that was called {since} makes a difference")),
+            false => self.screen.data(text.trim_end()),
+        }
+        Ok(())
+    }
+
+    /// Writes the pending calls down as a runbook.
+    pub(super) fn save(&self, file: &str) -> Result<()> {
+        let calls = self.pending.borrow().calls();
+        save::save(&calls, Path::new(file))?;
+        let file = escape::line(file);
+        self.screen.talk(&format!("saved: {} in `{file}`; `lockgate check {file}`, `lockgate plan ./{file}`", plural(calls.len(), "call")));
+        Ok(())
+    }
+
     /// Puts the copy aside and goes on on a copy of it.
     pub(super) fn fork(&self) -> Result<()> {
         if self.live.borrow().is_some() {
@@ -39,7 +73,8 @@ impl Session {
         let (cluster, calls) = (self.cluster.borrow().clone(), self.pending.borrow().calls());
         let copy = cluster.planning();
         copy.set_access(Access::ReadWrite);
-        self.forks.borrow_mut().push(Aside { cluster, calls: calls.clone() });
+        let state = self.loaded.borrow().as_ref().map(Loaded::state);
+        self.forks.borrow_mut().push(Aside { cluster, calls: calls.clone(), state });
         *self.pending.borrow_mut() = Pending::of(calls);
         self.act_on(copy);
         self.screen.talk("fork: from here on another copy; `:undo` goes back to this point");
@@ -55,14 +90,18 @@ impl Session {
         let dropped = self.pending.borrow().calls().len();
         let aside = self.forks.borrow_mut().pop();
         let (place, kept) = match aside {
-            Some(Aside { cluster, calls }) => {
+            Some(Aside { cluster, calls, state }) => {
                 let kept = calls.len();
+                if let (Some(loaded), Some(state)) = (&*self.loaded.borrow(), state) {
+                    loaded.goes_back(state);
+                }
                 *self.pending.borrow_mut() = Pending::of(calls);
                 let namespace = self.cluster.borrow().namespace().to_owned();
                 self.act_on(cluster.with_namespace(&namespace));
                 ("the last fork", kept)
             }
             None => {
+                self.loaded.borrow().iter().for_each(Loaded::goes_back_to_copy);
                 self.copies_anew();
                 ("the cluster as it is", 0)
             }
@@ -95,6 +134,7 @@ impl Session {
         }
         let namespace = self.cluster.borrow().namespace().to_owned();
         self.begin_live()?;
+        self.loaded.borrow().iter().for_each(Loaded::goes_back_to_copy);
         let result = self.make_all(&calls);
         let back = self.cluster.borrow().with_namespace(&namespace);
         self.act_on(back);

@@ -5,8 +5,11 @@ mod commit;
 mod complete;
 mod editor;
 mod live;
+mod loaded;
+mod net;
 mod pending;
 mod reporter;
+mod save;
 mod session;
 mod show;
 

@@ -12,6 +12,9 @@ use crate::report::{Paint, Transcript};
 use crate::run::event::{Item, StepEnd, TargetInfo};
 use crate::run::{Again, Call, End, Event, Known, Record, Summary, What, typed};
 
+/// Stands for the verb where a whole step of a runbook was done: its id and the runbook are the arguments.
+pub(super) const PART: &str = ":step";
+
 /// A call on the copy.
 #[derive(Clone)]
 pub(super) struct Made {
@@ -32,9 +35,18 @@ pub(super) struct Made {
 }
 
 impl Made {
+    /// What it did there.
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// The call in one line: an object by its name, a function by that word.
     pub(super) fn title(&self) -> String {
         let Call { verb, arguments, options, .. } = &self.call;
+        if verb == PART {
+            let words: Vec<&str> = arguments.iter().filter_map(Json::as_str).collect();
+            return format!("step {}", words.join(" of "));
+        }
         let argument = |argument: &Json| match argument {
             Json::Null => "function".to_owned(),
             Json::Object(fields) if fields.get("kind").is_some() => {
@@ -81,6 +93,13 @@ impl Pending {
         }
     }
 
+    /// What was called since [`Pending::begin`] is nothing to be done.
+    pub(super) fn forget(&self) {
+        self.events.borrow_mut().clear();
+        self.assumed.borrow_mut().clear();
+        self.sent.set(None);
+    }
+
     /// Something happened.
     pub(super) fn keep(&self, event: &Event) {
         self.events.borrow_mut().push(event.clone());
@@ -112,6 +131,9 @@ impl Pending {
 
 /// Whether a call does something that would have to be done on the cluster too.
 fn counts(call: &Call) -> bool {
+    if call.verb == PART {
+        return true;
+    }
     let Some(verb) = primitives::find(&call.verb) else { return false };
     match verb.effect_in(call.options.get("read") == Some(&true.into())) {
         Effect::Write | Effect::Ask => true,

@@ -8,9 +8,10 @@ use tokio::runtime::Runtime;
 
 use super::commands::{self, Command};
 use super::commit::Aside;
-use super::complete::{self, Source};
+use super::complete;
 use super::editor::{Message, Terminal};
 use super::live::{Person, Recorder, Shown};
+use super::loaded::{self, Loaded};
 use super::pending::Pending;
 use super::reporter::Reporter;
 use super::show;
@@ -20,8 +21,9 @@ use crate::lua::{Engine, Evaluated, Prompt};
 use crate::primitives::registry::plural;
 use crate::primitives::{self, Cx, Definition};
 use crate::report::{Screen, Transcript, escape, reference};
+use crate::run::parts::Stage;
 use crate::run::typed::Typed;
-use crate::run::{Params, Scene, State};
+use crate::run::{Params, Scene, Source, State};
 
 /// What a session needs.
 pub struct Setting {
@@ -41,6 +43,8 @@ pub struct Setting {
     pub recorder: Box<dyn Recorder>,
     /// Whether a person types the lines. Else a line that failed makes the exit code 1.
     pub watched: bool,
+    /// Finds the runbook that a word means.
+    pub find: fn(&str) -> Result<Source>,
 }
 
 /// A session.
@@ -57,12 +61,18 @@ pub(super) struct Session {
     pub(super) forks: RefCell<Vec<Aside>>,
     /// The run that what is typed belongs to, on the cluster itself.
     pub(super) live: RefCell<Option<Typed>>,
+    /// The runbook whose checks and steps can be done one by one.
+    pub(super) loaded: RefCell<Option<Loaded>>,
+    /// Where they are done now.
+    pub(super) stage: Rc<RefCell<Stage>>,
+    pub(super) find: fn(&str) -> Result<Source>,
+    pub(super) modules: Vec<PathBuf>,
     recorder: RefCell<Box<dyn Recorder>>,
     person: Rc<Person>,
     cancel: Cancel,
     pub(super) runtime: Rc<Runtime>,
     pub(super) screen: Rc<Screen>,
-    prompt: Prompt,
+    pub(super) prompt: Prompt,
     /// Whether a line failed.
     failed: Cell<bool>,
 }
@@ -81,14 +91,19 @@ pub fn run(setting: Setting) -> Result<u8> {
     let terminal = Rc::new(Terminal::start(setting.history)?);
     let (screen, cancel) = (setting.screen.clone(), setting.cancel.clone());
     let person = Rc::new(Person { terminal: terminal.clone(), screen, cancel, there: setting.watched });
+    let stage = Rc::new(RefCell::new(loaded::stage(&scene, &setting.screen)));
     let session = Session {
-        prompt: Prompt::new(&engine, setting.runtime.clone(), scene, setting.modules)?,
+        prompt: Prompt::new(&engine, setting.runtime.clone(), scene, setting.modules.clone())?,
         real: setting.cluster,
         cluster: RefCell::new(cluster),
         began: Cell::new(began),
         pending: RefCell::new(pending),
         forks: RefCell::default(),
         live: RefCell::default(),
+        loaded: RefCell::default(),
+        stage,
+        find: setting.find,
+        modules: setting.modules,
         recorder: RefCell::new(setting.recorder),
         person,
         cancel: setting.cancel,
@@ -175,6 +190,11 @@ impl Session {
             Command::Commit => self.commit(),
             Command::Fork => self.fork(),
             Command::Undo => self.undo(),
+            Command::Diff => self.diff(),
+            Command::Save(file) => self.save(file),
+            Command::Load(runbook, words) => self.load(runbook, words),
+            Command::Checks => self.checks(),
+            Command::Step(id) => self.step(id),
             Command::Plan => {
                 self.show_plan();
                 Ok(())
@@ -227,6 +247,7 @@ impl Session {
                 calls: typed.calls(),
             },
         };
+        *self.stage.borrow_mut() = loaded::stage(&scene, &self.screen);
         self.prompt.set_scene(scene);
         *self.cluster.borrow_mut() = cluster;
     }
@@ -286,6 +307,7 @@ impl Session {
             writes => format!("{} to {}", plural(writes, "write"), plural(summary.objects.len(), "object")),
         };
         self.screen.talk(&format!("dry: run {run} is over, {written}; calls act on a new copy"));
+        self.loaded.borrow_mut().iter_mut().for_each(Loaded::is_copied);
         self.copies_anew();
         true
     }
@@ -326,7 +348,7 @@ impl Session {
     }
 }
 
-impl Source for Session {
+impl complete::Source for Session {
     fn definitions(&self) -> Vec<&'static Definition> {
         commands::words()
     }

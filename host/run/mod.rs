@@ -1,6 +1,7 @@
 //! L3: one run of one runbook. What a file declared, parameters, the step machine, consent, events. No Lua here, no printing.
 
 pub mod approval;
+mod attempts;
 mod batch;
 mod bounds;
 pub mod consent;
@@ -14,10 +15,12 @@ pub mod lock;
 pub mod needs;
 pub mod params;
 pub mod params_file;
+pub mod parts;
 pub mod permissions;
 pub mod planfile;
 pub mod prefix;
 pub mod rbac;
+mod replay;
 pub mod rights;
 pub mod rollback;
 pub mod runbook;

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::attempts::Hands as _;
 use super::event::{Event, Item, Part, StepEnd, Summary, TargetInfo};
 use super::journal::Book;
 use super::journal::book::{OnDrift, drifted};

@@ -12,16 +12,14 @@ use super::bounds::Bounds;
 use super::consent::{self, Answer, Voice};
 use super::event::{Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
 use super::journal::{Book, Past, Redactor};
+use super::replay::Replay;
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
-use crate::base::{Error, Kind, Reason, Result, Timestamp};
+use crate::base::{Error, Reason, Result, Timestamp};
 use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
 
 mod granted;
-
-/// One call that is over, for `recover` that answers `"again"`.
-type Finished = (Call, Result<Done>);
 
 /// A call that is being made.
 #[derive(Clone, Copy)]
@@ -56,9 +54,7 @@ pub(super) struct Session {
     told: RefCell<Vec<Wrote>>,
     bounds: Rc<Bounds>,
     /// The calls of `run` of the present step that are over.
-    finished: RefCell<Vec<Finished>>,
-    /// Where in `finished` a second attempt is; `None` in a first one.
-    replayed: Cell<Option<usize>>,
+    replay: Replay,
     /// The journal; a plan has none.
     book: Option<Rc<Book>>,
     /// What the outermost call wrote so far.
@@ -127,8 +123,7 @@ impl Session {
             open: RefCell::default(),
             held: RefCell::default(),
             told: RefCell::default(),
-            finished: RefCell::default(),
-            replayed: Cell::new(None),
+            replay: Replay::default(),
             book,
             wrote_now: RefCell::default(),
             secrets: OnceCell::new(),
@@ -153,8 +148,7 @@ impl Session {
             open: RefCell::default(),
             held: RefCell::default(),
             told: RefCell::default(),
-            finished: RefCell::default(),
-            replayed: Cell::new(None),
+            replay: Replay::default(),
             book,
             wrote_now: RefCell::default(),
             secrets: self.secrets.clone(),
@@ -194,8 +188,7 @@ impl Session {
         }
         *self.place.borrow_mut() = place;
         self.occurrences.borrow_mut().clear();
-        self.finished.borrow_mut().clear();
-        self.replayed.set(None);
+        self.replay.clear();
     }
 
     /// A function of the declaration begins. `Some` is what it gave before the run was interrupted.
@@ -258,11 +251,7 @@ impl Session {
 
     /// `run` is entered again: calls that are over give their recorded results, the one that failed is made anew.
     pub(super) fn begin_again(&self) {
-        let mut finished = self.finished.borrow_mut();
-        if finished.last().is_some_and(|(_, result)| result.is_err()) {
-            finished.pop();
-        }
-        self.replayed.set(Some(0));
+        self.replay.begin_again();
     }
 
     /// How what is read now is known: after the first write of a plan, everything is what the model made of it, and after the first
@@ -303,26 +292,6 @@ impl Session {
         }
         let Answer { by, known, .. } = *answer;
         self.emit(Event::Asked { confirmation: confirmation.clone(), answer: word, by, who: answer.who.clone(), known });
-    }
-
-    /// The recorded result of this call, in a second attempt.
-    fn recorded(&self, call: &Call) -> Result<Option<Result<Done>>> {
-        let (Some(place), Phase::Run) = (self.replayed.get(), self.phase.get()) else { return Ok(None) };
-        let finished = self.finished.borrow();
-        let Some((before, result)) = finished.get(place) else {
-            self.replayed.set(None);
-            return Ok(None);
-        };
-        if !before.same(call) {
-            let error = Error::new(
-                Kind::Runbook,
-                Reason::Precondition,
-                format!("`run` was entered again and calls `{}`, but its first attempt called `{}` here", call.verb, before.verb),
-            );
-            return Err(error.hint("what `run` does up to the failed call must depend only on parameters, `state` and what it reads"));
-        }
-        self.replayed.set(Some(place + 1));
-        Ok(Some(result.clone()))
     }
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
@@ -416,7 +385,9 @@ impl Calls for Session {
         self.cluster.still_ours()?;
         self.bounds.admit(call, writes(call))?;
         if self.open.borrow().is_empty() {
-            if let Some(result) = self.recorded(call)? {
+            if self.phase.get() == Phase::Run
+                && let Some(result) = self.replay.recorded(call)?
+            {
                 tracing::debug!(target: "lockgate::call", call = %self.shown(call), "given from the first attempt");
                 return Ok(Some(result));
             }
@@ -425,7 +396,7 @@ impl Calls for Session {
             {
                 tracing::debug!(target: "lockgate::call", call = %self.shown(call), "given from the journal");
                 if self.phase.get() == Phase::Run {
-                    self.finished.borrow_mut().push((call.clone(), result.clone()));
+                    self.replay.keep(call, &result);
                 }
                 return Ok(Some(result));
             }
@@ -481,7 +452,7 @@ impl Calls for Session {
                 book.finished(self.phase.get(), call, result, self.wrote_now.take());
             }
             if self.phase.get() == Phase::Run {
-                self.finished.borrow_mut().push((call.clone(), result.clone()));
+                self.replay.keep(call, result);
             }
         }
     }

@@ -1,25 +1,23 @@
 //! The steps of a run: each is `run`, `verify`, and once `recover`; for every item of its `each`, in batches; groups do several steps for
 //! one item before the next.
 
+use super::attempts::{Attempt, Hands};
 use super::event::{Event, Item, Part, StepEnd};
 use super::runbook::{Batch, BatchDecl, Each, Owner, Phase, Title};
-use super::runner::{Runner, Stop, at_once, error_value, set, skipped, within};
+use super::runner::{Runner, Stop, at_once, set, skipped, within};
 use super::script::Returned;
 use tracing::Instrument as _;
 
 use crate::base::json::Value as Json;
 use crate::base::{Error, Kind, Reason, Result, Span, Value};
 
-/// What was the matter in a step, and in which function.
-type Failure = (Phase, Error);
-
 /// One item of a step or group.
 #[derive(Clone, Debug)]
 pub(super) struct One {
     /// Its name, in keys and titles.
-    name: String,
+    pub(super) name: String,
     /// What functions get.
-    value: Value,
+    pub(super) value: Value,
     pub(super) part: Part,
 }
 
@@ -243,7 +241,8 @@ impl Runner<'_> {
             return Ok(StepEnd::Skipped { why });
         }
         self.gate(doing).await?;
-        self.attempts(doing).await
+        let attempt = Attempt { decl: &self.runbook.clone().steps[doing.place], place: doing.place, key: &doing.key, given: given(doing) };
+        attempt.made(self).await
     }
 
     /// Finds the title and says that the step begins.
@@ -288,58 +287,6 @@ impl Runner<'_> {
         }
     }
 
-    /// `run`, `verify`, and once `recover`.
-    async fn attempts(&mut self, doing: &Doing) -> Result<StepEnd> {
-        let Err(failure) = self.attempt(doing, Phase::Run).await else { return Ok(StepEnd::Done { recovered: false }) };
-        let (phase, error) = failure;
-        if !self.runbook.steps[doing.place].has_recover || !self.recoverable(&error) {
-            return Err(error);
-        }
-        let step = doing.key.clone();
-        self.session.emit(Event::Recovering { step: step.clone(), phase, error: error.clone() });
-        let mut arguments = vec![error_value(&error)];
-        arguments.extend(given(doing));
-        let answer = self.called(Owner::Step(doing.place), Phase::Recover, arguments).await;
-        let answer = answer.map_err(|raised| {
-            // The error itself, raised again, needs no second telling.
-            if raised.message == error.message { raised } else { raised.cause(format!("while recovering from: {}", error.message)) }
-        })?;
-        answer.answers()?;
-        match answer.value(0) {
-            Value::Json(Json::Bool(false)) => Err(error),
-            Value::Json(Json::String(_)) => {
-                self.session.emit(Event::Again { step });
-                self.left()?;
-                self.session.begin_again();
-                self.enter()?;
-                self.attempt(doing, Phase::Run).await.map_err(|(_, error)| error)?;
-                Ok(StepEnd::Done { recovered: true })
-            }
-            _ => {
-                self.attempt(doing, Phase::Verify).await.map_err(|(_, error)| error)?;
-                Ok(StepEnd::Done { recovered: true })
-            }
-        }
-    }
-
-    /// `run` and `verify`, or only `verify`.
-    async fn attempt(&mut self, doing: &Doing, from: Phase) -> Result<(), Failure> {
-        let owner = Owner::Step(doing.place);
-        if from == Phase::Run {
-            self.called(owner, Phase::Run, given(doing)).await.map_err(|error| (Phase::Run, error))?;
-        }
-        if self.runbook.steps[doing.place].has_verify {
-            let verified = self.called(owner, Phase::Verify, given(doing)).await;
-            verified.and_then(|returned| returned.holds(owner)).map_err(|error| (Phase::Verify, error))?;
-        }
-        Ok(())
-    }
-
-    /// Whether `recover` is asked about an error: not where the operator or a limit stopped the run, nor where the plan ends.
-    pub(super) fn recoverable(&self, error: &Error) -> bool {
-        error.kind != Kind::Cancelled && error.kind != Kind::Internal && !error.is_stop() && !self.is_unknown(error)
-    }
-
     /// In a plan: the steps from this one on cannot be known.
     pub(super) fn unknown_from(&self, place: usize, error: &Error) {
         for place in place..self.runbook.steps.len() {
@@ -356,12 +303,33 @@ impl Runner<'_> {
     }
 }
 
+impl Hands for Runner<'_> {
+    async fn called(&mut self, owner: Owner, phase: Phase, arguments: Vec<Value>) -> Result<Returned> {
+        Runner::called(self, owner, phase, arguments).await
+    }
+
+    /// Not where the operator or a limit stopped the run, nor where the plan ends.
+    fn recoverable(&self, error: &Error) -> bool {
+        error.kind != Kind::Cancelled && error.kind != Kind::Internal && !error.is_stop() && !self.is_unknown(error)
+    }
+
+    fn tell(&self, event: Event) {
+        self.session.emit(event);
+    }
+
+    fn begin_again(&mut self) -> Result<()> {
+        self.left()?;
+        self.session.begin_again();
+        self.enter()
+    }
+}
+
 /// What the functions of a step get.
 fn given(doing: &Doing) -> Vec<Value> {
     doing.one.iter().map(|one| one.value.clone()).collect()
 }
 
-fn text(returned: &Returned, what: &str) -> Result<String> {
+pub(super) fn text(returned: &Returned, what: &str) -> Result<String> {
     returned
         .value(0)
         .as_text()
@@ -369,7 +337,7 @@ fn text(returned: &Returned, what: &str) -> Result<String> {
 }
 
 /// What `each` gave, as values.
-fn list(place: &str, value: Value) -> Result<Vec<Value>> {
+pub(super) fn list(place: &str, value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Json(Json::Array(items)) => Ok(items.into_iter().map(Value::Json).collect()),
         Value::List(items) => Ok(items),
@@ -382,7 +350,7 @@ fn list(place: &str, value: Value) -> Result<Vec<Value>> {
 }
 
 /// The items with their names: a text is its own, a table has an `id`, an object of the cluster its name.
-fn named(place: &str, values: Vec<Value>) -> Result<Vec<One>> {
+pub(super) fn named(place: &str, values: Vec<Value>) -> Result<Vec<One>> {
     let of = values.len();
     let mut items: Vec<One> = Vec::new();
     for (at, value) in values.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The prompt through a terminal of its own, as a person uses it.
 
 mod live;
+mod parts;
 mod pending;
 
 use std::process::Command;

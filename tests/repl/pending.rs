@@ -8,7 +8,7 @@ use super::Terminal;
 const IPAM: &str = "deployment/kube-system/cce-eni-ipam";
 
 /// A session whose lines come from a file, and what it says.
-fn piped(home: &Path, lines: &[&str]) -> (Option<i32>, String, String) {
+pub(super) fn piped(home: &Path, lines: &[&str]) -> (Option<i32>, String, String) {
     std::fs::write(home.join("lines"), format!("{}\n", lines.join("\n"))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.args(["repl", "--sandbox"]).env_clear().env("HOME", home);
