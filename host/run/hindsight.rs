@@ -77,6 +77,13 @@ pub fn predictions(records: &[Record], made_up: MadeUp) -> Result<Vec<Prediction
     Ok(all)
 }
 
+impl Prediction {
+    /// Whether it says that nobody can know: neither right nor wrong.
+    fn is_none(&self) -> bool {
+        claims::UNKNOWN.iter().any(|begin| self.says.starts_with(begin))
+    }
+}
+
 impl Hindsight {
     /// Compares what was said with what happened.
     #[must_use]
@@ -87,15 +94,19 @@ impl Hindsight {
                 places.push(&one.at);
             }
         }
-        let mut all = Hindsight { predicted: said.len(), ..Hindsight::default() };
+        let mut all = Hindsight::default();
         for place in places {
             let of = |all: &[Prediction]| -> Vec<Prediction> { all.iter().filter(|one| one.at == place).cloned().collect() };
-            all.place(place, of(said), of(happened));
+            let (said, happened) = (of(said), of(happened));
+            all.predicted += said.iter().filter(|one| !one.is_none()).count();
+            all.place(place, said, happened);
         }
         all
     }
 
-    fn place(&mut self, place: &str, said: Vec<Prediction>, mut happened: Vec<Prediction>) {
+    fn place(&mut self, place: &str, mut said: Vec<Prediction>, mut happened: Vec<Prediction>) {
+        let unforeseen = said.iter().any(Prediction::is_none);
+        said.retain(|one| !one.is_none());
         if happened.is_empty() {
             self.not_reached += said.len();
             return;
@@ -131,6 +142,10 @@ impl Hindsight {
             }
             let instead = if end { happened.pop().map(|other| format!(", and it came `{}`", other.says)) } else { None };
             self.wrong.push(format!("{place}: predicted `{}`{}", one.says, instead.unwrap_or_else(|| ", and it did not come".to_owned())));
+        }
+        if unforeseen {
+            // The plan said that it could not know this.
+            return;
         }
         self.surprises.extend(happened.into_iter().map(|other| format!("{place}: {}", other.says)));
     }
@@ -197,6 +212,11 @@ mod tests {
         // Somebody stopped it there.
         let stopped = [said[0].clone(), said[1].clone(), one("step a", STOPPED, None)];
         assert_eq!(Hindsight::of(&said, &stopped).to_string(), "predicted 6, right 2, wrong 0, not reached 4");
+
+        // What the plan could not know is no prediction, whatever happened.
+        let unknown = [said[0].clone(), said[1].clone(), one("step a", "cannot be known: nobody plays it", None)];
+        let happened = [said[0].clone(), said[1].clone(), one("step a", "scale deployment/web", None), one("step a", DONE, None)];
+        assert_eq!(Hindsight::of(&unknown, &happened).to_string(), "predicted 2, right 2, wrong 0");
 
         // It did more than was said.
         let mut more = said.to_vec();

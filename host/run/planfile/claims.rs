@@ -14,6 +14,9 @@ pub(crate) struct Claim {
     pub(crate) says: String,
 }
 
+/// How a claim begins that says that nobody can know: of a check, and of a step.
+pub(in crate::run) const UNKNOWN: [&str; 2] = ["unknown: ", "cannot be known: "];
+
 /// The claims of a plan whose words are steady.
 pub(super) fn of(records: &[Record]) -> Vec<Claim> {
     let mut place = "the plan".to_owned();
