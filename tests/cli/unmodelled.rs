@@ -125,3 +125,13 @@ fn an_assumption_stands_in_and_everything_after_it_rests_on_it() {
     let wrote: Vec<&String> = lines.iter().filter(|line| line.trim_start().starts_with("patch")).collect();
     assert!(wrote[0].ends_with("[modelled]") && wrote[1].ends_with("[assumed]"), "{wrote:?}");
 }
+
+/// Nobody plays the machines of a real cluster; in a simulated one its fixture could.
+#[test]
+fn what_a_machine_would_say_is_not_known_in_a_plan_on_a_real_cluster() {
+    let host = host("note(machine.read(\"n1\", { \"kubeadm\", \"version\" }).stdout)", "");
+    let served = Served::start(&host, &["r"]);
+    let plan = host.run(&["plan", "r", "--kubeconfig", served.kubeconfig()]).exits(3);
+    plan.tells("a plan runs no commands on machines: what `kubeadm version` on `n1` would do is not known").hides("fixture");
+    host.run(&["plan", "r", "--sandbox"]).exits(3).tells("under `machines`, what it does");
+}

@@ -27,7 +27,7 @@ impl Simulated {
             Deed::Write { path, .. } => path.clone(),
         };
         let order = Order { node: node.to_owned(), id, reads, deed };
-        self.simulation.order(&order)?.map_err(|refusal| refused(node, &what, refusal))
+        self.simulation.order(&order)?.map_err(|refusal| self.refused(node, &what, refusal))
     }
 
     /// With the command that follows an operation, when that has ended.
@@ -44,7 +44,7 @@ impl Simulated {
     }
 
     fn progress(&self, node: &str, id: &str) -> Result<Progress> {
-        let progress = self.simulation.with(|sim| sim.ordered(node, id)).map_err(|refusal| refused(node, "it", refusal))?;
+        let progress = self.simulation.with(|sim| sim.ordered(node, id)).map_err(|refusal| self.refused(node, "it", refusal))?;
         Ok(match progress {
             machines::Progress::Unknown => Progress::Absent,
             machines::Progress::Running(until) => Progress::Running(Some(until)),
@@ -53,6 +53,17 @@ impl Simulated {
                 Progress::Ended(Output { code: i32::from(code), stdout, stderr, truncated: false, late: false })
             }
         })
+    }
+
+    /// In the plan of a real cluster nobody plays its machines, and no fixture is to blame.
+    fn refused(&self, node: &str, what: &str, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Unmodelled(_) if !self.cluster.label().simulated => {
+                let text = format!("a plan runs no commands on machines: what `{what}` on `{node}` would do is not known");
+                Error::new(Kind::Cluster, Reason::Unmodelled, text).about(format!("node/{node}"))
+            }
+            refusal => refused(node, what, refusal),
+        }
     }
 }
 
