@@ -57,7 +57,8 @@ pub fn text(step: &str, all: &[Basis], steady: &Steady, asked: Asked, paint: Pai
     for basis in all {
         let record = steady.record(&basis.record)?;
         if let Event::StepStarted { step: item } = &record.event {
-            inside = item.id == step || item.key() == step || item.title == step || item.number.to_string() == step;
+            let of_it = item.id.strip_prefix(step).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            inside = of_it || item.title == step || item.number.to_string() == step;
             found.push(item.id.clone());
         }
         let lines = transcript.lines(&record);

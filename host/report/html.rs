@@ -102,8 +102,8 @@ fn row(story: &Story, step: &Stepped, top: f64, scale: &dyn Fn(Timestamp) -> f64
         Some(StepEnd::Failed { .. } | StepEnd::Unknown { .. }) => "#d92d20",
         None => "#dc8a00",
     };
-    let name = step.step.key();
-    let shown: String = if name.chars().count() > 30 { name.chars().take(29).chain(['…']).collect() } else { name };
+    let name = &step.step.id;
+    let shown: String = if name.chars().count() > 30 { name.chars().take(29).chain(['…']).collect() } else { name.clone() };
     let from = scale(step.started);
     let wide = |to: Timestamp| (scale(to) - from).max(2.0);
     let mut out = format!("<text x=\"0\" y=\"{:.1}\" fill=\"currentColor\">{}</text>\n", top + 13.0, text(&shown));
@@ -120,7 +120,7 @@ fn row(story: &Story, step: &Stepped, top: f64, scale: &dyn Fn(Timestamp) -> f64
             predicted.rounded()
         ));
     }
-    let place = format!("step {}", step.step.key());
+    let place = format!("step {}", step.step.id);
     for write in story.writes.iter().filter(|write| write.place == place) {
         let colour = if write.became == Became::Made { "#14324a" } else { "#d92d20" };
         out.push_str(&format!(

@@ -188,7 +188,7 @@ impl Plan<'_> {
                 transcript.lines(record);
                 continue;
             }
-            let of_item = record.item.as_ref().and_then(|key| sections.iter().rposition(|section| section.item.key() == *key));
+            let of_item = record.item.as_ref().and_then(|key| sections.iter().rposition(|section| section.item.id == *key));
             let place = of_item.or_else(|| sections.len().checked_sub(1));
             let section = place.and_then(|place| sections.get_mut(place)).filter(|_| !matches!(record.event, Event::Finished { .. }));
             let lines = |transcript: &mut Transcript, record: &Record| -> Vec<Said> {

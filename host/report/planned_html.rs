@@ -95,7 +95,7 @@ impl Plan<'_> {
         for (place, section) in sections.iter().enumerate() {
             let (top, from) = (ROW * place as f64 + 4.0, at(section.from));
             let wide = (at(section.from.plus(section.took)) - from).max(2.0);
-            let name = section.item.key();
+            let name = &section.item.id;
             out.push_str(&label(&format!("step {name}"), top));
             out.push_str(&format!(
                 "<rect class=\"bar\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{wide:.1}\" height=\"8\" fill=\"none\"><title>{}</title></rect>\n",

@@ -288,7 +288,7 @@ fn progress(story: &Story) -> String {
 pub(super) fn step_cells(stepped: &Stepped) -> Vec<String> {
     let span = |span: Option<Span>| span.map_or_else(|| "-".to_owned(), |span| span.rounded().to_string());
     vec![
-        stepped.step.key(),
+        stepped.step.id.clone(),
         stepped.step.title.clone(),
         end(stepped.end.as_ref()).to_owned(),
         span(stepped.took),

@@ -63,7 +63,7 @@ pub struct TargetInfo {
 /// A check or step among the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its id.
+    /// What tells it from all others of its kind: `ID`; of an item of a step `ID/ITEM`, and of a group `GROUP/ITEM/ID`.
     pub id: String,
     /// Its title.
     pub title: String,
@@ -74,17 +74,6 @@ pub struct Item {
     /// Which item of a step that is done for several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
-}
-
-impl Item {
-    /// What tells it from all others of its kind: `ID`, or `ID/ITEM`.
-    #[must_use]
-    pub fn key(&self) -> String {
-        match &self.part {
-            Some(part) => format!("{}/{}", self.id, part.name),
-            None => self.id.clone(),
-        }
-    }
 }
 
 /// One item of a step or group that is done for several.

@@ -57,8 +57,8 @@ pub fn predictions(records: &[Record], made_up: MadeUp) -> Result<Vec<Prediction
     let mut place = String::new();
     for record in steady.records(records)? {
         match &record.event {
-            Event::CheckStarted { check } => place = format!("check {}", check.key()),
-            Event::StepStarted { step } => place = format!("step {}", step.key()),
+            Event::CheckStarted { check } => place = format!("check {}", check.id),
+            Event::StepStarted { step } => place = format!("step {}", step.id),
             _ => {}
         }
         let at = record.item.as_ref().map_or_else(|| place.clone(), |item| format!("step {item}"));

@@ -269,7 +269,7 @@ impl Planned {
     /// Internal, when a record cannot be written as JSON.
     pub fn of(summary: &Summary, records: &[Record], text: String, made_up: MadeUp) -> Result<Planned> {
         let ends = records.iter().filter_map(|record| match &record.event {
-            Event::StepFinished { step, took, .. } => Some((step.key(), *took)),
+            Event::StepFinished { step, took, .. } => Some((step.id.clone(), *took)),
             _ => None,
         });
         let (took, writes, steps) = (summary.took, summary.writes, ends.collect());

@@ -348,8 +348,8 @@ impl Story {
             Err(error) => Hindsight { wrong: vec![error.to_string()], ..Hindsight::default() },
         });
         for step in &mut story.steps {
-            step.predicted = predicted.as_ref().and_then(|steps| steps.get(&step.step.key()).copied());
-            let place = format!("step {}", step.step.key());
+            step.predicted = predicted.as_ref().and_then(|steps| steps.get(&step.step.id).copied());
+            let place = format!("step {}", step.step.id);
             step.writes = story.writes.iter().filter(|write| write.place == place && write.became == Became::Made).count();
         }
         Some(story)
@@ -412,19 +412,19 @@ impl Story {
         match event {
             Event::Started { steps, .. } => self.steps_of = *steps,
             Event::CheckStarted { check } => {
-                self.inside = Some(format!("check {}", check.key()));
-                self.checks.retain(|checked| checked.check.key() != check.key());
+                self.inside = Some(format!("check {}", check.id));
+                self.checks.retain(|checked| checked.check.id != check.id);
                 self.checks.push(Checked { check: check.clone(), at, verdict: None, took: None });
             }
             Event::CheckFinished { check, verdict, took, .. } => {
                 self.inside = None;
-                for checked in self.checks.iter_mut().filter(|checked| checked.check.key() == check.key()) {
+                for checked in self.checks.iter_mut().filter(|checked| checked.check.id == check.id) {
                     (checked.verdict, checked.took) = (Some(verdict.clone()), Some(*took));
                 }
             }
             Event::StepStarted { step } => {
-                self.inside = Some(format!("step {}", step.key()));
-                match self.steps.iter_mut().find(|stepped| stepped.step.key() == step.key()) {
+                self.inside = Some(format!("step {}", step.id));
+                match self.steps.iter_mut().find(|stepped| stepped.step.id == step.id) {
                     Some(stepped) => (stepped.ended, stepped.end, stepped.took) = (None, None, None),
                     None => self.steps.push(Stepped {
                         step: step.clone(),
@@ -439,7 +439,7 @@ impl Story {
             }
             Event::StepFinished { step, end, took } => {
                 self.inside = None;
-                for stepped in self.steps.iter_mut().filter(|stepped| stepped.step.key() == step.key()) {
+                for stepped in self.steps.iter_mut().filter(|stepped| stepped.step.id == step.id) {
                     (stepped.ended, stepped.end, stepped.took) = (Some(at), Some(end.clone()), Some(*took));
                 }
             }

@@ -23,8 +23,8 @@ pub(super) fn of(records: &[Record]) -> Vec<Claim> {
     let mut claims = Vec::new();
     for record in records {
         match &record.event {
-            Event::CheckStarted { check } => place = format!("check {}", check.key()),
-            Event::StepStarted { step } => place = format!("step {}", step.key()),
+            Event::CheckStarted { check } => place = format!("check {}", check.id),
+            Event::StepStarted { step } => place = format!("step {}", step.id),
             _ => {}
         }
         let at = match &record.item {
