@@ -9,6 +9,7 @@ mod doubt;
 mod elsewhere;
 mod excerpts;
 mod faults;
+mod grants;
 mod journals;
 mod json_schema;
 #[path = "../support/killed.rs"]
