@@ -14,6 +14,7 @@ mod journals;
 mod json_schema;
 #[path = "../support/killed.rs"]
 mod killed;
+mod messages;
 mod new;
 mod outage;
 mod output;

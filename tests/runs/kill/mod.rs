@@ -123,7 +123,7 @@ pub(super) fn dies(scene: &Scene, whole: &World, moments: &[Moment], point: &Poi
         return wrong;
     }
     if point.kept < moment.seen.lines {
-        world.disk.lose_unsynced();
+        world.disk.keep(point.kept);
     }
     if let Does::Receives(seconds) = point.does {
         world.arrives(seconds);

@@ -60,7 +60,7 @@ const INVARIANTS: [Invariant; 14] = [
     Invariant { id: "I6", says: "nothing leaves a process that is dead", look: Look::Death },
     Invariant {
         id: "I7",
-        says: "no kubelet is newer than an API server or much older, none skips a minor version, and the control plane goes first",
+        says: "no kubelet is newer than an API server that it asks, or much older, and none skips a minor version",
         look: Look::Event(skew),
     },
     Invariant { id: "I8", says: "only what we cordoned is uncordoned", look: Look::Event(uncordons) },
@@ -262,13 +262,8 @@ fn skew(moment: &Moment<'_>) -> Option<String> {
     if let Some(newest) = servers.iter().max().filter(|newest| was != Some(is) && is + BEHIND < **newest) {
         return Some(format!("{name} has kubelet {version} beside an API server 1.{newest}"));
     }
-    let was = was.filter(|was| *was != is)?;
-    if is != was + 1 {
-        return Some(format!("{name} goes from kubelet 1.{was} to {version}"));
-    }
-    let masters = moment.view.nodes.iter().filter(|(_, other)| !is_master(node) && is_master(other));
-    let (behind, _) = masters.filter_map(|(master, node)| Some((master, kubelet(node)?.0))).find(|(_, minor)| *minor < is)?;
-    Some(format!("{name} has kubelet {version} before {behind} of the control plane"))
+    let was = was.filter(|was| is != *was && is != *was + 1)?;
+    Some(format!("{name} goes from kubelet 1.{was} to {version}"))
 }
 
 fn uncordons(moment: &Moment<'_>) -> Option<String> {
