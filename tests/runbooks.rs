@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use lockgate::cli::test::{self, Killed, Test};
 use lockgate::run::Source;
 
-/// So many kills of each runbook in every test run; all of them with `BLESS=1`, which writes their number.
+/// So many kills of each runbook in every test run; all of them with `LOCKGATE_KILLS=all`, and with `BLESS=1`, which writes their number.
 const SAMPLE: usize = 300;
 /// In so many states of each scenario, when not all are asked for; a state can be come to by several kills.
 const EACH: usize = 60;
@@ -52,20 +52,26 @@ fn hollow(name: &str, step: String, source: Source) -> Trial {
 
 /// Plays scenarios with kills: those that are spread over the file first, until there were enough.
 fn kills(name: &str, path: &Path) -> Result<(), Failed> {
-    let whole = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let is = |name: &str, wanted: &str| std::env::var_os(name).is_some_and(|value| value == wanted);
+    let bless = is("BLESS", "1");
+    let whole = bless || is("LOCKGATE_KILLS", "all");
     let source = Source::on_disk(path).map_err(|error| error.to_string())?;
     let tests = test::tests(&source).map_err(|error| error.to_string())?;
     let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
     let mut killed = Killed::default();
     for scenario in spread(&scenarios) {
-        killed += test::one(&source, scenario, false, if whole { usize::MAX } else { EACH })
+        let more = test::one(&source, scenario, false, if whole { usize::MAX } else { EACH })
             .map_err(|error| Failed::from(format!("{scenario}: {error}")))?;
+        if let Some(broken) = &more.breaks {
+            return Err(Failed::from(format!("{scenario}: it breaks an invariant though nobody kills it: {broken}")));
+        }
+        killed += more;
         if !whole && killed.points >= SAMPLE {
             break;
         }
     }
     KILLED.fetch_add(killed.points, Ordering::Relaxed);
-    if whole {
+    if bless {
         let text = format!("{} scenarios, killed at {} points\n", scenarios.len(), killed.points);
         let file = counted(name);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;

@@ -345,7 +345,7 @@ fn elsewhere(open: &Open) -> Vec<Wrote> {
 fn said_beforehand(undoing: &Undoing, screen: &Screen) {
     for undo in &undoing.steps {
         for stays in &undo.stays {
-            screen.talk(&format!("stays as it is after step {}: {}", escape::line(&undo.key), escape::line(stays)));
+            screen.talk(&format!("stays as it is after step {}: {}", escape::line(&undo.key), escape::line(&stays.to_string())));
         }
         if matches!(&undo.how, How::Calls(calls) if calls.is_empty()) && undo.stays.is_empty() {
             screen.talk(&format!("step {} left nothing to take back", escape::line(&undo.key)));

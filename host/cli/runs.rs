@@ -5,7 +5,7 @@ use super::{Done, host, told};
 use crate::base::{Error, Result};
 use crate::cluster::machines::quoted;
 use crate::report::{Screen, escape, html, json, runs as shown};
-use crate::run::journal::view::{Line, Listed};
+use crate::run::journal::listed::{Line, Listed};
 use crate::run::journal::{self, Read, RunFolder, Runs, Story};
 use crate::run::lock;
 

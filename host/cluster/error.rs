@@ -31,6 +31,13 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// Whether it is a 429 about a disruption budget.
+    pub(crate) fn names_budget(&self) -> bool {
+        let Trouble::Status { code: 429, status, .. } = self else { return false };
+        let causes = status.pointer("/details/causes").and_then(Json::as_array);
+        causes.is_some_and(|causes| causes.iter().any(|cause| cause.get("reason").is_some_and(|reason| reason == "DisruptionBudget")))
+    }
+
     /// In a few words, for who waits.
     pub(crate) fn brief(&self) -> String {
         match self {

@@ -228,6 +228,18 @@ impl Fence {
         stop.hint(format!("sign in to the cluster again, then go on with `lockgate resume {run}`"))
     }
 
+    /// Stops a run, which goes on when the server is well again: who can hardly answer is asked nothing more. Where there is no lock, a
+    /// person looks at each error.
+    ///
+    /// # Errors
+    /// The stop, with the reason.
+    pub(super) fn spares(&self, why: String) -> Result<()> {
+        let Some(run) = self.lock().as_ref().map(|held| held.run.clone()) else { return Ok(()) };
+        let stop =
+            Error::new(Kind::Cancelled, Reason::Interrupted, "the API server can hardly answer, so nothing more is asked of it").cause(why);
+        Err(stop.hint(format!("when it is well again, go on with `lockgate resume {run}`")))
+    }
+
     /// Waits until a write may be sent; says so through `tell`. Gives whether it had to wait.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tower::{BoxError, Layer, Service};
 
 use super::fence::Fence;
+use super::load::{Pace, Strain};
 use super::permit::{Permit, Wanted};
 use super::question::{is_review, only_asks};
 use super::request::{Act, Verb};
@@ -63,6 +64,10 @@ pub(crate) struct Gate {
     by_hand: Arc<AtomicBool>,
     /// Whether writes may be sent that the server shall do all but store.
     asks: bool,
+    /// How often the server is asked.
+    pace: Arc<Pace>,
+    /// How it answers.
+    strain: Arc<Strain>,
 }
 
 /// Lets one command through that only reads, until it is dropped.
@@ -90,14 +95,17 @@ impl Gate {
             permit: Permit::default(),
             by_hand: Arc::default(),
             asks: false,
+            pace: Arc::default(),
+            strain: Arc::default(),
         };
         gate.set(access);
         gate
     }
 
-    /// The guard of a branch: what is allowed at present is its own; lock and permissions are the same.
+    /// The guard of a branch: what is allowed at present is its own; lock, permissions and what the server is asked are the same.
     pub(crate) fn branch(&self) -> Gate {
-        let gate = Gate { fence: self.fence.clone(), permit: self.permit.clone(), ..Gate::new(Access::Load) };
+        let (fence, permit, pace, strain) = (self.fence.clone(), self.permit.clone(), self.pace.clone(), self.strain.clone());
+        let gate = Gate { fence, permit, pace, strain, ..Gate::new(Access::Load) };
         gate.set(Access::ReadOnly);
         gate
     }
@@ -117,6 +125,14 @@ impl Gate {
             1 => Access::ReadOnly,
             _ => Access::Load,
         }
+    }
+
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
+
+    pub(super) fn strain(&self) -> &Arc<Strain> {
+        &self.strain
     }
 
     pub(crate) fn fence(&self) -> &Fence {

@@ -29,6 +29,7 @@ pub mod keep;
 pub mod layers;
 pub mod lease;
 mod live;
+mod load;
 mod lock;
 mod logs;
 pub mod machines;

@@ -16,6 +16,7 @@ use super::endpoint::Scratch;
 use super::home::Home;
 use super::layers::{Access, Gate, Layers, Recorder};
 use super::live::{Live, LiveOptions};
+use super::load::Pace;
 use super::machines::Ways;
 use super::overlay::{self, Drift, Overlay};
 use super::run_id::RunId;
@@ -173,7 +174,10 @@ impl Parts {
         let layers = Layers { gate: gate.clone(), recorder: self.recorder.clone(), clock: self.clock.clone(), dry: self.label.plan };
         let name = "the simulated cluster".to_owned();
         let wire = match self.place.clone() {
-            Place::Server(server) => server.wire(layers, self.cancel, self.limits),
+            Place::Server(server) => {
+                let wire = server.wire(layers, self.cancel, self.limits);
+                if matches!(server, Server::Live(_)) { wire.with_pace(gate.pace().clone()) } else { wire }
+            }
             Place::Simulated(simulation) => {
                 let connect = Box::new(move |_: bool| Ok(sim::client(&simulation, &layers)));
                 Wire::new(connect, name, self.clock, self.cancel, self.limits)
@@ -183,7 +187,7 @@ impl Parts {
                 Wire::new(connect, name, self.clock, self.cancel, self.limits)
             }
         };
-        let wire = wire.with_fence(gate.fence().clone());
+        let wire = wire.with_fence(gate.fence().clone()).with_strain(gate.strain().clone());
         Shared {
             place: self.place,
             wire,
@@ -353,7 +357,8 @@ impl Cluster {
                 let gate = if asks { Gate::asking() } else { Gate::new(Access::ReadOnly) };
                 let layers = Layers { gate, recorder: recorder.clone(), clock: server.clock(), dry: false };
                 let budget = self.shared.budget.get();
-                let base = server.wire(layers, self.cancel().clone(), self.wire().limits()).with_pace(budget.per_second);
+                let base =
+                    server.wire(layers, self.cancel().clone(), self.wire().limits()).with_pace(Arc::new(Pace::new(budget.per_second)));
                 let copy = Arc::new(Overlay::new(base, asks, budget));
                 let clock = overlay::clock(&copy);
                 (Place::Copy(copy), clock)

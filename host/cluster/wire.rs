@@ -22,6 +22,7 @@ use super::at_hand::AtHand;
 use super::cancel::{Cancel, Stage};
 use super::error::{Trouble, chain};
 use super::fence::Fence;
+use super::load::{Pace, Strain};
 use super::request::{Call, Verb};
 use crate::base::clock::{Duration, Reached, later, wall};
 use crate::base::{Clock, Error, Reason, Result, Span, Timestamp};
@@ -82,26 +83,8 @@ pub(crate) struct Wire {
     outlasted: AtomicU64,
     delays: Mutex<Vec<Delay>>,
     warnings: Mutex<Vec<String>>,
-    pace: Option<Pace>,
-}
-
-/// So many requests a second, after a burst of twice as many.
-struct Pace {
-    per_second: u32,
-    /// When all that was sent so far would have been sent at that pace.
-    until: Mutex<Option<Timestamp>>,
-}
-
-impl Pace {
-    /// When the next request may be sent.
-    fn next(&self, now: Timestamp) -> Timestamp {
-        let each = Duration::from_secs(1) / self.per_second.max(1);
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = until.map_or(now, |until| until.max(now));
-        *until = Some(later(due, each));
-        // A burst is what two seconds allow.
-        due.checked_sub(Duration::from_secs(2)).map_or(now, |next| next.max(now))
-    }
+    pace: Option<Arc<Pace>>,
+    strain: Arc<Strain>,
 }
 
 impl fmt::Debug for Wire {
@@ -135,6 +118,7 @@ impl Wire {
             delays: Mutex::default(),
             warnings: Mutex::default(),
             pace: None,
+            strain: Arc::default(),
         }
     }
 
@@ -144,8 +128,13 @@ impl Wire {
     }
 
     /// The same, which sends at most so many requests a second, after a burst of twice as many; not in virtual time.
-    pub(super) fn with_pace(self, per_second: u32) -> Wire {
-        Wire { pace: Some(Pace { per_second, until: Mutex::default() }), ..self }
+    pub(super) fn with_pace(self, pace: Arc<Pace>) -> Wire {
+        Wire { pace: Some(pace), ..self }
+    }
+
+    /// The same, which heeds how the server answered others, too.
+    pub(super) fn with_strain(self, strain: Arc<Strain>) -> Wire {
+        Wire { strain, ..self }
     }
 
     async fn paced(&self) -> Result<()> {
@@ -267,6 +256,9 @@ impl Wire {
 
     async fn send(&self, call: &Call) -> Result<Got> {
         self.cancel.check()?;
+        if let Some(why) = self.strain.told(self.clock.now()) {
+            self.fence.spares(why)?;
+        }
         self.paced().await?;
         let write = call.writes();
         let limit = if write { self.limits.write } else { self.limits.read };
@@ -281,7 +273,9 @@ impl Wire {
                 deadline = later(begun, limit.as_duration());
                 self.outlasted.fetch_add(1, Ordering::Relaxed);
             }
-            let trouble = match self.once(call, limit, begun, deadline).await {
+            let got = self.once(call, limit, begun, deadline).await;
+            self.strain.note(self.clock.now(), got.as_ref().err());
+            let trouble = match got {
                 Ok(got) => return Ok(got),
                 Err(trouble) => trouble,
             };
@@ -365,7 +359,7 @@ impl Wire {
             // Nothing was sent, or nothing was done with it. A budget that does not allow an eviction is another thing than a busy
             // server: who evicts waits for the budget.
             Trouble::Connect(_) => Some(asked),
-            Trouble::Status { code: 429, status, .. } if !names_budget(status) => Some(asked),
+            Trouble::Status { code: 429, .. } if !trouble.names_budget() => Some(asked),
             Trouble::Status { code: 503, retry_after: Some(_), .. } if call.idempotent => Some(asked),
             _ => None,
         }
@@ -431,12 +425,6 @@ impl Wire {
         let retry_after = retry_after.or_else(|| status.pointer("/details/retryAfterSeconds").and_then(Json::as_u64).filter(|s| *s > 0));
         Err(Trouble::Status { code: code.as_u16(), retry_after, status })
     }
-}
-
-/// Whether a 429 is about a disruption budget.
-fn names_budget(status: &Json) -> bool {
-    let causes = status.pointer("/details/causes").and_then(Json::as_array);
-    causes.is_some_and(|causes| causes.iter().any(|cause| cause.get("reason").is_some_and(|reason| reason == "DisruptionBudget")))
 }
 
 /// The text of a `Warning` header as API servers send it (RFC 7234 §5.5): `299 - "text"`; others are not for people.

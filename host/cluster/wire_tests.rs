@@ -228,15 +228,3 @@ fn what_the_server_warns_of_is_kept_for_writes() {
         assert_eq!(warning(other), None, "{other}");
     }
 }
-
-#[test]
-fn a_pace_lets_a_burst_pass_and_then_one_after_the_other() {
-    let pace = Pace { per_second: 10, until: Mutex::default() };
-    let start = Timestamp::UNIX_EPOCH;
-    let waits: Vec<u64> = (0..24).map(|_| Span::between(start, pace.next(start)).as_millis()).collect();
-    // Twenty at once: what two seconds allow.
-    assert!(waits.iter().take(20).all(|wait| *wait == 0), "{waits:?}");
-    assert_eq!(waits[20..], [0, 100, 200, 300]);
-    let later = later(start, Duration::from_secs(60));
-    assert_eq!(pace.next(later), later, "who rested may send at once again");
-}

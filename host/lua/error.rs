@@ -87,7 +87,7 @@ impl Errors {
             let text = |key: &str| table.raw_get::<LuaValue>(key).ok().and_then(|value| plain_text(&value));
             let reason = text("reason").and_then(|reason| Reason::parse(&reason)).unwrap_or(Reason::CheckFailed);
             let message = text("message").unwrap_or_else(|| "an error without a message".to_owned());
-            let mut error = Error::new(Kind::Runbook, reason, message);
+            let mut error = super::words::raised(reason, message);
             error.object = text("object");
             error.hint = text("hint");
             error

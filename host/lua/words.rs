@@ -76,11 +76,20 @@ fn ensure(core: &Core, lua: &Lua, arguments: &MultiValue) -> Result<MultiValue> 
     }
     if matches!(arguments.front(), None | Some(LuaValue::Nil | LuaValue::Boolean(false))) {
         let message = message("ensure", 1, arguments)?.unwrap_or_else(|| "a condition of the runbook does not hold".to_owned());
-        // A rule about versions refuses, as permissions do; everything else is the runbook's own no.
-        let kind = if reason == Reason::Skew { Kind::Refused } else { Kind::Runbook };
-        return Err(Error::new(kind, reason, message));
+        return Err(raised(reason, message));
     }
     one(arguments.front().cloned().unwrap_or(LuaValue::Nil))
+}
+
+/// An error that a runbook raises with a reason of its choice: a rule about versions refuses, as permissions do, a wrong parameter is the
+/// operator's to mend, and everything else is the runbook's own no.
+pub(super) fn raised(reason: Reason, message: String) -> Error {
+    let kind = match reason {
+        Reason::Skew => Kind::Refused,
+        Reason::Usage => Kind::Input,
+        _ => Kind::Runbook,
+    };
+    Error::new(kind, reason, message)
 }
 
 /// `not_needed(why)`.

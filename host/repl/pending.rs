@@ -9,7 +9,7 @@ use crate::base::{Error, Span, Timestamp};
 use crate::cluster::{Cluster, Drift};
 use crate::primitives::{self, Effect, Inverse};
 use crate::report::{Paint, Transcript};
-use crate::run::event::{Item, StepEnd, TargetInfo};
+use crate::run::event::{Item, Stays, StepEnd, TargetInfo};
 use crate::run::{Again, Call, End, Event, Known, Record, Summary, What, typed};
 
 /// Stands for the verb where a whole step of a runbook was done: its id and the runbook are the arguments.
@@ -176,13 +176,14 @@ pub(super) fn plan(calls: &[Made], cluster: &Cluster, began: Timestamp, drift: O
 fn summary(calls: &[Made], cluster: &Cluster, began: Timestamp, drift: Option<Drift>) -> Summary {
     let events = || calls.iter().flat_map(|made| &made.events);
     let (mut writes, mut invertible) = (0, 0);
-    let (mut objects, mut confirmations) = (Vec::new(), Vec::new());
+    let (mut objects, mut confirmations, mut stays) = (Vec::new(), Vec::new(), Vec::<Stays>::new());
     let mut assumptions: Vec<String> = calls.iter().flat_map(|made| made.assumed.iter().cloned()).collect();
     for event in events() {
         match event {
-            Event::Wrote { target, inverse, .. } => {
+            Event::Wrote { verb, target, inverse, .. } => {
                 writes += 1;
                 invertible += usize::from(matches!(inverse, Inverse::Call { .. }));
+                stays.extend(Stays::of(verb, target, inverse).filter(|one| !stays.contains(one)));
                 if !objects.contains(target) {
                     objects.push(target.clone());
                 }
@@ -210,6 +211,7 @@ fn summary(calls: &[Made], cluster: &Cluster, began: Timestamp, drift: Option<Dr
         unsure: Vec::new(),
         invertible,
         no_return: Vec::new(),
+        stays,
         took,
         unknowns,
         assumptions,

@@ -14,7 +14,7 @@ use crate::base::json::json as value;
 use crate::base::{Error, Kind, Place, Reason, Span, Timestamp};
 use crate::cluster::permit::{Grant, KindName, Permissions};
 use crate::primitives::Inverse;
-use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, TargetInfo, Verdict, What};
+use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, Stays, StepEnd, Summary, TargetInfo, Verdict, What};
 use crate::run::runbook::{Header, Phase, Runbook};
 
 /// Texts in which every second character is one of those that must not get through.
@@ -102,6 +102,7 @@ fn events(text: &str) -> Vec<Event> {
                 unsure: vec![t()],
                 invertible: 0,
                 no_return: vec![t()],
+                stays: vec![Stays { verb: t(), target: t(), why: t() }],
                 took: Span::ZERO,
                 unknowns: vec![t()],
                 drift: Some(crate::cluster::Drift { inputs: 2, changed: vec![crate::cluster::Moved { object: t(), how: t() }] }),

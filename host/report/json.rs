@@ -10,7 +10,7 @@ use crate::base::{Error, Result};
 use crate::cluster::downtime::Line;
 use crate::primitives::skew::Report;
 use crate::run::journal::Story;
-use crate::run::journal::view::{Line as RunLine, Listed};
+use crate::run::journal::listed::{Line as RunLine, Listed};
 use crate::run::runbook::{CoveredBy, ParamDecl, Runbook};
 use crate::run::{Record, Steady, Summary, What};
 

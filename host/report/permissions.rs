@@ -7,10 +7,10 @@ use crate::cluster::permit::{Caps, Grant, Permissions, power};
 pub fn rows(permissions: &Permissions) -> Vec<(String, String)> {
     let mut rows: Vec<(String, String)> = permissions.grants.iter().map(|grant| (what(grant), terms(grant))).collect();
     if !permissions.charts.is_empty() {
-        rows.push(("helm charts".to_owned(), permissions.charts.join(", ")));
+        rows.push(("helm charts".to_owned(), format!("{}\nthat is: {}", permissions.charts.join(", "), power::OF_CHARTS)));
     }
     for command in &permissions.machine {
-        rows.push(("on machines".to_owned(), format!("{} …", command.argv.join(" "))));
+        rows.push(("on machines".to_owned(), format!("{} …\nthat is: {}", command.argv.join(" "), power::of_command(command))));
     }
     rows.extend(limits(&permissions.limits));
     if permissions.is_empty() {

@@ -5,7 +5,7 @@ use super::escape;
 use super::given;
 use super::markup::{fenced, html, page, page_table};
 use super::paint::Paint;
-use super::transcript::{Transcript, field};
+use super::transcript::{Transcript, field, stays};
 use crate::base::diff::Change;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Span};
@@ -144,6 +144,7 @@ impl Plan<'_> {
         all.extend(of("assumed", &summary.assumptions));
         all.extend(summary.drift.as_ref().and_then(Drift::text).map(|text| ("moved", text)));
         all.extend(of("no return", &summary.no_return));
+        all.extend(of("stays", &stays(&summary.stays)));
         all.extend(summary.confirmations.iter().map(|asked| ("accepting it says yes to", format!("{} ({})", asked.question, asked.at))));
         // Asked in any case, whoever accepts the plan.
         let asked = self.records.iter().filter_map(|record| match &record.event {

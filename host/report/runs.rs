@@ -5,12 +5,13 @@ use super::given;
 use super::markup::{code, fenced, page, page_table};
 use super::paint::Paint;
 use super::table;
-use super::transcript::Transcript;
+use super::transcript::{Transcript, stays};
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
 use crate::run::hindsight::Hindsight;
-use crate::run::journal::view::{Answered, Became, Listed, Standing, Stepped, Story, Write};
+use crate::run::journal::listed::Listed;
+use crate::run::journal::view::{Answered, Became, Standing, Stepped, Story, Write};
 
 /// Width of the first column.
 const HEAD: usize = 11;
@@ -210,6 +211,7 @@ fn no_return(story: &Story, mut tell: impl FnMut(&str, String)) {
     for (step, why) in story.no_return() {
         tell("no return", format!("step `{step}` cannot be taken back: {why}"));
     }
+    stays(&story.stays()).into_iter().for_each(|text| tell("stays", text));
 }
 
 /// Lines with what they are about in the first column.

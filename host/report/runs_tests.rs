@@ -6,8 +6,8 @@ use crate::run::Confirmation;
 use crate::run::event::{End, Event, Item, Known, Summary, TargetInfo, What};
 use crate::run::journal::entry::{Begun, Consent, Entry, Fact, Header, Planned, VERSION};
 use crate::run::journal::folder::Holder;
+use crate::run::journal::listed::Line;
 use crate::run::journal::read::Read;
-use crate::run::journal::view::Line;
 
 const RUN: &str = "01KAM4B7X00000000000000AAA";
 /// What a cluster may say to harm whoever reads it.
@@ -123,6 +123,7 @@ fn ended() -> Vec<Fact> {
         unsure: Vec::new(),
         invertible: 2,
         no_return: Vec::new(),
+        stays: Vec::new(),
         took: Span::from_secs(60),
         unknowns: Vec::new(),
         drift: None,

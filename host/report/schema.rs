@@ -180,6 +180,7 @@ fn summary_fields() -> (Json, Json) {
         json!({
             "unsure": texts(),
             "no_return": texts(),
+            "stays": list_of(object(json!({ "verb": text(), "target": text(), "why": text() }), json!({}))),
             "unknowns": texts(),
             "assumptions": texts(),
             "drift": object(json!({ "inputs": count(), "changed": list_of(object(json!({ "object": text(), "how": text() }), json!({}))) }), json!({})),

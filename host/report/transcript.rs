@@ -8,7 +8,7 @@ use crate::base::diff::Change;
 use crate::base::{Error, Kind, Span};
 use crate::cluster::Drift;
 use crate::primitives::registry::plural;
-use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, StepEnd, Summary, Verdict, What};
+use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, Stays, StepEnd, Summary, Verdict, What};
 
 /// Lines are broken between words here, whatever the terminal's width: a transcript is compared and reviewed.
 const WIDTH: usize = 120;
@@ -286,6 +286,7 @@ impl Transcript {
             (AnsweredBy::Plan, Some((answer, _))) => format!("{answer} (the accepted plan)"),
             (AnsweredBy::Assumption, Some((answer, _))) if known == Known::Assumed => format!("{answer} (its default; a run asks)"),
             (AnsweredBy::Assumption, Some((answer, _))) => format!("{answer} (accepting the plan answers this)"),
+            (AnsweredBy::Nobody, Some((answer, _))) => format!("{answer}, for this plan (a run asks it whatever was accepted)"),
             _ => "nobody has answered".to_owned(),
         };
         let known = if self.what == What::Plan { self.known(known) } else { String::new() };
@@ -300,6 +301,7 @@ impl Transcript {
             self.row(out, "unknown", &format!("whether `{target}` was written: the server did not answer; look at it before you go on"));
         }
         summary.no_return.iter().for_each(|text| self.row(out, "no return", text));
+        stays(&summary.stays).iter().for_each(|text| self.row(out, "stays", text));
         for (head, texts) in [("unknown", &summary.unknowns), ("assumed", &summary.assumptions)] {
             for text in texts {
                 self.row(out, head, text);
@@ -345,6 +347,31 @@ impl Transcript {
             (_, End::Unknown) => format!("{}: the plan cannot be followed to its end; {writes} so far", paint.warn("unknown")),
         }
     }
+}
+
+/// What a rollback leaves as it is, a line for all writes of one kind that stay for the same reason.
+pub(super) fn stays(all: &[Stays]) -> Vec<String> {
+    /// So many objects are named; what was written to the others stands where it was told.
+    const NAMED: usize = 24;
+    let mut lines: Vec<(String, &str, Vec<&str>)> = Vec::new();
+    for Stays { verb, target, why } in all {
+        // Of a command the node is what differs.
+        let (what, name) = match target.rsplit_once(" on ") {
+            Some((command, node)) => (format!("{verb} {command} on"), node),
+            None => (verb.clone(), target.as_str()),
+        };
+        match lines.iter_mut().find(|(of, because, _)| *of == what && because == why) {
+            Some((_, _, names)) => names.push(name),
+            None => lines.push((what, why, vec![name])),
+        }
+    }
+    let line = |(what, why, names): &(String, &str, Vec<&str>)| {
+        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{what} {named}{more}: {why}")
+    };
+    lines.iter().map(line).collect()
 }
 
 /// Breaks lines between words so that they fit behind a margin of this width; all but the first are indented by it. A word that

@@ -53,6 +53,7 @@ fn summary(end: End, exit_code: u8) -> Summary {
         unsure: Vec::new(),
         invertible: 1,
         no_return: Vec::new(),
+        stays: Vec::new(),
         took: Span::from_secs(71),
         unknowns: vec![],
         drift: None,

@@ -103,10 +103,10 @@ impl Voice {
         Ok(Answer { by: by_whom(value.is_some()), value, who: None, known: Known::Observed })
     }
 
-    /// Answers a gate: no plan's acceptance does that.
+    /// Answers a gate: no plan's acceptance does that. A plan goes on as after a yes that nobody gave.
     pub(super) async fn gate(&self, question: &Confirmation) -> Result<Answer<bool>> {
         let Voice::Person { operator, .. } = self else {
-            return Ok(assumed(Known::Modelled));
+            return Ok(Answer { by: AnsweredBy::Nobody, ..assumed(Known::Modelled) });
         };
         let value = operator.confirm(question).await?;
         Ok(answered(&**operator, value, Known::Observed))

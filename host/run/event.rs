@@ -1,6 +1,7 @@
 //! Everything that happens in a plan or a run, as one enum. The JSON output is exactly these.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::base::json::Value as Json;
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,32 @@ pub enum End {
     Unknown,
 }
 
+/// A write that cannot be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stays {
+    /// The request's verb.
+    pub verb: String,
+    /// The object.
+    pub target: String,
+    /// Why not.
+    pub why: String,
+}
+
+impl Stays {
+    /// What stays of this write; `None` when there is a way back.
+    #[must_use]
+    pub fn of(verb: &str, target: &str, inverse: &Inverse) -> Option<Stays> {
+        let Inverse::Irreversible(why) = inverse else { return None };
+        Some(Stays { verb: verb.to_owned(), target: target.to_owned(), why: why.clone() })
+    }
+}
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.verb, self.target, self.why)
+    }
+}
+
 /// The last event, as data of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -208,6 +235,9 @@ pub struct Summary {
     /// The steps that wrote and say that they cannot be taken back, with the reason: a rollback of the whole run is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_return: Vec<String>,
+    /// The writes of other steps that nothing takes back: a rollback leaves them as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stays>,
     /// How long it took, in the cluster's time.
     pub took: Span,
     /// What the plan could not know.

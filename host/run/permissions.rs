@@ -13,7 +13,7 @@ use crate::base::Result;
 use crate::base::json::Value as Json;
 use crate::cluster::Cluster;
 use crate::cluster::keep::{Open, Outcome, Prior, Sign};
-use crate::cluster::permit::{Grant, GrantedBy, Grantor, Permissions, Spent};
+use crate::cluster::permit::{GrantedBy, Grantor, Line, Permissions, Spent};
 
 /// Restricts the cluster of a plan or run that begins.
 pub(super) fn begin(cluster: &Cluster, runbook: &Runbook, what: What, session: &Rc<Session>) {
@@ -63,8 +63,8 @@ pub fn unplanned(cluster: &Cluster, runbook: &Runbook) {
 struct Asks(Rc<Session>);
 
 impl Grantor for Asks {
-    fn grants<'a>(&'a self, question: &'a str, line: &'a Grant) -> LocalBoxFuture<'a, Result<bool>> {
-        Box::pin(self.0.granted(question, line))
+    fn grants<'a>(&'a self, question: &'a str, line: &'a Line, answered: &'a dyn Fn() -> Option<bool>) -> LocalBoxFuture<'a, Result<bool>> {
+        Box::pin(self.0.granted(question, line, answered))
     }
 }
 

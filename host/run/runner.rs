@@ -338,7 +338,7 @@ impl Runner<'_> {
     pub(super) fn summary(&self, started: Timestamp, outcome: Result<(), Stop>) -> Summary {
         let mut summary = summary(&self.session, &self.cluster, self.what, started, outcome);
         let tally = self.session.tally();
-        (summary.invertible, summary.no_return) = super::undo::invertible(&self.runbook, &tally.by_place);
+        (summary.invertible, summary.no_return, summary.stays) = super::undo::invertible(&self.runbook, &tally.by_place);
         summary
     }
 }
@@ -377,8 +377,9 @@ pub(super) fn summary(session: &Session, cluster: &Cluster, what: What, started:
         writes: tally.writes,
         objects: tally.objects,
         unsure: tally.unsure,
-        invertible: tally.by_place.values().map(|(_, invertible)| invertible).sum(),
+        invertible: tally.by_place.iter().map(|(_, written)| written.invertible).sum(),
         no_return: Vec::new(),
+        stays: tally.by_place.iter().flat_map(|(_, written)| written.stays.clone()).collect(),
         took: Span::between(started, session.now()),
         unknowns,
         assumptions: tally.assumptions,

@@ -1,6 +1,5 @@
 //! What a run keeps while it goes: it answers the primitives' questions, hears of every call, and tells the sink.
 
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,17 +8,18 @@ use futures::future::LocalBoxFuture;
 use futures::lock::Mutex;
 
 use super::bounds::Bounds;
-use super::consent::{self, Answer, Voice};
+use super::consent::{self, Voice};
 use super::event::{Confirmation, Event, Known, Record, Sink, StepEnd, Verdict, What};
 use super::journal::{Book, Past, Redactor};
 use super::replay::Replay;
 use super::runbook::{Phase, State};
 use super::script::{Call, Calls, Returned};
+use super::undo::Written;
 use crate::base::{Error, Reason, Result, Timestamp};
 use crate::cluster::{Cluster, Delay};
 use crate::primitives::{self, AskOptions, Done, Effect, Inverse, Progress, Talk, Wrote};
 
-mod granted;
+mod questions;
 
 /// A call that is being made.
 #[derive(Clone, Copy)]
@@ -70,8 +70,8 @@ pub(super) struct Tally {
     pub(super) objects: Vec<String>,
     /// Objects with a write whose outcome is unknown.
     pub(super) unsure: Vec<String>,
-    /// By check or step: how many writes were made, and how many of them have an inverse.
-    pub(super) by_place: BTreeMap<String, (usize, usize)>,
+    /// By check or step, in the order of their first writes.
+    pub(super) by_place: Vec<(String, Written)>,
     /// What a plan could not know, also when the script went on.
     pub(super) unknowns: Vec<String>,
     pub(super) assumptions: Vec<String>,
@@ -97,8 +97,14 @@ impl Tally {
         if !self.objects.contains(&wrote.target) {
             self.objects.push(wrote.target.clone());
         }
-        let of_place = self.by_place.entry(place.to_owned()).or_default();
-        *of_place = (of_place.0 + 1, of_place.1 + usize::from(matches!(wrote.inverse, Inverse::Call { .. })));
+        match self.by_place.iter_mut().find(|(known, _)| known == place) {
+            Some((_, written)) => written.add(wrote),
+            None => {
+                let mut written = Written::default();
+                written.add(wrote);
+                self.by_place.push((place.to_owned(), written));
+            }
+        }
     }
 }
 
@@ -209,25 +215,6 @@ impl Session {
         self.book.as_ref().map_or(Ok(()), |book| book.left(phase, result))
     }
 
-    /// Asks what is always asked. In a plan it counts as yes and is listed.
-    ///
-    /// # Errors
-    /// `declined` when the answer is no, or nobody is there: the run parks.
-    pub(super) async fn gate(&self, question: &str) -> Result<()> {
-        let confirmation = self.question(question);
-        self.tally.borrow_mut().gates.push(confirmation.clone());
-        let one_at_a_time = self.asking.lock().await;
-        let answer = self.voice.gate(&confirmation).await?;
-        drop(one_at_a_time);
-        let word = answer.value.map(|yes| if yes { "yes" } else { "no" }.to_owned());
-        self.emit(Event::Asked { confirmation, answer: word, by: answer.by, who: answer.who, known: answer.known });
-        match answer.value {
-            Some(true) => Ok(()),
-            Some(false) => Err(consent::declined(question)),
-            None => Err(consent::unanswered(question)),
-        }
-    }
-
     /// A check has its verdict.
     ///
     /// # Errors
@@ -273,25 +260,6 @@ impl Session {
             What::Plan if tally.writes > 0 && known == Known::Observed => Known::Modelled,
             What::Plan => known,
         }
-    }
-
-    /// The question as it is asked, kept and consented to: without secrets.
-    fn question(&self, text: &str) -> Confirmation {
-        let text = &*self.secrets.get().map_or(Cow::Borrowed(text), |secrets| secrets.text(text));
-        let mut occurrences = self.occurrences.borrow_mut();
-        let count = occurrences.entry(text.to_owned()).or_default();
-        *count += 1;
-        Confirmation { at: self.place.borrow().clone(), question: text.to_owned(), occurrence: *count }
-    }
-
-    /// Tells what became of a question; `word` is the answer as it is told.
-    fn asked<T>(&self, confirmation: &Confirmation, word: Option<String>, answer: &Answer<T>) {
-        if answer.known == Known::Assumed {
-            let text = format!("the answer to `{}`: {}", confirmation.question, word.as_deref().unwrap_or_default());
-            self.tally.borrow_mut().assumptions.push(text);
-        }
-        let Answer { by, known, .. } = *answer;
-        self.emit(Event::Asked { confirmation: confirmation.clone(), answer: word, by, who: answer.who.clone(), known });
     }
 
     /// Names the writes that were answered with success inside a call that failed after them, and those that were not answered.
@@ -395,6 +363,7 @@ impl Calls for Session {
                 && let Some(result) = book.recorded(call)?
             {
                 tracing::debug!(target: "lockgate::call", call = %self.shown(call), "given from the journal");
+                self.asked_before(call);
                 if self.phase.get() == Phase::Run {
                     self.replay.keep(call, &result);
                 }

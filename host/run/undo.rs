@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::event::Stays;
 use super::journal::past::{Past, PlacePast};
 use super::journal::redact::HIDDEN;
 use super::runbook::{Runbook, StepDecl};
@@ -22,7 +23,7 @@ pub struct Undo {
     /// How.
     pub how: How,
     /// What cannot be taken back, and why.
-    pub stays: Vec<String>,
+    pub stays: Vec<Stays>,
 }
 
 /// The way of taking a step back.
@@ -90,19 +91,44 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
     Ok(undos)
 }
 
-/// How many of these writes, made and invertible by check or step, can be taken back, and why the run as a whole cannot: a step that has a
-/// `rollback` of its own takes everything back, one that is `irreversible` nothing.
-pub(super) fn invertible(runbook: &Runbook, by_place: &BTreeMap<String, (usize, usize)>) -> (usize, Vec<String>) {
-    let (mut count, mut no_return) = (0, Vec::new());
-    for (place, (made, invertible)) in by_place {
+/// What was written at one place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    /// How many writes were made.
+    made: usize,
+    /// How many of them have an inverse.
+    pub(super) invertible: usize,
+    /// The others, each once.
+    pub(super) stays: Vec<Stays>,
+}
+
+impl Written {
+    pub(super) fn add(&mut self, wrote: &Wrote) {
+        self.made += 1;
+        match Stays::of(&wrote.verb, &wrote.target, &wrote.inverse) {
+            Some(stays) if self.stays.contains(&stays) => {}
+            Some(stays) => self.stays.push(stays),
+            None => self.invertible += usize::from(matches!(wrote.inverse, Inverse::Call { .. })),
+        }
+    }
+}
+
+/// How many of these writes can be taken back, why the run as a whole cannot, and which single writes stay: a step that has a `rollback` of
+/// its own takes everything back, one that is `irreversible` nothing.
+pub(super) fn invertible(runbook: &Runbook, by_place: &[(String, Written)]) -> (usize, Vec<String>, Vec<Stays>) {
+    let (mut count, mut no_return, mut stay) = (0, Vec::new(), Vec::new());
+    for (place, Written { made, invertible, stays }) in by_place {
         let key = place.strip_prefix("step ").unwrap_or(place);
         match declared(runbook, key).map(|(_, decl)| decl) {
             Some(StepDecl { irreversible: Some(why), .. }) => no_return.push(format!("step `{key}` cannot be taken back: {why}")),
             Some(StepDecl { has_rollback: true, .. }) => count += made,
-            Some(_) | None => count += invertible,
+            Some(_) | None => {
+                count += invertible;
+                stay.extend(stays.iter().cloned());
+            }
         }
     }
-    (count, no_return)
+    (count, no_return, stay)
 }
 
 /// Whether this is where a step was asked for its items: its `each` and `batch` read, and only its items write.
@@ -149,14 +175,11 @@ fn without_hidden(mut wrote: Wrote) -> Wrote {
     wrote
 }
 
-fn stays(wrote: &[Wrote]) -> Vec<String> {
-    let mut stays: Vec<String> = Vec::new();
-    for wrote in wrote {
-        if let Inverse::Irreversible(why) = &wrote.inverse {
-            let text = format!("{} {}: {why}", wrote.verb, wrote.target);
-            if !stays.contains(&text) {
-                stays.push(text);
-            }
+fn stays(wrote: &[Wrote]) -> Vec<Stays> {
+    let mut stays: Vec<Stays> = Vec::new();
+    for one in wrote.iter().filter_map(|wrote| Stays::of(&wrote.verb, &wrote.target, &wrote.inverse)) {
+        if !stays.contains(&one) {
+            stays.push(one);
         }
     }
     stays

@@ -78,6 +78,18 @@ impl Site {
         });
     }
 
+    /// The lock says that it was renewed so many seconds from now.
+    pub(super) fn renewed_in(&self, seconds: i64) {
+        self.with_web(|cluster, _, runtime| {
+            let lease = runtime.block_on(cluster.target(&ObjectRef::parse("lease/kube-system/lockgate").unwrap(), None)).unwrap();
+            cluster.set_access(Access::ReadWrite);
+            let now = cluster.clock().now().as_second();
+            let renewed = Timestamp::from_second(now + seconds).unwrap();
+            let change = json!({ "spec": { "renewTime": format!("{renewed:.6}") } });
+            runtime.block_on(cluster.patch(&lease, PatchType::Merge, from(change), None)).unwrap();
+        });
+    }
+
     fn web(&self) -> Value {
         let mut found = Value::Null;
         self.with_web(|cluster, web, runtime| {
@@ -491,14 +503,7 @@ fn a_clock_that_was_set_back_is_told_and_nothing_takes_less_than_no_time() {
 fn a_lock_from_the_future_is_told_as_a_wrong_clock() {
     let (site, run) = Site::parked();
     // Whoever holds it has a clock that is a day ahead.
-    site.with_web(|cluster, _, runtime| {
-        let lease = runtime.block_on(cluster.target(&ObjectRef::parse("lease/kube-system/lockgate").unwrap(), None)).unwrap();
-        cluster.set_access(Access::ReadWrite);
-        let now = cluster.clock().now().as_second();
-        let renewed = Timestamp::from_second(now + 26 * 3600).unwrap();
-        let change = json!({ "spec": { "renewTime": format!("{renewed:.6}") } });
-        runtime.block_on(cluster.patch(&lease, PatchType::Merge, from(change), None)).unwrap();
-    });
+    site.renewed_in(26 * 3600);
     let said = site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(5);
     said.tells("from now: the clock of one of the two machines is wrong").tells(&run);
     // The run itself goes on: who holds the lock is not read off a clock.

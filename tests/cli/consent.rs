@@ -186,6 +186,63 @@ fn what_a_person_refused_to_grant_is_asked_again_by_who_goes_on() {
     }
 }
 
+// Questions of a run that goes on.
+
+#[test]
+fn a_gate_says_in_the_plan_that_it_asks_and_a_yes_to_it_stands_after_a_kill() {
+    let text = format!(
+        "{HEAD}{DEPLOYMENTS}\nstep \"s\" {{ title = \"S\", gate = \"Into the window?\", run = function() scale(\"deployment/web\", 1) end }}\n"
+    );
+    let site = Site::of(&text);
+    let plan = site.host.run(&["plan", "r", "--kubeconfig", "k.yaml"]).exits(0);
+    plan.shows("yes, for this plan (a run asks it whatever was accepted)").hides("accepting the plan answers this");
+    let plan = site.host.run(&["plan", "r", "--kubeconfig", "k.yaml", "-o", "markdown"]).exits(0);
+    plan.shows("a run asks").shows("Into the window? (step s)");
+    site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(4).tells("nobody answered `Into the window?`");
+    site.host.run(&["approve", "last", "s", "--yes"]).exits(0);
+    site.host.run(&["resume", "last"]).exits(0);
+    // As a kill between the answer and the step's body leaves the record; the lock was told of more.
+    let journal = site.folder().join("journal.jsonl");
+    let whole = fs::read_to_string(&journal).unwrap();
+    let answered = whole.lines().position(|line| line.contains("\"k\":\"passed\"")).unwrap();
+    fs::write(&journal, whole.lines().take(answered + 1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    site.host.run(&["resume", "last", "--accept-truncated"]).exits(0).hides("Into the window?");
+}
+
+#[test]
+fn a_question_that_the_plan_did_not_show_is_asked_after_a_resume_too() {
+    let body = "confirm(\"Go on?\")\nmanual(\"Look.\")\nif env(\"AGAIN\") then confirm(\"Go on?\") end\nscale(\"deployment/web\", 1)";
+    for (again, code, writes) in [(true, 4, 0), (false, 0, 1)] {
+        let site = Site::new(DEPLOYMENTS, body);
+        site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(4).tells("Look.");
+        site.host.run(&["approve", "last", "s", "--yes"]).exits(0);
+        let site = if again { Site { host: site.host.env("AGAIN", "1"), ..site } } else { site };
+        // The plan showed it once, and it was asked once.
+        site.host.run(&["resume", "last"]).exits(code);
+        assert_eq!(site.writes(), writes);
+    }
+}
+
+#[test]
+fn a_check_that_finds_a_parameter_wrong_is_wrong_usage_until_something_is_written() {
+    for (check, code) in [
+        ("ensure(false, \"first=w9 is no node\", { reason = \"usage\" })", 2),
+        ("error({ reason = \"usage\", message = \"first=w9 is no node\" })", 2),
+        ("ensure(false, \"first=w9 is no node\", { reason = \"not_found\" })", 1),
+        ("ensure(false, \"first=w9 is no node\")", 1),
+    ] {
+        let text = format!(
+            "{HEAD}check \"c\" {{ title = \"C\", run = function() {check} end }}\nstep \"s\" {{ title = \"S\", run = function() end }}\n"
+        );
+        for words in [["plan", "r", "--sandbox"].as_slice(), &["run", "r", "--sandbox", "--no-plan", "--yes"]] {
+            Host::with_runbook(&text).run(words).exits(code).tells("first=w9 is no node");
+        }
+    }
+    let late = "scale(\"deployment/web\", 1)\nensure(false, \"too late\", { reason = \"usage\" })";
+    Host::with_runbook(&one_step("", late)).run(&["run", "r", "--sandbox", "--no-plan", "--yes"]).exits(5);
+    Host::with_runbook(&one_step(DEPLOYMENTS, late)).run(&["run", "r", "--sandbox", "--no-plan", "--yes"]).exits(1).tells("too late");
+}
+
 #[test]
 fn a_lease_is_the_runbooks_like_any_other_object() {
     let lock = "---\napiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: { name: lockgate, namespace: kube-system }\nspec: {}\n";

@@ -93,6 +93,7 @@ pub(super) fn story(run: &str, half: bool, end: Option<End>) -> Vec<Fact> {
             unsure: Vec::new(),
             invertible: 1,
             no_return: Vec::new(),
+            stays: Vec::new(),
             took: Span::from_secs(12),
             unknowns: Vec::new(),
             drift: None,

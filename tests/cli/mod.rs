@@ -9,10 +9,12 @@ mod doubt;
 mod elsewhere;
 mod excerpts;
 mod faults;
+mod grants;
 mod journals;
 mod json_schema;
 #[path = "../support/killed.rs"]
 mod killed;
+mod messages;
 mod new;
 mod outage;
 mod output;

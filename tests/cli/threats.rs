@@ -403,6 +403,20 @@ fn t16_the_server_is_watched_and_not_asked_again_and_again() {
     assert!(lines.iter().any(|line| line["act"]["verb"] == "watch"));
 }
 
+#[test]
+fn t16_a_server_that_can_hardly_answer_is_left_alone() {
+    // Two of three requests fail, as on a server that is drowning: each is sent again, and goes well in the end.
+    let rules = "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {verb: get, kind: Deployment, every: 2}\n  do: {fail: {code: 503}}\n\
+                 - match: {verb: get, kind: Deployment, every: 3}\n  do: {fail: {code: 429}}\n";
+    let body = "for n = 1, 40 do\n  get(\"deployment/web\")\n  end\nannotate(\"deployment/web\", { done = \"1\" })";
+    let block = "permissions { { verbs = { \"patch\" }, kinds = { \"deployments\" } } }";
+    let host = step(block, body).file("chaos.yaml", rules);
+    let said = host.run(&["run", "r", "--sandbox", "--chaos", "chaos.yaml", "--no-plan", "--yes"]).exits(4);
+    said.tells("the API server can hardly answer, so nothing more is asked of it")
+        .tells("answers of the API server, within 1m, were 429 or 5xx")
+        .tells("when it is well again, go on with `lockgate resume ");
+}
+
 /// What is done to the folder, and what is told of it.
 type Spoil = (&'static str, fn(&std::path::Path), &'static str);
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use jiff::SignedDuration;
-use lockgate::cli::test::kill::Wrote;
+use lockgate::cli::test::kill::{Wrote, lies};
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::view::Became;
 use lockgate::run::{End, Summary};
@@ -14,8 +14,6 @@ use lockgate_sim::model::Span as SimSpan;
 use lockgate_sim::request::Method;
 
 use super::harness::{Kill, SOMEBODY, Scene, World, happens, passes, state};
-use super::kill::report;
-use super::kill::trace::Trace;
 
 const STEPS: &str = r#"
 runbook { title = "t", summary = "s", impact = "none" }
@@ -55,9 +53,9 @@ fn wrong(scene: &Scene, world: &World, summary: Option<Summary>, wanted: &[Strin
     if summary.end != End::Succeeded {
         wrong.push(format!("it ended as {:?}: {:?}", summary.end, summary.error));
     }
-    let trace = Trace::of(scene, world);
-    wrong.extend(trace.story().half_done().map(|write| format!("{} {} is half-done", write.verb, write.target)));
-    wrong.extend(report::lies(&trace));
+    let trace = scene.trace(world);
+    wrong.extend(trace.story().unwrap().half_done().map(|write| format!("{} {} is half-done", write.verb, write.target)));
+    wrong.extend(lies(&trace));
     let found = world.simulation.with(lockgate::cli::test::ended::held);
     wrong.extend(lockgate::cli::test::difference(wanted, &found));
     wrong
@@ -78,7 +76,7 @@ fn what_it_was_stopped_in_is_settled_first() {
     assert!(stopped.error.is_some_and(|error| error.message.contains("`deployment/default/web` is not as this run left it")));
     let lived = scene.process(&world, Kill::No, OnDrift::Again);
     assert_eq!(wrong(&scene, &world, lived.summary, &wanted), [""; 0]);
-    let story = Trace::of(&scene, &world).story();
+    let story = scene.trace(&world).story().unwrap();
     let settings: Vec<Became> =
         story.writes.iter().filter(|write| write.target.starts_with("configmap/")).map(|write| write.became).collect();
     assert_eq!(settings, [Became::Made], "it was made the first time, and is left alone the second time");

@@ -7,7 +7,7 @@ use futures::future::LocalBoxFuture;
 use lockgate::base::Result;
 use lockgate::cli::test::ended;
 pub(super) use lockgate::cli::test::kill::{Disk, Kill, Lived, SOMEBODY, World};
-use lockgate::cli::test::kill::{Process, process};
+use lockgate::cli::test::kill::{Of, Process, Trace, process};
 use lockgate::cluster::{Cluster, Options, RunId, Simulation};
 use lockgate::lua::LuaHost;
 use lockgate::primitives::AskOptions;
@@ -99,6 +99,13 @@ impl Scene {
             version: "0".to_owned(),
             command: "lockgate run tried".to_owned(),
         }
+    }
+
+    /// All that happened in a world in which it ran.
+    pub(super) fn trace<'a>(&'a self, world: &'a World) -> Trace<'a> {
+        let Scene { budget, delays, .. } = *self;
+        // Whether it takes it or not: it has to.
+        Trace::of(Of { before: &self.sim, run: self.id().to_string(), budget, delays, locked: true }, world)
     }
 
     pub(super) fn id(&self) -> RunId {

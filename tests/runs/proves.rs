@@ -1,6 +1,7 @@
 //! That the kills would see it: a host that does not look at what its journal says of open writes, and one that does not give recorded calls
 //! again, must differ.
 
+use lockgate::cli::test::kill::{self, lies};
 use lockgate::run::End;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::{Entry, Fact};
@@ -8,8 +9,7 @@ use lockgate_sim::faults::{Act, Deed, Happening};
 use lockgate_sim::model::Span as SimSpan;
 
 use super::harness::{Kill, Scene, World, happens};
-use super::kill::trace::Trace;
-use super::kill::{Reference, finished, invariants, report, with_entries};
+use super::kill::{Reference, finished, with_entries};
 use super::kinds::{KindOfAct, Shape};
 
 /// How many kills of a kind of act end in a difference, when the next process sees only this of the journal.
@@ -76,9 +76,9 @@ fn a_cluster_that_somebody_changed_meanwhile_is_no_silent_success() {
 
 /// What is said of the invariants after a whole run of this.
 fn broken(scene: &Scene, world: &World) -> String {
-    let ended = scene.process(world, Kill::No, OnDrift::Stop);
-    assert_eq!(ended.summary.unwrap().end, End::Succeeded);
-    invariants::broken(&Trace::of(scene, world)).0.join("\n")
+    let summary = scene.process(world, Kill::No, OnDrift::Stop).summary.unwrap();
+    assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
+    kill::broken(&scene.trace(world)).0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -118,7 +118,7 @@ step "wait" {
 fn a_report_that_leaves_a_write_out_is_noticed() {
     let scene = KindOfAct::named("objects").scene(Shape::Small);
     let (_, world) = scene.whole();
-    assert_eq!(report::lies(&Trace::of(&scene, &world)), [""; 0]);
+    assert_eq!(lies(&scene.trace(&world)), [""; 0]);
     // The first write is told of no more.
     let world = with_entries(&world, |entries| {
         let op = entries.iter().find_map(|entry| match &entry.fact {
@@ -132,6 +132,48 @@ fn a_report_that_leaves_a_write_out_is_noticed() {
         };
         entries.iter().filter(|entry| !is_it(entry)).cloned().collect()
     });
-    let said = report::lies(&Trace::of(&scene, &world)).join("\n");
+    let said = lies(&scene.trace(&world)).join("\n");
     assert!(said.contains("it tells of 0 writes to configmap/default/made-") && said.contains("and there were 1"), "{said}");
+}
+
+/// Something is done with this kind of act, and what is said of it.
+fn said_of(name: &str, steps: &'static str, deed: Option<Act>) -> String {
+    let scene = KindOfAct { steps, ..*KindOfAct::named(name) }.scene(Shape::HighlyAvailable);
+    let world = scene.world();
+    let deeds = deed.map(|act| Happening { at: SimSpan::ZERO, deed: Deed { delay: SimSpan::ZERO, act } });
+    happens(&world, Vec::new(), deeds.into_iter().collect());
+    broken(&scene, &world)
+}
+
+#[test]
+fn a_machine_that_is_upgraded_twice_is_noticed() {
+    let once = "step \"run\" { title = \"Run\", run = function() machine.reboot(\"m1\") end }";
+    assert_eq!(said_of("control_plane", once, None), "");
+    let twice = "step \"run\" { title = \"Run\", run = function() machine.reboot(\"m1\") machine.reboot(\"m1\") end }";
+    let said = said_of("control_plane", twice, None);
+    assert!(said.contains("I9") && said.contains("m1 systemctl reboot"), "{said}");
+}
+
+#[test]
+fn a_revision_of_a_release_that_is_left_out_is_noticed() {
+    let steps = "step \"make\" { title = \"Make\", run = function()\n\
+                 create { apiVersion = \"v1\", kind = \"Secret\", metadata = { name = \"sh.helm.release.v1.shop.v7\" }, data = object{} }\nend }";
+    let said = said_of("objects", steps, None);
+    assert!(said.contains("I9") && said.contains("secret/default/sh.helm.release.v1.shop.v7 is made after revision 0"), "{said}");
+}
+
+#[test]
+fn a_kubelet_that_skips_a_version_is_noticed() {
+    let steps = r#"step "label" { title = "Label", run = function() label("configmap/settings", { a = "1" }) end }"#;
+    for (node, version, what) in [
+        ("w1", "v1.38.0", "node/w1 goes from kubelet 1.36 to v1.38.0"),
+        ("m1", "v1.34.9", "node/m1 goes from kubelet 1.36 to v1.34.9"),
+        ("w1", "v1.37.0", ""),
+    ] {
+        let change = lockgate_sim::json::json!({ "status": { "nodeInfo": { "kubeletVersion": version } } });
+        let request = lockgate_sim::Request::patch(&format!("/api/v1/nodes/{node}/status"), "application/merge-patch+json", &change);
+        let said = said_of("objects", steps, Some(Act::Late(Box::new(request))));
+        let said: Vec<&str> = said.lines().filter(|line| line.starts_with("I7")).collect();
+        assert!(said.iter().all(|line| line.contains(what)) && said.is_empty() == what.is_empty(), "{node} {version}: {said:?}");
+    }
 }

@@ -6,6 +6,7 @@
 
 use lockgate::base::{Kind, Span};
 use lockgate::cli::test::ended::THEIRS;
+use lockgate::cli::test::kill::{broken, lies};
 use lockgate::cluster::RunId;
 use lockgate::run::journal::Past;
 use lockgate::run::journal::book::OnDrift;
@@ -22,8 +23,7 @@ use lockgate_sim::rng::Rng;
 use jiff::SignedDuration;
 
 use super::harness::{Kill, SOMEBODY, Scene, World, happens, passes};
-use super::kill::trace::Trace;
-use super::kill::{Count, Reference, invariants, judged, report, told, with_entries};
+use super::kill::{Count, Reference, judged, told, with_entries};
 use super::kinds::{Shape, cluster};
 use super::proves::without_open_writes;
 
@@ -276,9 +276,10 @@ fn play(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
 /// Where somebody took back what the run did, the cluster may end so, and the run may have done it again: but the invariants hold, and what
 /// the report tells is what was done.
 fn reverted(scene: &Scene, world: &World) -> (Vec<String>, usize) {
-    let trace = Trace::of(scene, world);
-    let (mut wrong, events) = invariants::broken(&trace);
-    wrong.extend(report::lies(&trace));
+    let trace = scene.trace(world);
+    let (broken, events) = broken(&trace);
+    let mut wrong: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    wrong.extend(lies(&trace));
     (wrong, events)
 }
 

@@ -169,7 +169,7 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
                 Err(error) => screen.data(&excerpt::error(error, screen.paint)),
             }
         }
-        killed += outcome.as_ref().copied().unwrap_or_default();
+        killed += outcome.as_ref().cloned().unwrap_or_default();
         results.push(result(source, test, outcome));
     };
     let kills = if args.no_kills { 0 } else { usize::MAX };

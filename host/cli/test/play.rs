@@ -89,6 +89,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
     if kills > 0 && undisturbed {
         world.watch();
     }
+    let start_of = simulation.fork();
     let start = Start { world: &world, kill: killed_at(scenario, &simulation, &namespace)?, answers: Vec::new() };
     let Lived { summary, records, cluster, .. } = life.process(start)?;
     let moments = world.moments();
@@ -96,7 +97,7 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         return Err(scenario.wrong("kill", "the run was over before it could be killed").cause(describe(summary.as_ref(), true)));
     }
     let succeeded = summary.as_ref().is_some_and(|summary| summary.end == End::Succeeded);
-    let whole = (kills > 0 && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&world)));
+    let whole = (kills > 0 && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&life, start_of.fork(), &world)));
     let alive = Some(Alive { life: life.clone(), world: world.clone() });
     let (clusters, of) = (vec![cluster], simulation.clone());
     judge(file, scenario, Outcome { refused: None, summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;

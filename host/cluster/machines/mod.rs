@@ -216,8 +216,9 @@ impl Reached {
     pub async fn begin(&self, node: &str, operation: &Operation) -> Result<()> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", line(&operation.command.words)))?;
+        self.cluster.permits_command(node, &operation.command.words).await?;
         self.cluster.pass_fence().await?;
-        self.cluster.permits_command(node, &operation.command.words)?;
+        self.cluster.counts_command(node, &operation.command.words)?;
         let after = self.cluster.sent();
         self.transport.begin(node, operation).await?;
         let words = Some(operation.command.words.clone());
@@ -240,8 +241,10 @@ impl Reached {
     pub async fn write(&self, node: &str, file: &File) -> Result<Option<String>> {
         self.cluster.cancel().check()?;
         self.allowed(true, || format!("`{}` on `{node}`", file.path))?;
+        let words = ["write".to_owned(), file.path.clone()];
+        self.cluster.permits_command(node, &words).await?;
         self.cluster.pass_fence().await?;
-        self.cluster.permits_command(node, &["write".to_owned(), file.path.clone()])?;
+        self.cluster.counts_command(node, &words)?;
         let after = self.cluster.sent();
         let kept = self.transport.write(node, file).await?;
         self.note(OnMachine { after, node: node.to_owned(), words: None, path: Some(file.path.clone()), id: file.id.clone() });

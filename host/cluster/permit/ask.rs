@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use super::{Grant, GrantedBy, Permissions, Permit, Planned, Spent, Wanted};
+use super::{GrantedBy, Lacking, Line, Permissions, Permit, Planned, Spent, Wanted};
 use crate::base::Result;
 use crate::base::json::Value as Json;
 use crate::cluster::client::Cluster;
@@ -13,11 +13,12 @@ use crate::cluster::request::{Act, Call, Verb};
 
 /// Who can be asked for what no permission grants.
 pub trait Grantor {
-    /// Whether it may be done all the same: what this line grants, for as long as the run goes on.
+    /// Whether it may be done all the same: what this line grants, for as long as the run goes on. Where several things of a run want to
+    /// know the same at once, one of them asks; `answered` says what came of it.
     ///
     /// # Errors
     /// When asking failed or was interrupted, or the answer cannot be kept.
-    fn grants<'a>(&'a self, question: &'a str, line: &'a Grant) -> LocalBoxFuture<'a, Result<bool>>;
+    fn grants<'a>(&'a self, question: &'a str, line: &'a Line, answered: &'a dyn Fn() -> Option<bool>) -> LocalBoxFuture<'a, Result<bool>>;
 }
 
 impl Cluster {
@@ -54,7 +55,7 @@ impl Cluster {
     }
 
     /// What a person allowed before, when they were asked: a run that goes on does not ask again.
-    pub fn set_granted(&self, lines: impl IntoIterator<Item = Grant>) {
+    pub fn set_granted(&self, lines: impl IntoIterator<Item = Line>) {
         lines.into_iter().for_each(|line| self.permit().answered(line, true));
     }
 
@@ -69,20 +70,48 @@ impl Cluster {
         self.permit().set_spent(spent);
     }
 
-    /// Whether helm may install this chart, as the runbook calls it.
+    /// Comes back when helm may install this chart, as the runbook calls it.
     ///
     /// # Errors
-    /// `refused`, with the line that would grant it.
-    pub fn permits_chart(&self, chart: &str) -> Result<()> {
-        if self.gate().is_by_hand() { Ok(()) } else { self.permit().chart(chart) }
+    /// `refused`, with the line that would grant it; those of asking.
+    pub async fn permits_chart(&self, chart: &str) -> Result<()> {
+        self.granted(|permit| permit.look_chart(chart)).await
     }
 
-    /// Whether this may be run on the machine of this node.
+    /// Comes back when this may be run on the machine of this node.
     ///
     /// # Errors
-    /// `refused`, with the line that would grant it.
-    pub fn permits_command(&self, node: &str, words: &[String]) -> Result<()> {
+    /// `refused`, with the line that would grant it; those of asking.
+    pub async fn permits_command(&self, node: &str, words: &[String]) -> Result<()> {
+        self.granted(|permit| permit.look_command(node, words)).await
+    }
+
+    /// Counts a command that is about to be begun on the machine of this node.
+    ///
+    /// # Errors
+    /// `refused`, with the line that would grant it, or when a limit is reached.
+    pub(in crate::cluster) fn counts_command(&self, node: &str, words: &[String]) -> Result<()> {
         if self.gate().is_by_hand() { Ok(()) } else { self.permit().command(node, words) }
+    }
+
+    /// Comes back when nothing lacks for this: a person may give it.
+    async fn granted(&self, look: impl Fn(&Permit) -> Result<(), Lacking>) -> Result<()> {
+        if self.gate().is_by_hand() {
+            return Ok(());
+        }
+        let permit = self.permit();
+        let Err(Lacking { error, line }) = look(permit) else { return Ok(()) };
+        let grantor = self.shared.grantor.borrow().clone();
+        let (Some(grantor), Some(line)) = (grantor, line) else { return Err(error) };
+        let causes: String = error.causes.iter().map(|cause| format!("\n  {cause}")).collect();
+        let question = format!("{}{causes}\nAllow `{}` for this run?", error.message, line.text());
+        let yes = grantor.grants(&question, &line, &|| permit.answer(&line)).await?;
+        permit.answered(line, yes);
+        if !yes {
+            return Err(error);
+        }
+        // A yes to the line lifts no limit.
+        look(permit).map_err(|lacking| lacking.error)
     }
 
     /// From now on what is done here stands for what people do, on their own rights: the run's permissions do not count, nor does it count as
@@ -124,19 +153,7 @@ impl Cluster {
         let uri = request.uri();
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let wanted = Wanted::of(request.method(), path, query, call.content_type, request.body());
-        if let Err((error, line)) = permit.look(&wanted) {
-            let grantor = self.shared.grantor.borrow().clone();
-            let (Some(grantor), Some(line)) = (grantor, line) else { return Err(error) };
-            let causes: String = error.causes.iter().map(|cause| format!("\n  {cause}")).collect();
-            let question = format!("{}{causes}\nAllow `{}` for this run?", error.message, line.line());
-            let yes = grantor.grants(&question, &line).await?;
-            permit.answered(*line, yes);
-            if !yes {
-                return Err(error);
-            }
-            // A yes to the line lifts no limit.
-            permit.look(&wanted).map_err(|(error, _)| error)?;
-        }
+        self.granted(|permit| permit.look(&wanted)).await?;
         while let Some(next) = permit.next_write(self.clock().now()) {
             self.rest(next).await?;
         }

@@ -69,6 +69,36 @@ pub struct MachineGrant {
     pub whole: bool,
 }
 
+/// One more thing that a person lets a run do, when they are asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// Requests to the API server.
+    Request(Box<Grant>),
+    /// Commands on machines, on every node.
+    Command {
+        /// What they begin with.
+        machine: MachineGrant,
+    },
+    /// A chart that helm may install.
+    Chart {
+        /// As the runbook calls it.
+        chart: String,
+    },
+}
+
+impl Line {
+    /// The line as a runbook has it in its `permissions`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Line::Request(grant) => grant.line(),
+            Line::Command { machine } => format!("machine = {{ {} }}", machine.line()),
+            Line::Chart { chart } => format!("helm = {{ charts = {{ {chart:?} }} }}"),
+        }
+    }
+}
+
 /// How much a run may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caps {
@@ -298,6 +328,16 @@ impl Grant {
 }
 
 impl MachineGrant {
+    /// The entry that would grant this command: its program and what it is told to do first. Of a program that runs others the first words
+    /// say nothing, so that all of them are meant.
+    pub(super) fn granting(words: &[String]) -> MachineGrant {
+        const RUNS_OTHERS: [&str; 14] =
+            ["sh", "bash", "dash", "ash", "zsh", "python3", "perl", "env", "sudo", "nsenter", "chroot", "systemd-run", "timeout", "xargs"];
+        let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
+        let count = if RUNS_OTHERS.contains(&program) { words.len() } else { 2 };
+        MachineGrant { argv: words.iter().take(count).cloned().collect(), ..MachineGrant::default() }
+    }
+
     /// Whether it lets this command run on this node.
     pub(super) fn allows(&self, node: &str, words: &[String]) -> bool {
         let here = self.nodes.is_empty() || self.nodes.iter().any(|pattern| glob(pattern, node));

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 pub use self::ask::Grantor;
-pub use self::grant::{Caps, Grant, KindName, MachineGrant, Permissions};
+pub use self::grant::{Caps, Grant, KindName, Line, MachineGrant, Permissions};
 pub use self::planned::Planned;
 pub use self::wanted::Wanted;
 
@@ -67,7 +67,7 @@ struct State {
     /// Whether it writes down what is asked.
     traces: bool,
     /// What the operator granted and refused when asked.
-    granted: Vec<Grant>,
+    granted: Permissions,
     refused: BTreeSet<String>,
     trace: BTreeSet<Traced>,
     commands: BTreeSet<(String, Vec<String>)>,
@@ -98,6 +98,15 @@ enum Refusal {
     Denied(String),
     /// A limit is reached.
     Limit(String),
+}
+
+/// What lacks a grant.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    /// What is said about it.
+    pub error: Error,
+    /// The line that would grant it, where a person can and was not asked yet.
+    pub line: Option<Line>,
 }
 
 /// What is made only to ask something, or to leave word: outside of permissions.
@@ -162,28 +171,38 @@ impl Permit {
     }
 
     /// Judges a request without counting it. An error that a person can lift has the line that would.
-    pub(super) fn look(&self, wanted: &Wanted) -> Result<(), (Error, Option<Box<Grant>>)> {
+    pub(super) fn look(&self, wanted: &Wanted) -> Result<(), Lacking> {
         let state = self.state();
         if state.is_own(&wanted.act) {
             return Ok(());
         }
         state.judge(wanted, state.owner(&wanted.act).as_deref()).map_err(|refusal| {
             let line = match &refusal {
-                Refusal::Missing(line, _) if !state.refused.contains(&line.line()) => Some(line.clone()),
+                Refusal::Missing(line, _) => Some(Line::Request(line.clone())),
                 _ => None,
             };
-            (state.error(wanted, refusal), line)
+            state.lacking(state.error(wanted, refusal), line)
         })
     }
 
     /// Notes what the operator answered about a line; it is not asked about again.
-    pub(super) fn answered(&self, line: Grant, yes: bool) {
+    pub(super) fn answered(&self, line: Line, yes: bool) {
         let mut state = self.state();
-        if yes && !state.granted.contains(&line) {
-            state.granted.push(line);
-        } else if !yes {
-            state.refused.insert(line.line());
+        if !yes {
+            state.refused.insert(line.text());
+        } else if !state.has(&line) {
+            match line {
+                Line::Request(grant) => state.granted.grants.push(*grant),
+                Line::Command { machine } => state.granted.machine.push(machine),
+                Line::Chart { chart } => state.granted.charts.push(chart),
+            }
         }
+    }
+
+    /// What the operator answered about a line, where they were asked.
+    pub(super) fn answer(&self, line: &Line) -> Option<bool> {
+        let state = self.state();
+        if state.has(line) { Some(true) } else { state.refused.contains(&line.text()).then_some(false) }
     }
 
     /// Whether a pod's controller is not known yet.
@@ -202,7 +221,7 @@ impl Permit {
     pub(super) fn restrict(&self, permissions: Permissions, by: GrantedBy) {
         let mut state = self.state();
         state.bound = Some((permissions, by));
-        state.granted.clear();
+        state.granted = Permissions::default();
         state.refused.clear();
     }
 
@@ -234,37 +253,42 @@ impl Permit {
         };
     }
 
-    /// Whether this command may run on this node; counts the node.
-    pub(super) fn command(&self, node: &str, words: &[String]) -> Result<()> {
-        let mut state = self.state();
-        if state.traces {
-            state.commands.insert((node.to_owned(), words.to_vec()));
+    /// Judges a command on a node without counting it.
+    pub(super) fn look_command(&self, node: &str, words: &[String]) -> Result<(), Lacking> {
+        let state = self.state();
+        let Some((permissions, by)) = &state.bound else { return Ok(()) };
+        let mut grants = permissions.machine.iter().chain(&state.granted.machine);
+        if state.lifted || grants.any(|grant| grant.allows(node, words)) {
+            return Ok(());
         }
-        if let Some((permissions, by)) = &state.bound
-            && !state.lifted
-            && !permissions.machine.iter().any(|grant| grant.allows(node, words))
-        {
-            let argv = words.iter().take(2).cloned().collect();
-            let line = MachineGrant { argv, ..MachineGrant::default() }.line();
-            let error = refused(format!("`{}` on `{node}`: {}", words.join(" "), by.lacks()));
-            return Err(error.about(format!("node/{node}")).hint(format!("add to `permissions`: `machine = {{ {line} }}`")));
-        }
-        state.node(node).map_err(|why| refused(format!("`{}` on `{node}`: {why}", words.join(" "))))
+        let machine = MachineGrant::granting(words);
+        let power = power::of_command(&machine);
+        let error = refused(format!("`{}` on `{node}`: {}", words.join(" "), by.lacks())).about(format!("node/{node}"));
+        Err(state.lacking(error.cause(format!("to grant it is to grant {power}")), Some(Line::Command { machine })))
     }
 
-    /// Whether this chart may be installed.
-    pub(super) fn chart(&self, chart: &str) -> Result<()> {
+    /// Whether this command may run on this node; counts the node.
+    pub(super) fn command(&self, node: &str, words: &[String]) -> Result<()> {
+        if self.state().traces {
+            self.state().commands.insert((node.to_owned(), words.to_vec()));
+        }
+        self.look_command(node, words).map_err(|lacking| lacking.error)?;
+        self.state().node(node).map_err(|why| refused(format!("`{}` on `{node}`: {why}", words.join(" "))))
+    }
+
+    /// Whether this chart may be installed; it counts as asked for.
+    pub(super) fn look_chart(&self, chart: &str) -> Result<(), Lacking> {
         let mut state = self.state();
         if state.traces {
             state.charts.insert(chart.to_owned());
         }
-        match &state.bound {
-            Some((permissions, by)) if !state.lifted && (permissions.charts.is_empty() || !fits(&permissions.charts, Some(chart))) => {
-                Err(refused(format!("chart `{chart}`: {}", by.lacks()))
-                    .hint(format!("add to `permissions`: `helm = {{ charts = {{ {chart:?} }} }}`")))
-            }
-            _ => Ok(()),
+        let Some((permissions, by)) = &state.bound else { return Ok(()) };
+        let granted = !permissions.charts.is_empty() && fits(&permissions.charts, Some(chart));
+        if state.lifted || granted || state.granted.charts.iter().any(|known| known == chart) {
+            return Ok(());
         }
+        let error = refused(format!("chart `{chart}`: {}", by.lacks())).cause(format!("to grant it is to grant {}", power::OF_CHARTS));
+        Err(state.lacking(error, Some(Line::Chart { chart: chart.to_owned() })))
     }
 
     /// When the next write may leave.
@@ -317,6 +341,24 @@ impl Permit {
 }
 
 impl State {
+    /// Whether the operator granted this line.
+    fn has(&self, line: &Line) -> bool {
+        match line {
+            Line::Request(grant) => self.granted.grants.contains(grant),
+            Line::Command { machine } => self.granted.machine.contains(machine),
+            Line::Chart { chart } => self.granted.charts.contains(chart),
+        }
+    }
+
+    /// An error about this line, which says what would grant it; nobody is asked twice.
+    fn lacking(&self, error: Error, line: Option<Line>) -> Lacking {
+        let error = match &line {
+            Some(line) => error.hint(format!("add to `permissions`: `{}`", line.text())),
+            None => error,
+        };
+        Lacking { error, line: line.filter(|line| !self.refused.contains(&line.text())) }
+    }
+
     fn is_own(&self, act: &Act) -> bool {
         let (Some(namespace), Some(name)) = (&act.namespace, &act.name) else { return false };
         act.group.is_empty() && act.resource == "pods" && self.own.contains(&(namespace.clone(), name.clone()))
@@ -334,8 +376,9 @@ impl State {
     fn judge(&self, wanted: &Wanted, owner: Option<&str>) -> Result<(), Refusal> {
         let Some((permissions, _)) = &self.bound else { return Ok(()) };
         let mut almost = None;
-        let mut allowed = self.lifted || (!permissions.charts.is_empty() && is_release(&wanted.act));
-        for grant in permissions.grants.iter().chain(&self.granted) {
+        let charts = !(permissions.charts.is_empty() && self.granted.charts.is_empty());
+        let mut allowed = self.lifted || charts && is_release(&wanted.act);
+        for grant in permissions.grants.iter().chain(&self.granted.grants) {
             match grant.says(wanted, owner) {
                 Says::Nothing => {}
                 Says::Denies(why) => return Err(Refusal::Denied(why)),

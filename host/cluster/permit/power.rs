@@ -1,6 +1,6 @@
 //! What a grant amounts to: the rights behind harmless words (`reference/safety.md` §4, T2).
 
-use super::grant::{Grant, KindName};
+use super::grant::{Grant, KindName, MachineGrant};
 use super::wanted::Wanted;
 use crate::cluster::request::{Act, Verb};
 
@@ -36,6 +36,19 @@ pub fn of_line(grant: &Grant) -> Vec<String> {
     }
     found
 }
+
+/// What the right to run commands amounts to that begin so: words that are not said may be any.
+#[must_use]
+pub fn of_command(grant: &MachineGrant) -> String {
+    let place = if grant.nodes.is_empty() { "every node".to_owned() } else { grant.nodes.join(", ") };
+    match grant.argv.as_slice() {
+        [write, path] if write == "write" => format!("root on {place}: whatever reads `{path}` does as it says"),
+        words => format!("root on {place}: `{}`, with whatever follows these words", words.join(" ")),
+    }
+}
+
+/// What the right to install charts amounts to.
+pub const OF_CHARTS: &str = "helm's records of every release; what a chart holds needs grants of its own";
 
 fn effective(act: &Act) -> Option<String> {
     let writes = matches!(act.verb, Verb::Create | Verb::Update | Verb::Patch);

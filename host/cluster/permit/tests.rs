@@ -208,8 +208,8 @@ fn charts_and_commands_have_doors_of_their_own() {
         ..Permissions::default()
     };
     permit.restrict(permissions, GrantedBy::Block);
-    permit.chart("oci://registry.example/charts/cilium").unwrap();
-    let error = permit.chart("https://evil.example/cilium.tgz").unwrap_err();
+    permit.look_chart("oci://registry.example/charts/cilium").unwrap();
+    let error = permit.look_chart("https://evil.example/cilium.tgz").unwrap_err().error;
     assert_eq!(error.hint.as_deref(), Some(r#"add to `permissions`: `helm = { charts = { "https://evil.example/cilium.tgz" } }`"#));
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     permit.command("n1", &words("kubeadm upgrade node")).unwrap();

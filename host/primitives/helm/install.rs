@@ -80,7 +80,7 @@ impl HelmInstall {
         }
         let values = values_file::given("helm.install", self.values.as_ref())?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
-        cx.cluster.permits_chart(&self.chart)?;
+        cx.cluster.permits_chart(&self.chart).await?;
         let mut way = Way::find(cx, "helm.install", &named, Some(&values), work.driver()).await?;
         if let Some(last) = work.last()? {
             work.unlocked(&last)?;

@@ -94,7 +94,7 @@ impl HelmUpgrade {
         let given = values_file::given("helm.upgrade", self.values.as_ref())?;
         let values = values_file::of_upgrade("helm.upgrade", given, self.values_from, &base)?;
         let named = Named { chart: &self.chart, repo: self.repo.as_deref(), version: self.version.as_deref() };
-        cx.cluster.permits_chart(&self.chart)?;
+        cx.cluster.permits_chart(&self.chart).await?;
         let mut way = Way::find(cx, "helm.upgrade", &named, Some(&values), work.driver()).await?;
         for note in lint(&values, way.chart(), &base.defaults()) {
             cx.talk.note(&note);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Result, Span, Timestamp, Value};
 use crate::cluster::downtime::MadeUp;
 use crate::cluster::keep::{Intent, Open, Outcome, Pin};
-use crate::cluster::permit::{self, Grant};
+use crate::cluster::permit::{self, Line};
 use crate::primitives::{Done, Wrote};
 use crate::run::event::{Confirmation, Event, Record, StepEnd, Summary, TargetInfo, Verdict};
 use crate::run::hindsight::{Prediction, predictions};
@@ -73,7 +73,14 @@ pub enum Fact {
     /// A person allowed what no permission grants; for as long as the run goes on.
     Granted {
         /// The line that grants it.
-        grant: Grant,
+        grant: Line,
+    },
+    /// A gate was answered with yes: whoever goes on does not ask it again.
+    Passed {
+        /// The step.
+        place: String,
+        /// Its question, as it was asked.
+        question: String,
     },
     /// A check or step has ended, as far as going on needs to know: `state` comes with it.
     Ended {

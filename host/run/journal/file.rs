@@ -71,6 +71,7 @@ pub fn syncs(fact: &Fact) -> bool {
         | Fact::Signal { .. }
         | Fact::TakenBack { .. }
         | Fact::Granted { .. }
+        | Fact::Passed { .. }
         | Fact::Chart(_)
         | Fact::Script { .. } => true,
         Fact::Told { event, .. } => matches!(**event, Event::StepFinished { .. } | Event::Asked { .. } | Event::Finished { .. }),

@@ -183,6 +183,7 @@ fn events() -> Vec<Event> {
         unsure: Vec::new(),
         invertible: 0,
         no_return: Vec::new(),
+        stays: Vec::new(),
         took: Span::from_secs(90),
         unknowns: Vec::new(),
         drift: None,

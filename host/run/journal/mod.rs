@@ -7,6 +7,7 @@ pub mod entry;
 pub mod file;
 pub mod folder;
 pub mod io;
+pub mod listed;
 pub mod memory;
 pub mod past;
 pub mod pin;

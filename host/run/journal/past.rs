@@ -9,7 +9,7 @@ use crate::base::diff::changes;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Timestamp, Value};
 use crate::cluster::keep::{Intent, Open, Outcome, Prior, Sign};
-use crate::cluster::permit::{Grant, Planned};
+use crate::cluster::permit::{Line, Planned};
 use crate::primitives::{self, Effect};
 use crate::run::event::{Confirmation, Event, StepEnd, Summary, Verdict};
 use crate::run::runbook::{Phase, State};
@@ -37,7 +37,9 @@ pub struct Past {
     /// What the accepted plan granted.
     pub grants: Option<Planned>,
     /// What a person allowed beside that.
-    pub granted: Vec<Grant>,
+    pub granted: Vec<Line>,
+    /// The gates that were answered with yes, by their steps, with their questions.
+    pub passed: BTreeMap<String, String>,
     /// The digests of the charts that it used, by their ids.
     pub charts: BTreeMap<String, String>,
     /// The confirmations of the accepted plan.
@@ -275,6 +277,7 @@ impl Past {
             Fact::Enter { place, phase } => self.place(&place).marks.push_back(Mark::Enter(phase)),
             Fact::Left { place, phase, returned, error } => self.place(&place).marks.push_back(Mark::Left(phase, returned, error)),
             Fact::Granted { grant } => self.granted.push(grant),
+            Fact::Passed { place, question } => drop(self.passed.insert(place, question)),
             Fact::Chart(pin) => drop(self.charts.insert(pin.id, pin.digest)),
             Fact::Call(mut call) => {
                 let past = self.place(&call.place);
@@ -302,7 +305,11 @@ impl Past {
                     past.failed(if is_rollback { Phase::Rollback } else { Phase::Run });
                 }
             }
-            Fact::Again { place } => self.again(&place),
+            Fact::Again { place } => {
+                // Done again as a whole, it asks again.
+                self.passed.remove(&place);
+                self.again(&place);
+            }
             Fact::Script { source, word, files } => {
                 let number = self.script.as_ref().map_or(1, |script| script.number) + 1;
                 self.script = Some(Pinning { number, source, word, files });

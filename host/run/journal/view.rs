@@ -13,7 +13,7 @@ use crate::base::json::Value as Json;
 use crate::base::{Error, Span, Timestamp};
 use crate::cluster::keep::Outcome;
 use crate::cluster::machines::quoted;
-use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, StepEnd, Summary, TargetInfo, Verdict};
+use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, Stays, StepEnd, Summary, TargetInfo, Verdict};
 use crate::run::hindsight::{Hindsight, predictions};
 
 /// Where a run stands.
@@ -484,6 +484,31 @@ impl Story {
         steps
     }
 
+    /// The writes that a rollback leaves as they are. A process that was killed left no summary: then by what it told, and a step's own
+    /// `rollback` may know a way back that the record does not.
+    #[must_use]
+    pub fn stays(&self) -> Vec<Stays> {
+        if let Some(summary) = &self.summary {
+            return summary.stays.clone();
+        }
+        let no_return = self.no_return();
+        let mut stays: Vec<Stays> = Vec::new();
+        let mut inside = String::new();
+        for record in &self.events {
+            match &record.event {
+                Event::StepStarted { step } => inside = step.key(),
+                Event::Wrote { verb, target, inverse, .. } => {
+                    let place = record.item.as_deref().unwrap_or(&inside);
+                    let counts = !no_return.iter().any(|(step, _)| *step == place);
+                    let one = Stays::of(verb, target, inverse).filter(|one| counts && !stays.contains(one));
+                    stays.extend(one);
+                }
+                _ => {}
+            }
+        }
+        stays
+    }
+
     /// The commands that go on from here, with what each does; `options` stand behind each (`--runs DIR`).
     #[must_use]
     pub fn ways_on(&self, options: &str) -> Vec<(String, &'static str)> {
@@ -519,62 +544,3 @@ impl Story {
 
 /// A clock that goes back by this much has been set; less is the correction of a good one.
 const JUMP: Span = Span::from_secs(1);
-
-/// One line of the list of runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Listed {
-    /// A run.
-    Run(Box<Line>),
-    /// A folder that cannot be read.
-    Broken {
-        /// The run.
-        run: String,
-        /// Why.
-        error: Error,
-    },
-}
-
-/// A run in the list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
-    /// The run.
-    pub run: String,
-    /// `run` or `rollback`.
-    pub what: String,
-    /// The runbook.
-    pub runbook: String,
-    /// The cluster.
-    pub target: TargetInfo,
-    /// Where it stands.
-    pub standing: Standing,
-    /// When it began.
-    pub started: Timestamp,
-    /// How long it took so far.
-    pub took: Span,
-    /// How many writes were made.
-    pub writes: usize,
-    /// How many of them nobody knows about.
-    pub half_done: usize,
-    /// What took it back.
-    pub taken_back: Option<TakenBack>,
-}
-
-impl Line {
-    /// The line of this run.
-    #[must_use]
-    pub fn of(story: &Story) -> Line {
-        Line {
-            run: story.run.clone(),
-            what: story.what.clone(),
-            runbook: story.runbook.clone(),
-            target: story.target.clone(),
-            standing: story.standing,
-            started: story.started,
-            took: story.took,
-            writes: story.made(),
-            half_done: story.half_done().count(),
-            taken_back: story.taken_back.clone(),
-        }
-    }
-}

@@ -2,22 +2,18 @@
 //! synced, before and after every request is carried out, with a request that arrives when its sender is dead, and in the middle of waits.
 //! Where that is comes from the journal and the request log of the same run when nobody stops it. One death in eight is died for real.
 
-pub(super) mod invariants;
 pub(super) mod oracles;
-pub(super) mod report;
-pub(super) mod trace;
 
 use jiff::SignedDuration;
 use lockgate::base::Span;
 use lockgate::cli::test::ended::held;
-use lockgate::cli::test::kill::{At, Does, Moment, Point};
+use lockgate::cli::test::kill::{At, Does, Moment, Point, broken};
 use lockgate::run::journal::Entry;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::{End, Summary};
 use lockgate_sim::faults::Side;
 
 use self::oracles::Case;
-use self::trace::Trace;
 use super::harness::{Kill, Scene, World};
 
 /// A run that nobody stopped.
@@ -41,7 +37,7 @@ pub(super) struct Count {
     pub(super) double: usize,
     /// Runs under faults that a seed drew.
     pub(super) seeds: usize,
-    /// Runbooks, each on each shape of cluster.
+    /// Runbooks, each once, whatever the shapes of cluster that it is killed on.
     pub(super) runbooks: usize,
     /// Events at which the invariants were looked at.
     pub(super) events: usize,
@@ -75,8 +71,8 @@ impl Reference {
     /// What there is after it.
     fn after(scene: &Scene, world: &World, summary: &Summary) -> Reference {
         assert_eq!(summary.end, End::Succeeded, "{:?}", summary.error);
-        let trace = Trace::of(scene, world);
-        let (broken, _) = invariants::broken(&trace);
+        let trace = scene.trace(world);
+        let (broken, _) = broken(&trace);
         assert!(broken.is_empty(), "a run that nobody stops: {broken:#?}");
         let took = world.simulation.now().duration_since(scene.sim.now());
         Reference {
@@ -127,7 +123,7 @@ pub(super) fn dies(scene: &Scene, whole: &World, moments: &[Moment], point: &Poi
         return wrong;
     }
     if point.kept < moment.seen.lines {
-        world.disk.lose_unsynced();
+        world.disk.keep(point.kept);
     }
     if let Does::Receives(seconds) = point.does {
         world.arrives(seconds);
@@ -158,7 +154,7 @@ pub(super) fn finished(scene: &Scene, reference: &Reference, world: &World, thor
 }
 
 pub(super) fn judged(scene: &Scene, reference: &Reference, world: &World, summary: &Summary, thorough: bool) -> (Vec<String>, usize) {
-    let trace = Trace::of(scene, world);
+    let trace = scene.trace(world);
     let events = trace.changes.len();
     let case = Case { scene, reference, world, summary, trace, thorough };
     (oracles::wrong(&case), events)

@@ -2,16 +2,14 @@
 
 use lockgate::cli::test::difference;
 use lockgate::cli::test::ended::held;
-use lockgate::cli::test::kill::pardoned;
+use lockgate::cli::test::kill::{Trace, broken, lies, pardoned};
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::file::Journal;
 use lockgate::run::journal::memory::MemoryDisk;
 use lockgate::run::journal::{Fact, read};
 use lockgate::run::{End, Summary};
 
-use super::invariants;
-use super::trace::Trace;
-use super::{Reference, report};
+use super::Reference;
 use crate::runs::harness::{Kill, Scene, World};
 
 /// One of them.
@@ -68,13 +66,13 @@ fn same_acts(case: &Case<'_>) -> Vec<String> {
 }
 
 fn invariants_hold(case: &Case<'_>) -> Vec<String> {
-    invariants::broken(&case.trace).0
+    broken(&case.trace).0.iter().map(ToString::to_string).collect()
 }
 
 fn journal_tells(case: &Case<'_>) -> Vec<String> {
-    let story = case.trace.story();
+    let Some(story) = case.trace.story() else { return vec!["it tells nothing".to_owned()] };
     let half = story.half_done().map(|write| format!("{} {} is half-done", write.verb, write.target));
-    let mut wrong: Vec<String> = half.chain(report::lies(&case.trace)).collect();
+    let mut wrong: Vec<String> = half.chain(lies(&case.trace)).collect();
     if !case.thorough {
         return wrong;
     }

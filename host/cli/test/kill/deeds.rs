@@ -37,7 +37,8 @@ impl Deeds {
             let machines = sim.event_log().skip(world.happened).filter_map(|line| Some(line.split_once("MACHINE ")?.1.to_owned()));
             (changes, machines.collect())
         });
-        let ledger = world.ledger();
+        let mut ledger = world.ledger();
+        drop(ledger.drain(..world.earlier.min(ledger.len())));
         let change_of = ledger.iter().map(|effect| change_of(effect, &changes)).collect();
         let drawn = world.simulation.with(|sim| {
             let there = sim.store().list(POD, None).map(|(key, pod)| (key.clone(), pod.clone()));
@@ -95,11 +96,21 @@ impl Deeds {
     /// The full name of what an effect wrote.
     #[must_use]
     pub fn object_of(&self, effect: usize) -> String {
+        /// What a request may be about beside the object.
+        const PARTS: [&str; 6] = ["exec", "attach", "eviction", "scale", "status", "binding"];
         let subject = self.ledger.get(effect).map(|effect| effect.subject.as_str()).unwrap_or_default();
-        match self.change(effect) {
-            Some(change) => full_name(&change.key),
-            None => subject.rsplit_once('/').map_or(subject, |(object, _)| object).to_owned(),
+        match (self.change(effect), subject.rsplit_once('/')) {
+            (Some(change), _) => full_name(&change.key),
+            (None, Some((object, part))) if PARTS.contains(&part) => object.to_owned(),
+            (None, _) => subject.to_owned(),
         }
+    }
+
+    /// Whether an effect only read: a command in a pod that nothing announced.
+    #[must_use]
+    pub fn only_read(&self, effect: usize) -> bool {
+        let Some(done) = self.ledger.get(effect) else { return false };
+        done.subject.strip_suffix("/exec").is_some_and(|pod| self.ran(done, pod).is_none())
     }
 }
 

@@ -130,9 +130,14 @@ impl Disk {
     /// Loses what was written since the last sync, as a machine that goes down may; gives how many lines that were.
     pub fn lose_unsynced(&self) -> usize {
         let before = self.entries.borrow().len();
-        self.entries.borrow_mut().truncate(self.synced.get());
-        self.marks.borrow_mut().truncate(self.synced.get());
+        self.keep(self.synced.get());
         before - self.entries.borrow().len()
+    }
+
+    /// Loses all lines but so many.
+    pub fn keep(&self, lines: usize) {
+        self.entries.borrow_mut().truncate(lines);
+        self.marks.borrow_mut().truncate(lines);
     }
 
     /// How many writes are announced of which nothing more is said.

@@ -7,12 +7,18 @@
 
 mod deeds;
 mod disk;
+mod invariants;
 mod point;
 mod process;
+mod report;
+mod trace;
 mod world;
 
 pub use self::deeds::{Deeds, full_name, pardoned};
 pub use self::disk::{Disk, Kill, Wrote};
+pub use self::invariants::{Broken, broken, looked_at};
 pub use self::point::{At, Does, LATE, Moment, Point, Seen, points};
 pub use self::process::{Lived, Process, process};
+pub use self::report::lies;
+pub use self::trace::{Of, Trace};
 pub use self::world::{SOMEBODY, World, is_ours};

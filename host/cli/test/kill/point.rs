@@ -86,27 +86,22 @@ pub struct Point {
 
 /// Every way to be killed at these moments, in their order.
 ///
-/// Before and after each line is on the disk, and with the loss of everything that was not synced then. While a request is on its way: it never
-/// arrives; one that writes may have been carried out, or arrive when its sender is dead ([`LATE`]), and what was not synced may be lost.
-/// In the middle of a wait, with what was not synced and without.
+/// Before and after each line is on the disk. While a request is on its way: it never arrives; one that writes may have been carried out, or
+/// arrive when its sender is dead ([`LATE`]). In the middle of a wait. Each time with every part of what was not synced: whichever of those
+/// bytes a disk keeps, and in whichever order, what is read of them is the lines up to the first that is not whole (`file_tests.rs`).
 #[must_use]
 pub fn points(seen: &[Seen]) -> Vec<Point> {
     let mut points = Vec::new();
     for (moment, Seen { at, lines, synced }) in seen.iter().enumerate() {
-        let mut add = |does: Does, mut kept: Vec<usize>| {
-            kept.sort_unstable();
-            kept.dedup();
-            points.extend(kept.into_iter().map(|kept| Point { moment, does, kept }));
-        };
+        let mut add = |does: Does, until: usize| points.extend((*synced..=until).map(|kept| Point { moment, does, kept }));
         match at {
-            At::Line { .. } => add(Does::Nothing, vec![*synced, *lines, lines + 1]),
-            At::Waiting => add(Does::Nothing, vec![*synced, *lines]),
+            At::Line { .. } => add(Does::Nothing, lines + 1),
+            At::Waiting | At::Asking { number: Some(_), writes: false, .. } => add(Does::Nothing, *lines),
             At::Asking { number: None, .. } => {}
-            At::Asking { writes: false, .. } => add(Does::Nothing, vec![*synced, *lines]),
             At::Asking { writes: true, .. } => {
-                add(Does::Nothing, vec![*synced, *lines]);
-                add(Does::CarriesOut, vec![*synced, *lines]);
-                LATE.into_iter().for_each(|seconds| add(Does::Receives(seconds), vec![*lines]));
+                add(Does::Nothing, *lines);
+                add(Does::CarriesOut, *lines);
+                LATE.into_iter().for_each(|seconds| add(Does::Receives(seconds), *lines));
             }
         }
     }
@@ -214,16 +209,14 @@ mod tests {
         let line = || At::Line { number: 7, what: String::new() };
         // Everything before it was synced; of the two before it nobody knows.
         assert_eq!(kept(line(), 6, 6), [(Does::Nothing, 6), (Does::Nothing, 7)]);
-        assert_eq!(kept(line(), 6, 4), [(Does::Nothing, 4), (Does::Nothing, 6), (Does::Nothing, 7)]);
+        assert_eq!(kept(line(), 6, 4), [4, 5, 6, 7].map(|kept| (Does::Nothing, kept)));
     }
 
     #[test]
     fn a_request_that_writes_is_lost_carried_out_or_late() {
-        let late = LATE.map(|seconds| (Does::Receives(seconds), 6));
-        let all = |rest: &[(Does, usize)]| [rest, &late].concat();
-        assert_eq!(kept(asking(Some(1), true), 6, 6), all(&[(Does::Nothing, 6), (Does::CarriesOut, 6)]));
-        let unsynced = [(Does::Nothing, 5), (Does::Nothing, 6), (Does::CarriesOut, 5), (Does::CarriesOut, 6)];
-        assert_eq!(kept(asking(Some(1), true), 6, 5), all(&unsynced));
+        let ways = [Does::Nothing, Does::CarriesOut, Does::Receives(LATE[0]), Does::Receives(LATE[1])];
+        assert_eq!(kept(asking(Some(1), true), 6, 6), ways.map(|does| (does, 6)));
+        assert_eq!(kept(asking(Some(1), true), 6, 5), ways.map(|does| [(does, 5), (does, 6)]).concat());
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct World {
     pub begun: u64,
     /// How much had happened in the cluster then.
     pub happened: usize,
+    /// How many effects there were before the run: what its scenario prepared.
+    pub(super) earlier: usize,
     /// What was done before this was forked.
     former: Vec<Effect>,
     /// The request that was on the way to the server when its sender died.
@@ -63,7 +65,8 @@ impl World {
             sim.set_history_limit(HISTORY);
             (sim.store().rv(), sim.event_log().len())
         });
-        World { simulation, disk: Rc::new(disk), begun, happened, former: Vec::new(), late: Arc::default(), stragglers: Vec::new() }
+        let (earlier, disk) = (count(&simulation), Rc::new(disk));
+        World { simulation, disk, begun, happened, earlier, former: Vec::new(), late: Arc::default(), stragglers: Vec::new() }
     }
 
     /// Another world with the same past, and no more faults.
@@ -73,9 +76,9 @@ impl World {
         let former = self.ledger();
         sim.clear_faults();
         let late = Arc::new(Mutex::new(self.late().clone()));
-        let World { begun, happened, ref stragglers, .. } = *self;
+        let World { begun, happened, earlier, ref stragglers, .. } = *self;
         let disk = Rc::new(self.disk.copy());
-        World { simulation: Simulation::new(sim), disk, begun, happened, former, late, stragglers: stragglers.clone() }
+        World { simulation: Simulation::new(sim), disk, begun, happened, earlier, former, late, stragglers: stragglers.clone() }
     }
 
     fn late(&self) -> std::sync::MutexGuard<'_, Option<SimRequest>> {
@@ -87,7 +90,7 @@ impl World {
         self.former.len()
     }
 
-    /// Every effect that the run had so far.
+    /// Every effect that the run had so far, behind those that there were before it.
     #[must_use]
     pub fn ledger(&self) -> Vec<Effect> {
         let own = self.simulation.with(|sim| sim.ledger().to_vec());
@@ -153,12 +156,13 @@ impl World {
         let entries = self.disk.entries.borrow().get(..point.kept)?.to_vec();
         let marks = self.disk.marks.borrow().get(..point.kept)?.to_vec();
         let former = self.ledger().get(..moment.effects)?.to_vec();
-        let World { begun, happened, ref stragglers, .. } = *self;
+        let World { begun, happened, earlier, ref stragglers, .. } = *self;
         let mut world = World {
             simulation: Simulation::new(moment.sim.fork()),
             disk: Rc::new(Disk::with(entries, marks)),
             begun,
             happened,
+            earlier,
             former,
             late: Arc::default(),
             stragglers: stragglers.clone(),

@@ -1,44 +1,49 @@
 //! What holds at every moment of every run, whatever fails and whoever is killed: I1 to I14 of the design's reference, as data. Some are
 //! looked at after every event of the simulated cluster, some at the end of a process; those that nothing here can break say why.
 
-use lockgate::cluster::fence::OPEN_FOR;
-use lockgate::cluster::keep::{Outcome, Prior, Sign};
-use lockgate::run::journal::Fact;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use lockgate_sim::json::Value as Json;
 use lockgate_sim::ledger::Effect;
 use lockgate_sim::store::Change;
 
-use super::trace::{Trace, View, full_name, images};
+use super::deeds::full_name;
+use super::trace::{Trace, View, images};
+use crate::base::{Span, Timestamp};
+use crate::cluster::fence::OPEN_FOR;
+use crate::cluster::keep::{Intent, Outcome, Prior, Sign};
+use crate::run::journal::Fact;
 
 /// One of them.
-pub(in crate::runs) struct Invariant {
-    pub(in crate::runs) id: &'static str,
-    pub(in crate::runs) says: &'static str,
-    pub(super) look: Look,
+struct Invariant {
+    id: &'static str,
+    says: &'static str,
+    look: Look,
 }
 
 /// When it is looked at.
-pub(super) enum Look {
+enum Look {
     /// After every event.
     Event(fn(&Moment<'_>) -> Option<String>),
     /// When a process has ended.
     Process(fn(&Trace<'_>) -> Option<String>),
     /// When a process was killed; its world is asked: see `kill::die`.
     Death,
-    /// Not by these tests; why.
-    Elsewhere(&'static str),
+    /// Not here.
+    Elsewhere,
 }
 
 /// An event, and what there is after it.
-pub(super) struct Moment<'a> {
-    pub(super) trace: &'a Trace<'a>,
-    pub(super) view: &'a View,
-    pub(super) change: &'a Change,
+struct Moment<'a> {
+    trace: &'a Trace<'a>,
+    view: &'a View,
+    change: &'a Change,
     /// Set when a client asked for it.
-    pub(super) effect: Option<&'a Effect>,
+    effect: Option<&'a Effect>,
 }
 
-pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
+const INVARIANTS: [Invariant; 14] = [
     Invariant {
         id: "I1",
         says: "at most one control-plane node is cordoned by us, and none while another is not ready",
@@ -53,53 +58,70 @@ pub(in crate::runs) const INVARIANTS: [Invariant; 14] = [
     Invariant { id: "I4", says: "no more workers are out of service than the runbook allows", look: Look::Event(workers) },
     Invariant { id: "I5", says: "every effect has an intent that was on the disk before it", look: Look::Process(intended) },
     Invariant { id: "I6", says: "nothing leaves a process that is dead", look: Look::Death },
-    Invariant { id: "I7", says: "no kubelet is newer than the API server", look: Look::Event(skew) },
+    Invariant {
+        id: "I7",
+        says: "no kubelet is newer than an API server that it asks, or much older, and none skips a minor version",
+        look: Look::Event(skew),
+    },
     Invariant { id: "I8", says: "only what we cordoned is uncordoned", look: Look::Event(uncordons) },
-    Invariant { id: "I9", says: "no machine boots twice, and no operation on one is done twice", look: Look::Process(once) },
+    Invariant {
+        id: "I9",
+        says: "no machine boots twice or is upgraded twice, and no revision of a release is made twice or left out",
+        look: Look::Process(once),
+    },
     Invariant { id: "I10", says: "only pods of workloads that the run wrote get a new image", look: Look::Event(new_images) },
     Invariant { id: "I11", says: "what is written is the object that was looked at", look: Look::Process(the_same) },
     Invariant { id: "I12", says: "whoever writes holds the lock, renewed a short while ago", look: Look::Event(holds_the_lock) },
     Invariant { id: "I13", says: "what is half-done is named", look: Look::Process(named) },
-    Invariant {
-        id: "I14",
-        says: "the node of our own pod is drained last",
-        look: Look::Elsewhere("a drain of that node is refused: `primitives::drain::nodes::the_node_of_our_own_pod_is_left_alone`"),
-    },
+    // No pod of its own is in these clusters; a drain of its node is refused: `primitives::drain::nodes::the_node_of_our_own_pod_is_left_alone`.
+    Invariant { id: "I14", says: "the node of our own pod is drained last", look: Look::Elsewhere },
 ];
 
-/// How many of them are looked at here.
-pub(in crate::runs) fn looked_at() -> usize {
-    INVARIANTS.iter().filter(|invariant| !matches!(invariant.look, Look::Elsewhere(_))).count()
+/// How many of the invariants of a run are looked at when it is killed.
+#[must_use]
+pub fn looked_at() -> usize {
+    INVARIANTS.iter().filter(|invariant| !matches!(invariant.look, Look::Elsewhere)).count()
 }
 
-#[test]
-fn what_is_not_looked_at_here_says_why() {
-    for invariant in &INVARIANTS {
-        if let Look::Elsewhere(why) = invariant.look {
-            assert!(why.len() > 20, "{} ({})", invariant.id, invariant.says);
-        }
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which: `I3`.
+    pub id: &'static str,
+    /// What it says.
+    pub says: &'static str,
+    /// How it was broken.
+    pub how: String,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}): {}", self.id, self.says, self.how)
     }
-    let ids: Vec<&str> = INVARIANTS.iter().map(|invariant| invariant.id).collect();
-    assert_eq!(ids, (1..=14).map(|number| format!("I{number}")).collect::<Vec<_>>());
 }
 
 /// Looks at everything; gives what is broken, and how many events there were.
-pub(in crate::runs) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
+#[must_use]
+pub fn broken(trace: &Trace<'_>) -> (Vec<Broken>, usize) {
     let mut found = Vec::new();
-    let mut view = View::before(trace.scene);
+    let mut view = View::before(trace.of.before);
+    let effects: BTreeMap<usize, &Effect> =
+        trace.change_of.iter().zip(&trace.ledger).filter_map(|(of, effect)| Some(((*of)?, effect))).collect();
     for (place, change) in trace.changes.iter().enumerate() {
-        let effect = trace.change_of.iter().position(|of| *of == Some(place)).map(|effect| &trace.ledger[effect]);
+        let effect = effects.get(&place).copied();
         view.take(&change.key, change.before.as_ref(), change.after.as_ref());
         if effect.is_some() {
             view.written.insert(full_name(&change.key));
+            view.custom |=
+                lockgate_sim::kinds::by_resource(change.key.kind.group, change.key.kind.version, change.key.kind.plural).is_none();
         }
         view.applied |= full_name(&change.key) == "configmap/kube-system/kubeadm-config";
         let moment = Moment { trace, view: &view, change, effect };
-        for invariant in &INVARIANTS {
-            if let Look::Event(look) = invariant.look
+        for Invariant { id, says, look } in &INVARIANTS {
+            if let Look::Event(look) = look
                 && let Some(what) = look(&moment)
             {
-                found.push(format!("{} ({}): {what}, at change {}", invariant.id, invariant.says, change.rv));
+                found.push(Broken { id, says, how: format!("{what}, at change {}", change.rv) });
             }
         }
         if change.key.kind.kind == "Node" && effect.is_some() {
@@ -111,11 +133,11 @@ pub(in crate::runs) fn broken(trace: &Trace<'_>) -> (Vec<String>, usize) {
             };
         }
     }
-    for invariant in &INVARIANTS {
-        if let Look::Process(look) = invariant.look
-            && let Some(what) = look(trace)
+    for Invariant { id, says, look } in &INVARIANTS {
+        if let Look::Process(look) = look
+            && let Some(how) = look(trace)
         {
-            found.push(format!("{} ({}): {what}", invariant.id, invariant.says));
+            found.push(Broken { id, says, how });
         }
     }
     (found, trace.changes.len())
@@ -154,24 +176,37 @@ fn quorum(moment: &Moment<'_>) -> Option<String> {
     if moment.change.key.kind.kind != "Node" {
         return None;
     }
-    let members: Vec<&std::sync::Arc<Json>> = moment.view.nodes.values().filter(|node| is_master(node)).collect();
+    let members: Vec<&Arc<Json>> = moment.view.nodes.values().filter(|node| is_master(node)).collect();
     let well = members.iter().filter(|node| is_ready(node)).count();
     (members.len() >= 3 && well * 2 <= members.len()).then(|| format!("{well} of {} members are there", members.len()))
+}
+
+/// The workers that are out of service.
+fn out(view: &View) -> Vec<&str> {
+    let out = view.nodes.iter().filter(|(_, node)| !is_master(node) && (cordoned(node) || !is_ready(node)));
+    out.map(|(name, _)| name.as_str()).collect()
+}
+
+impl Trace<'_> {
+    /// How many nodes of workers were out of service at a time.
+    #[must_use]
+    pub fn out_of_service(&self) -> usize {
+        let mut view = View::before(self.of.before);
+        let before = out(&view).len();
+        let nodes = self.changes.iter().filter(|change| change.key.kind.kind == "Node");
+        nodes.fold(before, |most, change| {
+            view.take(&change.key, change.before.as_ref(), change.after.as_ref());
+            most.max(out(&view).len())
+        })
+    }
 }
 
 fn workers(moment: &Moment<'_>) -> Option<String> {
     if moment.change.key.kind.kind != "Node" {
         return None;
     }
-    let out: Vec<&str> = moment
-        .view
-        .nodes
-        .iter()
-        .filter(|(_, node)| !is_master(node) && (cordoned(node) || !is_ready(node)))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    (out.len() > moment.trace.scene.budget)
-        .then(|| format!("{} of {} that may be are out of service", out.join(", "), moment.trace.scene.budget))
+    let out = out(moment.view);
+    (out.len() > moment.trace.of.budget).then(|| format!("{} of {} that may be are out of service", out.join(", "), moment.trace.of.budget))
 }
 
 fn covers(budget: &Json, pod: &Json) -> bool {
@@ -203,13 +238,32 @@ fn minor(version: &str) -> Option<u32> {
     version.trim_start_matches('v').split('.').nth(1)?.parse().ok()
 }
 
+/// So many minor versions a kubelet may be behind its API server.
+const BEHIND: u32 = 3;
+
+fn kubelet(node: &Json) -> Option<(u32, &str)> {
+    let version = node.pointer("/status/nodeInfo/kubeletVersion").and_then(Json::as_str)?;
+    Some((minor(version)?, version))
+}
+
 fn skew(moment: &Moment<'_>) -> Option<String> {
     let node = moment.change.after.as_ref().filter(|_| moment.change.key.kind.kind == "Node")?;
-    let kubelet = node.pointer("/status/nodeInfo/kubeletVersion").and_then(Json::as_str)?;
-    let servers = moment.view.pods.values().filter(|pod| pod["metadata"]["labels"].get("component") == Some(&"kube-apiserver".into()));
-    let oldest = servers.flat_map(|pod| images(pod)).filter_map(|image| minor(image.rsplit_once(':')?.1)).min()?;
-    let newer = minor(kubelet).is_some_and(|kubelet| kubelet > oldest);
-    newer.then(|| format!("{} has kubelet {kubelet} beside an API server 1.{oldest}", full_name(&moment.change.key)))
+    let (name, (is, version)) = (full_name(&moment.change.key), kubelet(node)?);
+    let was = moment.change.before.as_deref().and_then(kubelet).map(|(minor, _)| minor);
+    // The kubelet of a control-plane node asks the API server beside it.
+    let own = |pod: &Json| !is_master(node) || pod["spec"]["nodeName"].as_str() == Some(&*moment.change.key.name);
+    let is_server = |pod: &Json| pod["metadata"]["labels"].get("component") == Some(&"kube-apiserver".into());
+    let servers = moment.view.pods.values().filter(|pod| is_server(pod) && own(pod));
+    let servers: Vec<u32> = servers.flat_map(|pod| images(pod)).filter_map(|image| minor(image.rsplit_once(':')?.1)).collect();
+    if let Some(oldest) = servers.iter().min().filter(|oldest| is > **oldest) {
+        return Some(format!("{name} has kubelet {version} beside an API server 1.{oldest}"));
+    }
+    // What was so before the run is not its doing.
+    if let Some(newest) = servers.iter().max().filter(|newest| was != Some(is) && is + BEHIND < **newest) {
+        return Some(format!("{name} has kubelet {version} beside an API server 1.{newest}"));
+    }
+    let was = was.filter(|was| is != *was && is != *was + 1)?;
+    Some(format!("{name} goes from kubelet 1.{was} to {version}"))
 }
 
 fn uncordons(moment: &Moment<'_>) -> Option<String> {
@@ -236,7 +290,8 @@ fn new_images(moment: &Moment<'_>) -> Option<String> {
     if let Some(above) = moment.view.sets.get(&owner).and_then(|set| owner_of(set)) {
         owner = above;
     }
-    let written = moment.view.written.contains(&owner) || (moment.view.applied && BY_KUBEADM.contains(&owner.as_str()));
+    let by_another = moment.view.applied && BY_KUBEADM.contains(&owner.as_str()) || moment.view.custom;
+    let written = moment.view.written.contains(&owner) || by_another;
     (!written).then(|| format!("a pod of {owner} got {new}, which the run never wrote"))
 }
 
@@ -244,20 +299,20 @@ fn new_images(moment: &Moment<'_>) -> Option<String> {
 const BY_KUBEADM: [&str; 2] = ["daemonset/kube-system/kube-proxy", "deployment/kube-system/coredns"];
 
 /// The stamp of whoever wrote an object last.
-fn stamp(object: Option<&std::sync::Arc<Json>>) -> Option<&str> {
+fn stamp(object: Option<&Arc<Json>>) -> Option<&str> {
     object?.pointer("/metadata/annotations")?.get("lockgate.dev/op")?.as_str()
 }
 
 fn holds_the_lock(moment: &Moment<'_>) -> Option<String> {
-    let (effect, trace) = (moment.effect?, moment.trace);
+    let (effect, trace) = (moment.effect.filter(|_| moment.trace.of.locked)?, moment.trace);
     let lock = moment.view.lock.as_ref().map(|lock| &lock["spec"]);
-    let run = trace.scene.id().to_string();
-    let held = lock.filter(|lock| lock["holderIdentity"].as_str().is_some_and(|holder| holder.split('@').next() == Some(&*run)));
+    let run = &trace.of.run;
+    let held = lock.filter(|lock| lock["holderIdentity"].as_str().is_some_and(|holder| holder.split('@').next() == Some(run.as_str())));
     let Some(held) = held else { return Some(format!("{} {} without the lock", effect.verb, effect.subject)) };
     let (before, after) = (stamp(moment.change.before.as_ref()), stamp(moment.change.after.as_ref()));
     let written = after.filter(|after| Some(*after) != before);
     let epoch = written.and_then(|after| after.rsplit_once('/')?.1.parse::<u64>().ok());
-    let (now, straggles) = (held["leaseTransitions"].as_u64().unwrap_or(0), trace.scene.delays || !trace.world.stragglers.is_empty());
+    let (now, straggles) = (held["leaseTransitions"].as_u64().unwrap_or(0), trace.of.delays || !trace.world.stragglers.is_empty());
     match epoch {
         // What a process did not live to send is sent by the next one under the same name; what it sent may arrive later.
         Some(epoch) if epoch != now && !(epoch < now && (straggles || trace.announces_again(written, now))) => {
@@ -266,18 +321,18 @@ fn holds_the_lock(moment: &Moment<'_>) -> Option<String> {
         _ if straggles => return None,
         _ => {}
     }
-    let renewed: lockgate::base::Timestamp = held["renewTime"].as_str()?.parse().ok()?;
-    let age = lockgate::base::Span::between(renewed, effect.at);
+    let renewed: Timestamp = held["renewTime"].as_str()?.parse().ok()?;
+    let age = Span::between(renewed, effect.at);
     (age >= OPEN_FOR).then(|| format!("{} {}, {age} after the lock was renewed", effect.verb, effect.subject))
 }
 
 /// Whether an intent announces this effect.
-fn announces(intent: &lockgate::cluster::keep::Intent, object: &str) -> bool {
+fn announces(intent: &Intent, object: &str) -> bool {
     intent.object() == object || (matches!(intent.sign, Sign::Elsewhere) && intent.key.target.starts_with("release/"))
 }
 
 fn intended(trace: &Trace<'_>) -> Option<String> {
-    (0..trace.ledger.len()).find_map(|effect| {
+    (0..trace.ledger.len()).filter(|effect| !trace.only_read(*effect)).find_map(|effect| {
         let object = trace.object_of(effect);
         let known = trace.intents_before(effect).any(|intent| announces(intent, &object));
         (!known).then(|| format!("{} {object}", trace.ledger[effect].verb))
@@ -285,30 +340,65 @@ fn intended(trace: &Trace<'_>) -> Option<String> {
 }
 
 fn once(trace: &Trace<'_>) -> Option<String> {
-    let mut boots: Vec<&String> = trace.machines.iter().filter(|line| line.ends_with("systemctl reboot")).collect();
-    boots.sort();
-    boots.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    const ONCE: [&str; 3] = ["systemctl reboot", "kubeadm upgrade apply", "kubeadm upgrade node"];
+    let is_one = |line: &&String| line.split_once(' ').is_some_and(|(_, what)| ONCE.iter().any(|once| what.starts_with(once)));
+    let mut seen = BTreeSet::new();
+    trace.machines.iter().filter(is_one).find(|line| !seen.insert(*line)).cloned().or_else(|| revisions(trace))
 }
 
+/// Each operation of helm makes the revision after the last one that is there.
+fn revisions(trace: &Trace<'_>) -> Option<String> {
+    let revision = |name: &str| {
+        let (release, number) = name.strip_prefix("sh.helm.release.v1.")?.rsplit_once(".v")?;
+        Some((release.to_owned(), number.parse::<u64>().ok()?))
+    };
+    let secrets = trace.of.before.store().list(lockgate_sim::kinds::SECRET, None);
+    let mut there: BTreeMap<(String, String), BTreeSet<u64>> = BTreeMap::new();
+    for (key, _) in secrets {
+        if let Some((release, number)) = revision(&key.name) {
+            there.entry((key.namespace.to_string(), release)).or_default().insert(number);
+        }
+    }
+    for change in trace.changes.iter().filter(|change| change.key.kind.kind == "Secret") {
+        let Some((release, number)) = revision(&change.key.name) else { continue };
+        let numbers = there.entry((change.key.namespace.to_string(), release)).or_default();
+        let last = numbers.last().copied().unwrap_or_default();
+        match (&change.before, &change.after) {
+            (None, Some(_)) if number != last + 1 => return Some(format!("{} is made after revision {last}", full_name(&change.key))),
+            (None, Some(_)) => drop(numbers.insert(number)),
+            (_, None) => drop(numbers.remove(&number)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Of a write that carries its operation, the version that its intent had read is the one that it changed; of every other, the object.
 fn the_same(trace: &Trace<'_>) -> Option<String> {
     (0..trace.ledger.len()).find_map(|effect| {
-        let before = trace.changes[trace.change_of[effect]?].before.as_ref()?;
+        let change = trace.changes.get(trace.change_of.get(effect).copied()??)?;
+        let before = change.before.as_ref()?;
         let (object, uid) = (trace.object_of(effect), &before["metadata"]["uid"]);
-        let guarded: Vec<&Json> = trace
-            .intents_before(effect)
-            .filter(|intent| intent.object() == object)
-            .filter_map(|intent| match &intent.prior {
-                Some(Prior::Was(prior)) => prior.pointer("/metadata/uid"),
-                _ => None,
-            })
-            .collect();
-        (!guarded.is_empty() && !guarded.contains(&uid)).then(|| format!("{} {object}", trace.ledger[effect].verb))
+        let prior = |intent: &&Intent| match &intent.prior {
+            Some(Prior::Was(prior)) => Some(prior.clone()),
+            _ => None,
+        };
+        let guarded: Vec<_> = trace.intents_before(effect).filter(|intent| intent.object() == object).collect();
+        let uids: Vec<_> = guarded.iter().filter_map(prior).collect();
+        if !uids.is_empty() && !uids.iter().any(|prior| prior.pointer("/metadata/uid") == Some(uid)) {
+            return Some(format!("{} {object}", trace.ledger.get(effect)?.verb));
+        }
+        let op = stamp(change.after.as_ref()).filter(|op| stamp(change.before.as_ref()) != Some(op))?;
+        let read: Vec<_> = guarded.iter().filter(|intent| intent.op == op).filter_map(prior).collect();
+        let generation = |object: &Json| object.pointer("/metadata/generation").cloned();
+        let met = read.is_empty() || read.iter().any(|prior| generation(prior) == generation(before));
+        (!met).then(|| format!("{op} {object}: it was read as another generation than it changed"))
     })
 }
 
 fn named(trace: &Trace<'_>) -> Option<String> {
-    let mut made = std::collections::BTreeSet::new();
-    let mut of = std::collections::BTreeMap::new();
+    let mut made = BTreeSet::new();
+    let mut of = BTreeMap::new();
     for entry in &trace.entries {
         match &entry.fact {
             Fact::Intent { intent, .. } => drop(of.insert(intent.op.clone(), intent.object().to_owned())),
@@ -316,10 +406,22 @@ fn named(trace: &Trace<'_>) -> Option<String> {
             _ => {}
         }
     }
-    let story = trace.story();
+    let story = trace.story()?;
     let half: Vec<&str> = story.half_done().map(|write| write.target.as_str()).collect();
     let is_release = of.values().any(|target| target.starts_with("release/"));
     (0..trace.ledger.len())
+        .filter(|effect| !trace.only_read(*effect))
         .map(|effect| trace.object_of(effect))
         .find(|object| !made.contains(object) && !half.contains(&object.as_str()) && !is_release)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_place() {
+        let ids: Vec<&str> = INVARIANTS.iter().map(|invariant| invariant.id).collect();
+        assert_eq!(ids, (1..=14).map(|number| format!("I{number}")).collect::<Vec<_>>());
+    }
 }

@@ -3,21 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use lockgate::run::Event;
-use lockgate::run::journal::Fact;
-use lockgate::run::journal::view::{Became, Write};
-
 use super::trace::Trace;
+use crate::run::Event;
+use crate::run::journal::Fact;
+use crate::run::journal::view::{Became, Write};
 
 /// What the report says otherwise than the ledger.
-pub(in crate::runs) fn lies(trace: &Trace<'_>) -> Vec<String> {
-    let story = trace.story();
+#[must_use]
+pub fn lies(trace: &Trace<'_>) -> Vec<String> {
+    let Some(story) = trace.story() else { return vec!["it tells nothing".to_owned()] };
     let mut made: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     let (releases, others): (Vec<&Write>, Vec<&Write>) = story.writes.iter().partition(|write| write.target.starts_with("release/"));
     for write in others.into_iter().filter(|write| write.became == Became::Made && !on_a_machine(write)) {
-        made.entry(object(write)).or_default()[0] += 1;
+        made.entry(write.target.clone()).or_default()[0] += 1;
     }
-    for effect in 0..trace.ledger.len() {
+    for effect in (0..trace.ledger.len()).filter(|effect| !trace.only_read(*effect)) {
         let object = trace.object_of(effect);
         // What helm did is told of as what was done to its release.
         if made.contains_key(&object) || releases.is_empty() {
@@ -36,9 +36,4 @@ fn was_asked(event: &Event) -> bool {
 
 fn on_a_machine(write: &Write) -> bool {
     write.verb == "machine"
-}
-
-/// The object of a write as the ledger has it.
-fn object(write: &Write) -> String {
-    write.target.clone()
 }

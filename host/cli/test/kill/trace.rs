@@ -4,21 +4,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub(super) use lockgate::cli::test::kill::full_name;
-use lockgate::cli::test::kill::{Deeds, World};
-use lockgate::run::journal::view::Story;
-use lockgate::run::journal::{Entry, Fact, Read};
+use lockgate_sim::Cluster as Sim;
 use lockgate_sim::json::Value as Json;
 use lockgate_sim::store::Key;
 
-use crate::runs::harness::Scene;
+use super::deeds::{Deeds, full_name};
+use super::world::World;
+use crate::cluster::keep::Intent;
+use crate::run::event::TargetInfo;
+use crate::run::journal::entry::{Header, VERSION};
+use crate::run::journal::view::Story;
+use crate::run::journal::{Entry, Fact, Read};
+
+/// The run that worked in a world, as far as what holds of it depends on that.
+#[derive(Clone, Debug)]
+pub struct Of<'a> {
+    /// The cluster before it.
+    pub before: &'a Sim,
+    /// Its id.
+    pub run: String,
+    /// How many nodes of workers may be out of service at a time.
+    pub budget: usize,
+    /// Whether requests may arrive late by themselves: then the age of a lock when they do says nothing.
+    pub delays: bool,
+    /// Whether its processes take the lock of the cluster, as every run outside of tests does.
+    pub locked: bool,
+}
 
 /// Everything, when it is over or at the death of a process.
-pub(in crate::runs) struct Trace<'a> {
-    pub(super) scene: &'a Scene,
+#[derive(Debug)]
+pub struct Trace<'a> {
+    /// Whose it is.
+    pub of: Of<'a>,
+    /// Where.
     pub(super) world: &'a World,
-    pub(super) deeds: Deeds,
-    pub(super) entries: Vec<Entry>,
+    /// What was done.
+    pub deeds: Deeds,
+    /// The journal.
+    pub entries: Vec<Entry>,
     /// How many effects there were when each line was written.
     pub(super) marks: Vec<usize>,
 }
@@ -32,15 +55,48 @@ impl Deref for Trace<'_> {
 }
 
 impl<'a> Trace<'a> {
-    pub(in crate::runs) fn of(scene: &'a Scene, world: &'a World) -> Trace<'a> {
-        let (entries, marks) = (world.disk.entries.borrow().clone(), world.disk.marks.borrow().clone());
-        Trace { scene, world, deeds: Deeds::of(world), entries, marks }
+    /// Of this run in this world.
+    #[must_use]
+    pub fn of(of: Of<'a>, world: &'a World) -> Trace<'a> {
+        let entries = world.disk.entries.borrow().clone();
+        let marks = world.disk.marks.borrow().iter().map(|mark| mark.saturating_sub(world.earlier)).collect();
+        Trace { of, world, deeds: Deeds::of(world), entries, marks }
     }
 
     /// What the journal tells people.
-    pub(in crate::runs) fn story(&self) -> Story {
-        let read = Read { run: String::new(), entries: self.entries.clone(), hashes: Vec::new(), head: String::new(), end: 0, torn: None };
-        Story::told(&read, None).expect("it has a header")
+    #[must_use]
+    pub fn story(&self) -> Option<Story> {
+        let mut entries = self.entries.clone();
+        if let (Some(Entry { fact, at, .. }), false) = (entries.first(), entries.iter().any(|entry| matches!(entry.fact, Fact::Header(_))))
+        {
+            debug_assert!(matches!(fact, Fact::Begun(_)), "a journal begins with a process");
+            let header = Entry { seq: 0, at: *at, fact: Fact::Header(Box::new(self.header())) };
+            entries.insert(0, header);
+        }
+        let read = Read { run: String::new(), entries, hashes: Vec::new(), head: String::new(), end: 0, torn: None };
+        Story::told(&read, None)
+    }
+
+    /// What the journal of a scenario lacks: it is in memory, and nothing is pinned beside it.
+    fn header(&self) -> Header {
+        Header {
+            v: VERSION,
+            run: self.of.run.clone(),
+            what: "run".to_owned(),
+            of: None,
+            runbook: String::new(),
+            title: String::new(),
+            source: String::new(),
+            files: BTreeMap::new(),
+            params: BTreeMap::new(),
+            typed: BTreeMap::new(),
+            target: TargetInfo { name: String::new(), simulated: true },
+            way: Json::Null,
+            cluster: None,
+            namespace: String::new(),
+            version: String::new(),
+            command: String::new(),
+        }
     }
 
     /// Whether the process of this epoch announced an operation of one before it again.
@@ -50,7 +106,7 @@ impl<'a> Trace<'a> {
     }
 
     /// The intents that were written before this effect.
-    pub(super) fn intents_before(&self, effect: usize) -> impl Iterator<Item = &lockgate::cluster::keep::Intent> {
+    pub(super) fn intents_before(&self, effect: usize) -> impl Iterator<Item = &Intent> {
         let before = self.entries.iter().zip(&self.marks).filter(move |(_, mark)| **mark <= effect);
         before.filter_map(|(entry, _)| match &entry.fact {
             Fact::Intent { intent, .. } => Some(&**intent),
@@ -75,16 +131,18 @@ pub(super) struct View {
     pub(super) written: BTreeSet<String>,
     /// Whether `kubeadm upgrade apply` has noted a new version for the cluster.
     pub(super) applied: bool,
+    /// Whether the run wrote an object of a kind that is not Kubernetes' own: its operator makes what belongs to it.
+    pub(super) custom: bool,
     /// The images that there were before the run.
     pub(super) images: BTreeSet<String>,
 }
 
 impl View {
     /// Before the run.
-    pub(super) fn before(scene: &Scene) -> View {
+    pub(super) fn before(sim: &Sim) -> View {
         let mut view = View::default();
         for kind in lockgate_sim::kinds::ALL.iter().copied().filter(|kind| SEEN.contains(&kind.kind)) {
-            for (key, object) in scene.sim.store().list(kind, None) {
+            for (key, object) in sim.store().list(kind, None) {
                 view.take(key, None, Some(object));
             }
         }
