@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use lockgate::base::Span;
+use lockgate::base::{Kind, Reason, Span};
 use lockgate_sim::Request;
 use lockgate_sim::json::{Value as Json, json};
+use lockgate_sim::model::PodMatch;
 
 use super::super::support::Rig;
-use super::support::{NODE, rig, sent};
+use super::support::{NODE, asked, left, rig, rig_with, sent};
 
 /// A cluster before something is done to it.
 struct Before {
@@ -91,4 +92,37 @@ fn a_budget_of_one_holds_after_every_change() {
     let ready = |slice: &Json| slice["endpoints"].as_array().into_iter().flatten().filter(|end| end["conditions"]["ready"] == true).count();
     let ready: Vec<usize> = before.since(&rig, "EndpointSlice").iter().filter_map(|(after, _)| after.as_ref().map(ready)).collect();
     assert!(ready.len() >= 3 && ready.iter().all(|ready| *ready >= 2), "endpoints that were ready: {ready:?}");
+}
+
+#[test]
+fn over_several_nodes_too_one_pod_of_a_set_is_away() {
+    let rig = rig("statefulset db 4");
+    let node = json!({ "metadata": { "name": "s-c", "labels": { "situation": "s", "which": "c" } } });
+    sent(&rig, &Request::post("/api/v1/nodes", &node));
+    drained(&rig);
+    rig.call("uncordon", json!([NODE]), json!({})).unwrap();
+    assert!(["s-b", "s-c"].iter().all(|node| !left(&rig, node).is_empty()), "they are on both nodes");
+    let before = Before::of(&rig);
+    rig.call("drain", json!([["s-b", "s-c"]]), json!({})).unwrap();
+    rig.run(rig.cluster.clock().sleep(Span::from_secs(120))).unwrap();
+    assert_eq!(before.fewest(&rig, "db").0, 3, "of 4");
+}
+
+#[test]
+fn a_pod_that_does_not_come_back_keeps_the_others_of_its_set() {
+    let rig = rig_with("statefulset db 3", |sim| {
+        let labels = [("app".to_owned(), "db".to_owned())].into();
+        sim.models_mut().never_ready(PodMatch { labels, ..PodMatch::default() });
+    });
+    let error = rig.error("drain", json!([NODE]), json!({ "stall": "1m" }));
+    assert_eq!((error.kind, error.reason, asked(&rig)), (Kind::Stuck, Reason::Stalled, 1), "{error}");
+    assert!(error.causes[0].contains("waits: pods of its StatefulSet go one after another, and `pod/s/db-"), "{:?}", error.causes);
+    assert!(error.causes[0].ends_with("` is not back yet") && error.hint.as_deref().unwrap().starts_with("`why` of the pod"), "{error:?}");
+}
+
+#[test]
+fn a_pod_that_can_be_nowhere_else_is_not_waited_for() {
+    let rig = rig("statefulset db 2 pinned");
+    let value = rig.value("drain", json!([NODE]), json!({}));
+    assert_eq!(value["evicted"].as_array().unwrap().len(), 2, "{value}");
 }
