@@ -146,11 +146,9 @@ impl Trouble {
                 unreachable(format!("{doing}: no trusted connection to `{server}`")).cause(cause).hint(hint)
             }
             Trouble::Lost(cause) => lost(format!("the connection to `{server}` was lost")).cause(cause),
-            Trouble::Strange(cause) => {
-                lost(format!("the answer of `{server}` is not that of an API server"))
-                    .cause(cause)
-                    .hint("check the address in the kubeconfig, and whether a proxy is in the way")
-            }
+            Trouble::Strange(cause) => lost(format!("the answer of `{server}` is not that of an API server"))
+                .cause(cause)
+                .hint("check the address in the kubeconfig, and whether a proxy is in the way"),
             Trouble::Silent(span) => {
                 let mut error = lost(format!("no answer from `{server}` within {span}"));
                 error.reason = Reason::Timeout;
@@ -322,9 +320,12 @@ mod tests {
             assert_eq!(what, "a rule of the cluster does not allow it", "{message}");
             assert!(!hint.contains("the user needs"), "{hint}");
         }
-        let (what, right) = hint("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource \"deployments\" in API group \"apps\"");
+        let (what, right) =
+            hint("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource \"deployments\" in API group \"apps\"");
         assert_eq!((what.as_str(), right.contains("needs `patch` on `deployments`")), ("this user may not do that", true));
-        let (_, right) = hint("roles.rbac.authorization.k8s.io \"x\" is forbidden: user \"u\" is attempting to grant RBAC permissions not currently held");
+        let (_, right) = hint(
+            "roles.rbac.authorization.k8s.io \"x\" is forbidden: user \"u\" is attempting to grant RBAC permissions not currently held",
+        );
         assert!(right.contains("`escalate`"), "{right}");
     }
 

@@ -23,7 +23,7 @@ fn deployment(name: &str, more: &str, pod: &str, mark: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name} }}\nspec:\n  replicas: 1\n{more}  \
          selector: {{ matchLabels: {{ app: {name} }} }}\n  template:\n    metadata: {{ labels: {{ app: {name} }}, annotations: {{ {mark} }} }}\n    \
-         spec:\n      automountServiceAccountToken: false\n      tolerations: [{{ operator: Exists }}]\n{pod}      \
+         spec:\n      automountServiceAccountToken: false\n      tolerations: [{{ key: node.kubernetes.io/not-ready, operator: Exists }}]\n{pod}      \
          containers: [{{ name: c, image: 'registry.example/c:v1' }}]\n---\n"
     )
 }
@@ -31,7 +31,8 @@ fn deployment(name: &str, more: &str, pod: &str, mark: &str) -> String {
 /// All of it.
 pub(super) fn all(bench: &Bench) -> Outcome {
     bench.plane.apply(WORLD)?;
-    let ready = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "lastTransitionTime": now() });
+    let ready =
+        json!({ "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "lastTransitionTime": now() });
     let capacity = json!({ "pods": "110", "cpu": "4", "memory": "4Gi" });
     status(bench, None, &format!("node/{MUTE}"), &json!({ "conditions": [ready], "capacity": capacity, "allocatable": capacity }))?;
     let there = format!("      nodeSelector: {{ kubernetes.io/hostname: {MUTE} }}\n");
@@ -43,12 +44,12 @@ pub(super) fn all(bench: &Bench) -> Outcome {
     bench.plane.kubectl(&["create", "-n", "ours", "-f", &bench.file("ends.yaml", &objects.concat())?])?;
     waiting(bench, "unpulled", "ImagePullBackOff", "Back-off pulling image \"registry.example/c:v1\"")?;
     waiting(bench, "crashing", "CrashLoopBackOff", "back-off 40s restarting failed container")?;
-    for (workload, reason, says) in [
-        ("late", Reason::ProgressDeadline, "passed its own deadline of 1s"),
-        ("unpulled", Reason::ImagePull, "registry.example/c:v1"),
-        ("crashing", Reason::CrashLoop, "made no progress"),
+    for (workload, stall, reason, says) in [
+        ("late", "1m", Reason::NotReady, "passed its own deadline of 1s"),
+        ("unpulled", STALL, Reason::ImagePull, "registry.example/c:v1"),
+        ("crashing", STALL, Reason::CrashLoop, "made no progress"),
     ] {
-        let error = bench.fails("wait_rollout", json!([format!("deployment/{workload}")]), json!({ "stall": STALL }))?;
+        let error = bench.fails("wait_rollout", json!([format!("deployment/{workload}")]), json!({ "stall": stall }))?;
         ends(workload, &error, reason, says)?;
     }
     quota(bench)?;
@@ -132,9 +133,9 @@ fn leaving(bench: &Bench) -> Outcome {
     bench.plane.kubectl(&["create", "namespace", "leaving"])?;
     bench.until("the namespace is ready", |plane| Ok(plane.kubectl(&["get", "serviceaccount", "default", "-n", "leaving"]).is_ok()))?;
     let here = "      nodeSelector: { kubernetes.io/hostname: ours-1 }\n";
-    let text = deployment("web", "", here, "").replace("labels: { app: web }, annotations", "finalizers: [test.io/held], labels: { app: web }, annotations");
+    let text = deployment("leaver", "", here, "").replace("metadata: { labels", "metadata: { finalizers: [test.io/held], labels");
     bench.plane.kubectl(&["create", "-n", "leaving", "-f", &bench.file("leaving.yaml", &text)?])?;
-    bench.does("wait_rollout", json!(["deployment/leaving/web"]), json!({}))?;
+    bench.does("wait_rollout", json!(["deployment/leaving/leaver"]), json!({}))?;
     bench.plane.kubectl(&["delete", "namespace", "leaving", "--wait=false"])?;
     let held = |plane: &ControlPlane| -> Outcome<Vec<String>> {
         let pods = plane.list(Some("leaving"), "pods")?;
@@ -154,7 +155,7 @@ fn leaving(bench: &Bench) -> Outcome {
             }
             Ok(())
         });
-        let done = bench.does("drain", json!(["ours-1"]), json!({ "pod_selector": "app=web" }));
+        let done = bench.does("drain", json!(["ours-1"]), json!({ "pod_selector": "app=leaver" }));
         other.join().map_err(|_| "somebody else failed".to_owned())??;
         done
     })?;

@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 
 use super::bench::{Bench, Outcome, ensure, same};
 use super::faults::REASONS;
-use crate::controlplane::{Binaries, command};
 use crate::controlplane::plane::{ControlPlane, Pace};
+use crate::controlplane::{Binaries, command};
 
 /// Long enough for the hook of the upgrade to be running when something goes wrong.
 const PACE: Pace = Pace { ready: Duration::from_secs(2), gone: Duration::from_millis(500) };
@@ -87,7 +87,8 @@ fn told_to_end(helm: &'static str, plane: &ControlPlane) -> Outcome {
     let text = format!(
         "runbook {{ title = \"Upgrade\", summary = \"Upgrades.\", impact = \"restarts\", namespace = \"ended\" }}\n\
          permissions {{ {{ verbs = {{ \"*\" }}, kinds = {{ \"*\" }} }}, helm = {{ charts = {{ \"{next}\" }} }} }}\n\
-         step \"upgrade\" {{ title = \"Upgrade\", run = function() helm.upgrade(\"shop\", \"{next}\", {{ values_from = \"previous\" }}) end }}\n"
+         step \"upgrade\" {{ title = \"Upgrade\", run = function() helm.upgrade(\"shop\", \"{next}\", \
+         {{ values_from = \"previous\", values = {{ annotations = {{ [\"never-ready\"] = \"yes\" }} }} }}) end }}\n"
     );
     std::fs::write(plane.path().join("ended.luau"), text).map_err(io)?;
     let bin = plane.path().join("bin");
@@ -98,13 +99,21 @@ fn told_to_end(helm: &'static str, plane: &ControlPlane) -> Outcome {
     middle_of(plane, "ended")?;
     same("helm is at work", helms(&next)?.len(), 1)?;
     running.signal(Signal::SIGTERM)?;
-    running.signal(Signal::SIGTERM)?;
+    // Who presses after that waits for no answers, and helm does not finish either.
+    running.signal(Signal::SIGINT)?;
     let ended = running.finish()?;
     ended.expect_code(4)?;
     same("helm is not left behind", helms(&next)?, Vec::<u32>::new())?;
     let status = bench.release()?["status"].clone();
     ensure(["failed", "pending-upgrade"].iter().any(|known| status == *known), || format!("the release is {status}"))?;
-    command::about(plane, &["resume", "last", "--yes"])?.expect_code(0)?;
+    let resumed = command::start(plane, "admin", &["resume", "last"])?;
+    plane.until("the hook of the second try has ended", SOON, |plane| {
+        // One that goes at this moment is as good.
+        plane.kubectl(&["annotate", "pods", "-n", "ended", "-l", "batch.kubernetes.io/job-name", "never-ready-"]).ok();
+        let done = plane.kubectl(&["get", "secrets", "-n", "ended", "-l", "status=deployed,version=3", "-o", "name"])?;
+        Ok(!done.is_empty())
+    })?;
+    resumed.finish()?.expect_code(0)?;
     same("in the end", bench.release()?["status"].as_str(), Some("deployed"))?;
     let image = bench.object("deployment/shop")?["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     ensure(image.as_str().is_some_and(|image| image.ends_with("v2.0.0")), || format!("the image is {image}"))
@@ -117,10 +126,14 @@ fn helms(chart: &str) -> Outcome<Vec<u32>> {
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // One that ends meanwhile has no command line any more.
     let words = |id: &u32| std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    Ok(ids.filter(|id| {
-        let words = String::from_utf8_lossy(&words(id)).into_owned();
-        words.split('\0').next().is_some_and(|program| program.ends_with("/helm")) && words.contains("--namespace\0ended") && words.contains(&name)
-    }).collect())
+    Ok(ids
+        .filter(|id| {
+            let words = String::from_utf8_lossy(&words(id)).into_owned();
+            words.split('\0').next().is_some_and(|program| program.ends_with("/helm"))
+                && words.contains("--namespace\0ended")
+                && words.contains(&name)
+        })
+        .collect())
 }
 
 /// Comes when the hook of an upgrade is running.

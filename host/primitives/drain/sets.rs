@@ -75,7 +75,9 @@ fn is_followed(names: &[String], pod: &Json) -> bool {
 
 /// Whether another pod serves in the place of this one, or can be nowhere but on a node that takes none: then there is nothing to wait for.
 fn is_back<'a>(sent: &Json, mut now: impl Iterator<Item = &'a Arc<Json>>) -> bool {
-    let is_same = |pod: &&Arc<Json>| view::name(pod) == view::name(sent) && view::text(pod, "/metadata/namespace") == view::text(sent, "/metadata/namespace");
+    let is_same = |pod: &&Arc<Json>| {
+        view::name(pod) == view::name(sent) && view::text(pod, "/metadata/namespace") == view::text(sent, "/metadata/namespace")
+    };
     now.find(is_same).is_some_and(|pod| {
         view::uid(pod) != view::uid(sent) && !view::is_terminating(pod) && (view::is_ready(pod) || is_bound_elsewhere(pod))
     })

@@ -55,7 +55,10 @@ impl HelmDiff {
         let (heard, done) = match self.on_a_copy(&cx, exists, false).await {
             Err(error) if explain::is_about_fields(&error) => {
                 let (heard, done) = self.on_a_copy(&cx, exists, true).await?;
-                heard.note(&format!("the upgrade itself would be refused, because others own fields that it sets: {}", error.causes.join(": ")));
+                heard.note(&format!(
+                    "the upgrade itself would be refused, because others own fields that it sets: {}",
+                    error.causes.join(": ")
+                ));
                 (heard, done)
             }
             made => made?,
@@ -91,20 +94,8 @@ impl HelmDiff {
         let (values, crds, timeout, stall, wait) = (self.values.clone(), self.crds, None, None, None);
         let made = if exists {
             let (values_from, expect_revision) = (self.values_from.clone(), None);
-            let upgrade = HelmUpgrade {
-                release,
-                chart,
-                namespace,
-                repo,
-                version,
-                values,
-                values_from,
-                crds,
-                expect_revision,
-                timeout,
-                stall,
-                wait,
-            };
+            let upgrade =
+                HelmUpgrade { release, chart, namespace, repo, version, values, values_from, crds, expect_revision, timeout, stall, wait };
             upgrade.make(&copy, false, take).await
         } else {
             HelmInstall { release, chart, namespace, repo, version, values, crds, timeout, stall, wait }.make(&copy, false).await

@@ -248,7 +248,14 @@ fn spoken(stderr: &str) -> Vec<String> {
     let mut said: Vec<String> = lines
         .into_iter()
         .filter(is_talk)
-        .map(|line| line.trim().trim_start_matches("Error: ").trim_start_matches("* ").trim_start_matches("UPGRADE FAILED: ").trim_start_matches("INSTALLATION FAILED: ").to_owned())
+        .map(|line| {
+            line.trim()
+                .trim_start_matches("Error: ")
+                .trim_start_matches("* ")
+                .trim_start_matches("UPGRADE FAILED: ")
+                .trim_start_matches("INSTALLATION FAILED: ")
+                .to_owned()
+        })
         .filter(|line| !line.ends_with("error occurred:") && !line.ends_with("errors occurred:") || line.contains("failed"))
         .collect();
     for line in &mut said {

@@ -102,7 +102,9 @@ async fn pods(cx: &Cx, target: &Target) -> Result<Vec<String>> {
         for container in regular(pod).into_iter().filter(|container| has_started(pod, container)) {
             let part = LogPart { container: Some(container.to_owned()), tail: Some(LINES), limit: Some(LARGEST), ..LogPart::default() };
             match cx.cluster.log(&the_pod, &part).await {
-                Ok(text) => lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("`{the_pod}` wrote: {line}"))),
+                Ok(text) => {
+                    lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("`{the_pod}` wrote: {line}")))
+                }
                 Err(stop) if stop.is_stop() => return Err(stop),
                 Err(error) if error.reason == Reason::Forbidden => lines.push(format!("its log cannot be read: {error}")),
                 // A kubelet that does not answer, a pod that has gone, a model that says nothing of it.
@@ -135,7 +137,14 @@ async fn workloads(cx: &Cx, made: &Made) -> Result<Vec<String>> {
 }
 
 /// The error of a helm that found objects which are not the release's: with all of them. helm names the first.
-pub(super) async fn owners(work: &Work<'_>, error: Error, old: Option<&Release>, chart: &Chart, values: &[OsString], helm: &mut Helm) -> Error {
+pub(super) async fn owners(
+    work: &Work<'_>,
+    error: Error,
+    old: Option<&Release>,
+    chart: &Chart,
+    values: &[OsString],
+    helm: &mut Helm,
+) -> Error {
     if error.reason != Reason::Conflict || !error.causes.iter().any(|cause| cause.contains("invalid ownership metadata")) {
         return error;
     }
@@ -145,10 +154,12 @@ pub(super) async fn owners(work: &Work<'_>, error: Error, old: Option<&Release>,
     let Ok(manifest) = helm.ask(&doing, &words).await else { return error };
     let (wanted, former) = (manifest.as_str(), old.map(Release::manifest).unwrap_or_default());
     let looked = async {
-        let former: Vec<Target> = contents::look(work.cx, work.place, &doing, &[former]).await?.into_iter().map(|item| item.target).collect();
+        let former: Vec<Target> =
+            contents::look(work.cx, work.place, &doing, &[former]).await?.into_iter().map(|item| item.target).collect();
         let items = contents::look(work.cx, work.place, &doing, &[wanted]).await?;
         let others = items.into_iter().filter(|item| !former.contains(&item.target));
-        let told = others.filter_map(|item| item.live.as_ref().and_then(|live| owner(work, live)).map(|owner| format!("`{}` {owner}", item.target)));
+        let told = others
+            .filter_map(|item| item.live.as_ref().and_then(|live| owner(work, live)).map(|owner| format!("`{}` {owner}", item.target)));
         Ok(told.collect())
     };
     let found = soon(work.cx, looked).await;

@@ -56,7 +56,9 @@ pub(super) fn says(asked: &Asked, fault: &str) -> (Vec<String>, &'static [&'stat
         "late by 10 min" | "stalls" => (text("no answer from"), &["no connection to"]),
         // Who waits is told what he waits for.
         "down for 10 min" if asked.verb != "watch" => (text("no connection to"), &["no answer from"]),
-        "of another kind" | "no object" => (vec!["the answer".to_owned(), "whether a proxy is in the way".to_owned()], &["no connection to"]),
+        "of another kind" | "no object" => {
+            (vec!["the answer".to_owned(), "whether a proxy is in the way".to_owned()], &["no connection to"])
+        }
         _ => (Vec::new(), &[]),
     }
 }
