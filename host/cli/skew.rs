@@ -29,6 +29,7 @@ pub(super) fn skew(args: &SkewArgs, screen: &Screen) -> Done {
     let report: Report = runtime.block_on(async {
         let mut readings = skew::read(&cluster).await?;
         readings.add(skew::kubectl(&cluster).await?);
+        readings.add(skew::own(&cluster, &readings)?);
         skew::report(readings, target.as_ref(), &assumed)
     })?;
     let label = cluster.label();

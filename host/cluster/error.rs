@@ -153,12 +153,9 @@ impl Trouble {
                 unreachable(format!("{doing}: no trusted connection to `{server}`")).cause(cause).hint(hint)
             }
             Trouble::Lost(cause) => lost(format!("the connection to `{server}` was lost")).cause(cause),
-            Trouble::Strange(cause) => {
-                let error = unreachable(format!("{doing}: the answer of `{server}` is not that of an API server"))
-                    .cause(cause)
-                    .hint("check the address in the kubeconfig, and whether a proxy is in the way");
-                if write { error.details(json!({ "outcome": "unknown" })) } else { error }
-            }
+            Trouble::Strange(cause) => lost(format!("the answer of `{server}` is not that of an API server"))
+                .cause(cause)
+                .hint("check the address in the kubeconfig, and whether a proxy is in the way"),
             Trouble::Silent(span) => {
                 let mut error = lost(format!("no answer from `{server}` within {span}"));
                 error.reason = Reason::Timeout;
@@ -201,6 +198,7 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
     let names_object = status.pointer("/details/name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     let (kind, reason, what) = match (code, text("reason")) {
         (401, _) => (Kind::Refused, Reason::Forbidden, "the server does not know this user".to_owned()),
+        (403, _) if refuses_anybody(status) => (Kind::Refused, Reason::Forbidden, "a rule of the cluster does not allow it".to_owned()),
         (403, _) => (Kind::Refused, Reason::Forbidden, "this user may not do that".to_owned()),
         (404, _) if !names_object => (Kind::Cluster, Reason::Unsupported, format!("the server does not serve {}", call.act.resource)),
         (404, _) if call.act.verb == Verb::Create => (Kind::Cluster, Reason::NotFound, "what it belongs to does not exist".to_owned()),
@@ -219,7 +217,11 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
     if let Some(message) = text("message") {
         error = error.cause(message);
     }
-    if code == 403 {
+    if code == 403 && refuses_anybody(status) {
+        error = error.hint("it is refused to whoever asks: change what is asked for, or the webhook, policy or quota that the cause names");
+    } else if code == 403 && text("message").is_some_and(|message| message.contains("attempting to grant")) {
+        error = error.hint(format!("the user needs all that the role grants, or `escalate` on `{}`", call.act.resource));
+    } else if code == 403 {
         error = error.hint(format!("the user needs {}", rule(&call.act)));
     } else if code == 401 {
         error = error.hint("check the user's credentials in the kubeconfig; a token may have expired");
@@ -235,6 +237,15 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
         details["retry_after"] = seconds.into();
     }
     error.details(details)
+}
+
+/// Whether a webhook, a policy, a quota or a namespace that goes refuses the object, and not the authorizer the user: that one says who cannot
+/// do what (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`, `…/pkg/admission/errors.go`).
+fn refuses_anybody(status: &Json) -> bool {
+    let message = status.get("message").and_then(Json::as_str).unwrap_or_default();
+    let denied = ["denied the request", "denied request"].iter().any(|words| message.contains(words));
+    let is_of_a_right = [" cannot ", "attempting to grant"].iter().any(|words| message.contains(words));
+    denied || message.contains(" is forbidden: ") && !is_of_a_right
 }
 
 /// Whether a server-side apply says what its kind has no field for. Servers answer that with 500, and will again
@@ -255,7 +266,10 @@ fn rule(act: &Act) -> String {
         None if matches!(act.verb, Verb::List | Verb::Watch) => " in the whole cluster".to_owned(),
         None => String::new(),
     };
-    format!("`{}` on `{resource}`{group}{namespace}", act.verb)
+    // A stream is opened by a GET, and since 1.35 the server asks for the right to create one besides.
+    let is_stream = matches!(act.subresource.as_deref(), Some("exec" | "attach" | "portforward"));
+    let verbs = if is_stream { "`get` and `create`".to_owned() } else { format!("`{}`", act.verb) };
+    format!("{verbs} on `{resource}`{group}{namespace}")
 }
 
 #[cfg(test)]
@@ -292,6 +306,34 @@ mod tests {
         }
         let hint = status(403, "Forbidden").hint.clone().unwrap();
         assert_eq!(hint, "the user needs `patch` on `deployments` of group `apps` in namespace `d`");
+    }
+
+    #[test]
+    fn only_a_missing_right_is_called_one() {
+        let hint = |message: &str| {
+            let body = json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": message, "details": {"name": "x"}});
+            let error = of_status(&call(&Method::PATCH), 403, None, &body);
+            assert_eq!((error.reason, error.kind), (Reason::Forbidden, Kind::Refused), "{message}");
+            (error.message.rsplit_once(": ").unwrap().1.to_owned(), error.hint.clone().unwrap())
+        };
+        for message in [
+            "admission webhook \"guard.example\" denied the request: not now",
+            "deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1",
+            "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": privileged",
+            "configmaps \"x\" is forbidden: unable to create new content in namespace d because it is being terminated",
+        ] {
+            let (what, hint) = hint(message);
+            assert_eq!(what, "a rule of the cluster does not allow it", "{message}");
+            assert!(!hint.contains("the user needs"), "{hint}");
+        }
+        let (what, right) =
+            hint("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource \"deployments\" in API group \"apps\"");
+        assert_eq!((what.as_str(), right.contains("needs `patch` on `deployments`")), ("this user may not do that", true));
+        let (_, right) = hint(
+            "roles.rbac.authorization.k8s.io \"x\" is forbidden: user \"u\" is attempting to grant RBAC permissions not currently held",
+        );
+        assert!(right.contains("`escalate`"), "{right}");
     }
 
     #[test]

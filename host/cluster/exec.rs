@@ -162,6 +162,7 @@ impl Cluster {
 fn unknown(mut error: Error) -> Error {
     if error.details.get("code").and_then(Json::as_u64).is_some_and(|code| (500..600).contains(&code) && code != 501) {
         error.details["outcome"] = "unknown".into();
+        error.message.push_str("; whether it ran is unknown");
     }
     error
 }

@@ -130,27 +130,35 @@ impl Stream {
 impl Following {
     pub(super) async fn begin(cluster: Cluster, follows: Vec<Follow>) -> Result<Following> {
         let mut following = Following { cluster, scopes: Vec::with_capacity(follows.len()), changed: false };
-        let not_before = following.cluster.clock().now();
         for follow in follows {
-            let (group, plural) = (&follow.resource.group, &follow.resource.plural);
-            following.cluster.permit().follow(group, plural, follow.namespace.as_deref());
-            let mut scope = Scope {
-                follow,
-                items: BTreeMap::new(),
-                resource_version: String::new(),
-                state: State::Closed { not_before, relist: false },
-                failures: 0,
-                trouble: None,
-            };
-            scope.relist(&following.cluster, false).await?;
-            following.scopes.push(scope);
+            following.also(follow).await?;
         }
         Ok(following)
     }
 
+    /// Follows something more from now on: the number of its scope.
+    ///
+    /// # Errors
+    /// As [`Cluster::follow`].
+    pub async fn also(&mut self, follow: Follow) -> Result<usize> {
+        let (group, plural) = (&follow.resource.group, &follow.resource.plural);
+        self.cluster.permit().follow(group, plural, follow.namespace.as_deref());
+        let mut scope = Scope {
+            follow,
+            items: BTreeMap::new(),
+            resource_version: String::new(),
+            state: State::Closed { not_before: self.cluster.clock().now(), relist: false },
+            failures: 0,
+            trouble: None,
+        };
+        scope.relist(&self.cluster, false).await?;
+        self.scopes.push(scope);
+        Ok(self.scopes.len() - 1)
+    }
+
     /// The objects of a scope as they are now, sorted by namespace and name. Scopes count from 0 in the order of
     /// [`Cluster::follow`]; one that is not there has no objects.
-    pub fn items(&self, scope: usize) -> impl Iterator<Item = &Arc<Json>> {
+    pub fn items(&self, scope: usize) -> impl Iterator<Item = &Arc<Json>> + Clone {
         self.scopes.get(scope).into_iter().flat_map(|scope| scope.items.values())
     }
 

@@ -101,7 +101,7 @@ impl Logs {
 }
 
 /// The pods that are meant, by name.
-async fn pods(cx: &Cx, target: &Target) -> Result<Vec<Arc<Json>>> {
+pub(in crate::primitives) async fn pods(cx: &Cx, target: &Target) -> Result<Vec<Arc<Json>>> {
     let object = cx.read(target).await?;
     let mut pods = match (target.resource.group.as_str(), target.resource.kind.as_str()) {
         ("", "Pod") => vec![object],

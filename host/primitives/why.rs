@@ -32,7 +32,7 @@ primitive! {
 }
 
 impl Why {
-    async fn run(self, cx: Cx) -> Result<Done> {
+    pub(in crate::primitives) async fn run(self, cx: Cx) -> Result<Done> {
         let target = cx.target(&self.object, self.namespace.as_deref()).await?;
         let object = cx.read(&target).await?;
         let found = if Shape::of(&target).is_some() {

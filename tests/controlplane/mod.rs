@@ -7,7 +7,7 @@ mod answers;
 mod asked;
 mod audit;
 mod binaries;
-mod command;
+pub(crate) mod command;
 mod custom;
 mod drain;
 mod drain_speed;
@@ -34,6 +34,7 @@ mod truth;
 mod verbs;
 mod verbs_apply;
 mod verbs_delete;
+mod verbs_ends;
 mod verbs_images;
 mod verbs_rollout;
 

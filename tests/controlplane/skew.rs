@@ -70,18 +70,28 @@ fn skew_beside(programs: &Path, plane: &ControlPlane, kubeconfig: &Path, more: &
     Ok((report, output.status.code()))
 }
 
-/// `component version rule` of each row, without repetition.
+/// `component version rule` of each row, without repetition. This program itself is in every report: see [`own`].
 fn rows(report: &Value, list: &str) -> Vec<String> {
     let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("-").to_owned();
     let mut rows: Vec<String> = report[list]
         .as_array()
         .into_iter()
         .flatten()
+        .filter(|row| row["component"] != "lockgate")
         .map(|row| format!("{} {} {}", text(row, "component"), text(row, "version"), text(row, "rule")))
         .collect();
     rows.sort();
     rows.dedup();
     rows
+}
+
+/// What is said of this program itself: its version, and whether that is warned of.
+fn own(report: &Value, warned: bool) -> Outcome {
+    let of = |list: &str| report[list].as_array().into_iter().flatten().find(|row| row["component"] == "lockgate").cloned();
+    let row = of("rows").ok_or("lockgate itself is not in the report")?;
+    let warning = of("warnings").map(|row| row["message"].as_str().unwrap_or_default().to_owned());
+    let is_so = row["version"] == "v1.36" && warning.is_some() == warned && warning.iter().all(|text| text.contains("v1.34.9"));
+    if is_so { Ok(()) } else { Err(format!("of lockgate itself: {row} {warning:?}")) }
 }
 
 fn same(what: &str, found: &[String], expected: &[&str]) -> Outcome {
@@ -121,12 +131,13 @@ fn behind_a_balancer(plane: &mut ControlPlane, servers: &[PathBuf]) -> Outcome {
         Ok(leases.iter().any(|lease| lease["metadata"]["labels"]["apiserver.kubernetes.io/identity"] == "kube-apiserver"))
     })?;
     node(plane, "n1", "v1.36.4")?;
-    let own = plane.kubeconfig("operator");
+    let mine = plane.kubeconfig("operator");
     // Alone it is known whole: one lease, one answer.
-    let (report, code) = skew(plane, &own, &[])?;
+    let (report, code) = skew(plane, &mine, &[])?;
     same("alone", &rows(&report, "rows"), &["kube-apiserver v1.36.4 R-A1", "kubelet v1.36.4 R-K2"])?;
     exits(&report, code, 0)?;
-    clients(plane, &own)?;
+    own(&report, false)?;
+    clients(plane, &mine)?;
     // Who may read nothing learns what is public, and that the rest is unknown.
     let (report, code) = skew(plane, &plane.kubeconfig("nobody"), &[])?;
     let all = ["cloud-controller-manager", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"];
@@ -136,7 +147,7 @@ fn behind_a_balancer(plane: &mut ControlPlane, servers: &[PathBuf]) -> Outcome {
     exits(&report, code, 3)?;
     // Somebody else holds a lease, and only this one answers.
     lease(plane, "m2")?;
-    let (report, code) = skew(plane, &own, &[])?;
+    let (report, code) = skew(plane, &mine, &[])?;
     same("one of two", &rows(&report, "unknown"), &["kube-apiserver - R-U1"])?;
     exits(&report, code, 3)?;
     let second = plane.another_apiserver(newer)?;
@@ -156,6 +167,7 @@ fn behind_a_balancer(plane: &mut ControlPlane, servers: &[PathBuf]) -> Outcome {
     let (report, code) = skew(plane, &balancer.kubeconfig(plane)?, &[])?;
     let spread = ["kube-apiserver v1.34.9 R-A1", "kube-apiserver v1.35.9 R-A1", "kube-apiserver v1.36.4 R-A1", "kubelet v1.36.4 R-K1"];
     same("three", &rows(&report, "violations"), &spread)?;
+    own(&report, true)?;
     exits(&report, code, 5)
 }
 

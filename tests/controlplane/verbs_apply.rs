@@ -62,6 +62,33 @@ pub(crate) fn definitions(binaries: &Binaries) -> Outcome {
     same("a namespace that is not there", error.reason, Reason::NotFound)
 }
 
+/// What our apply tells as its changes is what `kubectl diff` tells of the same manifest.
+fn as_kubectl_diff(bench: &Bench, data: Json) -> Outcome {
+    let mut whole: serde_json::Value = serde_json::from_str(&map(data.clone()).to_string()).map_err(|error| error.to_string())?;
+    whole["metadata"]["annotations"] = bench.object("ours", "configmap/a")?["metadata"]["annotations"].take();
+    let file = bench.file("diff.json", &whole.to_string())?;
+    // It ends with 1 when there are differences.
+    let words = ["diff", "--server-side", "--field-manager=lockgate", "-n", "ours", "-f", &file];
+    let output = bench.plane.kubectl_raw(&words)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    same(&format!("kubectl diff: {}", String::from_utf8_lossy(&output.stderr)), output.status.code(), Some(1))?;
+    let is_line = |line: &&str| (line.starts_with('+') || line.starts_with('-')) && !line.starts_with("+++") && !line.starts_with("---");
+    let mut theirs: Vec<String> = said.lines().filter(is_line).map(|line| line.replace([' ', '"'], "")).collect();
+    let done = bench.does("apply", json!([map(data)]), json!({}))?;
+    let told = done.wrote.iter().flat_map(|wrote| &wrote.changes);
+    let mut ours: Vec<String> = told
+        .flat_map(|change| {
+            let key = change.path.rsplit('.').next().unwrap_or_default().to_owned();
+            let line = |sign: &str, value: &Option<Json>| value.as_ref().map(|value| format!("{sign}{key}:{value}").replace('"', ""));
+            [line("-", &change.before), line("+", &change.after)].into_iter().flatten().collect::<Vec<_>>()
+        })
+        .collect();
+    theirs.sort();
+    ours.sort();
+    same("changes", &ours, &theirs)?;
+    same("there are some", ours.len(), 4)
+}
+
 /// What kubectl applied is taken over, kubectl can go on with it, and what others own is a conflict.
 pub(crate) fn owners(binaries: &Binaries) -> Outcome {
     let bench = Bench::start(binaries)?;
@@ -85,6 +112,8 @@ pub(crate) fn owners(binaries: &Binaries) -> Outcome {
     let third = bench.file("third.json", &map(json!({ "y": "3" })).to_string())?;
     bench.plane.kubectl(&["apply", "-n", "ours", "-f", &third])?;
     same("kubectl takes away what it did not say", data("ours")?, serde_json::json!({ "y": "3" }))?;
+    bench.does("apply", json!([map(json!({ "y": "3", "z": "1" }))]), json!({}))?;
+    as_kubectl_diff(&bench, json!({ "y": "4", "w": "new" }))?;
     bench.does("apply", json!([map(json!({ "y": "3", "z": "1" }))]), json!({}))?;
 
     bench.plane.kubectl(&[

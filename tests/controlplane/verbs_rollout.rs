@@ -7,6 +7,7 @@ use super::Outcome;
 use super::binaries::Binaries;
 use super::command;
 use super::verbs::{Bench, same};
+use super::verbs_ends;
 
 /// A workload of each kind that has a history.
 fn workloads() -> String {
@@ -197,7 +198,8 @@ pub(crate) fn reads(binaries: &Binaries) -> Outcome {
     let skew = bench.does("skew_check", json!([]), json!({}))?.value.into_json();
     let unknown: Vec<&str> = skew["unknown"].as_array().into_iter().flatten().filter_map(|row| row["node"].as_str()).collect();
     same("skew_check", (skew["ok"].as_bool(), unknown), (Some(false), vec!["ours-1", "theirs-1"]))?;
-    updates(&bench)
+    updates(&bench)?;
+    verbs_ends::all(&bench)
 }
 
 /// `update` sends what the table has now and had not when it was read: by a script, since only there a table is one.

@@ -194,8 +194,21 @@ impl Bench {
 
     /// helm as a person runs it, by the same way to the cluster.
     pub(super) async fn helming(&self, words: &[&str]) -> Result<Ended> {
+        self.helming_in(None, words).await
+    }
+
+    /// The same with the releases kept there: `configmap`.
+    pub(super) async fn helming_in(&self, driver: Option<&str>, words: &[&str]) -> Result<Ended> {
         let mut endpoint = self.cluster.endpoint().await?;
-        self.cluster.lead(&self.child(&self.program, words), &mut endpoint).await
+        let child = self.child(&self.program, words);
+        let child = driver.into_iter().fold(child, |child, driver| child.env("HELM_DRIVER", driver));
+        self.cluster.lead(&child, &mut endpoint).await
+    }
+
+    /// The same to its good end: its standard output.
+    pub(super) fn helm_in(&self, driver: &str, words: &[&str]) -> Outcome<String> {
+        let ended = self.run(self.helming_in(Some(driver), words)).map_err(said)?;
+        if ended.is_well() { Ok(ended.stdout) } else { Err(format!("helm {words:?}: {ended:?}")) }
     }
 
     /// The other helm as a person runs it, to its good end: its standard output. Verbs go on with their own.

@@ -77,6 +77,8 @@ pub(super) fn late(bench: &Bench) -> Outcome {
     };
     let expected = if bench.is_real { Reason::HelmHook } else { Reason::Timeout };
     same("the reason", error.reason, expected)?;
+    let hook = "the hook is `job/shop-migration`, which has not ended";
+    ensure(error.causes.iter().any(|cause| cause == hook), || format!("{:#?}", error.causes))?;
     same("failed, not pending", bench.release()?["status"].as_str(), Some("failed"))?;
     is("helm says so too", &bench.helm_json(&["history", "shop"])?[1]["status"], "failed")
 }

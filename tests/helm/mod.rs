@@ -18,6 +18,7 @@ mod reads;
 mod recorded;
 mod repository;
 mod resumed;
+mod told;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -69,6 +70,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         cases.push(simulated(&format!("helm::{helm}::writes_wait_for_a_server_that_is_away"), helm, away::writes_wait));
         cases.push(simulated(&format!("helm::{helm}::charts_stay_what_they_were"), helm, away::charts_stay));
         cases.push(simulated(&format!("helm::{helm}::what_helm_could_not_write_is_no_success"), helm, away::unwritten));
+        cases.push(simulated(&format!("helm::{helm}::a_failed_hook_is_told_with_its_log"), helm, told::hook_log));
+        cases.push(simulated(&format!("helm::{helm}::what_is_in_the_way_is_told_with_its_owners"), helm, told::owners));
+        cases.push(simulated(&format!("helm::{helm}::releases_in_config_maps"), helm, told::in_config_maps));
+        cases.push(simulated(&format!("helm::{helm}::what_is_sent_is_what_is_needed"), helm, told::needs));
         cases.push(controlplane::needs_binaries(
             &format!("helm::{helm}::a_server_that_goes_in_the_middle_of_an_upgrade"),
             move |binaries| cut::in_the_middle(helm, binaries),

@@ -58,7 +58,9 @@ pub(super) fn missing(bench: &Bench) -> Outcome {
     let options = |version: &str| json!({ "repo": repository.address, "version": version });
     let error = bench.fails(Reason::HelmChartNotFound, "helm.chart", json!(["shop"]), options("9.9.9"))?;
     ensure(error.to_string().contains("9.9.9"), || error.to_string())?;
-    bench.fails(Reason::HelmChartNotFound, "helm.chart", json!(["sohp"]), options("0.1.0"))?;
+    same("what there is", error.hint.as_deref(), Some("the repository has 0.1.0"))?;
+    let error = bench.fails(Reason::HelmChartNotFound, "helm.chart", json!(["sohp"]), options("0.1.0"))?;
+    same("what is near", error.hint.as_deref(), Some("the repository has no chart of this name; did you mean `shop`?"))?;
     let nowhere = json!({ "repo": "http://127.0.0.1:1", "version": "0.1.0" });
     bench.fails(Reason::HelmChartNotFound, "helm.chart", json!(["shop"]), nowhere)?;
     bench.fails(Reason::HelmChartNotFound, "helm.chart", json!(["./nowhere"]), json!({}))?;

@@ -7,11 +7,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use lockgate::base::{Error, Kind, Reason, Result};
-use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId};
+use lockgate::cluster::{Access, Cluster, LiveOptions, Options, RunId, Verb};
 use lockgate::primitives::{Arguments, Cx, Done, find};
 use lockgate_sim::json::{Value as Json, json};
+use lockgate_sim::request::Request;
 
-use super::support::{Operator, arg, changes};
+use super::support::{Operator, Rig, arg, changes};
 
 /// The group of the server's only custom kind, `widgets`.
 const GROUP: &str = "shop.example.com";
@@ -277,4 +278,42 @@ fn a_kind_that_the_cluster_does_not_have_is_told() {
     let error = super::support::Rig::new().error("scale", json!(["widgets.shop.example.com/w", 0]), json!({}));
     assert_eq!((error.kind, error.reason), (Kind::Input, Reason::Usage));
     assert_eq!(error.message, "the cluster has no kind `widgets.shop.example.com`");
+}
+
+/// On the simulated cluster, which keeps custom resources by their definitions and plays no operator.
+#[test]
+fn the_simulated_cluster_scales_custom_resources_by_their_definition() {
+    let scale = json!({ "specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size", "labelSelectorPath": ".status.labels" });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": { "name": "widgets.shop.example.com" },
+        "spec": {
+            "group": GROUP, "scope": "Namespaced", "names": { "kind": "Widget", "plural": "widgets", "singular": "widget" },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": { "status": {}, "scale": scale },
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+            }],
+        },
+    });
+    let object = json!({ "apiVersion": "shop.example.com/v1", "kind": "Widget", "metadata": { "name": "w" }, "spec": { "size": 2 } });
+    let rig = Rig::new();
+    rig.call("apply", json!([[definition, object]]), json!({})).unwrap();
+    let said = json!({ "status": { "size": 2, "labels": "app=web" } });
+    rig.sim(|sim| {
+        let path = "/apis/shop.example.com/v1/namespaces/default/widgets/w/status";
+        assert_eq!(sim.handle(&Request::patch(path, "application/merge-patch+json", &said)).status, 200);
+    });
+    let writes = rig.writes();
+    let done = rig.call("scale", json!(["widget/w", 5]), json!({})).unwrap();
+    assert_eq!(done.value.clone().into_json(), json!({ "changed": true, "previous": 2, "replicas": 5 }));
+    assert_eq!(changes(&done), ["spec.replicas 2 -> 5"]);
+    assert_eq!((&rig.object("widget/w")["spec"]["size"], rig.writes() - writes), (&json!(5), 1));
+    let request = rig.cluster.requests().into_iter().rfind(|request| request.verb == Verb::Patch).unwrap();
+    assert_eq!((request.resource.as_str(), request.subresource.as_deref()), ("widgets.shop.example.com", Some("scale")));
+    assert_eq!(rig.value("scale", json!(["widget/w", 5]), json!({}))["changed"], false);
+    rig.undo(&done);
+    assert_eq!(rig.object("widget/w")["spec"]["size"], 2);
+    // Its pods are those that its status names, and they do not go as long as nobody makes them.
+    let error = rig.error("scale", json!(["widget/w", 0]), json!({ "wait": "gone", "stall": "1m" }));
+    assert_eq!((error.kind, error.reason), (Kind::Stuck, Reason::Stalled), "{error}");
+    assert_eq!(rig.object("widget/w")["spec"]["size"], 0, "it was asked for all the same");
 }

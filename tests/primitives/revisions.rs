@@ -1,13 +1,13 @@
 //! rollout_history and rollout_undo.
 
-use lockgate::base::{Kind, Reason};
+use lockgate::base::{Kind, Reason, Span};
 use lockgate::cluster::Verb;
 use lockgate::primitives::{Done, Inverse};
 use lockgate_sim::faults::{Action, Match, Rule};
 use lockgate_sim::json::{Value as Json, json};
 use lockgate_sim::request::Request;
 
-use super::support::{Rig, changes};
+use super::support::{Rig, arg, changes};
 
 const WEB: &str = "registry.example/web";
 
@@ -60,6 +60,34 @@ fn undo_goes_to_the_newest_that_differs_and_renumbers() {
     rig.undo(&done);
     rig.call("wait_rollout", json!(["deployment/web"]), json!({})).unwrap();
     assert_eq!(rig.images_of("web"), [format!("{WEB}:v3"), format!("{WEB}:v3")]);
+}
+
+/// kubectl goes back one too far here: the newest revision that the controller has written down is the one before the change.
+#[test]
+fn undo_right_after_a_change_waits_for_its_revision_and_goes_back_by_that_one() {
+    let rig = three();
+    rig.sim(|sim| sim.stop_controller("deployment-controller"));
+    let images = json!({ "web": format!("{WEB}:v4") });
+    rig.call("set_image", json!(["deployment/web", images]), json!({})).unwrap();
+    let error = rig.error("rollout_undo", json!(["deployment/web"]), json!({}));
+    assert_eq!((error.kind, rig.requests(Verb::Patch, "deployments.apps")), (Kind::Stuck, 3), "nothing was undone: {error}");
+    assert!(error.message.ends_with("its controller has not seen the latest change for 1m"), "{error}");
+
+    let call = rig.calling("rollout_undo", vec![arg(json!("deployment/web"))], &json!({}));
+    let other = rig.cluster.clock().join();
+    let start = rig.cluster.clock().now();
+    let done = rig.run(async {
+        let controller = async {
+            other.sleep(Span::from_secs(20)).await.unwrap();
+            rig.sim(|sim| sim.start_controller("deployment-controller"));
+            drop(other);
+        };
+        futures::join!(call, controller).0.unwrap()
+    });
+    assert!(Span::between(start, rig.cluster.clock().now()) >= Span::from_secs(20));
+    let value = done.value.clone().into_json();
+    assert_eq!((&value["from"], &value["to"]), (&json!(4), &json!(3)), "{value}");
+    assert_eq!(rig.object("deployment/web")["spec"]["template"]["spec"]["containers"][0]["image"], format!("{WEB}:v3"));
 }
 
 #[test]

@@ -9,9 +9,14 @@ use std::path::Path;
 use lockgate::primitives::{ALL, Effect};
 
 /// What is proven on the simulated cluster only: verb or part of one, why, and by which ordinary tests.
-const ONLY: [(&str, &str, &str); 7] = [
+const ONLY: [(&str, &str, &str); 8] = [
     ("exec", "KWOK runs nothing in a container; procedures meet prepared answers", "primitives::exec, cluster::exec"),
     ("logs", "KWOK runs nothing that writes a log; procedures meet prepared ones", "primitives::containers, cluster::exec"),
+    (
+        "what a failed hook wrote",
+        "as for `logs`; that it is named, and that it has not ended, is real",
+        "helm::…::a_failed_hook_is_told_with_its_log",
+    ),
     ("machine.* by a pod", "KWOK has no kubelet: the privileged pod would never run", "primitives::machine::by_pod"),
     ("machine.packages", "it would change the packages of this machine; kubeadm_over_ssh has a stand-in", "primitives::machine"),
     ("machine.available", "its answers depend on this machine; kubeadm_over_ssh has a stand-in", "primitives::machine"),

@@ -12,6 +12,7 @@ use super::classify::{Class, Fate, Judged, is_overdue, short};
 use super::foresee::{Row, stateful_set, tolerates_cordon};
 use super::late;
 use super::prepare::{BUDGETS, PODS, Prepared, refusal};
+use super::sets::Sets;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp};
 use crate::cluster::Target;
@@ -86,6 +87,10 @@ pub(super) struct Engine<'a> {
     pub(super) cx: &'a Cx,
     pub(super) prepared: Prepared,
     pub(super) pods: Vec<Tracked>,
+    /// The pods of StatefulSets, over all nodes of the call.
+    sets: &'a mut Sets,
+    /// The scope in which those come back, where that is followed.
+    returning: Option<usize>,
     emptied: Emptied,
     /// The sum of healthy pods under all budgets when it was last looked at.
     healthy: i64,
@@ -93,9 +98,9 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    pub(super) fn new(cx: &'a Cx, prepared: Prepared) -> Engine<'a> {
+    pub(super) fn new(cx: &'a Cx, prepared: Prepared, sets: &'a mut Sets) -> Engine<'a> {
         let pods = prepared.rows().iter().map(|row| tracked(row, prepared.terms.disable_eviction)).collect();
-        Engine { cx, prepared, pods, emptied: Emptied::default(), healthy: 0, last_gone: None }
+        Engine { cx, prepared, pods, sets, returning: None, emptied: Emptied::default(), healthy: 0, last_gone: None }
     }
 
     /// Empties the node.
@@ -105,6 +110,9 @@ impl<'a> Engine<'a> {
     /// the server that no waiting changes.
     pub(super) async fn run(mut self, timeout: Span, stall: Option<Span>) -> Result<Emptied> {
         let mut pace = Pace::begin(self.cx, format!("drain of {}", self.prepared.node), timeout, stall);
+        if let Some(follow) = self.sets.follow(&self.prepared.pods) {
+            self.returning = Some(self.prepared.following.also(follow).await?);
+        }
         loop {
             let moved = self.look().await?;
             let asked = self.ask().await?;
@@ -150,6 +158,9 @@ impl<'a> Engine<'a> {
         let healthy = waited.iter().filter_map(|name| budgets.find(name)).map(|budget| view::count(budget, "/status/currentHealthy")).sum();
         moved |= healthy > self.healthy;
         self.healthy = healthy;
+        if let Some(scope) = self.returning {
+            moved |= self.sets.moved(self.prepared.following.items(scope));
+        }
         Ok(moved)
     }
 
@@ -163,11 +174,15 @@ impl<'a> Engine<'a> {
         let (now, mut moved) = (self.cx.now(), false);
         for pod in self.pods.iter_mut().filter(|pod| pod.is_left()) {
             let Some(is) = by_uid.get(view::uid(&pod.pod)) else {
+                self.sets.goes(&pod.pod);
                 pod.step = Step::Gone;
                 self.last_gone = Some(now);
                 moved = true;
                 continue;
             };
+            if view::is_terminating(is) && pod.step != Step::Going {
+                self.sets.goes(&pod.pod);
+            }
             pod.pod = Arc::clone(is);
             if is_overdue(is, &self.prepared.terms, now) {
                 (pod.step, pod.class) = (Step::Stays, Class::Overdue);
@@ -286,7 +301,10 @@ impl<'a> Engine<'a> {
             return Some(format!("{} others go first", self.prepared.terms.max_evictions));
         }
         let set = stateful_set(&pod.pod)?;
-        going().any(|other| stateful_set(&other.pod) == Some(set)).then(|| "pods of its StatefulSet go one after another".to_owned())
+        if going().any(|other| stateful_set(&other.pod) == Some(set)) {
+            return Some("pods of its StatefulSet go one after another".to_owned());
+        }
+        self.sets.waits(&pod.pod, self.prepared.following.items(self.returning?))
     }
 
     /// Whether budgets let a pod go, and which one counts it; else why not.
@@ -349,6 +367,9 @@ impl<'a> Engine<'a> {
     fn answered(&mut self, index: usize, target: &Target, deleted: bool, told: Told) -> bool {
         let now = self.cx.now();
         let Some(pod) = self.pods.get_mut(index) else { return false };
+        if !matches!(told, Told::Later { .. }) {
+            self.sets.goes(&pod.pod);
+        }
         match told {
             Told::Goes => {
                 let list = if deleted { &mut self.emptied.deleted } else { &mut self.emptied.evicted };

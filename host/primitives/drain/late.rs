@@ -111,6 +111,9 @@ async fn hint(engine: &Engine<'_>, left: &[&Tracked]) -> Option<&'static str> {
             "a container that ignores SIGTERM ends with its grace period: `grace_period` shortens it"
         });
     }
+    if left.iter().all(|pod| pod.budget.is_none() && pod.waits.is_some()) {
+        return Some("`why` of the pod that is not back says what it lacks; then drain again");
+    }
     if left.iter().any(|pod| pod.budget.is_some()) {
         return Some("find out why the pods under the budget are not ready, or change the budget; then drain again");
     }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`terms`] are the options; [`classify`] says what each pod is and whether it may go; [`budget`] what the server
 //! would answer; [`foresee`] makes a verdict of both; [`prepare`] looks at a node and says no where it must, all before the first
-//! write; [`engine`] empties it, [`answers`] reads what the server says meanwhile, and [`late`] puts it into words.
+//! write; [`engine`] empties it, [`sets`] knows whose turn it is, [`answers`] reads what the server says meanwhile, and [`late`] puts it into words.
 
 mod answers;
 mod budget;
@@ -12,6 +12,7 @@ mod foresee;
 mod late;
 mod plan;
 mod prepare;
+mod sets;
 mod terms;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use crate::cluster::Select;
 use crate::primitive;
 use engine::{Emptied, Engine};
 use prepare::Prepared;
+use sets::Sets;
 use terms::{Terms, terms};
 
 pub use plan::DrainPlan;
@@ -67,7 +69,8 @@ primitive! {
     /// within the same second, with the budget and its numbers. What can clear by itself is waited for, and whoever waits is told
     /// with the budget's name. Pods of DaemonSets and static pods stay.
     ///
-    /// Evictions are sent as budgets have room, pods of one StatefulSet one after another, and a change of a budget is noticed at once.
+    /// Evictions are sent as budgets have room, and a change of a budget is noticed at once. Pods of one StatefulSet go one after another, over
+    /// all nodes of the call: the next when the one before is ready elsewhere; one that can be nowhere but here is not waited for.
     /// A pod is told by its uid: one that is made again under its name is never evicted for it. A server that is away for a while is
     /// waited for. When the node is empty the server is asked once more; a pod that is put here again is evicted again, three times at most.
     ///
@@ -137,8 +140,9 @@ impl Drain {
             }
         }
         let timeout = self.timeout.unwrap_or(TIMEOUT);
+        let mut sets = Sets::of(&prepared);
         for node in prepared {
-            told.take(Engine::new(&cx, node).run(timeout, self.stall).await?);
+            told.take(Engine::new(&cx, node, &mut sets).run(timeout, self.stall).await?);
         }
         Ok(told.done(Span::between(begun, cx.now())))
     }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::binary::{Helm, failed, go};
 use super::contents::{self, Item};
+use super::explain;
 use super::release::{Place, Release, Stored, deployed};
 use crate::base::diff::Change;
 use crate::base::json::{Value as Json, json};
@@ -146,7 +147,7 @@ impl Work<'_> {
         match looked {
             Ok(made) if self.is_news(&made) => {
                 self.cx.talk.wrote(&made.wrote);
-                Err(self.left(error, &made))
+                Err(explain::release(self, self.left(error, &made), &made).await)
             }
             Ok(_) => Err(error),
             // Nobody knows how it stands; helm's own words count.

@@ -82,7 +82,8 @@ pub(super) async fn again(cx: &Cx, items: &[Item]) -> Result<Vec<Item>> {
     Ok(now)
 }
 
-async fn target(cx: &Cx, place: &Place, object: &Json) -> Result<Option<Target>> {
+/// What an object of a manifest is on the server; `None` for a kind that it does not know.
+pub(super) async fn target(cx: &Cx, place: &Place, object: &Json) -> Result<Option<Target>> {
     let (group, version) = view::text(object, "/apiVersion").split_once('/').unwrap_or(("", view::text(object, "/apiVersion")));
     let kind = view::text(object, "/kind").to_lowercase();
     let word = if group.is_empty() { format!("{kind}.{version}") } else { format!("{kind}.{version}.{group}") };

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use super::explain;
 use super::install::HelmInstall;
 use super::release::ReleaseRef;
 use super::upgrade::HelmUpgrade;
@@ -19,6 +20,8 @@ primitive! {
     /// Tells what an upgrade of a release would change in the cluster, or an installation where there is no such release.
     ///
     /// The upgrade is really made, on a copy: what others changed meanwhile and helm would put back is told too, and what hooks do.
+    /// Where helm 4 would end with a conflict, because somebody else set fields that it applies, these are among the changes, and a note
+    /// says whose they are.
     /// What Secrets hold is hidden. Nothing is written to the cluster.
     pub read fn helm.diff as HelmDiff(
         /// The release, for example `cilium`, or `kube-system/cilium`.
@@ -42,38 +45,24 @@ primitive! {
         "each field that would change, as `deployment/web spec.replicas`; an object that comes or goes by its name alone";
     since "0.1";
     example r#"for _, change in helm.diff("cilium", "./cilium", { values_from = "previous" }).changes do print(change.path) end"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmDiff {
     async fn run(self, cx: Cx) -> Result<Done> {
         let place = cx.release(&self.release, self.namespace.as_deref());
         let exists = !cx.revisions_of(&place).await?.is_empty();
-        let heard = Rc::new(Heard::default());
-        let copy = Cx { cluster: cx.cluster.planning().with_namespace(cx.cluster.namespace()), talk: heard.clone() };
-        let (release, namespace) = (self.release, self.namespace);
-        let (chart, repo, version, values, crds) = (self.chart, self.repo, self.version, self.values, self.crds);
-        let made = if exists {
-            let upgrade = HelmUpgrade {
-                release,
-                chart,
-                namespace,
-                repo,
-                version,
-                values,
-                values_from: self.values_from,
-                crds,
-                expect_revision: None,
-                timeout: None,
-                stall: None,
-                wait: None,
-            };
-            upgrade.make(&copy, false).await
-        } else {
-            let (timeout, stall, wait) = (None, None, None);
-            HelmInstall { release, chart, namespace, repo, version, values, crds, timeout, stall, wait }.make(&copy, false).await
+        let (heard, done) = match self.on_a_copy(&cx, exists, false).await {
+            Err(error) if explain::is_about_fields(&error) => {
+                let (heard, done) = self.on_a_copy(&cx, exists, true).await?;
+                heard.note(&format!(
+                    "the upgrade itself would be refused, because others own fields that it sets: {}",
+                    error.causes.join(": ")
+                ));
+                (heard, done)
+            }
+            made => made?,
         };
-        let done = made?;
         let mut all: Vec<Wrote> = heard.wrote.borrow().clone();
         all.extend(done.wrote.into_iter().filter(|wrote| !heard.wrote.borrow().contains(wrote)));
         let changes: Vec<_> = all
@@ -94,6 +83,24 @@ impl HelmDiff {
         let changed = Value::from(!changes.is_empty());
         let fields = [("changed", changed), ("changes", Value::Json(rows(&changes))), ("notes", Value::List(notes))];
         Ok(Done::read(Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())))
+    }
+
+    /// Does it on a copy of its own. `take`: fields of others are taken over there.
+    async fn on_a_copy(&self, cx: &Cx, exists: bool, take: bool) -> Result<(Rc<Heard>, Done)> {
+        let heard = Rc::new(Heard::default());
+        let copy = Cx { cluster: cx.cluster.planning().with_namespace(cx.cluster.namespace()), talk: heard.clone() };
+        let (release, namespace) = (self.release.clone(), self.namespace.clone());
+        let (chart, repo, version) = (self.chart.clone(), self.repo.clone(), self.version.clone());
+        let (values, crds, timeout, stall, wait) = (self.values.clone(), self.crds, None, None, None);
+        let made = if exists {
+            let (values_from, expect_revision) = (self.values_from.clone(), None);
+            let upgrade =
+                HelmUpgrade { release, chart, namespace, repo, version, values, values_from, crds, expect_revision, timeout, stall, wait };
+            upgrade.make(&copy, false, take).await
+        } else {
+            HelmInstall { release, chart, namespace, repo, version, values, crds, timeout, stall, wait }.make(&copy, false).await
+        };
+        made.map(|done| (heard, done))
     }
 }
 

@@ -214,7 +214,22 @@ pub(super) fn of(doing: &str, stderr: &str) -> Error {
     for cause in causes.take(8) {
         error = error.cause(cause);
     }
+    if let Some(value) = missing_value(&whole_words(stderr)).filter(|_| reason == Reason::HelmRender) {
+        return error.hint(format!("a template reads `{value}`, and a part of it is not there: compare with `helm.chart(…).values`"));
+    }
     if hint.is_empty() { error } else { error.hint(hint) }
+}
+
+/// The text on one line.
+fn whole_words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a template read that is not there: the innermost place that helm names.
+fn missing_value(said: &str) -> Option<&str> {
+    let (before, _) = said.split_once(": nil pointer evaluating")?;
+    let (_, value) = before.rsplit_once("at <")?;
+    value.strip_suffix('>').filter(|value| value.contains(".Values"))
 }
 
 /// The lines in which helm says what is wrong, without its warnings, log lines and prefixes.
@@ -233,7 +248,14 @@ fn spoken(stderr: &str) -> Vec<String> {
     let mut said: Vec<String> = lines
         .into_iter()
         .filter(is_talk)
-        .map(|line| line.trim().trim_start_matches("Error: ").trim_start_matches("* ").trim_start_matches("UPGRADE FAILED: ").to_owned())
+        .map(|line| {
+            line.trim()
+                .trim_start_matches("Error: ")
+                .trim_start_matches("* ")
+                .trim_start_matches("UPGRADE FAILED: ")
+                .trim_start_matches("INSTALLATION FAILED: ")
+                .to_owned()
+        })
         .filter(|line| !line.ends_with("error occurred:") && !line.ends_with("errors occurred:") || line.contains("failed"))
         .collect();
     for line in &mut said {
@@ -328,6 +350,16 @@ mod tests {
             assert!(!error.causes.is_empty() && error.causes.iter().all(|cause| !cause.starts_with("Error:")), "{error}");
             assert!(error.reason == Reason::HelmFailed || error.hint.is_some(), "{said}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_there_is_named() {
+        let said = "Error: UPGRADE FAILED: template: shop/templates/a.yaml:3:20: executing \"shop/templates/a.yaml\" at <.Values.a.b.c>: nil \
+                    pointer evaluating interface {}.c\n";
+        let hint = of("upgrading release `shop`", said).hint.clone().unwrap();
+        assert_eq!(hint, "a template reads `.Values.a.b.c`, and a part of it is not there: compare with `helm.chart(…).values`");
+        let other = "Error: template: shop/templates/a.yaml:3:20: executing \"a\" at <index .x 1>: nil pointer evaluating interface {}.c\n";
+        assert!(of("x", other).hint.as_deref().unwrap().starts_with("a template reads a value"));
     }
 
     #[test]

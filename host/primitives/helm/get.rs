@@ -20,7 +20,7 @@ primitive! {
         "the release; `deployed_revision` is the revision that Helm calls deployed";
     since "0.1";
     example r#"print(helm.get("cilium").chart_version)"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmGet {

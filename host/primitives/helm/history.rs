@@ -20,7 +20,7 @@ primitive! {
         "the revisions";
     since "0.1";
     example r#"for _, revision in helm.history("cilium") do print(revision.revision, revision.status, revision.description) end"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmHistory {

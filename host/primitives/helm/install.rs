@@ -3,6 +3,7 @@
 use super::binary::{Helm, TIMEOUT};
 use super::change::{Work, operation, result};
 use super::crds;
+use super::explain;
 use super::interrupted;
 use super::release::ReleaseRef;
 use super::rendered;
@@ -45,7 +46,7 @@ primitive! {
         "the release as it is now";
     since "0.1";
     example r#"helm.install("cilium", "oci://quay.io/cilium/charts/cilium", { version = "1.16.5" })"#;
-    needs ["list,create,update secrets"];
+    needs ["list,create,update secrets", "list configmaps"];
 }
 
 impl HelmInstall {
@@ -115,6 +116,9 @@ async fn install(work: Work<'_>, chart: &Chart, values: &Json, helm: &mut Helm) 
         // What this very call had begun has failed by now, and helm installs no name that is taken by that otherwise.
         words.push("--replace".into());
     }
-    let made = work.carried_out(helm, &words, Vec::new()).await?;
+    let made = match work.carried_out(helm, &words, Vec::new()).await {
+        Ok(made) => made,
+        Err(error) => return Err(explain::owners(&work, error, None, chart, &values_file::words(&file), helm).await),
+    };
     work.done(made).await
 }

@@ -34,8 +34,9 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
         put_in_order(work, newest).await?;
         return Ok(None);
     }
-    if release.status() == "failed" && release.description().starts_with(&interrupted(work)) {
-        // Put in order already, by a process that was killed after that.
+    let is_failed = |says: &str| release.status() == "failed" && release.description().contains(says);
+    // Put in order already, by a process that was killed after that; or by helm itself, which was told to end because the run was.
+    if is_failed(&interrupted(work)) || is_failed(CANCELED) {
         return Ok(None);
     }
     // Helm itself says what it rolled back to, and a release that failed why.
@@ -59,6 +60,9 @@ pub(super) async fn found(work: &mut Work<'_>) -> Result<Option<Made>> {
     work.begun.became(&made)?;
     made.map(Some)
 }
+
+/// How helm says that it was told to end.
+const CANCELED: &str = "context canceled";
 
 /// How the description of a revision begins that was pending when its run was interrupted, and was put in order since.
 fn interrupted(work: &Work<'_>) -> String {

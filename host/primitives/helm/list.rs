@@ -19,7 +19,7 @@ primitive! {
         "the releases, sorted by namespace and name";
     since "0.1";
     example r#"for _, release in helm.list { all_namespaces = true } do print(release.name, release.chart) end"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmList {

@@ -19,7 +19,7 @@ primitive! {
     } -> "string", "the manifest";
     since "0.1";
     example r#"ensure(not string.find(helm.manifest("cilium"), "policy/v1beta1"), "the release uses an API that is gone")"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmManifest {

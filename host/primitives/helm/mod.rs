@@ -2,13 +2,14 @@
 //! endpoint (`cluster/endpoint.rs`), or from a fixture's rendered charts.
 //!
 //! `release` is how Helm stores what it did, `values` how it puts values together, `source` where charts come from, `binary` and
-//! `errors` the program and what it says, `contents` what a manifest puts into the cluster, `change` what every change goes through.
+//! `errors` the program and what it says, `explain` what it leaves out, `contents` what a manifest puts into the cluster, `change` what every change goes through.
 
 mod binary;
 mod change;
 mod contents;
 mod crds;
 mod errors;
+mod explain;
 mod fixture;
 mod release;
 mod rendered;

@@ -35,7 +35,7 @@ primitive! {
         "the release as it is now";
     since "0.1";
     example r#"helm.rollback("cilium", { revision = 3 })"#;
-    needs ["list,create,update secrets"];
+    needs ["get,list,create,update,delete secrets", "list configmaps"];
 }
 
 impl HelmRollback {

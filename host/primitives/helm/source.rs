@@ -9,6 +9,7 @@ use lockgate_sim::model::ChartModel;
 use sha2::{Digest as _, Sha256};
 
 use super::binary::Helm;
+use super::explain;
 use super::fixture;
 use super::release::typed;
 use crate::base::json::{Map, Value as Json};
@@ -255,7 +256,11 @@ async fn fetch(cx: &Cx, named: &Named<'_>, folder: &Path, helm: &mut Helm) -> Re
         match only(&cx.cluster.passing_charts()?.join(named.id())).map_err(kept)? {
             Some(planned) => copy_tree(&planned, &fresh.join(planned.file_name().unwrap_or_default()), 0).map_err(kept)?,
             None if named.is_path() => copy(named, &doing, &fresh)?,
-            None => pull(named, &doing, &fresh, helm).await?,
+            None => {
+                if let Err(error) = pull(named, &doing, &fresh, helm).await {
+                    return Err(explain::versions(error, named, helm).await);
+                }
+            }
         }
         synced(&fresh).map_err(kept)
     };

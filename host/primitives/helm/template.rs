@@ -61,14 +61,8 @@ impl HelmTemplate {
 /// What helm renders. helm 4 builds every object on the server when it may look things up there; where a kind is not defined yet it
 /// renders by itself then, and is told what the server can do, as helm 3 is.
 async fn rendered(cx: &Cx, place: &Place, doing: &str, chart: &Chart, values: &[OsString], helm: &mut Helm) -> Result<String> {
-    let mut words: Vec<OsString> = vec!["template".into(), place.name.clone().into(), chart.path.clone().into()];
-    words.extend(["--namespace".into(), place.namespace.clone().into(), "--no-hooks".into()]);
-    words.extend(values.iter().cloned());
-    let mut alone = words.clone();
-    alone.extend(["--kube-version".into(), cx.cluster.server_version().await?.into()]);
-    for version in versions(cx).await? {
-        alone.extend(["--api-versions".into(), version.into()]);
-    }
+    let mut words = words(place, chart, values);
+    let mut alone = alone(cx, place, chart, values).await?;
     words.push("--dry-run=server".into());
     if helm.version().await?.major < 4 {
         alone.push("--dry-run=server".into());
@@ -83,6 +77,24 @@ async fn rendered(cx: &Cx, place: &Place, doing: &str, chart: &Chart, values: &[
         }
         other => other,
     }
+}
+
+/// The words of a helm that renders.
+fn words(place: &Place, chart: &Chart, values: &[OsString]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["template".into(), place.name.clone().into(), chart.path.clone().into()];
+    words.extend(["--namespace".into(), place.namespace.clone().into(), "--no-hooks".into()]);
+    words.extend(values.iter().cloned());
+    words
+}
+
+/// The same of one that asks the server nothing, and is told what that can do.
+pub(super) async fn alone(cx: &Cx, place: &Place, chart: &Chart, values: &[OsString]) -> Result<Vec<OsString>> {
+    let mut words = words(place, chart, values);
+    words.extend(["--kube-version".into(), cx.cluster.server_version().await?.into()]);
+    for version in versions(cx).await? {
+        words.extend(["--api-versions".into(), version.into()]);
+    }
+    Ok(words)
 }
 
 /// What the server can do, as `.Capabilities.APIVersions` has it.

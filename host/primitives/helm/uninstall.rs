@@ -26,7 +26,7 @@ primitive! {
     } -> "{ changed: boolean, previous_revision: number? }", "whether there was something to do";
     since "0.1";
     example r#"helm.uninstall("old-agent")"#;
-    needs ["list,delete secrets"];
+    needs ["get,list,update,delete secrets", "list configmaps"];
 }
 
 impl HelmUninstall {

@@ -40,7 +40,7 @@ primitive! {
     } -> "{ changed: boolean, revision: number, previous_revision: number, status: string }", "the release as it is now";
     since "0.1";
     example r#"helm.unlock("cilium", { to = "rollback" })"#;
-    needs ["list,patch secrets"];
+    needs ["list,patch secrets", "list configmaps"];
 }
 
 impl HelmUnlock {

@@ -6,6 +6,7 @@ use super::binary::{Helm, TIMEOUT};
 use super::change::{Work, operation};
 use super::contents::{self, Item};
 use super::crds;
+use super::explain;
 use super::interrupted;
 use super::release::{Place, Release, ReleaseRef};
 use super::rendered;
@@ -55,19 +56,19 @@ primitive! {
         "the release as it is now";
     since "0.1";
     example r#"helm.upgrade("cilium", "cilium", { repo = "https://helm.cilium.io", version = "1.16.5", values_from = "previous" })"#;
-    needs ["list,create,update,delete secrets"];
+    needs ["get,list,create,update,delete secrets", "list configmaps"];
 }
 
 impl HelmUpgrade {
     async fn run(self, cx: Cx) -> Result<Done> {
-        self.make(&cx, true).await
+        self.make(&cx, true, false).await
     }
 
-    /// Does it, and waits for the workloads where that is wanted.
+    /// Does it, and waits for the workloads where that is wanted. `take`: fields of others are taken over, which only a copy can bear.
     ///
     /// # Errors
     /// As the verb.
-    pub(super) async fn make(self, cx: &Cx, wait: bool) -> Result<Done> {
+    pub(super) async fn make(self, cx: &Cx, wait: bool, take: bool) -> Result<Done> {
         let place = cx.release(&self.release, self.namespace.as_deref());
         let before = cx.revisions_there(&place, "upgrading").await?;
         let timeout = self.timeout.unwrap_or(TIMEOUT);
@@ -104,7 +105,7 @@ impl HelmUpgrade {
         }
         match way {
             Way::Rendered(chart) => rendered::upgrade(work, &last, &chart, values).await,
-            Way::Helm(chart, mut helm) => upgrade(work, &last, &chart, &values, &mut helm).await,
+            Way::Helm(chart, mut helm) => upgrade(work, &last, &chart, &values, take, &mut helm).await,
         }
     }
 
@@ -121,13 +122,19 @@ impl HelmUpgrade {
     }
 }
 
-async fn upgrade(work: Work<'_>, last: &Release, chart: &Chart, values: &Json, helm: &mut Helm) -> Result<Done> {
+async fn upgrade(work: Work<'_>, last: &Release, chart: &Chart, values: &Json, take: bool, helm: &mut Helm) -> Result<Done> {
     let file = values_file::file(work.cx, values)?;
     let path = chart.path.to_string_lossy().into_owned();
     let mut words = work.words(&[&work.place.name, &path]);
     words.push("--reset-values".into());
     words.extend(values_file::words(&file));
-    let (rendered, items) = foreseen(&work, &words, helm, last.manifest()).await?;
+    if take {
+        words.push("--force-conflicts".into());
+    }
+    let (rendered, items) = match foreseen(&work, &words, helm, last.manifest()).await {
+        Ok(foreseen) => foreseen,
+        Err(error) => return Err(explain::owners(&work, error, Some(last), chart, &values_file::words(&file), helm).await),
+    };
     if last.status() == "deployed" && is_same(last, &rendered) && contents::stands(&items) {
         return Ok(work.left_alone(last));
     }

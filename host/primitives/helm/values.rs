@@ -24,7 +24,7 @@ primitive! {
     } -> "{ [string]: any }", "the values";
     since "0.1";
     example r#"print(helm.values("cilium").ipam)"#;
-    needs ["list secrets"];
+    needs ["list secrets", "list configmaps"];
 }
 
 impl HelmValues {

@@ -10,6 +10,11 @@ use crate::primitives::types::NodeRef;
 const READS: Span = Span::from_secs(30);
 /// How long a machine that does not answer is asked again before a read gives up.
 const PATIENCE: Span = Span::from_secs(30);
+/// What the operator types before several lines, and after them.
+const SEVERAL: &str = "<<";
+const LAST: &str = ".";
+/// How many lines may be typed at most.
+const LINES: usize = 1000;
 /// Between two tries.
 const PAUSE: Span = Span::from_secs(2);
 
@@ -99,19 +104,40 @@ impl Hand {
     /// The operator runs it and types what it said.
     async fn asked(&self, command: &Command) -> Result<Output> {
         self.cx.cluster.may_touch_machines(false, || format!("`{}` on `{}`", line(&command.words), self.node))?;
+        let words = line(&command.words);
         let question = format!(
-            "On `{}`{}: run `{}` and type what it says in one line (`exit N` when it fails)",
+            "On `{}`{}: run `{words}` and type what it says (`exit N` when it fails, `{SEVERAL}` before several lines)",
             self.node,
             if command.sudo { ", as root" } else { "" },
-            line(&command.words)
         );
         let options = AskOptions { choices: Vec::new(), default: Some(String::new()) };
         let said = self.cx.talk.ask(&question, &options).await?;
+        if said.trim() == SEVERAL {
+            return self.lines(&words).await;
+        }
         Ok(match said.trim().strip_prefix("exit ").and_then(|code| code.trim().parse().ok()) {
             Some(code) => Output { code, ..Output::default() },
             None if said.is_empty() => Output::default(),
             None => Output { stdout: format!("{said}\n"), ..Output::default() },
         })
+    }
+
+    /// Several lines that a command said, one after another: they may be pasted.
+    async fn lines(&self, words: &str) -> Result<Output> {
+        let options = AskOptions { choices: Vec::new(), default: Some(String::new()) };
+        let mut stdout = String::new();
+        // Each question is another one: a run that goes on gives each its own answer again.
+        for number in 1..=LINES {
+            let question = format!("`{words}` on `{}`, line {number} (`{LAST}` after the last)", self.node);
+            let said = self.cx.talk.ask(&question, &options).await?;
+            if said.trim() == LAST {
+                return Ok(Output { stdout, ..Output::default() });
+            }
+            stdout.push_str(&said);
+            stdout.push('\n');
+        }
+        Err(Error::usage(format!("`{words}` on `{}`: more than {LINES} lines were typed", self.node))
+            .hint("reach the machines by `--machines ssh` for what says so much"))
     }
 
     /// The operator does something and says how it ended.

@@ -21,6 +21,9 @@ pub enum Component {
     KubeProxy,
     /// A client; the cluster does not know it.
     Kubectl,
+    /// This program, by the Kubernetes that its requests are written for. It asks for nothing that a server does not list, so that no rule
+    /// forbids it.
+    Lockgate,
     /// The installer on the nodes; the cluster does not know it.
     Kubeadm,
     /// What `kubeadm` was last told to install.
@@ -41,6 +44,7 @@ impl Component {
         Component::Kubelet,
         Component::KubeProxy,
         Component::Kubectl,
+        Component::Lockgate,
         Component::Kubeadm,
         Component::Declared,
         Component::Etcd,
@@ -58,6 +62,7 @@ impl Component {
             Component::Kubelet => "kubelet",
             Component::KubeProxy => "kube-proxy",
             Component::Kubectl => "kubectl",
+            Component::Lockgate => "lockgate",
             Component::Kubeadm => "kubeadm",
             Component::Declared => "kubeadm-config",
             Component::Etcd => "etcd",
@@ -84,7 +89,7 @@ impl Component {
     /// Whether its version counts as Kubernetes counts, so that the policy says something about it.
     #[must_use]
     pub fn has_rules(self) -> bool {
-        !matches!(self, Component::Etcd | Component::CoreDns | Component::Declared)
+        !matches!(self, Component::Etcd | Component::CoreDns | Component::Declared | Component::Lockgate)
     }
 
     /// Whether it runs on every node.

@@ -20,7 +20,7 @@ pub use component::Component;
 pub use judge::{Judged, Servers, Verdict, allowed, judge, judge_step};
 pub use order::Move;
 pub use passing::{PASSING, Passing, Stage};
-pub use programs::kubectl;
+pub use programs::{kubectl, own};
 pub use read::{Reading, Readings, read};
 pub use report::{Assumed, Finding, Report, Row, report};
 pub use rules::{Bound, Lag, RULES, Rule};

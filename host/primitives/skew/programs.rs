@@ -3,9 +3,9 @@
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::component::Component;
-use super::read::Reading;
+use super::read::{Reading, Readings};
 use crate::base::json::Value as Json;
-use crate::base::{Reason, Result, Span};
+use crate::base::{Reason, Result, Span, Version};
 use crate::cluster::Cluster;
 use crate::cluster::door::{Child, on_path};
 use crate::cluster::machines::{Command, Reached, line};
@@ -47,6 +47,32 @@ pub async fn kubectl(cluster: &Cluster) -> Result<Option<Reading>> {
     }))
 }
 
+/// The Kubernetes whose API this program is built with: the feature of `k8s-openapi` in `Cargo.toml`.
+const OWN: &str = "v1.36";
+
+/// This program itself, beside these readings; none for a simulated cluster. Where an API server is more than a minor away (R-T1) that is a
+/// warning: what is sent follows the server's own discovery.
+///
+/// # Errors
+/// When its own version is none, which would be a fault of this program.
+pub fn own(cluster: &Cluster, readings: &Readings) -> Result<Option<Reading>> {
+    if cluster.label().simulated {
+        return Ok(None);
+    }
+    let line = Version::parse(OWN)?;
+    let mut reading = Reading::of(Component::Lockgate, None, OWN, "the API that lockgate is built with");
+    let servers = readings.all.iter().filter(|reading| reading.component == Component::ApiServer);
+    let known: Vec<&Version> = servers.filter_map(|reading| reading.version.as_ref()).collect();
+    if let Some(far) = known.into_iter().find(|version| version.major != 1 || version.minor.abs_diff(line.minor) > 1) {
+        reading.warnings.push(format!(
+            "its requests are written for Kubernetes 1.{}, and an API server is at {far}: it asks only for what the server lists, and what is \
+             newer than the server is not there",
+            line.minor
+        ));
+    }
+    Ok(Some(reading))
+}
+
 /// The kubeadm on each of these nodes' machines, where somebody said how they are reached and reading there leaves nothing behind.
 /// A machine without kubeadm, and one that no model knows, has none.
 pub(super) async fn kubeadm(cluster: &Cluster, nodes: &[&str]) -> Result<Vec<Reading>> {
@@ -70,5 +96,16 @@ async fn on_node(machines: &Reached, node: &str) -> Result<Option<Reading>> {
         Err(error) if error.is_stop() => Err(error),
         Err(error) if matches!(error.reason, Reason::Unmodelled | Reason::CommandMissing) => Ok(None),
         Err(error) => missing(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OWN;
+
+    #[test]
+    fn its_own_line_is_that_of_its_types() {
+        let feature = format!("k8s-openapi = {{ version = \"0.29.0\", features = [\"{}\"] }}", OWN.replace('.', "_"));
+        assert!(include_str!("../../../Cargo.toml").contains(&feature), "{feature}");
     }
 }

@@ -484,6 +484,21 @@ impl Cluster {
         known.is_some_and(|known| self.engine.stopped.insert(known) || self.engine.stopped.contains(known))
     }
 
+    /// Lets a controller that was stopped work again. Like one whose process starts, it looks at everything that is its own.
+    ///
+    /// Returns whether it had been stopped.
+    pub fn start_controller(&mut self, name: &str) -> bool {
+        let was_stopped = self.engine.stopped.remove(name);
+        if was_stopped {
+            let kinds = self.store.served_kinds();
+            let keys = kinds.into_iter().flat_map(|kind| self.store.list(kind, None).map(|(key, _)| key.clone()));
+            let work: Vec<_> = keys.filter_map(crate::controllers::work_of).filter(|work| work.actor() == name).collect();
+            work.into_iter().for_each(|work| self.engine.enqueue(work));
+            self.engine.run(&mut self.store, "started");
+        }
+        was_stopped
+    }
+
     /// Forgets what the cluster was before now, as a server does that begins anew on a compacted store: watches from earlier versions
     /// and the rest of lists that have begun are answered with 410.
     pub fn compact(&mut self) {

@@ -6,6 +6,7 @@ pub(crate) mod situations;
 mod budgets;
 mod cordon;
 mod hazards;
+mod invariants;
 mod nodes;
 mod support;
 mod table;

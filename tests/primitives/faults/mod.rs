@@ -84,6 +84,20 @@ fn judge(case: &Case, base: &Sim, schedule: &Schedule, whole: &Played) -> Option
     if let Some((what, count)) = twice {
         return Some(format!("{cell}: `{what}` had {count} effects"));
     }
+    if let (Expected::Fails(_) | Expected::Unknown(_), Some(error)) = (expected, &played.error) {
+        let whole = format!("{error} {}", error.hint.as_deref().unwrap_or_default());
+        let (wanted, unwanted) = table::says(asked, schedule.fault);
+        let missing = wanted.iter().find(|text| !whole.contains(*text));
+        if let Some(text) = missing {
+            return Some(format!("{cell}: it does not say `{text}`: {whole}"));
+        }
+        if let Some(text) = unwanted.iter().find(|text| whole.contains(**text)) {
+            return Some(format!("{cell}: it says `{text}`: {whole}"));
+        }
+        if matches!(expected, Expected::Unknown(_)) && case.name != "exec that reads" && !whole.contains("unknown") {
+            return Some(format!("{cell}: it does not say that nobody knows: {whole}"));
+        }
+    }
     match (expected, &played.error) {
         (Expected::Comes, None) if alike(case, &played, whole, schedule.fault) => None,
         (Expected::Comes, None) => Some(format!("{cell}: it ended well, but did {:?} and not {:?}", played.effects, whole.effects)),

@@ -40,6 +40,40 @@ pub(super) fn may_come_back(call: &str, what: &str, fault: &str) -> bool {
     call.ends_with("by a pod") && what == "create pod/machines" && fault == "delayed by 30 s"
 }
 
+/// What the error must say when this fault meets this request, in whatever words around it: texts that must be there, and texts that must
+/// not. The table wants the missing right of a 403, the server's own text of what it refuses, and which object it is about; what may have
+/// been done and is not known is said to be so.
+pub(super) fn says(asked: &Asked, fault: &str) -> (Vec<String>, &'static [&'static str]) {
+    let kind = asked.what.split('/').next().unwrap_or_default();
+    let text = |text: &str| vec![text.to_owned()];
+    match fault {
+        "403" => (vec![right(asked, kind)], &["webhook"]),
+        "denied by a webhook" => (text("admission webhook \"guard.example\" denied the request: not now"), &["the user needs"]),
+        "422" => (text("the server rejected our request due to an error in our request"), &["the user needs"]),
+        "409" if asked.verb == "create" && asked.subresource.is_empty() => (text("an object of this name already exists"), &[]),
+        "409" if asked.verb == "delete" => (text("the object has been modified"), &[]),
+        "404" => (text(kind), &[]),
+        "late by 10 min" | "stalls" => (text("no answer from"), &["no connection to"]),
+        // Who waits is told what he waits for.
+        "down for 10 min" if asked.verb != "watch" => (text("no connection to"), &["no answer from"]),
+        "of another kind" | "no object" => {
+            (vec!["the answer".to_owned(), "whether a proxy is in the way".to_owned()], &["no connection to"])
+        }
+        _ => (Vec::new(), &[]),
+    }
+}
+
+/// The right that a request needs, as people say it.
+fn right(asked: &Asked, kind: &str) -> String {
+    let part = if asked.subresource.is_empty() { String::new() } else { format!("/{}", asked.subresource) };
+    let plural = if kind.ends_with('s') { kind.to_owned() } else { format!("{kind}s") };
+    match asked.subresource.as_str() {
+        // A stream begins with a GET, and since 1.35 the server wants the right to create one besides.
+        "exec" => format!("the user needs `get` and `create` on `{plural}{part}`"),
+        _ => format!("the user needs `{}` on `{plural}{part}`", asked.verb),
+    }
+}
+
 /// What is expected of a call when this fault meets this request of it, after those before.
 pub(super) fn expected(call: &str, asked: &Asked, fault: &str, before: &[Asked]) -> Expected {
     // Who waits already goes on waiting; a drain does from its first eviction on.

@@ -80,10 +80,22 @@ fn what_is_to_be_read_is_asked_for() {
     assert_eq!(done.unwrap().value.into_json()["stdout"], "v1.18.4\n");
     assert_eq!(
         *hands.asked.borrow(),
-        ["On `w1`: run `kubeadm version -o 'it'\\''s short'` and type what it says in one line (`exit N` when it fails)"]
+        ["On `w1`: run `kubeadm version -o 'it'\\''s short'` and type what it says (`exit N` when it fails, `<<` before several lines)"]
     );
     let (done, _) = call(&["exit 3"], "machine.read", json!(["w1", ["false"]]), Access::ReadOnly);
     assert_eq!(done.unwrap_err().details["code"], 3);
+}
+
+#[test]
+fn several_lines_are_typed_one_by_one() {
+    let answers = ["<<", "HOME=/root", "", "PATH=/bin", "."];
+    let (done, hands) = call(&answers, "machine.read", json!(["w1", ["env"]]), Access::ReadOnly);
+    assert_eq!(done.unwrap().value.into_json()["stdout"], "HOME=/root\n\nPATH=/bin\n");
+    let asked = hands.asked.borrow();
+    assert_eq!((asked.len(), asked[2].as_str()), (5, "`env` on `w1`, line 2 (`.` after the last)"));
+    assert_eq!(asked.iter().collect::<std::collections::BTreeSet<_>>().len(), 5, "no question is asked twice");
+    let (done, _) = call(&["<<", "half of it"], "machine.file", json!(["w1", "/etc/x"]), Access::ReadOnly);
+    assert_eq!(done.unwrap_err().reason, Reason::Declined, "he went before it was all there");
 }
 
 #[test]
@@ -115,9 +127,9 @@ fn a_file_is_shown_and_written_by_hand() {
     assert_eq!(
         *hands.asked.borrow(),
         [
-            "On `w1`, as root: run `cat -- /etc/x` and type what it says in one line (`exit N` when it fails)",
+            "On `w1`, as root: run `cat -- /etc/x` and type what it says (`exit N` when it fails, `<<` before several lines)",
             "On `w1`, as root: write the text above into `/etc/x`; then type its exit code",
-            "On `w1`, as root: run `sha256sum -- /etc/x` and type what it says in one line (`exit N` when it fails)",
+            "On `w1`, as root: run `sha256sum -- /etc/x` and type what it says (`exit N` when it fails, `<<` before several lines)",
         ]
     );
     assert!(hands.assumed.borrow().is_empty(), "it was seen");
@@ -182,8 +194,9 @@ fn a_unit_is_worked_on_by_hand_and_looked_at() {
         |answers: &[&'static str], action: &str| call(answers, "machine.service", json!(["w1", "kubelet", action]), Access::ReadWrite);
     let (done, hands) = service(&["active", "enabled", "0", "0", "active", "enabled"], "restart");
     assert_eq!(done.unwrap().value.into_json(), json!({ "changed": true, "active": true, "enabled": true }));
-    let state = ["is-active", "is-enabled"]
-        .map(|word| format!("On `w1`: run `systemctl {word} -- kubelet` and type what it says in one line (`exit N` when it fails)"));
+    let state = ["is-active", "is-enabled"].map(|word| {
+        format!("On `w1`: run `systemctl {word} -- kubelet` and type what it says (`exit N` when it fails, `<<` before several lines)")
+    });
     assert_eq!(hands.asked.borrow()[..2], state);
     assert_eq!(hands.asked.borrow()[4..], state);
     let wrong: [(&[&'static str], &str, &str); 5] = [

@@ -72,7 +72,7 @@ impl Work {
     }
 
     /// Who the log names as the author of the changes.
-    pub(super) fn actor(&self) -> &'static str {
+    pub(crate) fn actor(&self) -> &'static str {
         match self {
             Self::Deployment(_) => "deployment-controller",
             Self::ReplicaSet(_) => "replicaset-controller",
