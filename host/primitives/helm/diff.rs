@@ -93,7 +93,7 @@ impl HelmDiff {
         let (chart, repo, version) = (self.chart.clone(), self.repo.clone(), self.version.clone());
         let (values, crds, timeout, stall, wait) = (self.values.clone(), self.crds, None, None, None);
         let made = if exists {
-            let (values_from, expect_revision) = (self.values_from.clone(), None);
+            let (values_from, expect_revision) = (self.values_from, None);
             let upgrade =
                 HelmUpgrade { release, chart, namespace, repo, version, values, values_from, crds, expect_revision, timeout, stall, wait };
             upgrade.make(&copy, false, take).await
