@@ -496,7 +496,7 @@ impl Story {
         let mut inside = String::new();
         for record in &self.events {
             match &record.event {
-                Event::StepStarted { step } => inside = step.key(),
+                Event::StepStarted { step } => inside = step.id.clone(),
                 Event::Wrote { verb, target, inverse, .. } => {
                     let place = record.item.as_deref().unwrap_or(&inside);
                     let counts = !no_return.iter().any(|(step, _)| *step == place);
