@@ -10,11 +10,11 @@ use super::comeback::Site;
 use super::support::{HEAD, Host, Said};
 use super::terminal::{ends, start};
 
-/// The same in every run: without ids, folders, moments, times, processes and the machine's name.
+/// The same in every run: without ids, folders, moments, times, processes, hashes and the machine's name.
 fn plain(mut said: Said, host: &Host, run: &str) -> Said {
     said = said.replacing(run, "RUN").replacing(&host.path().display().to_string(), "HERE");
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    said = said.replacing(&format!("on {}", machine.trim()), "on MACHINE").replacing(&format!("@{}", machine.trim()), "@MACHINE");
+    said = said.replacing(&format!("on `{}`", machine.trim()), "on `MACHINE`").replacing("heard of just now", "heard of TIME ago");
     let text = format!("{} {}", said.stdout, said.stderr);
     let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(|c: char| ",;:()`.".contains(c))).collect();
     for (at, word) in words.iter().enumerate() {
@@ -22,6 +22,8 @@ fn plain(mut said: Said, host: &Host, run: &str) -> Said {
         let is_time = word.ends_with(['s', 'm', 'h']) && word.starts_with(|c: char| c.is_ascii_digit());
         if word.parse::<Timestamp>().is_ok() {
             said = said.replacing(word, "MOMENT");
+        } else if word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit()) {
+            said = said.replacing(word, "HEAD");
         } else if is_time {
             said = said.replacing(&format!(" {word}"), " TIME");
         } else if before == "process" && word.chars().all(|c| c.is_ascii_digit()) {
@@ -59,7 +61,7 @@ fn the_lock_of_a_run_that_nobody_works_on() {
     let (site, run) = Site::parked();
     let other = format!("{HEAD}step \"a\" {{ title = \"A\", run = function() label(\"node/n1\", {{ a = \"b\" }}) end }}\n");
     let host = site.host.file("other/runbook.luau", &other);
-    let said = host.run(&["run", "other", "--yes", "--no-plan", "--kubeconfig", "k.yaml", "--runs", "others"]).exits(5);
+    let said = host.run(&["run", "other", "--yes", "--no-plan", "--kubeconfig", "k.yaml"]).exits(5);
     plain(said, &host, &run).golden("lock-of-another");
 }
 
@@ -77,6 +79,6 @@ fn a_second_resume_of_a_run_that_is_worked_on() {
 fn a_lock_whose_clock_is_ahead() {
     let (site, run) = Site::parked();
     site.renewed_in(26 * 3600);
-    let said = site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml", "--runs", "others"]).exits(5);
+    let said = site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(5);
     plain(said, &site.host, &run).golden("lock-from-the-future");
 }
