@@ -391,7 +391,8 @@ fn the_same(trace: &Trace<'_>) -> Option<String> {
         let op = stamp(change.after.as_ref()).filter(|op| stamp(change.before.as_ref()) != Some(op))?;
         let read: Vec<_> = guarded.iter().filter(|intent| intent.op == op).filter_map(prior).collect();
         let generation = |object: &Json| object.pointer("/metadata/generation").cloned();
-        let met = read.is_empty() || read.iter().any(|prior| generation(prior) == generation(before));
+        // Where others write, one that met a conflict reads again, and its intent keeps what it read first.
+        let met = read.is_empty() || trace.others_wrote() || read.iter().any(|prior| generation(prior) == generation(before));
         (!met).then(|| format!("{op} {object}: it was read as another generation than it changed"))
     })
 }

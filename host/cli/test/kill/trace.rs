@@ -9,7 +9,7 @@ use lockgate_sim::json::Value as Json;
 use lockgate_sim::store::Key;
 
 use super::deeds::{Deeds, full_name};
-use super::world::World;
+use super::world::{SOMEBODY, World};
 use crate::cluster::keep::Intent;
 use crate::run::event::TargetInfo;
 use crate::run::journal::entry::{Header, VERSION};
@@ -103,6 +103,11 @@ impl<'a> Trace<'a> {
     pub(super) fn announces_again(&self, op: Option<&str>, epoch: u64) -> bool {
         let its = self.entries.iter().skip_while(|entry| !matches!(&entry.fact, Fact::Begun(begun) if begun.epoch == epoch));
         its.into_iter().any(|entry| matches!(&entry.fact, Fact::Intent { intent, .. } if Some(&*intent.op) == op))
+    }
+
+    /// Whether somebody else writes in this world.
+    pub(super) fn others_wrote(&self) -> bool {
+        self.world.simulation.with(|sim| sim.ledger().iter().any(|effect| effect.by == SOMEBODY))
     }
 
     /// The intents that were written before this effect.
