@@ -8,30 +8,34 @@ use super::error::Trouble;
 use crate::base::clock::{Duration, later};
 use crate::base::{Span, Timestamp};
 
-/// What a run sends to a live server a second, after a burst of twice as many: as `kubectl`.
+/// What a run sends to a live server a second, in the long run: as kubectl
+/// (`k8s.io/cli-runtime/pkg/genericclioptions/config_flags.go`, as its burst).
 const PER_SECOND: u32 = 50;
+/// What it may send at once when it has rested.
+const BURST: u32 = 300;
 /// The answers that count are those of the last minute.
 const LOOKS_BACK: Span = Span::from_secs(60);
 /// With fewer answers nobody can tell.
 const ENOUGH: usize = 20;
 
-/// So many requests a second, after a burst of twice as many.
+/// So many requests a second, after a burst.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_second: u32,
+    burst: u32,
     /// When all that was sent so far would have been sent at that pace.
     until: Mutex<Option<Timestamp>>,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace::new(PER_SECOND)
+        Pace::new(PER_SECOND, BURST)
     }
 }
 
 impl Pace {
-    pub(super) fn new(per_second: u32) -> Pace {
-        Pace { per_second, until: Mutex::default() }
+    pub(super) fn new(per_second: u32, burst: u32) -> Pace {
+        Pace { per_second, burst, until: Mutex::default() }
     }
 
     /// When the next request may be sent.
@@ -40,8 +44,8 @@ impl Pace {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let due = until.map_or(now, |until| until.max(now));
         *until = Some(later(due, each));
-        // A burst is what two seconds allow.
-        due.checked_sub(Duration::from_secs(2)).map_or(now, |next| next.max(now))
+        // What was not sent earlier may be sent at once, as far as the burst goes.
+        due.checked_sub(each * self.burst).map_or(now, |next| next.max(now))
     }
 }
 
@@ -87,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_pace_lets_a_burst_pass_and_then_one_after_the_other() {
-        let pace = Pace::new(10);
+        let pace = Pace::new(10, 20);
         let start = at(0);
         let waits: Vec<u64> = (0..24).map(|_| Span::between(start, pace.next(start)).as_millis()).collect();
-        // Twenty at once: what two seconds allow.
+        // Twenty at once.
         assert!(waits.iter().take(20).all(|wait| *wait == 0), "{waits:?}");
         assert_eq!(waits[20..], [0, 100, 200, 300]);
         assert_eq!(pace.next(at(60)), at(60), "who rested may send at once again");

@@ -357,8 +357,9 @@ impl Cluster {
                 let gate = if asks { Gate::asking() } else { Gate::new(Access::ReadOnly) };
                 let layers = Layers { gate, recorder: recorder.clone(), clock: server.clock(), dry: false };
                 let budget = self.shared.budget.get();
-                let base =
-                    server.wire(layers, self.cancel().clone(), self.wire().limits()).with_pace(Arc::new(Pace::new(budget.per_second)));
+                let base = server
+                    .wire(layers, self.cancel().clone(), self.wire().limits())
+                    .with_pace(Arc::new(Pace::new(budget.per_second, budget.per_second.saturating_mul(2))));
                 let copy = Arc::new(Overlay::new(base, asks, budget));
                 let clock = overlay::clock(&copy);
                 (Place::Copy(copy), clock)

@@ -127,7 +127,7 @@ impl Wire {
         Wire { neighbour: Some(neighbour), ..self }
     }
 
-    /// The same, which sends at most so many requests a second, after a burst of twice as many; not in virtual time.
+    /// The same, which sends at most as many requests as this lets through; not in virtual time.
     pub(super) fn with_pace(self, pace: Arc<Pace>) -> Wire {
         Wire { pace: Some(pace), ..self }
     }
