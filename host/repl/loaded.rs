@@ -101,7 +101,7 @@ impl Session {
         self.screen.rest();
         self.loaded.borrow_mut().iter_mut().for_each(|loaded| loaded.asked = true);
         asked?;
-        self.screen.talk(&format!("{}: every check holds", plural(parts.borrow().runbook().checks.len(), "check")));
+        self.screen.talk(&format!("{} asked, none failed", plural(parts.borrow().runbook().checks.len(), "check")));
         Ok(())
     }
 

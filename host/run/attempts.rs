@@ -1,14 +1,32 @@
-//! How a step is tried: `run`, `verify`, and once `recover`.
+//! How a check is asked, and how a step is tried: `run`, `verify`, and once `recover`.
 
-use super::event::{Event, StepEnd};
-use super::runbook::{Owner, Phase, StepDecl};
-use super::runner::error_value;
+use super::event::{Event, StepEnd, Verdict};
+use super::runbook::{CheckDecl, Owner, Phase, StepDecl};
+use super::runner::{error_value, skipped};
 use super::script::Returned;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Result, Value};
 
 /// What was the matter in a step, and in which function.
 type Failure = (Phase, Error);
+
+/// What a check says.
+///
+/// # Errors
+/// What one of its functions raised; `check_failed` when it does not hold.
+pub(super) fn asked(decl: &CheckDecl, owner: Owner, mut call: impl FnMut(Phase) -> Result<Returned>) -> Result<Verdict> {
+    if decl.has_when
+        && let Some(why) = skipped(&call(Phase::When)?)
+    {
+        return Ok(Verdict::Skipped { why });
+    }
+    let returned = call(Phase::Check)?;
+    if let Some(why) = returned.not_needed {
+        return Ok(Verdict::NotNeeded { why });
+    }
+    returned.holds(owner)?;
+    Ok(Verdict::Ok { detail: returned.value(0).as_text() })
+}
 
 /// Whoever calls the functions of a step.
 pub(super) trait Hands {

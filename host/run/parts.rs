@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::attempts::{Attempt, Hands};
+use super::attempts::{Attempt, Hands, asked};
 use super::event::{Event, Item, Known, Part, StepEnd, Verdict};
 use super::replay::Replay;
 use super::runbook::{CallbackId, Each, Owner, Params, Phase, Runbook, State, StepDecl, Title};
@@ -70,19 +70,7 @@ impl Parts {
             let check = Item { id: decl.id.clone(), title: decl.title.clone(), number: place + 1, of: runbook.checks.len(), part: None };
             let (owner, started) = (Owner::Check(place), stage.cx.cluster.clock().now());
             (stage.tell)(Event::CheckStarted { check: check.clone() });
-            let asked = self.within(stage, |hand| {
-                if decl.has_when
-                    && let Some(why) = skipped(&hand.call(owner, Phase::When, Vec::new())?)
-                {
-                    return Ok(Verdict::Skipped { why });
-                }
-                let returned = hand.call(owner, Phase::Check, Vec::new())?;
-                if let Some(why) = returned.not_needed {
-                    return Ok(Verdict::NotNeeded { why });
-                }
-                returned.holds(owner)?;
-                Ok(Verdict::Ok { detail: returned.value(0).as_text() })
-            });
+            let asked = self.within(stage, |hand| asked(decl, owner, |phase| hand.call(owner, phase, Vec::new())));
             let verdict = asked.unwrap_or_else(|error| Verdict::Failed { error });
             let took = Span::between(started, stage.cx.cluster.clock().now());
             (stage.tell)(Event::CheckFinished { check, verdict: verdict.clone(), known: Known::Observed, took });

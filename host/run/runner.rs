@@ -15,7 +15,7 @@ use super::journal::past::changed_state;
 use super::runbook::{self, At, CallbackId, Owner, Params, Phase, Runbook, State};
 use super::script::{Lane, Returned, Scene, Script};
 use super::session::Session;
-use super::{hiding, needs, permissions};
+use super::{attempts, hiding, needs, permissions};
 use crate::base::{Error, Kind, Reason, Result, Span, Timestamp, Value};
 use crate::cluster::{Access, Cluster};
 use crate::primitives::Cx;
@@ -315,19 +315,7 @@ impl Runner<'_> {
         let decl = &runbook.checks[place];
         self.session.begin_item(format!("check {}", decl.id));
         let owner = Owner::Check(place);
-        let asked = self.enter().and_then(|()| {
-            if decl.has_when
-                && let Some(why) = skipped(&self.call(owner, Phase::When, Vec::new())?)
-            {
-                return Ok(Verdict::Skipped { why });
-            }
-            let returned = self.call(owner, Phase::Check, Vec::new())?;
-            if let Some(why) = returned.not_needed {
-                return Ok(Verdict::NotNeeded { why });
-            }
-            returned.holds(owner)?;
-            Ok(Verdict::Ok { detail: returned.value(0).as_text() })
-        });
+        let asked = self.enter().and_then(|()| attempts::asked(decl, owner, |phase| self.call(owner, phase, Vec::new())));
         match self.leave(asked) {
             Ok(verdict) => verdict,
             Err(error) if self.is_unknown(&error) => Verdict::Unknown { error },
