@@ -38,7 +38,7 @@ mod verbs_ends;
 mod verbs_images;
 mod verbs_rollout;
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -139,10 +139,49 @@ fn with_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome) -> Result<Comp
 /// How long each case took.
 static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
-/// One control plane at a time: two would compete for the cores, and times are measured.
+/// At most so many control planes run at the same time, where as many cases do (`--test-threads`): most of the time they wait.
+const AT_ONCE: usize = 3;
+
+/// What takes times, and has the cores for itself.
+const ALONE: [&str; 4] =
+    ["controlplane::completion_is_noticed", "controlplane::no_polling", "controlplane::drain_speed", "controlplane::read_speed"];
+
+/// Who is at work, and how many wait to be alone: they come before others.
+struct Turns {
+    busy: usize,
+    waiting: usize,
+}
+
+static TURNS: Mutex<Turns> = Mutex::new(Turns { busy: 0, waiting: 0 });
+static ENDED: Condvar = Condvar::new();
+
+/// The right to run so many control planes; given back when it is dropped.
+struct Turn(usize);
+
+impl Turn {
+    fn of(name: &str) -> Turn {
+        let alone = ALONE.contains(&name);
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.waiting += usize::from(alone);
+        let must_wait = |turns: &mut Turns| if alone { turns.busy > 0 } else { turns.waiting > 0 || turns.busy >= AT_ONCE };
+        turns = ENDED.wait_while(turns, must_wait).unwrap_or_else(PoisonError::into_inner);
+        turns.waiting -= usize::from(alone);
+        let taken = if alone { AT_ONCE } else { 1 };
+        turns.busy += taken;
+        Turn(taken)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS.lock().unwrap_or_else(PoisonError::into_inner).busy -= self.0;
+        ENDED.notify_all();
+    }
+}
+
+/// A case with a control plane of its own, when it is its turn.
 fn in_turn<T>(name: &str, work: impl FnOnce() -> T) -> T {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::of(name);
     let begun = Instant::now();
     let done = work();
     TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((begun.elapsed(), name.to_owned()));
@@ -154,7 +193,7 @@ pub(crate) fn slowest() -> String {
     let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner).clone();
     took.sort();
     let all: Duration = took.iter().map(|(time, _)| *time).sum();
-    let rows = took.iter().rev().take(10).map(|(time, name)| format!("  {:>5.1} s  {name}\n", time.as_secs_f64()));
+    let rows = took.iter().rev().take(20).map(|(time, name)| format!("  {:>5.1} s  {name}\n", time.as_secs_f64()));
     match took.len() {
         0 => String::new(),
         count => format!("{count} cases on a real control plane took {} s; the slowest:\n{}", all.as_secs(), rows.collect::<String>()),

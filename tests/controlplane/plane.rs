@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -402,20 +403,33 @@ impl ControlPlane {
     }
 }
 
+/// Below what the system gives to connections, which would otherwise take a port between its choice and its use.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 impl Ports {
-    /// Six ports that nobody uses. All are held until all are found, so that they differ.
+    /// Six ports that nobody uses, and that no other control plane of this process gets.
     fn free() -> Outcome<Self> {
-        let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let find = || -> std::io::Result<[u16; 6]> {
-            let held = [hold()?, hold()?, hold()?, hold()?, hold()?, hold()?];
-            let mut ports = [0; 6];
-            for (port, listener) in ports.iter_mut().zip(&held) {
-                *port = listener.local_addr()?.port();
+        static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+        let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+        // Several processes begin at different places.
+        let first = u16::try_from(std::process::id() * 100 % u32::from(PORTS.end - PORTS.start)).unwrap_or(0);
+        let mut port = next.unwrap_or(PORTS.start + first);
+        let mut tried = 0;
+        let mut one = || -> Outcome<u16> {
+            loop {
+                tried += 1;
+                if tried > PORTS.len() {
+                    return Err(format!("no free port between {} and {}", PORTS.start, PORTS.end));
+                }
+                port = if port + 1 < PORTS.end { port + 1 } else { PORTS.start };
+                if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                    return Ok(port);
+                }
             }
-            Ok(ports)
         };
-        let [etcd, peers, api, controllers, scheduler, kubelets] = find().map_err(|error| format!("finding free ports: {error}"))?;
-        Ok(Self { etcd, peers, api, controllers, scheduler, kubelets })
+        let ports = Self { etcd: one()?, peers: one()?, api: one()?, controllers: one()?, scheduler: one()?, kubelets: one()? };
+        *next = Some(port);
+        Ok(ports)
     }
 }
 

@@ -65,7 +65,24 @@ fn compare(a: &str, b: &str) -> Ordering {
         }
         (a, b) = (rest, others);
     }
-    a.cmp(b)
+    begin(a).cmp(&begin(b)).then(a.len().cmp(&b.len()))
+}
+
+/// The first eight bytes as a number that has their order; zeros behind fewer. Without a loop or a call: most names have such an end.
+fn begin(text: &[u8]) -> u64 {
+    let (first, last, length) = (text.first_chunk::<4>(), text.last_chunk::<4>(), text.len());
+    match (text.first_chunk::<8>(), first.zip(last), text) {
+        (Some(eight), ..) => u64::from_be_bytes(*eight),
+        // Where they overlap they are the same.
+        (None, Some((first, last)), _) => {
+            u64::from(u32::from_be_bytes(*first)) << 32 | u64::from(u32::from_be_bytes(*last)) << (64 - 8 * length)
+        }
+        (None, None, &[first, ref rest @ ..]) => {
+            let (middle, last) = (rest.first().copied().unwrap_or(0), rest.get(1).copied().unwrap_or(0));
+            u64::from(first) << 56 | u64::from(middle) << 48 | u64::from(last) << 40
+        }
+        (None, None, []) => 0,
+    }
 }
 
 impl Key {
