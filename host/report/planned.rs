@@ -5,7 +5,7 @@ use super::escape;
 use super::given;
 use super::markup::{fenced, html, page, page_table};
 use super::paint::Paint;
-use super::transcript::{Transcript, field, stays};
+use super::transcript::{Transcript, field, needs, stays};
 use crate::base::diff::Change;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Span};
@@ -273,7 +273,7 @@ impl Plan<'_> {
             out.push_str(&format!("\n{}.\n", legend.join("; ")));
         }
         if let Some(summary) = self.summary().filter(|summary| !summary.requests.is_empty()) {
-            out.push_str(&format!("\nNeeds: {}\n", page(&summary.requests.join("; "))));
+            out.push_str(&format!("\nNeeds: {}\n", page(&needs(&summary.requests))));
         }
         out
     }

@@ -4,6 +4,7 @@
 use super::html::STYLE;
 use super::markup::{html, html_lines, html_table};
 use super::planned::{Plan, diff, outages};
+use super::transcript::needs;
 use crate::base::Span;
 use crate::cluster::downtime::{Down, Line, Outage};
 
@@ -71,7 +72,7 @@ impl Plan<'_> {
         let legend: String = self.legend().iter().map(|(word, text)| format!("<li><code>[{word}]</code> {}</li>\n", html(text))).collect();
         out.push_str(&format!("<h2>How each line is known</h2>\n<ul>\n{legend}</ul>\n"));
         if let Some(summary) = self.summary().filter(|summary| !summary.requests.is_empty()) {
-            out.push_str(&format!("<p>Needs: {}</p>\n", html(&summary.requests.join("; "))));
+            out.push_str(&format!("<p>Needs: {}</p>\n", html(&needs(&summary.requests))));
         }
         out.push_str("</body>\n</html>\n");
         out

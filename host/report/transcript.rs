@@ -16,6 +16,8 @@ const WIDTH: usize = 120;
 const VERB: usize = 9;
 /// Titles are padded up to here.
 const TITLE: usize = 64;
+/// Names of fields are padded up to here.
+const FIELD: usize = 48;
 /// A detail of a check up to this long stands on its line.
 const DETAIL: usize = 60;
 
@@ -271,7 +273,9 @@ impl Transcript {
     fn wrote(&self, verb: &str, target: &str, changes: &[Change], known: Known, out: &mut String) {
         self.fact(out, verb, target, Some(known));
         let names: Vec<String> = changes.iter().map(|change| field(&change.path)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        // What is longer has its value behind it, and moves nobody else's.
+        let lengths = names.iter().map(|name| name.chars().count());
+        let width = lengths.filter(|length| *length <= FIELD).max().unwrap_or(0);
         for (name, change) in names.iter().zip(changes) {
             self.detail(out, &format!("{name:<width$}  {}", change.values()));
         }
@@ -311,7 +315,7 @@ impl Transcript {
             self.row(out, "moved", &text);
         }
         if self.what == What::Plan && !summary.requests.is_empty() {
-            self.row(out, "needs", &summary.requests.join("; "));
+            self.row(out, "needs", &needs(&summary.requests));
         }
     }
 
@@ -347,6 +351,11 @@ impl Transcript {
             (_, End::Unknown) => format!("{}: the plan cannot be followed to its end; {writes} so far", paint.warn("unknown")),
         }
     }
+}
+
+/// What is needed, verb by verb, so that a line can be broken between two words.
+pub(super) fn needs(requests: &[String]) -> String {
+    requests.iter().map(|request| request.replace(',', ", ")).collect::<Vec<_>>().join("; ")
 }
 
 /// What a rollback leaves as it is, a line for all writes of one kind that stay for the same reason.
