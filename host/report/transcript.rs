@@ -375,8 +375,17 @@ pub(super) fn stays(all: &[Stays]) -> Vec<String> {
         }
     }
     let line = |(what, why, names): &(String, &str, Vec<&str>)| {
-        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        let more = names.len().saturating_sub(NAMED);
+        // Names that are made up are the same without their ends.
+        let mut once: Vec<(&str, usize)> = Vec::new();
+        for name in names {
+            match once.iter_mut().find(|(known, _)| known == name) {
+                Some((_, times)) => *times += 1,
+                None => once.push((name, 1)),
+            }
+        }
+        let told = once.iter().take(NAMED).map(|(name, times)| if *times == 1 { (*name).to_owned() } else { format!("{name} ({times})") });
+        let named = told.collect::<Vec<_>>().join(", ");
+        let more = once.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         format!("{what} {named}{more}: {why}")
     };
