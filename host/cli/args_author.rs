@@ -52,6 +52,10 @@ pub struct TestArgs {
     /// Look for modules in this folder too (can be repeated)
     #[arg(long, value_name = "DIR")]
     pub modules: Vec<PathBuf>,
+    /// Plan and play on this snapshot of a cluster instead of on `cluster.yaml`, as `--snapshot` of `lockgate plan`; scenarios with a
+    /// fixture of their own are skipped
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bless", "hollow", "documents"])]
+    pub snapshot: Option<PathBuf>,
     /// Compare the line hashes of a source document with the document itself
     #[arg(long = "document", value_name = "NUMBER=FILE")]
     pub documents: Vec<String>,

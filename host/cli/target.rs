@@ -62,17 +62,31 @@ pub(super) fn cluster(runtime: &Runtime, target: &TargetArgs, source: &Source, c
 /// A snapshot, with what is to be known of it.
 fn snapshot(path: &Path, cancel: &Cancel) -> Result<(Cluster, Vec<String>)> {
     let contents = Contents::open(path)?;
-    let label = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let told = told(&contents);
+    Ok((on_snapshot(&label(path), contents, cancel), vec![told]))
+}
+
+/// What a snapshot is called.
+pub(super) fn label(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// A cluster that is a snapshot: for reading.
+pub(super) fn on_snapshot(label: &str, contents: Contents, cancel: &Cancel) -> Cluster {
+    let options = Options { cancel: cancel.clone(), ..Options::new(RunId::generate()) };
+    Cluster::on_snapshot(label, contents, options)
+}
+
+/// What is to be known of a snapshot before anything is done on it.
+pub(super) fn told(contents: &Contents) -> String {
     let head = &contents.head;
     let slim = if head.scopes.iter().any(|part| part.slim) { "; some pods are slim: what runs in them is not in it" } else { "" };
     let made = if head.tool == "imported" { "it was imported".to_owned() } else { format!("made at {}", head.at) };
-    let told = format!(
+    format!(
         "on the snapshot of `{}`: {}, {made}{slim}; nothing is contacted",
         escape::line(&head.cluster),
         plural(contents.len(), "object")
-    );
-    let options = Options { cancel: cancel.clone(), ..Options::new(RunId::generate()) };
-    Ok((Cluster::on_snapshot(&label, contents, options), vec![told]))
+    )
 }
 
 /// What a simulated cluster is called.

@@ -21,6 +21,7 @@ use super::page::meta;
 use super::question::{Original, Question, warnings};
 use super::request::{Act, Call, Verb};
 use super::sim::Simulation;
+use super::webhooks::Webhooks;
 use super::wire::Wire;
 use crate::base::clock::{Duration, later};
 use crate::base::diff::merge_patch;
@@ -50,6 +51,8 @@ struct State {
     said: BTreeSet<String>,
     /// Why this server cannot be asked at all; an empty text when it can.
     server: Option<String>,
+    /// The webhooks that a dry run must not reach, when they were looked for.
+    webhooks: Option<Webhooks>,
     /// Writes of the present call, and those of them that the server admitted.
     writes: (u64, u64),
 }
@@ -177,23 +180,30 @@ impl Admission {
         let known = self.state().written.get(&key).cloned();
         let writing = Writing { act: &act, original, before, answer, known };
         let (put, next) = self.put(&mut trial, &writing);
+        let mut notes = Vec::new();
         let said = match self.unable(base).await? {
             why if !why.is_empty() => Said::Nothing(why),
             _ => match &put {
-                Put::Dry(question) => ask(base, &act, question).await?,
                 Put::Access => self.may(base, &act).await?,
+                Put::Dry(question) => match self.hindered(base, &mut trial, &writing, &mut notes).await? {
+                    Some(why) => Said::Nothing(why),
+                    None => ask(base, &act, question).await?,
+                },
             },
         };
         let mut state = self.state();
+        notes.retain(|note| state.said.insert(note.clone()));
+        let notes: Vec<String> = notes.iter().map(|note| warning(note)).collect();
         state.writes.0 += 1;
         match said {
             Said::No(code, status) => Ok(Judged::Refused(SimResponse::json(code, status.into()))),
             Said::Nothing(why) => {
                 state.keep(key, next);
                 let told = state.said.insert(why.clone()).then(|| warning(&why));
-                Ok(goes(told.into_iter().collect()))
+                Ok(goes(notes.into_iter().chain(told).collect()))
             }
-            Said::Yes(object, warnings) => {
+            Said::Yes(object, mut warnings) => {
+                warnings.extend(notes);
                 state.writes.1 += 1;
                 let admitted = next.as_ref().and_then(|next| changed(&act, &next.now, &object)).filter(|_| matches!(put, Put::Dry(_)));
                 let next = next.map(|mut next| {
@@ -254,6 +264,29 @@ impl Admission {
         let answer = trial.handle(&SimRequest::get(&format!("/api/v1/namespaces/{namespace}")));
         let place = key("", kinds::NAMESPACE.plural, "", namespace);
         answer.value().filter(|_| answer.status == 200).is_some_and(|found| !self.state().is_copied(&place, found))
+    }
+
+    /// Why the server is not asked about a write though it could be: webhooks that take no dry run. They are looked for once, before the
+    /// first question.
+    async fn hindered(&self, base: &Wire, trial: &mut Sim, writing: &Writing<'_>, notes: &mut Vec<String>) -> Result<Option<String>> {
+        let known = self.state().webhooks.clone();
+        let webhooks = match known {
+            Some(known) => known,
+            None => {
+                let found = Webhooks::read(base).await?;
+                self.state().webhooks.insert(found).clone()
+            }
+        };
+        notes.extend(webhooks.unread.clone());
+        let namespace = writing.act.namespace.as_ref().and_then(|name| {
+            let answer = trial.handle(&SimRequest::get(&format!("/api/v1/namespaces/{name}")));
+            answer.value().filter(|_| answer.status == 200).cloned()
+        });
+        let objects: Vec<&Json> = writing.before.iter().chain([&writing.answer]).collect();
+        // What is applied and not there is created.
+        let creates = writing.before.is_none() && matches!(writing.act.verb, Verb::Patch | Verb::Update);
+        let verb = if creates { Verb::Create } else { writing.act.verb };
+        Ok(webhooks.reached(&Act { verb, ..writing.act.clone() }, namespace.as_ref(), &objects))
     }
 
     /// Why this server cannot be asked; an empty text when it can. Servers before 1.13 may carry out what they are asked about.

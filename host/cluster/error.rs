@@ -198,7 +198,9 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
     let names_object = status.pointer("/details/name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     let (kind, reason, what) = match (code, text("reason")) {
         (401, _) => (Kind::Refused, Reason::Forbidden, "the server does not know this user".to_owned()),
-        (403, _) if refuses_anybody(status) => (Kind::Refused, Reason::Forbidden, "a rule of the cluster does not allow it".to_owned()),
+        (403, _) if refuses_anybody(call, status) => {
+            (Kind::Refused, Reason::Forbidden, "a rule of the cluster does not allow it".to_owned())
+        }
         (403, _) => (Kind::Refused, Reason::Forbidden, "this user may not do that".to_owned()),
         (404, _) if !names_object => (Kind::Cluster, Reason::Unsupported, format!("the server does not serve {}", call.act.resource)),
         (404, _) if call.act.verb == Verb::Create => (Kind::Cluster, Reason::NotFound, "what it belongs to does not exist".to_owned()),
@@ -217,7 +219,7 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
     if let Some(message) = text("message") {
         error = error.cause(message);
     }
-    if code == 403 && refuses_anybody(status) {
+    if code == 403 && refuses_anybody(call, status) {
         error = error.hint("it is refused to whoever asks: change what is asked for, or the webhook, policy or quota that the cause names");
     } else if code == 403 && text("message").is_some_and(|message| message.contains("attempting to grant")) {
         error = error.hint(format!("the user needs all that the role grants, or `escalate` on `{}`", call.act.resource));
@@ -241,7 +243,11 @@ pub(crate) fn of_status(call: &Call, code: u16, retry_after: Option<u64>, status
 
 /// Whether a webhook, a policy, a quota or a namespace that goes refuses the object, and not the authorizer the user: that one says who cannot
 /// do what (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`, `…/pkg/admission/errors.go`).
-fn refuses_anybody(status: &Json) -> bool {
+fn refuses_anybody(call: &Call, status: &Json) -> bool {
+    if !call.act.verb.is_write() {
+        // Only the authorizer looks at what reads.
+        return false;
+    }
     let message = status.get("message").and_then(Json::as_str).unwrap_or_default();
     let denied = ["denied the request", "denied request"].iter().any(|words| message.contains(words));
     let is_of_a_right = [" cannot ", "attempting to grant"].iter().any(|words| message.contains(words));

@@ -52,6 +52,7 @@ mod spdy;
 mod testing;
 mod tls;
 mod upgrade;
+mod webhooks;
 mod wire;
 mod written;
 

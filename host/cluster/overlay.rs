@@ -28,6 +28,7 @@ use tower::{BoxError, Layer, Service};
 
 use self::drift::Inputs;
 pub use self::drift::{Drift, Moved};
+pub(super) use self::reading::asking;
 use super::admission::{Admission, Judged};
 use super::budget::Budget;
 use super::calibrate::Starts;
@@ -77,6 +78,8 @@ struct Read {
     named: BTreeMap<(&'static str, Option<String>), usize>,
     /// The objects, as far as they were read whole.
     inputs: Inputs,
+    /// The resource version of the first list of each kind: later ones are asked for as they were then.
+    moments: BTreeMap<&'static kinds::Kind, String>,
 }
 
 impl fmt::Debug for Overlay {

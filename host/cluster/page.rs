@@ -14,6 +14,15 @@ const PAGE: &str = "500";
 /// How often a list is begun again because the server forgot where it was.
 const RESTARTS: u32 = 3;
 
+/// The parameters that say of which moment a list is to be.
+const MOMENT: [&str; 2] = ["resourceVersion", "resourceVersionMatch"];
+
+/// The same list as it was at this resource version, which the server may have forgotten.
+pub(super) fn at_moment(call: &Call, version: &str) -> Call {
+    let [name, how] = MOMENT;
+    call.clone().query(name, version.to_owned()).query(how, "Exact".to_owned())
+}
+
 /// A collection as it was at one resource version.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -58,6 +67,8 @@ pub(super) async fn each(
         loop {
             let mut page = call.clone().query("limit", size);
             if let Some(token) = &next {
+                // The token says of which moment the list is.
+                page.query.retain(|(name, _)| !MOMENT.contains(&name.as_ref()));
                 page = page.query("continue", token.clone());
             }
             let document = match wire.json(&page).await {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::client::{Cluster, Select, Target};
 use super::discovery::Resource;
-use super::layers::Recorder;
+use super::layers::{Access, Recorder};
 use super::page::meta;
 use super::request::Call;
 use crate::base::Result;
@@ -20,6 +20,8 @@ pub struct Input {
     pub object: String,
     /// As it was; `None` where it was looked for and not there.
     pub found: Option<Arc<Json>>,
+    /// Whether a check, or a condition of a step, read it by its name: then what its status says counts.
+    pub checked: bool,
 }
 
 /// A list that a plan read.
@@ -67,6 +69,8 @@ pub(super) struct Reads {
     late_objects: BTreeMap<String, Target>,
     late_lists: BTreeMap<String, Asked>,
     charts: BTreeMap<String, String>,
+    /// Objects that a check read by name before the plan had written.
+    checked: BTreeSet<String>,
     /// How many requests were looked at, and whether one of them wrote.
     looked: usize,
     wrote: bool,
@@ -120,6 +124,9 @@ impl Cluster {
         let mut reads = self.shared.reads.borrow_mut();
         // A part of an object says too little of it.
         let late = reads.is_late(&self.shared.recorder) || part.is_some();
+        if !late && self.access() == Access::ReadOnly {
+            reads.checked.insert(kind_and_name(target));
+        }
         reads.object(target.clone(), found, late);
     }
 
@@ -158,7 +165,7 @@ impl Cluster {
         let member = |item: &Arc<Json>| {
             let namespace = Some(meta(item, "namespace").to_owned()).filter(|namespace| !namespace.is_empty());
             let target = self.object(asked.resource.clone(), namespace, meta(item, "name"));
-            let input = Input { object: kind_and_name(&target), found: Some(item.clone()) };
+            let input = Input { object: kind_and_name(&target), found: Some(item.clone()), checked: false };
             (target, input)
         };
         items.iter().map(member).collect()
@@ -170,9 +177,13 @@ impl Cluster {
     /// # Errors
     /// When such a read fails.
     pub async fn inputs(&self, twin: &Cluster) -> Result<Inputs> {
-        let (mut objects, mut lists, late_objects, late_lists, charts) = {
+        let (mut objects, mut lists, late_objects, late_lists) = {
             let reads = twin.shared.reads.borrow();
-            (reads.objects.clone(), reads.lists.clone(), reads.late_objects.clone(), reads.late_lists.clone(), reads.charts.clone())
+            (reads.objects.clone(), reads.lists.clone(), reads.late_objects.clone(), reads.late_lists.clone())
+        };
+        let (charts, checked) = {
+            let reads = twin.shared.reads.borrow();
+            (reads.charts.clone(), reads.checked.clone())
         };
         let aside = self.aside();
         for (about, asked) in late_lists.into_iter().filter(|(about, _)| !lists.contains_key(about)).collect::<Vec<_>>() {
@@ -195,7 +206,7 @@ impl Cluster {
             }
         }
         Ok(Inputs {
-            objects: objects.into_iter().map(|(object, (_, found))| Input { object, found }).collect(),
+            objects: objects.into_iter().map(|(object, (_, found))| Input { checked: checked.contains(&object), object, found }).collect(),
             lists: lists.into_iter().map(|(about, (_, items))| Listing { about, items }).collect(),
             charts,
         })

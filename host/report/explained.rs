@@ -40,6 +40,8 @@ pub struct Basis {
     pub record: Record,
     /// The requests.
     pub requests: Vec<Recorded>,
+    /// What is to be said of what was read, and which rule decided.
+    pub facts: Vec<String>,
     /// What they changed.
     pub written: Vec<Written>,
     /// What controllers of the simulated cluster did: `deployment-controller: 1 replicaset made`.
@@ -143,6 +145,7 @@ fn rests_on(event: &Event, basis: &Basis, asked: Asked) -> Vec<String> {
         (Event::Waited { .. }, _) => lines.push("virtual time went on in the copy until it was so".to_owned()),
         _ => {}
     }
+    lines.extend(basis.facts.iter().cloned());
     if !basis.controllers.is_empty() {
         let done: Vec<String> = basis
             .controllers

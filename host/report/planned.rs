@@ -5,7 +5,7 @@ use super::escape;
 use super::given;
 use super::markup::{fenced, html, page, page_table};
 use super::paint::Paint;
-use super::transcript::{Transcript, field, stays};
+use super::transcript::{Transcript, field, needs, stays};
 use crate::base::diff::Change;
 use crate::base::json::Value as Json;
 use crate::base::{Error, Span};
@@ -36,6 +36,7 @@ pub struct Plan<'a> {
 }
 
 /// A line of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// As the transcript has it.
     Line(String),
@@ -54,14 +55,27 @@ pub(super) struct Section {
     pub(super) took: Span,
     /// After the beginning of the plan.
     pub(super) from: Span,
+    /// Further items of the same step of which there is the same to say, and nothing is written.
+    also: Vec<String>,
 }
 
 impl Section {
     /// `step 1/3: Move web, node-1 (1/3)`
     pub(super) fn title(&self) -> String {
         let Item { number, of, title, part, .. } = &self.item;
-        let part = part.as_ref().map_or_else(String::new, |part| format!(", {} ({}/{})", part.name, part.number, part.of));
+        let part = match (part, self.also.as_slice()) {
+            (None, _) => String::new(),
+            (Some(part), []) => format!(", {} ({}/{})", part.name, part.number, part.of),
+            (Some(part), also) => format!(", {}, {} ({} of {})", part.name, also.join(", "), also.len() + 1, part.of),
+        };
         format!("step {number}/{of}: {title}{part}")
+    }
+
+    /// Whether another item of the same step says and does the same, which is to write nothing.
+    fn is_like(&self, other: &Section) -> bool {
+        let is_same = self.item.number == other.item.number && self.item.title == other.item.title;
+        let does = self.writes + other.writes > 0 || !self.took.is_zero() || !other.took.is_zero();
+        is_same && !does && !self.is_open() && self.end == other.end && self.said == other.said
     }
 
     /// `2 writes, about 2m`
@@ -185,7 +199,15 @@ impl Plan<'_> {
         for record in self.records {
             let from = began.map_or(Span::ZERO, |began| Span::between(began, record.at));
             if let Event::StepStarted { step } = &record.event {
-                sections.push(Section { item: step.clone(), said: Vec::new(), writes: 0, end: None, took: Span::ZERO, from });
+                sections.push(Section {
+                    item: step.clone(),
+                    said: Vec::new(),
+                    writes: 0,
+                    end: None,
+                    took: Span::ZERO,
+                    from,
+                    also: Vec::new(),
+                });
                 transcript.lines(record);
                 continue;
             }
@@ -221,7 +243,13 @@ impl Plan<'_> {
                 _ => section.said.extend(lines(&mut transcript, record)),
             }
         }
-        sections
+        sections.into_iter().fold(Vec::new(), |mut all, section| {
+            match (all.last_mut(), &section.item.part) {
+                (Some(last), Some(part)) if last.is_like(&section) => last.also.push(part.name.clone()),
+                _ => all.push(section),
+            }
+            all
+        })
     }
 
     /// How the lines are known, in the words that occur.
@@ -273,7 +301,7 @@ impl Plan<'_> {
             out.push_str(&format!("\n{}.\n", legend.join("; ")));
         }
         if let Some(summary) = self.summary().filter(|summary| !summary.requests.is_empty()) {
-            out.push_str(&format!("\nNeeds: {}\n", page(&summary.requests.join("; "))));
+            out.push_str(&format!("\nNeeds: {}\n", page(&needs(&summary.requests))));
         }
         out
     }
@@ -296,10 +324,15 @@ fn known(event: &Event) -> Option<Known> {
 pub(super) fn outages(lines: &[Line]) -> Vec<Vec<String>> {
     let rows = lines.iter().flat_map(|line| line.outages.iter().map(move |outage| (line, outage)));
     rows.map(|(line, outage)| {
-        let to = outage.to.map_or_else(|| "the end".to_owned(), |to| to.rounded().to_string());
-        vec![line.object.clone(), outage.from.rounded().to_string(), to, outage.how.told()]
+        let to = outage.to.map_or_else(|| "the end".to_owned(), moment);
+        vec![line.object.clone(), moment(outage.from), to, outage.how.told()]
     })
     .collect()
+}
+
+/// When something begins or ends, to the second: rounded as a duration is, what is short would end when it begins.
+pub(super) fn moment(at: Span) -> String {
+    Span::from_secs(at.as_millis().saturating_add(500) / 1_000).to_string()
 }
 
 /// The fields of a write, as they were and as they would be; `most` cuts long values.

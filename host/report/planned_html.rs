@@ -3,7 +3,8 @@
 
 use super::html::STYLE;
 use super::markup::{html, html_lines, html_table};
-use super::planned::{Plan, diff, outages};
+use super::planned::{Plan, diff, moment, outages};
+use super::transcript::needs;
 use crate::base::Span;
 use crate::cluster::downtime::{Down, Line, Outage};
 
@@ -71,7 +72,7 @@ impl Plan<'_> {
         let legend: String = self.legend().iter().map(|(word, text)| format!("<li><code>[{word}]</code> {}</li>\n", html(text))).collect();
         out.push_str(&format!("<h2>How each line is known</h2>\n<ul>\n{legend}</ul>\n"));
         if let Some(summary) = self.summary().filter(|summary| !summary.requests.is_empty()) {
-            out.push_str(&format!("<p>Needs: {}</p>\n", html(&summary.requests.join("; "))));
+            out.push_str(&format!("<p>Needs: {}</p>\n", html(&needs(&summary.requests))));
         }
         out.push_str("</body>\n</html>\n");
         out
@@ -142,9 +143,9 @@ fn bars(line: &Line, top: f64, end: Span, at: &dyn Fn(Span) -> f64) -> String {
             how if how.is_whole() => "whole",
             _ => "short",
         };
-        let to = outage.to.map_or_else(|| "the end".to_owned(), |to| to.rounded().to_string());
+        let to = outage.to.map_or_else(|| "the end".to_owned(), moment);
         let told = outage.how.told();
-        let about = html(&format!("{}: {told}, {} to {to}", line.object, outage.from.rounded()));
+        let about = html(&format!("{}: {told}, {} to {to}", line.object, moment(outage.from)));
         let mut out = format!(
             "<rect class=\"bar {class}\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"18\"><title>{about}</title></rect>\n"
         );

@@ -404,9 +404,12 @@ fn check() -> Json {
 
 fn test() -> Json {
     let result = object(
-        json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed"]) }),
-        json!({ "error": error(), "killed": count() }),
+        json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed", "skipped"]) }),
+        json!({ "error": error(), "killed": count(), "note": text() }),
     );
-    let properties = json!({ "tests": list_of(result), "passed": count(), "failed": count(), "killed": count(), "asked": count() });
-    document(TEST, "What `lockgate test -o json` prints", &["tests", "passed", "failed", "killed", "asked"], properties)
+    let counts = ["tests", "passed", "failed", "skipped", "killed", "asked"];
+    let properties = json!({
+        "tests": list_of(result), "passed": count(), "failed": count(), "skipped": count(), "killed": count(), "asked": count(),
+    });
+    document(TEST, "What `lockgate test -o json` prints", &counts, properties)
 }

@@ -16,6 +16,8 @@ const WIDTH: usize = 120;
 const VERB: usize = 9;
 /// Titles are padded up to here.
 const TITLE: usize = 64;
+/// Names of fields are padded up to here.
+const FIELD: usize = 48;
 /// A detail of a check up to this long stands on its line.
 const DETAIL: usize = 60;
 
@@ -271,7 +273,9 @@ impl Transcript {
     fn wrote(&self, verb: &str, target: &str, changes: &[Change], known: Known, out: &mut String) {
         self.fact(out, verb, target, Some(known));
         let names: Vec<String> = changes.iter().map(|change| field(&change.path)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        // What is longer has its value behind it, and moves nobody else's.
+        let lengths = names.iter().map(|name| name.chars().count());
+        let width = lengths.filter(|length| *length <= FIELD).max().unwrap_or(0);
         for (name, change) in names.iter().zip(changes) {
             self.detail(out, &format!("{name:<width$}  {}", change.values()));
         }
@@ -311,7 +315,7 @@ impl Transcript {
             self.row(out, "moved", &text);
         }
         if self.what == What::Plan && !summary.requests.is_empty() {
-            self.row(out, "needs", &summary.requests.join("; "));
+            self.row(out, "needs", &needs(&summary.requests));
         }
     }
 
@@ -349,6 +353,11 @@ impl Transcript {
     }
 }
 
+/// What is needed, verb by verb, so that a line can be broken between two words.
+pub(super) fn needs(requests: &[String]) -> String {
+    requests.iter().map(|request| request.replace(',', ", ")).collect::<Vec<_>>().join("; ")
+}
+
 /// What a rollback leaves as it is, a line for all writes of one kind that stay for the same reason.
 pub(super) fn stays(all: &[Stays]) -> Vec<String> {
     /// So many objects are named; what was written to the others stands where it was told.
@@ -366,8 +375,17 @@ pub(super) fn stays(all: &[Stays]) -> Vec<String> {
         }
     }
     let line = |(what, why, names): &(String, &str, Vec<&str>)| {
-        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        let more = names.len().saturating_sub(NAMED);
+        // Names that are made up are the same without their ends.
+        let mut once: Vec<(&str, usize)> = Vec::new();
+        for name in names {
+            match once.iter_mut().find(|(known, _)| known == name) {
+                Some((_, times)) => *times += 1,
+                None => once.push((name, 1)),
+            }
+        }
+        let told = once.iter().take(NAMED).map(|(name, times)| if *times == 1 { (*name).to_owned() } else { format!("{name} ({times})") });
+        let named = told.collect::<Vec<_>>().join(", ");
+        let more = once.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         format!("{what} {named}{more}: {why}")
     };

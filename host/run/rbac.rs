@@ -96,6 +96,12 @@ impl Roles {
                 grant(namespace, (group.clone(), plural.clone()), verb, None);
             }
         }
+        if planned.writes() && !run_only {
+            // A plan looks for webhooks that its questions must not reach.
+            for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+                grant(None, ("admissionregistration.k8s.io".to_owned(), resource.to_owned()), Verb::List.as_str(), None);
+            }
+        }
         if planned.writes() {
             let lease = ("coordination.k8s.io".to_owned(), "leases".to_owned());
             let (namespace, name) = LOCK_LEASE;

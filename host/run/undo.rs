@@ -116,11 +116,16 @@ impl Written {
 /// How many of these writes can be taken back, why the run as a whole cannot, and which single writes stay: a step that has a `rollback` of
 /// its own takes everything back, one that is `irreversible` nothing.
 pub(super) fn invertible(runbook: &Runbook, by_place: &[(String, Written)]) -> (usize, Vec<String>, Vec<Stays>) {
-    let (mut count, mut no_return, mut stay) = (0, Vec::new(), Vec::new());
+    let (mut count, mut stay) = (0, Vec::new());
+    // A reason is told once, with all steps that have it.
+    let mut no_return: Vec<(&str, Vec<&str>)> = Vec::new();
     for (place, Written { made, invertible, stays }) in by_place {
         let key = place.strip_prefix("step ").unwrap_or(place);
         match declared(runbook, key).map(|(_, decl)| decl) {
-            Some(StepDecl { irreversible: Some(why), .. }) => no_return.push(format!("step `{key}` cannot be taken back: {why}")),
+            Some(StepDecl { irreversible: Some(why), .. }) => match no_return.iter_mut().find(|(known, _)| known == why) {
+                Some((_, steps)) => steps.push(key),
+                None => no_return.push((why, vec![key])),
+            },
             Some(StepDecl { has_rollback: true, .. }) => count += made,
             Some(_) | None => {
                 count += invertible;
@@ -128,7 +133,12 @@ pub(super) fn invertible(runbook: &Runbook, by_place: &[(String, Written)]) -> (
             }
         }
     }
-    (count, no_return, stay)
+    let told = |(why, steps): (&str, Vec<&str>)| {
+        let word = if steps.len() == 1 { "step" } else { "steps" };
+        let named: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+        format!("{word} {} cannot be taken back: {why}", named.join(", "))
+    };
+    (count, no_return.into_iter().map(told).collect(), stay)
 }
 
 /// Whether this is where a step was asked for its items: its `each` and `batch` read, and only its items write.

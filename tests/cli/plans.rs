@@ -193,6 +193,50 @@ fn a_cluster_that_moved_is_refused_with_the_difference() {
     }
 }
 
+/// A resource whose status nobody in the simulated cluster writes, with a check that reads it and says the same whatever it finds.
+const GEAR: &str = "---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: gears.example.org }
+spec:
+  group: example.org
+  scope: Namespaced
+  names: { kind: Gear, plural: gears, singular: gear }
+  versions: [{ name: v1, served: true, storage: true, subresources: { status: {} }, schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } } }]
+---
+apiVersion: example.org/v1
+kind: Gear
+metadata: { name: g, namespace: shop, uid: 3f0d8a52-0000-4000-8000-000000000001 }
+status: { phase: Turning, seen: 4, at: \"2020-01-01T00:00:00Z\", conditions: [{ type: Oiled, status: \"True\", message: fine }] }
+";
+
+#[test]
+fn the_status_that_a_check_read_is_compared_by_value() {
+    let text = format!(
+        "{HEAD}check \"g\" {{ title = \"It has a gear\", run = function() assert(get(\"gears.example.org/g\").status.phase ~= \"Broken\") end }}\n\
+         step \"a\" {{ title = \"A\", run = function() label(\"deployment/web\", {{ team = \"a\" }}) end }}\n"
+    );
+    let host = |gear: &str| Host::with_runbook(&text).env("LOCKGATE_RUNS", "runs").file("r/cluster.yaml", &format!("{CLUSTER}{gear}"));
+    let first = host(GEAR);
+    first.run(&["plan", "r", "--sandbox", "--out", "plan.json"]).exits(0);
+    let plan = fs::read_to_string(first.path().join("plan.json")).unwrap();
+    fits("planfile.v1.json", &plan);
+    for (from, to, told) in [
+        ("phase: Turning", "phase: Waiting", Some("gear.example.org/shop/g: status.phase Turning -> Waiting")),
+        ("status: \"True\"", "status: \"False\"", Some("status.conditions.Oiled.status True -> False")),
+        ("seen: 4", "seen: 5", None),
+        ("message: fine", "message: still fine", None),
+        ("at: \"2020", "at: \"2021", None),
+    ] {
+        let host = host(&GEAR.replace(from, to)).file("plan.json", &plan);
+        let said = host.run(&["run", "r", "--sandbox", "--plan", "plan.json", "--yes"]);
+        match told {
+            Some(told) => said.exits(5).tells(told),
+            None => said.exits(0),
+        };
+    }
+}
+
 #[test]
 fn what_rests_on_what_was_left_out_is_not_claimed() {
     let host = Host::with_runbook(MOVE);
@@ -260,7 +304,10 @@ fn a_step_is_explained_in_full() {
     let served = Served::start(&host, &["r"]);
     let live = ["plan", "r", "--kubeconfig", served.kubeconfig(), "--explain", "2"];
     let said = host.run(&live).exits(3);
-    said.shows("because  the server was asked: patch nodes n1?dryRun=All -> 200").shows("+   unschedulable: true");
+    let said = said.shows("because  the server was asked: patch nodes n1?dryRun=All -> 200").shows("+   unschedulable: true");
+    // Which budget let a pod go, where its successor fits, why that takes so long, and what an earlier step has left.
+    let said = said.shows("because  no disruption budget covers pod/shop/web-").shows("fits on n2").shows("leaves them");
+    said.shows("so long the pods of this cluster took");
     let local: Vec<&str> = live.iter().copied().chain(["--local"]).collect();
     host.run(&local).exits(3).shows("because  the server was not asked (`--local`)").hides("dryRun");
 }

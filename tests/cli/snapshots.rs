@@ -169,3 +169,58 @@ fn what_kubectl_gives_is_imported() {
     fs::write(host.path().join("half.json"), &deployments[..100]).unwrap();
     host.run(&["plan", "r", IMAGE, "--snapshot", "half.json"]).exits(2).tells("ends too early");
 }
+
+const SCENARIOS: &str = r#"scenario "two pods move" {
+  params = { image = "registry.example/web:v1.2.4" },
+  expect = function(run) run:succeeds() end,
+}
+scenario "three pods move" {
+  params = { image = "registry.example/web:v1.2.4" },
+  given = function(cluster) cluster:patch("deployment/web", { spec = { replicas = 3 } }) end,
+  expect = function(run) run:succeeds() end,
+}
+scenario "elsewhere" {
+  fixture = "other.yaml",
+  params = { image = "registry.example/web:v1.2.4" },
+  expect = function(run) run:succeeds() end,
+}
+"#;
+
+/// Scenarios that were written for a fixture are played on somebody's cluster; what a snapshot does not have cannot be read there either.
+#[test]
+fn scenarios_are_played_on_a_snapshot() {
+    let host = host().file("r/test.luau", SCENARIOS);
+    host.run(&["snapshot", "-o", "all.snap", "--sandbox=r/cluster.yaml"]).exits(0);
+    host.run(&["snapshot", "-o", "few.snap", "--for", "r", IMAGE, "--sandbox=r/cluster.yaml"]).exits(0);
+    // The fixture is not looked at.
+    fs::write(host.path().join("r/cluster.yaml"), "kind: Nonsense").unwrap();
+    for file in ["all.snap", "few.snap"] {
+        let said = host.run(&["test", "r", "--snapshot", file]).exits(0);
+        let said = said.shows("ok      r  plans on the snapshot").shows("ok      r  two pods move").shows("skip    r  elsewhere");
+        let said =
+            said.shows("it has a fixture of its own, `other.yaml`").shows("4 tests: 4 passed, 0 failed, 1 skipped").shows("killed at ");
+        said.tells("on the snapshot of `sandbox cluster`");
+    }
+    fits("test.v1.json", &host.run(&["test", "r", "--snapshot", "all.snap", "--no-kills", "-o", "json"]).exits(0).stdout);
+    // A cluster on which it does not hold.
+    fs::write(host.path().join("r/cluster.yaml"), CLUSTER.replace("name: web", "name: other")).unwrap();
+    host.run(&["snapshot", "-o", "other.snap", "--sandbox=r/cluster.yaml"]).exits(0);
+    let said = host.run(&["test", "r", "--snapshot", "other.snap", "--no-kills"]).exits(1);
+    said.shows("FAILED  r  plans on the snapshot").shows("FAILED  r  two pods move").shows("no such object");
+    // What is not in it.
+    let host =
+        host.file("c/runbook.luau", READS).file("c/test.luau", "scenario \"it reads\" { expect = function(run) run:succeeds() end }\n");
+    let said = host.run(&["test", "c", "--snapshot", "few.snap"]).exits(1);
+    said.shows("as far as can be known").shows("the snapshot `few.snap` has no configmaps in shop");
+    for (words, told) in [
+        (&["test", "r", "--snapshot", "missing.snap"][..], "cannot read the snapshot `missing.snap`"),
+        (&["test", "r", "--snapshot", "all.snap", "--bless"], "cannot be used with"),
+        (&["test", "r", "--snapshot", "all.snap", "--hollow"], "cannot be used with"),
+    ] {
+        host.run(words).exits(2).tells(told);
+    }
+}
+
+const READS: &str = r#"runbook { title = "Reads", summary = "S.", impact = "none", namespace = "shop" }
+step "read" { title = "Read", run = function() note(get("configmap/conf").data.x or "nothing") end }
+"#;

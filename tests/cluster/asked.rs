@@ -241,6 +241,34 @@ fn budgets_are_counted_by_the_copy() {
     });
 }
 
+/// A right that is missing is named, whichever question met it.
+#[test]
+fn a_write_that_this_user_may_not_make_is_told_with_the_right() {
+    run(async {
+        let no = |what: &str| format!("{what} is forbidden: User \"u\" cannot do that");
+        let (_, plan) = plan(vec![
+            says_no(at("patch", "Deployment"), 403, &no("deployments.apps \"web\"")),
+            says_no(Match { subresource: Some("eviction".into()), ..at("create", "Pod") }, 403, &no("pods \"web\"")),
+            says_no(at("delete", "ConfigMap"), 403, &no("configmaps \"a\"")),
+        ]);
+        let right = |error: lockgate::base::Error| (error.reason, error.hint.clone().unwrap_or_default());
+        let web = target(&plan, "deployment/web").await;
+        let error = plan.patch(&web, PatchType::Merge, json!({ "spec": { "replicas": 1 } }), None).await.unwrap_err();
+        assert_eq!(
+            right(error),
+            (Reason::Forbidden, "the user needs `patch` on `deployments` of group `apps` in namespace `default`".into())
+        );
+        let pods = plan.resolve("pods", None).await.unwrap();
+        let listed = plan.list(&pods, Some("default"), &lockgate::cluster::Select::default()).await.unwrap().items;
+        let text = |field: &str| listed[0]["metadata"][field].as_str().unwrap();
+        let pod = target(&plan, &format!("pod/{}", text("name"))).await;
+        let error = plan.evict(&pod, text("uid"), json!({})).await.unwrap_err();
+        assert_eq!(right(error), (Reason::Forbidden, "the user needs `create` on `pods/eviction` in namespace `default`".into()));
+        let error = plan.delete(&target(&plan, "cm/a").await, json!({})).await.unwrap_err();
+        assert_eq!(right(error), (Reason::Forbidden, "the user needs `delete` on `configmaps` in namespace `default`".into()));
+    });
+}
+
 #[test]
 fn nothing_but_questions_passes_beside_the_reads() {
     run(async {

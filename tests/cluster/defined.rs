@@ -112,7 +112,8 @@ fn a_definition_that_may_not_be_read_is_told_and_writes_are_refused() {
             let error = plan.patch(&a, PatchType::Merge, json!({"spec": {"teeth": 5}}), None).await.unwrap_err();
             assert_eq!(error.reason, Reason::Unmodelled);
         }
-        assert_eq!(plan.unknowns(), ["the definition of gears.alpha.example.org: not for you"]);
+        let right = "the user needs `get` on `customresourcedefinitions` of group `apiextensions.k8s.io`";
+        assert_eq!(plan.unknowns(), [format!("the definition of gears.alpha.example.org: not for you; {right}")]);
         assert_eq!(wire(&plan), ["get customresourcedefinitions", "get gears"]);
         plan.planning().get(&a).await.unwrap();
     });

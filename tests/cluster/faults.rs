@@ -188,7 +188,10 @@ fn what_a_plan_may_not_read_is_unknown() {
             let error = plan.get(&secret).await.unwrap_err();
             assert_eq!((error.reason, error.causes[0].as_str()), (Reason::Forbidden, "secrets is forbidden"));
         }
-        assert_eq!(plan.unknowns(), ["secret `s` in namespace `default`: secrets is forbidden"]);
+        assert_eq!(
+            plan.unknowns(),
+            ["secret `s` in namespace `default`: secrets is forbidden; the user needs `get` on `secrets` in namespace `default`"]
+        );
         let map = plan.target(&ObjectRef::new("cm", "a"), None).await.unwrap();
         plan.get(&map).await.unwrap();
         let wire: Vec<_> = plan.requests().into_iter().filter(|request| !request.dry).map(|request| request.status).collect();

@@ -138,9 +138,76 @@ fn a_kind_that_may_not_be_read_is_named_and_the_plan_goes_on() {
         let secrets = plan.resolve("secrets", None).await.unwrap();
         let error = plan.list(&secrets, Some("default"), &Select::default()).await.unwrap_err();
         assert_eq!(error.reason, Reason::Forbidden);
-        assert_eq!(plan.unknowns(), ["secrets in namespace `default`: secrets is forbidden: nobody may"]);
+        let right = "the user needs `list` on `secrets` in namespace `default`";
+        assert_eq!(plan.unknowns(), [format!("secrets in namespace `default`: secrets is forbidden: nobody may; {right}")]);
         let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
         assert_eq!(plan.get(&a).await.unwrap()["data"]["k"], "1");
+    });
+}
+
+const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+
+fn hooks(effects: &str) -> Value {
+    let rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "scope": "*"});
+    json!({"kind": "ValidatingWebhookConfigurationList", "metadata": {"resourceVersion": "3"}, "items": [
+        {"metadata": {"name": "old"}, "webhooks": [{"name": "old.example", "sideEffects": effects, "rules": [rule]}]}]})
+}
+
+fn no_hooks() -> Value {
+    json!({"kind": "MutatingWebhookConfigurationList", "metadata": {"resourceVersion": "3"}, "items": []})
+}
+
+#[test]
+fn webhooks_that_take_no_dry_run_are_named_and_never_reached() {
+    run(async {
+        for (effects, asked) in [("Unknown", 0), ("Some", 0), ("NoneOnDryRun", 2), ("None", 2)] {
+            let server = Server::new(&[
+                ("/version", 200, json!({"major": "1", "minor": "36"})),
+                (HOOKS, 200, hooks(effects)),
+                (MUTATING, 200, no_hooks()),
+                (A, 200, map()),
+            ]);
+            let plan = server.plan().await;
+            let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+            for k in ["2", "3"] {
+                let patched = plan.patch(&a, PatchType::Merge, json!({"data": {"k": k}}), None).await.unwrap();
+                assert_eq!(patched["data"]["k"], if asked == 0 { k } else { "1" }, "what the server would store");
+            }
+            assert_eq!((server.written().len(), plan.admitted()), (asked, asked > 0), "{effects}: {:?}", server.written());
+            assert!(server.written().iter().all(|line| line.contains("dryRun=All")));
+            let told = plan.take_warnings();
+            if asked > 0 {
+                assert_eq!(told, Vec::<String>::new());
+                continue;
+            }
+            let hook = format!("webhook `old.example` of validatingwebhookconfiguration/old (side effects: {effects})");
+            assert!(told.len() == 1 && told[0].ends_with(&hook), "once: {told:?}");
+            let reads = server.asked.lock().unwrap().iter().filter(|line| line.contains(HOOKS)).count();
+            assert_eq!(reads, 1);
+        }
+    });
+}
+
+#[test]
+fn configurations_of_webhooks_that_may_not_be_read_are_named_with_the_right() {
+    run(async {
+        let forbidden = json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "User \"u\" cannot list resource"});
+        let server = Server::new(&[
+            ("/version", 200, json!({"major": "1", "minor": "36"})),
+            (HOOKS, 403, forbidden),
+            (MUTATING, 200, no_hooks()),
+            (A, 200, map()),
+        ]);
+        let plan = server.plan().await;
+        let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+        plan.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+        assert_eq!(server.written().len(), 1, "the server itself refuses a dry run that would reach one");
+        let told = plan.take_warnings();
+        let right =
+            "the user needs `list` on `validatingwebhookconfigurations` of group `admissionregistration.k8s.io` in the whole cluster";
+        assert!(told.len() == 1 && told[0].ends_with(right), "{told:?}");
+        assert_eq!(plan.unknowns(), Vec::<String>::new());
     });
 }
 

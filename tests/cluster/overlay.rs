@@ -113,6 +113,45 @@ fn a_plan_is_about_one_state() {
     });
 }
 
+/// Lists of one kind that are read one after the other are of one moment, as long as the server remembers it.
+#[test]
+fn lists_of_a_kind_are_of_one_moment() {
+    run(async {
+        for remembers in [true, false] {
+            let live = Cluster::stand_in(empty(), Options { local: true, ..Options::new(RunId::generate()) });
+            let write = |request: &Request| assert!(live.simulation().unwrap().with(|sim| sim.handle(request)).status < 300);
+            let path = "/api/v1/namespaces/default/configmaps";
+            let labelled = |name: &str, label: &str| {
+                let mut map = config_map(name, json!({}));
+                map["metadata"]["labels"] = json!({ "x": label });
+                map
+            };
+            write(&Request::post(path, &labelled("a", "1")));
+            write(&Request::post(path, &labelled("b", "2")));
+            let plan = live.planning();
+            let maps = plan.resolve("cm", None).await.unwrap();
+            let names = async |label: &str| -> Vec<String> {
+                let select = Select { labels: Some(format!("x={label}")), fields: None };
+                let listed = plan.list(&maps, Some("default"), &select).await.unwrap();
+                listed.items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+            };
+            assert_eq!(names("1").await, ["a"]);
+            // Somebody moves one from the second list to the first, and makes another.
+            if !remembers {
+                live.simulation().unwrap().with(|sim| sim.set_history_limit(1));
+            }
+            write(&Request::patch(&format!("{path}/b"), "application/merge-patch+json", &json!({"metadata": {"labels": {"x": "1"}}})));
+            write(&Request::post(path, &labelled("c", "2")));
+            write(&Request::post(path, &labelled("d", "3")));
+            let expected: &[&str] = if remembers { &["b"] } else { &["c"] };
+            assert_eq!(names("2").await, expected);
+            assert_eq!(names("1").await, ["a"], "what was read stands");
+            let drift = plan.drift().await.unwrap().unwrap();
+            assert!(!drift.changed.is_empty(), "and what has moved meanwhile is named");
+        }
+    });
+}
+
 #[test]
 fn a_read_of_all_namespaces_keeps_what_the_plan_did_in_one() {
     run(async {

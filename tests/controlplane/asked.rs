@@ -69,7 +69,7 @@ data: { x: '1' }
 ";
 
 /// Each a runbook of one step.
-const RUNBOOKS: [(&str, &str); 5] = [
+const RUNBOOKS: [(&str, &str); 6] = [
     ("latest", "set_image(\"deployment/web\", { web = \"registry.example/web:latest\" })"),
     ("both", "patch(\"configmap/settings\", { data = { a = \"1\" } })\n patch(\"configmap/settings\", { data = { b = \"1\" } })"),
     (
@@ -85,6 +85,7 @@ const RUNBOOKS: [(&str, &str); 5] = [
          create({ apiVersion = \"v1\", kind = \"ConfigMap\", metadata = { name = \"new\" }, data = { b = \"1\" } })\n \
          label(\"configmap/new\", { team = \"shop\" })\n delete(\"configmap/new\")\n delete(\"configmap/settings\")",
     ),
+    ("exec", "exec(list(\"pods\", { labels = \"app=web\" })[1], { \"reboot\" })"),
     ("read", "note(`{get(\"configmap/settings\").data.x} is read`)"),
 ];
 
@@ -148,17 +149,29 @@ pub(crate) fn plans(binaries: &Binaries) -> Outcome {
     // Who may only read learns it from the plan, and can leave the server out.
     told(&plan("nobody", &["./read"])?, 0, &["1 is read"])?;
     told(&plan("nobody", &["./good"])?, 5, &["User \"nobody\" cannot patch resource \"deployments\"", "`patch` on `deployments`"])?;
-    let requests = plane.audit()?;
+    // No program is started, asked or not.
+    told(&plan("operator", &["./exec"])?, 3, &["unknown"])?;
+    let asking = plane.audit()?;
     told(&plan("nobody", &["./good", "--local"])?, 0, &["[modelled]"])?;
     told(&plan("operator", &["./latest", "--local"])?, 0, &[])?;
-    let ours = |user: &str| user == "operator" || user == "nobody";
-    let (asking, local) = (requests, plane.audit()?);
-    if let Some(request) = asking.iter().find(|request| ours(&request.user) && !request.is_read()) {
+    told(&plan("operator", &["./exec", "--local"])?, 3, &["unknown"])?;
+    let whole = plane.audit()?;
+    let ours = |request: &&super::audit::Request| request.user == "operator" || request.user == "nobody";
+    if let Some(request) = whole.iter().filter(ours).find(|request| !request.is_read() || request.acts()) {
         return Err(format!("a plan sent {request:?}"));
     }
-    let questions = |of: &[super::audit::Request]| of.iter().filter(|request| ours(&request.user) && request.is_question()).count();
-    if questions(&asking) < 12 || questions(&local) != questions(&asking) {
-        return Err(format!("{} questions, and {} with those of `--local`", questions(&asking), questions(&local)));
+    let questions = asking.iter().filter(ours).filter(|request| request.is_question()).count();
+    if questions < 12 {
+        return Err(format!("{questions} questions"));
+    }
+    // With `--local` not even a question, and whoever may only look is refused nothing.
+    let local: Vec<_> = whole.iter().skip(asking.len()).filter(ours).collect();
+    let wrong = |request: &&&super::audit::Request| request.is_question() || request.user == "nobody" && request.code == 403;
+    if let Some(request) = local.iter().find(wrong) {
+        return Err(format!("a plan with `--local` sent {request:?}"));
+    }
+    if local.len() < 10 {
+        return Err(format!("{} requests of plans with `--local`: the record is not whole", local.len()));
     }
     if state(&plane)? == before { Ok(()) } else { Err("objects have changed during the plans".to_owned()) }
 }

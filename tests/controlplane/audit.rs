@@ -36,6 +36,11 @@ impl Request {
         matches!(self.verb.as_str(), "get" | "list" | "watch") || self.is_question()
     }
 
+    /// Whether a connection is opened by it, a program acts, or a token is made: nothing that a dry run could stand for.
+    pub(crate) fn acts(&self) -> bool {
+        ["/exec", "/attach", "/portforward", "/proxy", "/token", "/binding"].iter().any(|part| self.resource.ends_with(part))
+    }
+
     /// Whether it asks what the server would say about a write, or what somebody may do.
     pub(crate) fn is_question(&self) -> bool {
         self.uri.contains("dryRun=All") || self.uri.ends_with("/selfsubjectaccessreviews")

@@ -58,11 +58,13 @@ fn play(case: &Case) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = Rc::new(runtime.map_err(|error| format!("starting the runtime: {error}"))?);
 
+    let stored = || cluster.simulation().map(|simulation| simulation.with(|sim| (sim.store().rv(), sim.ledger().len())));
+    let untouched = stored();
     let twin = cluster.planning();
     let before = rested(&runtime, &cluster.planning(), case)?;
     let plan = case.perform(&runtime, &twin, What::Plan)?;
     let planned = rested(&runtime, &twin, case)?;
-    if rested(&runtime, &cluster.planning(), case)? != before {
+    if rested(&runtime, &cluster.planning(), case)? != before || stored() != untouched {
         return Err(format!("{}: the plan has changed the cluster", case.name));
     }
     cluster.set_access(Access::ReadWrite);

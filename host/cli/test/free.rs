@@ -55,7 +55,7 @@ pub(super) fn coverage(source: &Source) -> Result<()> {
 }
 
 /// The parameters of the committed plan: the example of each required one.
-fn examples(runbook: &Runbook) -> Result<Given> {
+pub(super) fn examples(runbook: &Runbook) -> Result<Given> {
     let words: Result<Vec<(String, String)>> = runbook
         .params
         .iter()
@@ -123,13 +123,20 @@ pub(super) struct Planned {
 /// # Errors
 /// What is wrong with the runbook, the examples of its parameters, or the fixture. A plan that fails is told by its summary.
 pub(super) fn planned(source: &Source, fixture: &str) -> Result<Planned> {
+    let text = source.beside.read(fixture)?.ok_or_else(|| failed(format!("there is no `{fixture}`")))?;
+    planned_on(source, target::sandbox("sandbox", &source.beside.label(fixture), &text, &Cancel::new())?)
+}
+
+/// The same on this cluster.
+///
+/// # Errors
+/// What is wrong with the runbook or the examples of its parameters.
+pub(super) fn planned_on(source: &Source, cluster: Cluster) -> Result<Planned> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
     let given = Given { beside: Some(source.beside.clone()), ..examples(&runbook)? };
     let params = Rc::new(run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text))?);
-    let text = source.beside.read(fixture)?.ok_or_else(|| failed(format!("there is no `{fixture}`")))?;
-    let cluster = target::sandbox("sandbox", &source.beside.label(fixture), &text, &Cancel::new())?;
     let records: Rc<RefCell<Vec<Record>>> = Rc::default();
     let twin = cluster.planning();
     let summary = run::plan_on(script.as_mut(), &cluster, &twin, &runbook, &params, records.clone());

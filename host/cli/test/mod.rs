@@ -1,6 +1,7 @@
 //! `lockgate test`: the scenarios of a runbook, and the tests that every runbook gets for free.
 
 mod cluster;
+mod elsewhere;
 pub mod ended;
 mod expect;
 mod fields;
@@ -29,7 +30,7 @@ use crate::base::{Error, Result};
 use crate::lua::{Engine, TestFile};
 use crate::primitives::registry::plural;
 use crate::report::json as report;
-use crate::report::{Screen, excerpt};
+use crate::report::{Screen, escape, excerpt};
 use crate::run::Source;
 use crate::run::source::{FILES, unreadable};
 
@@ -132,7 +133,7 @@ pub fn one(source: &Source, test: &Test, bless: bool, kills: usize) -> Result<Ki
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
             let raw = file.scenarios.iter().find(|scenario| scenario.name == *name);
             let raw = raw.ok_or_else(|| Error::usage(format!("there is no scenario `{name}`")))?;
-            play::play(source, &file, &fields::Scenario::read(raw)?, kills)
+            play::play((source, None), &file, &fields::Scenario::read(raw)?, kills)
         }
     }
 }
@@ -153,26 +154,17 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
         return documents(args, &sources, screen);
     }
     let bless = args.bless || std::env::var_os("BLESS").is_some_and(|value| value == "1");
-    let (mut results, mut passed, mut failed, mut killed) = (Vec::new(), 0, 0, Killed::default());
-    let mut take = |source: &Source, test: &str, outcome: Result<Killed>| {
-        if outcome.is_ok() {
-            passed += 1
-        } else {
-            failed += 1
-        }
-        if args.output.output == Format::Text {
-            let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
-            screen.data(&format!("{word}  {}  {test}", source.name));
-            match &outcome {
-                Ok(killed) if killed.points == 0 => {}
-                Ok(killed) => screen.data(&format!("        {killed}")),
-                Err(error) => screen.data(&excerpt::error(error, screen.paint)),
-            }
-        }
-        killed += outcome.as_ref().cloned().unwrap_or_default();
-        results.push(result(source, test, outcome));
-    };
+    let mut tally = Tally::default();
+    let mut take = |source: &Source, test: &str, outcome: Result<Killed>| tally.take(args, screen, (&source.name, test), Told::of(outcome));
     let kills = if args.no_kills { 0 } else { usize::MAX };
+    if let Some(path) = &args.snapshot {
+        let other = elsewhere::Elsewhere::open(path)?;
+        screen.talk(&other.told());
+        for source in &sources {
+            other.tests(source, kills).into_iter().for_each(|(test, told)| tally.take(args, screen, (&source.name, &test), told));
+        }
+        return tally.end(args, screen);
+    }
     for source in &sources {
         fixture_notes(source)?.iter().for_each(|line| screen.talk(line));
         match tests(source) {
@@ -187,21 +179,98 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
             }
         }
     }
-    match args.output.output {
-        Format::Text => {
-            screen.data(&format!("{}: {passed} passed, {failed} failed", plural(passed + failed, "test")));
-            if killed.points > 0 {
-                screen.data(&killed.to_string());
+    tally.end(args, screen)
+}
+
+/// What came of one test.
+struct Told {
+    /// What is wrong, or how often its run was killed; none for one that was left out.
+    outcome: Option<Result<Killed>>,
+    /// What there is to say of it besides.
+    note: Option<String>,
+}
+
+impl Told {
+    fn of(outcome: Result<Killed>) -> Told {
+        Told { outcome: Some(outcome), note: None }
+    }
+}
+
+/// What came of all of them.
+#[derive(Default)]
+struct Tally {
+    results: Vec<Json>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    killed: Killed,
+}
+
+impl Tally {
+    /// One test is over: of a runbook, by its name.
+    fn take(&mut self, args: &TestArgs, screen: &Screen, (runbook, test): (&str, &str), told: Told) {
+        let word = match &told.outcome {
+            None => "skipped",
+            Some(Ok(_)) => "ok",
+            Some(Err(_)) => "failed",
+        };
+        match &told.outcome {
+            None => self.skipped += 1,
+            Some(Ok(_)) => self.passed += 1,
+            Some(Err(_)) => self.failed += 1,
+        }
+        if args.output.output == Format::Text {
+            let word = match word {
+                "failed" => "FAILED",
+                "skipped" => "skip",
+                other => other,
+            };
+            screen.data(&format!("{word:<6}  {runbook}  {test}"));
+            told.note.iter().for_each(|note| screen.data(&format!("        {}", escape::line(note))));
+            match &told.outcome {
+                Some(Ok(killed)) if killed.points > 0 => screen.data(&format!("        {killed}")),
+                Some(Err(error)) => screen.data(&excerpt::error(error, screen.paint)),
+                _ => {}
             }
         }
-        Format::Json => {
-            screen.data(&report::document(
-                report::TEST,
-                &json!({ "tests": results, "passed": passed, "failed": failed, "killed": killed.points, "asked": killed.asked }),
-            )?);
+        let mut entry = json!({ "runbook": runbook, "name": test, "result": word });
+        if let Some(note) = told.note {
+            entry["note"] = note.into();
         }
+        match told.outcome {
+            Some(Ok(killed)) => {
+                if killed.points > 0 {
+                    entry["killed"] = killed.points.into();
+                }
+                self.killed += killed;
+            }
+            Some(Err(error)) => entry["error"] = json!(error),
+            None => {}
+        }
+        self.results.push(entry);
     }
-    Ok(u8::from(failed > 0))
+
+    /// The last lines, or the document; the exit code.
+    fn end(self, args: &TestArgs, screen: &Screen) -> Done {
+        let Tally { results, passed, failed, skipped, killed } = self;
+        match args.output.output {
+            Format::Text => {
+                let rest = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+                screen.data(&format!("{}: {passed} passed, {failed} failed{rest}", plural(passed + failed, "test")));
+                if killed.points > 0 {
+                    screen.data(&killed.to_string());
+                }
+            }
+            Format::Json => screen.data(&report::document(
+                report::TEST,
+                &json!({
+                    "tests": results, "passed": passed, "failed": failed, "skipped": skipped,
+                    "killed": killed.points, "asked": killed.asked,
+                }),
+            )?),
+        }
+        Ok(u8::from(failed > 0))
+    }
 }
 
 /// The runbooks that a word means: one, or those in the folders of a folder. The scenarios of a runbook stand for it.
@@ -223,16 +292,6 @@ fn named(word: &str) -> Result<Vec<Source>> {
         .map(|path| Source::on_disk(path))
         .collect::<Result<_>>()?;
     if sources.is_empty() { one.map(|source| vec![source]) } else { Ok(sources) }
-}
-
-fn result(source: &Source, test: &str, outcome: Result<Killed>) -> Json {
-    let mut entry = json!({ "runbook": source.name, "name": test, "result": if outcome.is_ok() { "ok" } else { "failed" } });
-    match outcome {
-        Ok(killed) if killed.points == 0 => {}
-        Ok(killed) => entry["killed"] = killed.points.into(),
-        Err(error) => entry["error"] = json!(error),
-    }
-    entry
 }
 
 /// `--document NUMBER=FILE`: compares the committed line hashes with the document at hand, or writes them.

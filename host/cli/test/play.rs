@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cluster::{self, Change, Hand};
+use super::elsewhere::Elsewhere;
 use super::expect::{self, Alive, Outcome, Refused};
 use super::fields::Scenario;
 use super::kill::{Kill, Lived, World, Wrote};
@@ -23,21 +24,21 @@ use crate::run::{self, End, Record, Source, Summary};
 /// After so much virtual time a cluster counts as settled, even when something in it never comes to rest.
 const LONGEST_SETTLE: Span = Span::from_secs(3600);
 
-/// Plays one scenario of a runbook, and kills its run at up to `kills` states; gives how often. An error says what was not as expected,
-/// and where.
+/// The runbook, and where its scenarios are played instead of in the clusters of their fixtures.
+pub(super) type Of<'a> = (&'a Source, Option<&'a Elsewhere>);
+
+/// Plays one scenario of a runbook, in a cluster from `elsewhere` or in that of its fixture, and kills its run at up to `kills` states;
+/// gives how often. An error says what was not as expected, and where.
 ///
 /// # Errors
 /// What the scenario found, or what kept it from being played.
-pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills: usize) -> Result<Killed> {
+pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scenario, kills: usize) -> Result<Killed> {
     let runtime = host::runtime()?;
     let mut script = host::script(source, &[], &runtime)?;
     let runbook = Rc::new(script.load()?);
     let given = run::Given { beside: Some(source.beside.clone()), ..scenario.params.clone() };
     let params = run::params::resolve(&runbook, &given, &mut |pattern, text| script.matches(pattern, text));
-    let fixture = source.beside.read(&scenario.fixture)?.ok_or_else(|| {
-        Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
-    })?;
-    let cluster = target::sandbox("sandbox", &source.beside.label(&scenario.fixture), &fixture, &Cancel::new())?;
+    let cluster = elsewhere.map_or_else(|| fixture(source, scenario), Elsewhere::world)?;
     let simulation = cluster.simulation().ok_or_else(|| Error::internal("the cluster of a scenario is not simulated"))?;
     let namespace = runbook.header.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let change = |function: &Option<TestFunction>| -> Result<()> {
@@ -106,6 +107,14 @@ pub(super) fn play(source: &Source, file: &TestFile, scenario: &Scenario, kills:
         Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole, kills).map_err(|error| scenario.at_place(error)),
         None => Ok(Killed::default()),
     }
+}
+
+/// The cluster of its fixture.
+fn fixture(source: &Source, scenario: &Scenario) -> Result<Cluster> {
+    let fixture = source.beside.read(&scenario.fixture)?.ok_or_else(|| {
+        Error::new(Kind::Runbook, Reason::NotFound, format!("there is no fixture `{}` beside the runbook", scenario.fixture))
+    })?;
+    target::sandbox("sandbox", &source.beside.label(&scenario.fixture), &fixture, &Cancel::new())
 }
 
 /// A scenario whose parameters are refused: nothing is changed, planned or contacted.

@@ -9,6 +9,7 @@ use lockgate_sim::kinds;
 use tower::BoxError;
 
 use super::Overlay;
+use super::reading::why;
 use crate::base::{Reason, Result};
 use crate::cluster::request::{Act, Call, Verb};
 use crate::cluster::sim::{Reply, to_sim};
@@ -38,9 +39,7 @@ impl Overlay {
                     told.map_err(|refusal| refusal.message().to_owned())
                 }
                 Err(error) if error.details["code"] == 404 => Err(String::new()),
-                Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported | Reason::Unmodelled) => {
-                    Err(error.causes.first().cloned().unwrap_or_else(|| error.message.clone()))
-                }
+                Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported | Reason::Unmodelled) => Err(why(&error)),
                 Err(error) => return Err(error.context(format!("reading {about} for the plan"))),
             };
             if let Err(cause) = defined {

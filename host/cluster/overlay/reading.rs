@@ -129,8 +129,7 @@ impl Overlay {
         match read {
             Ok(()) => Ok(()),
             Err(error) if matches!(error.reason, Reason::Forbidden | Reason::Unsupported | Reason::Unmodelled) => {
-                let cause = error.causes.first().cloned().unwrap_or_else(|| error.message.clone());
-                self.leave_out(scope, &cause, Some(&error));
+                self.leave_out(scope, &why(&error), Some(&error));
                 Ok(())
             }
             Err(error) => Err(error.context(format!("copying {about} for the plan"))),
@@ -145,7 +144,9 @@ impl Overlay {
             tracing::info!(target: "lockgate::plan", %about, %why, "is not read: unknown in this plan");
         }
         drop(unknowns);
-        let status = refusal(error, why);
+        // The answer says what the server said; what would be needed is said of each request by itself.
+        let cause = error.and_then(|error| error.causes.first()).map_or(why, String::as_str);
+        let status = refusal(error, cause);
         self.simulation.with(|sim| sim.load_refused(scope, status));
     }
 
@@ -163,14 +164,34 @@ impl Overlay {
         Ok(())
     }
 
+    /// All lists of a kind are of one moment, that of the first, as long as the server remembers it.
     async fn many(&self, scope: &Scope, call: &Call, whom: For) -> Result<()> {
+        let moment = self.read().moments.get(scope.kind).cloned();
+        let Some(moment) = moment else {
+            let version = self.pages(scope, call, whom).await?;
+            if !version.is_empty() {
+                self.read().moments.insert(scope.kind, version);
+            }
+            return Ok(());
+        };
+        match self.pages(scope, &page::at_moment(call, &moment), whom).await {
+            Err(error) if matches!(error.details["code"].as_u64(), Some(400 | 410 | 501 | 504)) => {
+                tracing::debug!(target: "lockgate::plan", about = %about(scope), %error, "is read as it is now");
+                self.pages(scope, call, whom).await.map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// Reads a list page by page; gives its resource version.
+    async fn pages(&self, scope: &Scope, call: &Call, whom: For) -> Result<String> {
         let kind = scope.kind;
         let reduced = scope.part == Part::Reduced;
         let mut over = None;
         let mut found = 0;
         let api_version = kind.api_version();
         self.count();
-        {
+        let version = {
             let mut take = |step| {
                 let Step::Page(objects, left) = step else { return true };
                 found += objects.len();
@@ -189,8 +210,8 @@ impl Overlay {
                 over.is_none()
             };
             let size = if reduced || scope.namespace.is_none() { LARGE_PAGE } else { PAGE };
-            page::each(&self.base, call, (&api_version, kind.kind), size, &mut take).await?;
-        }
+            page::each(&self.base, call, (&api_version, kind.kind), size, &mut take).await?
+        };
         match over {
             Some((why, left)) => {
                 let why = format!("{found} of {} were read: {why}; what depends on the others is assumed", found as u64 + left);
@@ -198,7 +219,7 @@ impl Overlay {
             }
             None => self.simulation.with(|sim| sim.load_done(scope.clone())),
         }
-        Ok(())
+        Ok(version)
     }
 
     /// The pods of the cluster say how long the next ones take.
@@ -266,6 +287,15 @@ fn weight(value: &Json) -> usize {
     }
 }
 
+/// Why something cannot be read, with the right that would be needed.
+pub(super) fn why(error: &Error) -> String {
+    let cause = error.causes.first().unwrap_or(&error.message);
+    match error.hint.as_ref().filter(|_| error.reason == Reason::Forbidden) {
+        Some(hint) => format!("{cause}; {hint}"),
+        None => cause.clone(),
+    }
+}
+
 /// What a scope is, for people.
 fn about(scope: &Scope) -> String {
     let kind = scope.kind.plural;
@@ -281,7 +311,7 @@ fn about(scope: &Scope) -> String {
 }
 
 /// How it is asked for.
-pub(super) fn asking(scope: &Scope) -> (String, Call) {
+pub(in crate::cluster) fn asking(scope: &Scope) -> (String, Call) {
     let kind = scope.kind;
     let name = match &scope.part {
         Part::Name(name) => Some(name.clone()),

@@ -9,6 +9,7 @@ pub mod redact;
 mod release;
 mod serve;
 mod take;
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;

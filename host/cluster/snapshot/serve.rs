@@ -10,13 +10,13 @@ use kube::client::Body;
 use lockgate_sim::request::Response as SimResponse;
 use lockgate_sim::selector::{FieldSelector, LabelSelector};
 use lockgate_sim::status::Status;
-use lockgate_sim::{Cluster as Sim, Options as SimOptions, kinds};
+use lockgate_sim::{Cluster as Sim, kinds};
 use tower::{BoxError, Layer as _, Service};
 
 use super::{Contents, Part};
+use crate::base::Clock;
 use crate::base::clock::Busy;
 use crate::base::json::{Array, Value as Json, json};
-use crate::base::{Clock, Timestamp};
 use crate::cluster::layers::Layers;
 use crate::cluster::request::{Act, Verb};
 use crate::cluster::serve::Still;
@@ -39,12 +39,7 @@ impl fmt::Debug for Snapshot {
 impl Snapshot {
     /// Serves it under this name.
     pub(in crate::cluster) fn new(label: &str, contents: Contents) -> Snapshot {
-        let start = Some(contents.head.at).filter(|at| *at != Timestamp::UNIX_EPOCH).unwrap_or(SimOptions::default().start);
-        let mut options = SimOptions { start, ..SimOptions::default() };
-        if !contents.head.version.is_empty() {
-            options.version.clone_from(&contents.head.version);
-        }
-        let mut sim = Sim::new(options);
+        let mut sim = Sim::new(contents.options());
         let definitions = kinds::CUSTOM_RESOURCE_DEFINITION;
         for definition in contents.of(definitions.group, definitions.plural, None) {
             // What cannot be used is told when a plan touches it, by the same words.

@@ -5,6 +5,7 @@
 
 pub(super) mod claims;
 mod objects;
+mod status;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,10 +1,12 @@
-//! The objects that a plan read, without what moves by itself: who wrote last and when, status, tokens that kubelets mount. Pods are
-//! known by their owner and place, never by a made-up name. The values of Secrets are hashes.
+//! The objects that a plan read, without what moves by itself: who wrote last and when, tokens that kubelets mount, and status, except what
+//! the status of an object says that a check read by its name. Pods are known by their owner and place, never by a made-up name. The values
+//! of Secrets are hashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::status;
 use crate::base::diff;
 use crate::base::json::{Map, Value as Json, json};
 use crate::cluster::reads::{Input, Inputs};
@@ -50,7 +52,10 @@ pub(super) fn bind(inputs: &Inputs, steady: &Steady) -> (BTreeMap<String, Bound>
             continue;
         }
         let name = name(input, steady);
-        let content = content(object);
+        let mut content = content(object);
+        if let Some(status) = input.checked.then(|| status::said(object)).flatten() {
+            content["status"] = status;
+        }
         match (&mut bound.get_mut(&name), name == input.object) {
             (Some(Bound::Pods { pods }), false) => pods.push(content),
             (_, false) => drop(bound.insert(name, Bound::Pods { pods: vec![content] })),
@@ -184,6 +189,8 @@ fn fields(name: &str, then: &Json, now: &Json) -> Vec<String> {
     // A uid is what tells a thing from another of the same name.
     let uid = |object: &Json| object.pointer("/metadata/uid").cloned().unwrap_or_default();
     let mut changes: Vec<String> = diff::changes(then, now).iter().map(|change| format!("{name}: {change}")).collect();
+    let status = |object: &Json| object.get("status").cloned().unwrap_or_default();
+    status_fields(&format!("{name}: status"), &status(then), &status(now), &mut changes);
     if changes.is_empty() && uid(then) != uid(now) {
         changes.push(format!("{name}: was deleted and made again: uid {} -> {}", shown(&uid(then)), shown(&uid(now))));
     }
@@ -191,6 +198,19 @@ fn fields(name: &str, then: &Json, now: &Json) -> Vec<String> {
         changes.push(format!("{name}: {} -> {}", json!(then), json!(now)));
     }
     changes
+}
+
+/// What is another in the status of an object, field by field.
+fn status_fields(path: &str, then: &Json, now: &Json, told: &mut Vec<String>) {
+    match (then.as_object(), now.as_object()) {
+        _ if then == now => {}
+        (Some(old), Some(new)) => {
+            let names: BTreeSet<&str> = old.iter().chain(new.iter()).map(|(name, _)| name.as_str()).collect();
+            let of = |map: &Map, name: &str| map.get(name).cloned().unwrap_or_default();
+            names.into_iter().for_each(|name| status_fields(&format!("{path}.{name}"), &of(old, name), &of(new, name), told));
+        }
+        _ => told.push(format!("{path} {} -> {}", shown(then), shown(now))),
+    }
 }
 
 fn shown(value: &Json) -> String {

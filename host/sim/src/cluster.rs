@@ -67,6 +67,8 @@ pub struct Cluster {
     faults: Faults,
     watches: Watches,
     refused: BTreeMap<Scope, Status>,
+    /// How what was not loaded is told once nothing more can be.
+    closed: Option<String>,
     version: String,
     emulated: Option<String>,
     furnished: bool,
@@ -103,6 +105,7 @@ impl Cluster {
             faults: Faults::default(),
             watches: Watches::default(),
             refused: BTreeMap::new(),
+            closed: None,
             version: options.version,
             emulated: options.emulated,
             furnished: false,
@@ -121,6 +124,7 @@ impl Cluster {
             faults: self.faults.clone(),
             watches: Watches::default(),
             refused: self.refused.clone(),
+            closed: self.closed.clone(),
             version: self.version.clone(),
             emulated: self.emulated.clone(),
             furnished: self.furnished,
@@ -214,7 +218,7 @@ impl Cluster {
 
     fn answer(&mut self, call: &Call, request: &Request, order: &Order) -> Response {
         if let Some(status) = self.refusal(call, request) {
-            return status.clone().into();
+            return status.into();
         }
         let now = self.engine.now();
         let form = match Form::negotiate(call, request) {
@@ -268,14 +272,16 @@ impl Cluster {
     }
 
     /// The answer for what the base of an overlay would not tell. What was created on top can be read all the same.
-    fn refusal(&self, call: &Call, request: &Request) -> Option<&Status> {
+    fn refusal(&self, call: &Call, request: &Request) -> Option<Status> {
         let known = !call.name.is_empty() && self.store.get(&call.key()).is_some();
-        if self.refused.is_empty() || (call.verb == Verb::Create && call.subresource.is_empty()) || known {
+        let is_all_known = self.refused.is_empty() && self.closed.is_none();
+        if is_all_known || (call.verb == Verb::Create && call.subresource.is_empty()) || known {
             return None;
         }
-        let all = |namespace: Option<&str>| self.refused.get(&Scope::all(call.kind, namespace));
+        let all = |namespace: Option<&str>| self.refused.get(&Scope::all(call.kind, namespace)).cloned();
         let itself = loading::primary(call, request);
-        let by_part = itself.as_ref().and_then(|scope| self.refused.get(scope));
+        let by_part = itself.as_ref().and_then(|scope| self.refused.get(scope)).cloned();
+        let by_part = by_part.or_else(|| self.lacking(call, itself.as_ref()));
         if itself.is_some_and(|scope| matches!(scope.part, crate::engine::Part::Name(_))) {
             return by_part;
         }

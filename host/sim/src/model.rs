@@ -449,6 +449,18 @@ impl Models {
         Some(&refusal.message)
     }
 
+    /// Why a pod comes up as it does here: the reasons of the entries about it and its images; none where it is like any.
+    #[must_use]
+    pub fn because(&self, pod: &Value, owners: &[String]) -> Vec<&str> {
+        let of_pod = self.pods.iter().rev().filter(|entry| entry.pods.matches(pod, owners)).map(|entry| entry.why.as_str());
+        let containers = ["initContainers", "containers"].iter().flat_map(|list| crate::view::list(pod, &["spec", list]));
+        let images = containers.filter_map(|container| container.get("image").and_then(Value::as_str));
+        let of_images = images.filter_map(|image| self.images.iter().rev().find(|entry| glob(&entry.pattern, image)));
+        let mut whys: Vec<&str> = of_pod.chain(of_images.map(|entry| entry.why.as_str())).collect();
+        whys.dedup();
+        whys
+    }
+
     fn of_image<T>(&self, image: &str, field: impl Fn(&ImageModel) -> Option<T>) -> Option<T> {
         self.images.iter().rev().filter(|m| glob(&m.pattern, image)).find_map(field)
     }

@@ -174,8 +174,29 @@ impl Cluster {
         self.engine.known_more(&self.store);
     }
 
+    /// From now on nothing more is loaded: what was not, controllers take for empty, and reading it is answered with 501 and this text
+    /// before the name of its kind, such as `the snapshot has no`.
+    pub fn close(&mut self, lacks: &str) {
+        self.engine.known_mut().close();
+        self.engine.known_more(&self.store);
+        self.closed = Some(lacks.to_owned());
+    }
+
+    /// The answer for what nobody can load any more.
+    pub(super) fn lacking(&self, call: &Call, scope: Option<&Scope>) -> Option<Status> {
+        let lacks = self.closed.as_ref()?;
+        if scope.is_none_or(|scope| self.engine.known().has_read(scope)) {
+            return None;
+        }
+        let place = call.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+        Some(Status::new(501, "NotImplemented", format!("{lacks} {}{place}", call.kind.plural), Value::Null))
+    }
+
     /// Whether it cannot be told if the namespace of a call is there.
     pub(super) fn is_unreadable_namespace(&self, call: &Call) -> bool {
+        if self.closed.is_some() && !self.engine.known().has_read(&Scope::all(kinds::NAMESPACE, None)) {
+            return true;
+        }
         let named = call.namespace.as_deref().map(|name| Scope::named(kinds::NAMESPACE, None, name));
         let refused = |scope: &Scope| self.refused.contains_key(scope);
         !self.refused.is_empty() && (named.is_some_and(|scope| refused(&scope)) || refused(&Scope::all(kinds::NAMESPACE, None)))

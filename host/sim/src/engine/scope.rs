@@ -132,12 +132,19 @@ pub(crate) struct Known {
     refused: BTreeSet<Scope>,
     /// Objects of which only the reduced form is here.
     reduced: OrdSet<Key>,
+    /// Whether nothing more can be read.
+    closed: bool,
 }
 
 impl Known {
-    /// Whether a scope is known, by itself or as a part of a wider one.
+    /// Whether a scope is known, by itself or as a part of a wider one, or cannot be known.
     pub(crate) fn has(&self, scope: &Scope) -> bool {
-        self.is_refused(scope) || self.has_read(scope)
+        self.closed || self.is_refused(scope) || self.has_read(scope)
+    }
+
+    /// From now on nothing more can be read.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     fn is_refused(&self, scope: &Scope) -> bool {
@@ -150,7 +157,8 @@ impl Known {
         self.refused.contains(scope) || !is_one && (wider(scope.namespace.as_deref()) || wider(None))
     }
 
-    fn has_read(&self, scope: &Scope) -> bool {
+    /// Whether a scope was loaded, by itself or as a part of a wider one.
+    pub(crate) fn has_read(&self, scope: &Scope) -> bool {
         let namespace = scope.namespace.as_deref();
         if let Part::Name(name) = &scope.part {
             let key = Key::new(scope.kind, namespace.unwrap_or_default(), name);
