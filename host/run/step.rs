@@ -240,8 +240,13 @@ impl Runner<'_> {
         {
             return Ok(StepEnd::Skipped { why });
         }
+        let runbook = self.runbook.clone();
+        let decl = &runbook.steps[doing.place];
+        if let Some(why) = &decl.irreversible {
+            self.session.emit(Event::NoReturn { step: doing.key.clone(), why: why.clone() });
+        }
         self.gate(doing).await?;
-        let attempt = Attempt { decl: &self.runbook.clone().steps[doing.place], place: doing.place, key: &doing.key, given: given(doing) };
+        let attempt = Attempt { decl, place: doing.place, key: &doing.key, given: given(doing) };
         attempt.made(self).await
     }
 
@@ -257,9 +262,6 @@ impl Runner<'_> {
         };
         let item = self.item(doing, title);
         self.session.emit(Event::StepStarted { step: item.clone() });
-        if let Some(why) = &runbook.steps[doing.place].irreversible {
-            self.session.emit(Event::NoReturn { step: doing.key.clone(), why: why.clone() });
-        }
         Ok(item)
     }
 
