@@ -23,6 +23,7 @@ use super::client::Cluster;
 use super::discovery::{self, Resource};
 use super::error::no_connection;
 use super::fence::Fence;
+use super::load::{Pace, Strain};
 use super::place::{Place, Server};
 use super::request::{Act, Verb};
 use super::serve::{Front, Moves};
@@ -170,7 +171,8 @@ impl Cluster {
     pub async fn endpoint(&self) -> Result<Endpoint> {
         let folder = self.scratch()?;
         let waits = Waits::of(self.clock().clone());
-        let client = fenced(self.wire().client()?, self.gate().fence().clone(), waits.clone());
+        let load = Load { pace: self.wire().pace(), strain: self.gate().strain().clone() };
+        let client = fenced(self.wire().client()?, self.gate().fence().clone(), waits.clone(), load);
         let front = Front::bind(None).await?;
         let port = front.address().rsplit(':').next().unwrap_or_default().to_owned();
         let kubeconfig = File::write(folder.join(format!("kubeconfig-{port}")), front.kubeconfig(NAME).as_bytes())?;
@@ -242,12 +244,37 @@ impl Cluster {
     }
 }
 
+/// What a child asks of a server counts for the run: both have one pace, and what the server answers one of them says how it is to the other.
+#[derive(Clone)]
+struct Load {
+    /// None where nobody is overburdened: in virtual time, and in a plan's copy.
+    pace: Option<Arc<Pace>>,
+    strain: Arc<Strain>,
+}
+
+impl Load {
+    /// Waits until the next request may be sent. helm's own pace is slower than this one (5 requests a second after a burst of 100, as
+    /// client-go has them), so that it waits only where the run has asked a lot.
+    async fn next(&self, waits: &Waits) -> Result<()> {
+        let Some(pace) = &self.pace else { return Ok(()) };
+        let now = waits.clock.now();
+        let next = pace.next(now);
+        if next > now { waits.during(waits.clock.sleep_until(next)).await } else { Ok(()) }
+    }
+
+    /// Notes how the server is. The child is not stopped in the middle of what it does: the run is, before its next request.
+    fn answered(&self, waits: &Waits, code: u16) {
+        self.strain.answered(waits.clock.now(), code == 429 || (code >= 500 && code != 501));
+    }
+}
+
 /// The same client, whose writes wait until the lock of the run lets them through: a child does not know why it is refused. What met no
 /// server waits for it with the run. The first Ctrl-C does not reach a child, so that it does not end the wait either.
-fn fenced(client: kube::Client, fence: Fence, waits: Waits) -> kube::Client {
+fn fenced(client: kube::Client, fence: Fence, waits: Waits, load: Load) -> kube::Client {
     let service = service_fn(move |request: Request<Body>| {
-        let (client, fence, waits) = (client.clone(), fence.clone(), waits.clone());
+        let (client, fence, waits, load) = (client.clone(), fence.clone(), waits.clone(), load.clone());
         async move {
+            load.next(&waits).await?;
             let act = Act::of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
             // A watch is begun anew by whoever reads it.
             if act.verb == Verb::Watch {
@@ -261,7 +288,10 @@ fn fenced(client: kube::Client, fence: Fence, waits: Waits) -> kube::Client {
                     waits.during(fence.pass(&Cancel::new(), |_| ())).await?;
                 }
                 let error = match client.send(Request::from_parts(parts.clone(), Body::from(body.clone()))).await {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        load.answered(&waits, answer.status().as_u16());
+                        return Ok(answer);
+                    }
                     Err(error) => error,
                 };
                 // A write that was sent may have been made.
@@ -359,4 +389,57 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::new(Kind::Input, Reason::CommandFailed, format!("cannot {what} `{}`", path.display()))
         .cause(said)
         .hint("set TMPDIR to a folder that can be written to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::quiet;
+
+    /// A child that asks so often, and when each of its requests came to the server, in milliseconds.
+    async fn asks(load: Load, times: usize, code: u16) -> (Vec<u64>, Duration) {
+        let clock = quiet(Timestamp::UNIX_EPOCH);
+        let arrived: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let server = {
+            let (arrived, clock) = (arrived.clone(), clock.clone());
+            service_fn(move |_: Request<Body>| {
+                arrived.lock().unwrap().push(Span::between(Timestamp::UNIX_EPOCH, clock.now()).as_millis());
+                let answer = http::Response::builder().status(code).body(Body::empty()).unwrap();
+                std::future::ready(Ok::<_, BoxError>(answer))
+            })
+        };
+        let waits = Waits::of(clock);
+        let child = fenced(kube::Client::new(server, NAME), Fence::default(), waits.clone(), load);
+        for _ in 0..times {
+            child.send(Request::get("/api/v1/namespaces/shop/pods/web").body(Body::empty()).unwrap()).await.unwrap();
+        }
+        let arrived = arrived.lock().unwrap().clone();
+        (arrived, waits.whole())
+    }
+
+    #[tokio::test]
+    async fn a_child_has_the_pace_of_its_run() {
+        let pace = Arc::new(Pace::new(10, 4));
+        let load = Load { pace: Some(pace.clone()), strain: Arc::default() };
+        // The run itself has used half of the burst.
+        pace.next(Timestamp::UNIX_EPOCH);
+        pace.next(Timestamp::UNIX_EPOCH);
+        let (arrived, waited) = asks(load, 6, 200).await;
+        assert_eq!(arrived, [0, 0, 0, 100, 200, 300]);
+        assert_eq!(waited, Duration::from_millis(300), "the time is none of the child's");
+        let free = Load { pace: None, strain: Arc::default() };
+        assert_eq!(asks(free, 6, 200).await.0, [0; 6]);
+    }
+
+    #[tokio::test]
+    async fn what_a_child_is_answered_tells_the_run_how_the_server_is() {
+        let told = async |code| {
+            let strain: Arc<Strain> = Arc::default();
+            asks(Load { pace: None, strain: strain.clone() }, 20, code).await;
+            strain.told(Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(told(503).await.as_deref(), Some("20 of the last 20 answers of the API server, within 1m, were 429 or 5xx"));
+        assert!(told(429).await.is_some());
+        assert_eq!(told(404).await, None);
+    }
 }

@@ -21,6 +21,7 @@ use tower::{BoxError, Layer as _, ServiceExt as _};
 use super::cancel::Cancel;
 use super::error::chain;
 use super::keep::hex;
+use super::kuberc;
 use super::layers::{Access, Gate, Layers};
 use super::wire::{Limits, Neighbour, Wire};
 use crate::base::clock::Duration;
@@ -325,6 +326,9 @@ fn check(kubeconfig: &Kubeconfig, wanted: Option<&str>, files: &str) -> Result<(
         Some(user) => {
             let found = kubeconfig.auth_infos.iter().find(|info| info.name == user);
             let info = found.ok_or_else(|| names_missing("user", user))?.auth_info.as_ref();
+            if let Some(command) = info.and_then(|info| info.exec.as_ref()).and_then(|exec| exec.command.as_deref()) {
+                kuberc::allows(command)?;
+            }
             info.and_then(plugin)
         }
     };

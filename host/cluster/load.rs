@@ -63,6 +63,11 @@ impl Strain {
             Some(Trouble::Status { code, .. }) => *code >= 500 && *code != 501,
             Some(_) => return,
         };
+        self.answered(now, bad);
+    }
+
+    /// The same of an answer that was looked at: whether it says that the server cannot do what it is asked.
+    pub(super) fn answered(&self, now: Timestamp, bad: bool) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.push_back((now, bad));
         while answers.front().is_some_and(|(at, _)| Span::between(*at, now) > LOOKS_BACK) {

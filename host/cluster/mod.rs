@@ -26,6 +26,7 @@ mod follow_tests;
 mod home;
 mod instances;
 pub mod keep;
+mod kuberc;
 pub mod layers;
 pub mod lease;
 mod live;

@@ -137,6 +137,11 @@ impl Wire {
         Wire { strain, ..self }
     }
 
+    /// The pace of its requests, where they have one.
+    pub(super) fn pace(&self) -> Option<Arc<Pace>> {
+        self.pace.clone().filter(|_| !self.clock.is_virtual())
+    }
+
     async fn paced(&self) -> Result<()> {
         let Some(pace) = self.pace.as_ref().filter(|_| !self.clock.is_virtual()) else { return Ok(()) };
         let now = self.clock.now();

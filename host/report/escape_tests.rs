@@ -6,15 +6,26 @@ use std::io::Write as _;
 use proptest::prelude::*;
 
 use super::escape::{self, is_unsafe};
+use super::explained::{self, Asked, Basis};
 use super::paint::Paint;
+use super::planned::Plan;
 use super::transcript::Transcript;
-use super::{catalogue, excerpt, json, permissions, table};
+use super::{catalogue, excerpt, html, json, permissions, runs, skew, table};
 use crate::base::diff::Change;
 use crate::base::json::json as value;
 use crate::base::{Error, Kind, Place, Reason, Span, Timestamp};
+use crate::cluster::downtime::{Down, Line, Outage};
+use crate::cluster::keep::{Intent, Key, Outcome, Sign};
 use crate::cluster::permit::{Grant, KindName, Permissions};
 use crate::primitives::Inverse;
+use crate::primitives::skew::{Component, Finding, Move, Report, Row};
+use crate::run::Steady;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Known, Record, Stays, StepEnd, Summary, TargetInfo, Verdict, What};
+use crate::run::hindsight::Hindsight;
+use crate::run::journal::entry::{self, Begun, Consent, Entry, Fact, Planned, VERSION};
+use crate::run::journal::listed::{Line as RunLine, Listed};
+use crate::run::journal::read::Read;
+use crate::run::journal::view::Story;
 use crate::run::runbook::{Header, Phase, Runbook};
 
 /// Texts in which every second character is one of those that must not get through.
@@ -141,6 +152,142 @@ fn runbook(text: &str) -> Runbook {
     }
 }
 
+/// A run in whose journal each text is this one; it is over, and nobody knows of one of its writes whether it was made.
+fn story(text: &str) -> Story {
+    let t = || text.to_owned();
+    let told = |event| Fact::Told { n: 0, item: None, event: Box::new(event) };
+    let header = entry::Header {
+        v: VERSION,
+        run: t(),
+        what: "run".to_owned(),
+        of: Some(t()),
+        runbook: t(),
+        title: t(),
+        source: t(),
+        files: [(t(), t())].into(),
+        params: [(t(), value!(text)), ("secret".to_owned(), value!({ "secret": text }))].into(),
+        typed: [].into(),
+        target: TargetInfo { name: t(), simulated: false },
+        way: value!(null),
+        cluster: Some(t()),
+        namespace: t(),
+        version: t(),
+        command: t(),
+    };
+    let confirmations = vec![Confirmation { at: t(), question: t(), occurrence: 1 }];
+    let planned = Planned {
+        text: t(),
+        took: Span::from_secs(1),
+        writes: 1,
+        steps: [(t(), Span::from_secs(1))].into(),
+        predictions: vec![],
+        made_up: Default::default(),
+    };
+    let intent = |op: String| Fact::Intent {
+        place: t(),
+        intent: Box::new(Intent {
+            op: op.clone(),
+            key: Key { verb: t(), target: t(), part: Some(t()) },
+            object: None,
+            sign: Sign::Stamp(op),
+            body: t().into(),
+            prior: None,
+        }),
+    };
+    let mut facts = vec![
+        Fact::Header(Box::new(header)),
+        Fact::Begun(Begun { pid: 1, host: t(), user: t(), epoch: 1 }),
+        Fact::Consent(Consent { by: t(), plan: Some(t()), confirmations, planned: Some(planned), grants: None }),
+        intent(format!("{text}/1")),
+        Fact::Outcome { op: format!("{text}/1"), outcome: Outcome::NotMade { why: t() } },
+        intent(format!("{text}/2")),
+        Fact::Lock { what: t(), epoch: 1 },
+        Fact::Drift { object: t(), differences: vec![t()], choice: t() },
+        Fact::Script { source: t(), word: Some(t()), files: [(t(), t())].into() },
+        Fact::TakenBack { run: t(), place: Some(t()) },
+        Fact::Signal { what: t() },
+    ];
+    facts.extend(events(text).into_iter().map(told));
+    let entries = facts.into_iter().enumerate();
+    let entries = entries.map(|(place, fact)| Entry { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, fact }).collect();
+    Story::told(&Read { run: t(), entries, hashes: Vec::new(), head: t(), end: 0, torn: None }, None).unwrap()
+}
+
+/// A skew report of a cluster that says this of everything.
+fn versions(text: &str) -> Report {
+    let t = || text.to_owned();
+    let finding = || Finding { component: Component::Kubelet, node: Some(t()), version: Some(t()), rule: None, message: t() };
+    let verdict = crate::primitives::skew::Verdict::Unknown;
+    Report {
+        ok: false,
+        target: Some(t()),
+        rows: vec![Row {
+            component: Component::Kubelet,
+            node: Some(t()),
+            version: Some(t()),
+            allowed: Some(t()),
+            verdict,
+            rule: None,
+            source: t(),
+        }],
+        violations: vec![finding()],
+        warnings: vec![finding()],
+        unknown: vec![finding()],
+        path: vec![t(), t()],
+        order: vec![Move { component: Component::Kubelet, nodes: vec![t()], from: vec![t()], to: t(), note: "" }],
+    }
+}
+
+/// The pages and tables that are made of a run, of a plan, and of the versions of a cluster.
+fn reports(text: &str, records: &[Record]) -> Vec<(&'static str, String)> {
+    let story = story(text);
+    let broken = Listed::Broken { run: text.to_owned(), error: error(text) };
+    let listed = [Listed::Run(Box::new(RunLine::of(&story))), broken];
+    let outage = |how| Outage { from: Span::ZERO, to: None, how };
+    let downtime = [Line { object: text.to_owned(), outages: vec![outage(Down::Cordoned), outage(Down::Short { ready: 1, of: 2 })] }];
+    let plan = Plan { records, downtime: &downtime };
+    // The id of a run is ours: what is like it is replaced in a plan.
+    let steady = Steady::new(Timestamp::UNIX_EPOCH, "01KAM4B7X00000000000000AAA", Default::default());
+    let basis = |record: &Record| Basis {
+        record: record.clone(),
+        requests: vec![],
+        written: vec![written(text)],
+        controllers: [(text.to_owned(), 1)].into(),
+    };
+    let basis: Vec<Basis> = records.iter().map(basis).collect();
+    let foresight = Hindsight { predicted: 1, right: 0, not_reached: 1, wrong: vec![text.to_owned()], surprises: vec![text.to_owned()] };
+    let summary = records.iter().find_map(|record| match &record.event {
+        Event::Finished { summary, .. } => Some(summary),
+        _ => None,
+    });
+    let versions = versions(text);
+    vec![
+        ("runs", runs::list(&listed, Paint::plain())),
+        ("runs as Markdown", runs::list_markdown(&listed)),
+        ("runs as JSON", json::runs(&listed).unwrap()),
+        ("status", runs::status(&story, text, Paint::plain())),
+        ("status as JSON", json::status(&story, text).unwrap()),
+        ("report", runs::report(&story, Paint::plain())),
+        ("report as Markdown", runs::markdown(&story)),
+        ("report as HTML", html::page(&story)),
+        ("report as JSON", json::report(&story).unwrap()),
+        ("comparison with the plan", runs::foresight(&foresight)),
+        ("plan as Markdown", plan.markdown()),
+        ("plan as HTML", plan.html()),
+        ("plan as JSON", json::plan(&steady, summary.unwrap(), records, &downtime).unwrap()),
+        ("plan --explain", explained::text(text, &basis, &steady, Asked::Server, Paint::plain()).unwrap()),
+        ("skew", skew::text(&versions, text, Paint::plain())),
+        ("skew as Markdown", skew::markdown(&versions, text)),
+        ("skew as JSON", json::skew(&versions, text).unwrap()),
+    ]
+}
+
+/// An object that came to be this.
+fn written(text: &str) -> explained::Written {
+    let after = value!({ "kind": text, "metadata": { "name": text }, text: [text] });
+    explained::Written { subject: text.to_owned(), before: None, after: Some(after) }
+}
+
 /// Everything that is made of a text, by the name of where it goes.
 fn sinks(text: &str) -> Vec<(&'static str, String)> {
     let numbered = |(place, event)| Record { seq: place as u64 + 1, at: Timestamp::UNIX_EPOCH, item: None, event };
@@ -159,6 +306,7 @@ fn sinks(text: &str) -> Vec<(&'static str, String)> {
         ("roles", super::rbac::yaml(&crate::run::rbac::Roles::default(), "x", None, text)),
         ("log", String::from_utf8(log.0).unwrap()),
     ];
+    sinks.extend(reports(text, &records));
     sinks.extend(records.iter().map(|record| ("event as JSON", json::event(What::Run, record).unwrap())));
     sinks.extend(
         permissions::rows(book.permissions.as_ref().unwrap())
@@ -169,6 +317,9 @@ fn sinks(text: &str) -> Vec<(&'static str, String)> {
 }
 
 proptest! {
+    // Each of them is some thirty texts, and each text all the events.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn nothing_gets_through(text in hostile()) {
         for (sink, out) in sinks(&text) {

@@ -289,8 +289,9 @@ impl Runner<'_> {
                 Verdict::NotNeeded { .. } => not_needed = true,
                 Verdict::Unknown { error } => unknown = unknown.or(Some(error)),
                 Verdict::Failed { error } => {
-                    // Where nobody answers, the other checks would only say so again.
-                    let stopped = error.kind == Kind::Cancelled || error.reason == Reason::Unreachable;
+                    // Where nobody answers, or nobody knows this user, the other checks would only say so again.
+                    let is_unknown_user = error.details.get("code").is_some_and(|code| *code == 401);
+                    let stopped = error.kind == Kind::Cancelled || error.reason == Reason::Unreachable || is_unknown_user;
                     let error = within(error, "check", &decl.id);
                     if stopped {
                         return Err(Stop::Error(error));

@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::runbook::{CallbackId, Owner, Params, Runbook, State};
-use crate::base::{Error, Kind, ObjectRef, Place, Reason, Result, Value};
+use crate::base::{Error, Kind, ObjectRef, Place, Reason, Result, Value, items_of_list};
 use crate::cluster;
 use crate::primitives::{Cx, Done};
 
@@ -165,29 +165,46 @@ impl Call {
     }
 
     /// The object it is about, as far as its first argument says; a kind that everybody knows by its singular name, the
-    /// namespace when it is not `home`, the one of the run.
+    /// namespace when it is not `home`, the one of the run. Of several objects the first few, and how many more there are.
     #[must_use]
     pub fn target(&self, home: &str) -> String {
-        match self.arguments.first() {
-            Some(Json::String(text)) => match ObjectRef::parse(text) {
-                Ok(written) => {
-                    let known = cluster::singular(&written.kind).filter(|_| written.group.is_none());
-                    let namespace = written.namespace.clone().filter(|namespace| namespace != home);
-                    ObjectRef { kind: known.unwrap_or_else(|| written.kind.clone()), namespace, ..written }.to_string()
-                }
-                Err(_) => text.to_string(),
-            },
-            Some(object @ Json::Object(_)) => {
-                let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
-                let kind = text("/kind").to_lowercase();
-                match text("/metadata/namespace") {
-                    namespace if namespace.is_empty() || namespace == home => format!("{kind}/{}", text("/metadata/name")),
-                    namespace => format!("{kind}/{namespace}/{}", text("/metadata/name")),
-                }
-            }
-            _ => String::new(),
-        }
+        self.arguments.first().map(|argument| named(argument, home)).unwrap_or_default()
     }
+}
+
+/// So many of several objects are named.
+const NAMED: usize = 3;
+
+fn named(argument: &Json, home: &str) -> String {
+    match argument {
+        Json::String(text) => match ObjectRef::parse(text) {
+            Ok(written) => {
+                let known = cluster::singular(&written.kind).filter(|_| written.group.is_none());
+                let namespace = written.namespace.clone().filter(|namespace| namespace != home);
+                ObjectRef { kind: known.unwrap_or_else(|| written.kind.clone()), namespace, ..written }.to_string()
+            }
+            Err(_) => text.to_string(),
+        },
+        Json::Array(several) => all_named(several, home),
+        object @ Json::Object(_) => {
+            if let Some(items) = items_of_list(object) {
+                return all_named(items, home);
+            }
+            let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+            let kind = text("/kind").to_lowercase();
+            match text("/metadata/namespace") {
+                namespace if namespace.is_empty() || namespace == home => format!("{kind}/{}", text("/metadata/name")),
+                namespace => format!("{kind}/{namespace}/{}", text("/metadata/name")),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
+fn all_named(several: &[Json], home: &str) -> String {
+    let names: Vec<String> = several.iter().take(NAMED).map(|one| named(one, home)).collect();
+    let more = if several.len() > NAMED { format!(" and {} more", several.len() - NAMED) } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// `set_image("deployment/web", {"web":"v2"})`: for the log, so it is cut where it gets long.
@@ -240,6 +257,13 @@ mod tests {
         assert_eq!(target("widget/a".into()), "widget/a");
         assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg", "namespace": "shop" } })), "configmap/cfg");
         assert_eq!(target(json!({ "kind": "ConfigMap", "metadata": { "name": "cfg", "namespace": "till" } })), "configmap/till/cfg");
+        let map = |name: &str| json!({ "kind": "ConfigMap", "metadata": { "name": name } });
+        assert_eq!(target(json!([map("a"), map("b")])), "configmap/a, configmap/b");
+        assert_eq!(
+            target(json!({ "kind": "List", "items": [map("a"), map("b"), map("c"), map("d"), map("e")] })),
+            "configmap/a, configmap/b, configmap/c and 2 more"
+        );
+        assert_eq!(target(json!(["n1", "n2"])), "n1, n2");
     }
 
     #[test]

@@ -459,6 +459,7 @@ impl Talk for Session {
 
     fn ask<'a>(&'a self, question: &'a str, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<String>> {
         Box::pin(async move {
+            self.may_be_shown(options)?;
             let confirmation = self.question(question);
             let one_at_a_time = self.asking.lock().await;
             let answer = self.voice.ask(&confirmation, options).await?;

@@ -240,11 +240,13 @@ impl Runner<'_> {
         {
             return Ok(StepEnd::Skipped { why });
         }
-        if let Some(why) = &self.runbook.steps[doing.place].irreversible {
+        let runbook = self.runbook.clone();
+        let decl = &runbook.steps[doing.place];
+        if let Some(why) = &decl.irreversible {
             self.session.emit(Event::NoReturn { step: doing.key.clone(), why: why.clone() });
         }
         self.gate(doing).await?;
-        let attempt = Attempt { decl: &self.runbook.clone().steps[doing.place], place: doing.place, key: &doing.key, given: given(doing) };
+        let attempt = Attempt { decl, place: doing.place, key: &doing.key, given: given(doing) };
         attempt.made(self).await
     }
 

@@ -34,6 +34,7 @@ mod skew;
 mod snapshots;
 mod stopping;
 mod support;
+mod tampered;
 mod terminal;
 mod threats;
 mod tls;

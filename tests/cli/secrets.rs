@@ -4,9 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use expectrl::Expect as _;
+use expectrl::session::OsSession;
 use lockgate::base::base64;
 
 use super::support::{CLUSTER, HEAD, Host};
+use super::terminal::{ends, start};
+use super::threats::serve;
 
 /// How many canaries a Secret of the cluster holds.
 const MANY: usize = 56;
@@ -131,4 +135,183 @@ fn no_secret_is_said_or_kept() {
         assert!(said.stdout.contains("(secret)"), "{}{}", said.stdout, said.stderr);
         clean(&format!("plan -o {format}"), &format!("{}{}", said.stdout, said.stderr));
     }
+}
+
+/// A runbook that keeps asking about its secrets, on the same cluster.
+fn asking() -> Host {
+    let script = format!(
+        r#"{HEAD}
+param "key" {{ type = "secret", doc = "A key.", example = "x" }}
+param "other" {{ type = "secret", doc = "Another.", example = "x" }}
+permissions {{ {{ verbs = {{ "*" }}, kinds = {{ "*" }} }} }}
+
+check "read" {{
+  title = "The secret is there",
+  run = function() return `read {{get("secret/db").data.k3}}` end,
+}}
+
+step "ask" {{
+  title = "Ask",
+  run = function()
+    local all = ""
+    for name, value in get("secret/db").data do all = `{{all}} {{value}}` end
+    note(`all of them: {{all}}, {{params.key}}, {{params.other}}`)
+    create({{ apiVersion = "v1", kind = "Secret", metadata = {{ name = "new" }}, stringData = {{ {written} }} }})
+    patch("secret/db", {{ stringData = {{ k0 = "{first}" }} }})
+    confirm(`Is {{params.key}} the right key, and{{all}}?`)
+    note("chosen: " .. ask(`Which of {{params.other}}?`, {{ choices = {{ "one", "none" }}, default = "none" }}))
+    manual(`Look at{{all}} and {{params.other}}`)
+  end,
+}}
+
+step "rest" {{ title = "Rest", run = function() scale("deployment/web", 3) end }}
+"#,
+        written = (MANY..MANY + 6).map(|number| format!("w{number} = \"{}\"", canaries()[number])).collect::<Vec<_>>().join(", "),
+        first = canaries()[MANY],
+    );
+    host().file("r/runbook.luau", &script)
+}
+
+const KEYS: [&str; 2] = ["key=canary-62-param", "other=canary-63-param"];
+
+/// What the command said from here to these words, on its terminal.
+fn until(session: &mut OsSession, words: &str) -> String {
+    let found = session.expect(words).unwrap_or_else(|error| panic!("`{words}` does not appear: {error}"));
+    String::from_utf8_lossy(found.before()).into_owned()
+}
+
+#[test]
+fn no_secret_is_in_a_question_or_on_another_terminal() {
+    let host = asking();
+    let mut session = start(&host, &["run", "r", KEYS[0], KEYS[1], "--sandbox", "--no-plan", "--runs", "state"]);
+    let mut said = String::new();
+    for (words, answer) in [("without a plan? [y/N] ", "y"), ("[y/N] ", "y"), ("[none] ", "none"), ("[y/N] ", "n")] {
+        said.push_str(&until(&mut session, words));
+        session.send_line(answer).unwrap();
+    }
+    said.push_str(&ends(session, 4));
+    assert!(said.contains("Is (secret) the right key, and (secret)"), "{said}");
+    assert!(said.contains("Which of (secret)?") && said.contains("Look at (secret)"), "{said}");
+    clean("the questions of a run", &said);
+    all_clean(&host, "state");
+
+    // The same run as others see it, who answer it and go on.
+    for (words, code) in [
+        (&["status", "last"][..], 0),
+        (&["attach", "last"], 4),
+        (&["resume", "last"], 4),
+        (&["approve", "last", "ask", "--yes"], 0),
+        (&["resume", "last"], 0),
+        (&["report", "last"], 0),
+        (&["report", "last", "-o", "json"], 0),
+        (&["report", "last", "-o", "markdown"], 0),
+        (&["report", "last", "-o", "html"], 0),
+        (&["status", "last", "-o", "json"], 0),
+        (&["runs", "-o", "json"], 0),
+        (&["rollback", "last", "--yes"], 0),
+        (&["report", "last"], 0),
+        (&["report", "last", "-o", "json"], 0),
+    ] {
+        let mut words = words.to_vec();
+        words.extend(["--runs", "state", "-v"]);
+        let said = host.run(&words).exits(code);
+        clean(&words.join(" "), &format!("{}{}", said.stdout, said.stderr));
+    }
+    all_clean(&host, "state");
+}
+
+#[test]
+fn what_can_be_chosen_is_no_secret() {
+    for options in ["choices = { params.key, \"none\" }", "default = `as {params.key}`"] {
+        let script = format!(
+            "{HEAD}param \"key\" {{ type = \"secret\", doc = \"A key.\", example = \"x\" }}\n\
+             step \"ask\" {{ title = \"Ask\", run = function() ask(\"Which?\", {{ {options} }}) end }}\n"
+        );
+        for words in [&["plan", "r", KEYS[0], "--sandbox"][..], &["run", "r", KEYS[0], "--sandbox", "--yes", "--no-plan"]] {
+            let said = Host::with_runbook(&script).run(words).exits(1);
+            let said = said.tells("`ask`: one of the choices, or the default, holds a secret").tells("hint: ");
+            clean("the error", &format!("{}{}", said.stdout, said.stderr));
+        }
+    }
+}
+
+/// Nothing secret is in the files of runs.
+fn all_clean(host: &Host, state: &str) {
+    let mut files = Vec::new();
+    kept(&host.path().join(state), &mut files);
+    assert!(!files.is_empty());
+    for (path, text) in &files {
+        clean(&path.display().to_string(), text);
+    }
+}
+
+#[test]
+fn no_secret_is_in_a_page_a_file_or_a_snapshot() {
+    let host = asking();
+    let (_served, kubeconfig) = serve(&host, "r", "record.jsonl");
+    let host = host.file("k.yaml", &kubeconfig);
+    let on = |words: &[&str], way: &[&str], code: i32| {
+        let mut all = words.to_vec();
+        all.extend(way);
+        let said = host.run(&all).exits(code);
+        clean(&all.join(" "), &format!("{}{}", said.stdout, said.stderr));
+        format!("{}{}", said.stdout, said.stderr)
+    };
+    let live = ["--kubeconfig", "k.yaml"];
+    let copy = ["--sandbox"];
+    for way in [&live[..], &copy] {
+        for more in
+            [&["-o", "text"][..], &["-o", "json"], &["-o", "markdown"], &["-o", "html"], &["--explain", "ask"], &["--out", "plan.json"]]
+        {
+            let mut words = vec!["plan", "r", KEYS[0], KEYS[1]];
+            words.extend(more);
+            let said = on(&words, way, 3);
+            assert!(more[0] == "--out" || said.contains("(secret)"), "{said}");
+        }
+        clean("plan.json", &fs::read_to_string(host.path().join("plan.json")).unwrap());
+        on(&["rbac", "r", KEYS[0], KEYS[1]], way, 3);
+    }
+    on(&["snapshot", "-o", "all.snap"], &live, 0);
+    on(&["snapshot", "-o", "few.snap", "--for", "r", KEYS[0], KEYS[1]], &live, 0);
+    for name in ["all.snap", "few.snap"] {
+        let mut text = String::new();
+        let file = fs::File::open(host.path().join(name)).unwrap();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).unwrap();
+        clean(name, &text);
+    }
+    on(&["plan", "r", KEYS[0], KEYS[1], "--snapshot", "all.snap"], &[], 3);
+    // What the run itself leaves in the cluster, Secrets aside, and what it says of its Secrets where a question parks it.
+    on(&["run", "r", KEYS[0], KEYS[1], "--yes", "-v"], &live, 4);
+    on(&["snapshot", "-o", "after.snap"], &live, 0);
+    let mut text = String::new();
+    let file = fs::File::open(host.path().join("after.snap")).unwrap();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).unwrap();
+    assert!(text.contains("lockgate.dev/op") && text.contains("\"Lease\""), "the run has written");
+    clean("the lock, the marks of writes and the events", &text);
+}
+
+#[test]
+fn no_secret_is_shown_at_the_prompt() {
+    let host = host().env("NO_COLOR", "1");
+    let mut session = start(&host, &["repl", "--sandbox=r/cluster.yaml"]);
+    let mut said = until(&mut session, "(dry) > ");
+    for line in [
+        "get('secret/shop/db')",
+        "get('secret/shop/db').data",
+        "print(get('secret/shop/db').data.k1)",
+        "list('secret', { namespace = 'shop' })[1].data.k2",
+        "`x{get('secret/shop/db').data.k3}`",
+        ":plan",
+    ] {
+        session.send_line(line).unwrap();
+        said.push_str(&until(&mut session, "(dry) > "));
+    }
+    session.send(expectrl::ControlCode::EndOfTransmission).unwrap();
+    said.push_str(&ends(session, 0));
+    assert!(said.contains("(secret)"), "{said}");
+    clean("the prompt", &said);
+    let mut files = Vec::new();
+    kept(host.path(), &mut files);
+    files.retain(|(path, _)| !path.starts_with(host.path().join("r")));
+    files.iter().for_each(|(path, text)| clean(&path.display().to_string(), text));
 }

@@ -369,6 +369,8 @@ step "control-plane" {
   run = function()
     machine.packages("m1", { kubeadm = "1.19.16" })
     machine.run("m1", { "kubeadm", "upgrade", "apply", "v1.19.16", "-y" })
+    machine.packages("m1", { kubelet = "1.19.16" })
+    machine.service("m1", "kubelet", "restart")
   end,
 }
 step "worker" {

@@ -2,6 +2,7 @@
 //! again, must differ.
 
 use lockgate::cli::test::kill::{self, lies};
+use lockgate::cluster::keep::Prior;
 use lockgate::run::End;
 use lockgate::run::journal::book::OnDrift;
 use lockgate::run::journal::{Entry, Fact};
@@ -168,7 +169,8 @@ fn a_kubelet_that_skips_a_version_is_noticed() {
     for (node, version, what) in [
         ("w1", "v1.38.0", "node/w1 goes from kubelet 1.36 to v1.38.0"),
         ("m1", "v1.34.9", "node/m1 goes from kubelet 1.36 to v1.34.9"),
-        ("w1", "v1.37.0", ""),
+        ("w1", "v1.37.0", "node/w1 gets kubelet v1.37.0 before node/m1 of the control plane"),
+        ("m1", "v1.37.0", ""),
     ] {
         let change = lockgate_sim::json::json!({ "status": { "nodeInfo": { "kubeletVersion": version } } });
         let request = lockgate_sim::Request::patch(&format!("/api/v1/nodes/{node}/status"), "application/merge-patch+json", &change);
@@ -176,4 +178,42 @@ fn a_kubelet_that_skips_a_version_is_noticed() {
         let said: Vec<&str> = said.lines().filter(|line| line.starts_with("I7")).collect();
         assert!(said.iter().all(|line| line.contains(what)) && said.is_empty() == what.is_empty(), "{node} {version}: {said:?}");
     }
+}
+
+#[test]
+fn a_node_that_is_upgraded_before_the_first_of_the_control_plane_is_noticed() {
+    let steps = |first: &str, second: &str| -> String {
+        let run = |what: &str| format!("  machine.run({what})\n");
+        let packages = "  for _, node in { \"m1\", \"w1\" } do machine.packages(node, { kubeadm = \"1.19.16\" }) end\n";
+        format!("step \"run\" {{ title = \"Run\", run = function()\n{packages}{}{}end }}", run(first), run(second))
+    };
+    let (apply, node) = (r#""m1", { "kubeadm", "upgrade", "apply", "v1.19.16", "-y" }"#, r#""w1", { "kubeadm", "upgrade", "node" }"#);
+    assert_eq!(said_of("machines", steps(apply, node).leak(), None), "");
+    let said = said_of("machines", steps(node, apply).leak(), None);
+    assert!(said.contains("I7") && said.contains("`w1 kubeadm upgrade node` comes before any `kubeadm upgrade apply`"), "{said}");
+}
+
+/// A kind without generations is known by what it holds.
+#[test]
+fn a_write_over_what_somebody_else_wrote_is_noticed() {
+    let steps = r#"step "mode" { title = "Mode", run = function() patch("configmap/settings", { data = { mode = "slow" } }) end }"#;
+    let scene = KindOfAct { steps, ..*KindOfAct::named("objects") }.scene(Shape::Small);
+    let (_, world) = scene.whole();
+    assert_eq!(kill::broken(&scene.trace(&world)).0, []);
+    // As if it had read what was not there any more.
+    let world = with_entries(&world, |entries| {
+        let mut entries = entries.to_vec();
+        for entry in &mut entries {
+            if let Fact::Intent { intent, .. } = &mut entry.fact
+                && let Some(Prior::Was(prior)) = &mut intent.prior
+            {
+                let mut read = (**prior).clone();
+                read["data"]["mode"] = "theirs".into();
+                *prior = std::sync::Arc::new(read);
+            }
+        }
+        entries
+    });
+    let said = kill::broken(&scene.trace(&world)).0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("I11") && said.contains("it was not read as it was when it changed"), "{said}");
 }

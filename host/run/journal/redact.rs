@@ -259,9 +259,9 @@ fn forms(text: &str) -> Vec<String> {
             forms.push(inner.to_owned());
         }
     }
-    if text.len() < 8 {
-        forms.push(base64::encode(text.as_bytes()).trim_end_matches('=').to_owned());
-    }
+    let whole = base64::encode(text.as_bytes());
+    forms.push(whole.trim_end_matches('=').to_owned());
+    forms.push(whole);
     for upper in [true, false] {
         forms.push(url(text, upper));
     }
@@ -333,6 +333,15 @@ mod tests {
         let redactor = Redactor::new([7; 32]);
         redactor.learn(text);
         redactor
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_values_of_a_secret() {
+        for text in ["canary-01-Zq7/+w", "123456", "12345678", "a longer one, with words"] {
+            let redactor = Redactor::new([0; 32]);
+            redactor.learn(text);
+            assert_eq!(redactor.text(&format!("<{}>", base64::encode(text.as_bytes()))), "<(secret)>", "{text}");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::Session;
-use crate::base::Result;
 use crate::base::json::Value as Json;
+use crate::base::{Error, Kind, Reason, Result};
 use crate::cluster::permit::Line;
+use crate::primitives::AskOptions;
 use crate::run::consent::{self, Answer};
 use crate::run::event::{Confirmation, Event, Known};
 use crate::run::journal::Fact;
@@ -44,6 +45,19 @@ impl Session {
         let count = occurrences.entry(text.to_owned()).or_default();
         *count += 1;
         Confirmation { at: self.place.borrow().clone(), question: text.to_owned(), occurrence: *count }
+    }
+
+    /// Whether what can be answered holds no secret: it is shown beside the question, and the answer is kept.
+    ///
+    /// # Errors
+    /// Runbook, when it does.
+    pub(super) fn may_be_shown(&self, options: &AskOptions) -> Result<()> {
+        let is_secret = |text: &String| self.secrets.get().is_some_and(|secrets| matches!(secrets.text(text), Cow::Owned(_)));
+        if options.choices.iter().chain(&options.default).any(is_secret) {
+            let error = Error::new(Kind::Runbook, Reason::Usage, "`ask`: one of the choices, or the default, holds a secret");
+            return Err(error.cause("what can be chosen is shown, and the answer is kept").hint("let the operator choose a name for it"));
+        }
+        Ok(())
     }
 
     /// Tells what became of a question; `word` is the answer as it is told.

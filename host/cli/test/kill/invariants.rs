@@ -28,6 +28,8 @@ enum Look {
     Event(fn(&Moment<'_>) -> Option<String>),
     /// When a process has ended.
     Process(fn(&Trace<'_>) -> Option<String>),
+    /// Both.
+    Both(fn(&Moment<'_>) -> Option<String>, fn(&Trace<'_>) -> Option<String>),
     /// When a process was killed; its world is asked: see `kill::die`.
     Death,
     /// Not here.
@@ -60,8 +62,8 @@ const INVARIANTS: [Invariant; 14] = [
     Invariant { id: "I6", says: "nothing leaves a process that is dead", look: Look::Death },
     Invariant {
         id: "I7",
-        says: "no kubelet is newer than an API server that it asks, or much older, and none skips a minor version",
-        look: Look::Event(skew),
+        says: "no kubelet is newer than an API server that it asks, or much older, none skips a minor version, and the control plane goes first",
+        look: Look::Both(skew, first_of_all),
     },
     Invariant { id: "I8", says: "only what we cordoned is uncordoned", look: Look::Event(uncordons) },
     Invariant {
@@ -118,7 +120,7 @@ pub fn broken(trace: &Trace<'_>) -> (Vec<Broken>, usize) {
         view.applied |= full_name(&change.key) == "configmap/kube-system/kubeadm-config";
         let moment = Moment { trace, view: &view, change, effect };
         for Invariant { id, says, look } in &INVARIANTS {
-            if let Look::Event(look) = look
+            if let Look::Event(look) | Look::Both(look, _) = look
                 && let Some(what) = look(&moment)
             {
                 found.push(Broken { id, says, how: format!("{what}, at change {}", change.rv) });
@@ -134,7 +136,7 @@ pub fn broken(trace: &Trace<'_>) -> (Vec<Broken>, usize) {
         }
     }
     for Invariant { id, says, look } in &INVARIANTS {
-        if let Look::Process(look) = look
+        if let Look::Process(look) | Look::Both(_, look) = look
             && let Some(how) = look(trace)
         {
             found.push(Broken { id, says, how });
@@ -262,8 +264,22 @@ fn skew(moment: &Moment<'_>) -> Option<String> {
     if let Some(newest) = servers.iter().max().filter(|newest| was != Some(is) && is + BEHIND < **newest) {
         return Some(format!("{name} has kubelet {version} beside an API server 1.{newest}"));
     }
-    let was = was.filter(|was| is != *was && is != *was + 1)?;
-    Some(format!("{name} goes from kubelet 1.{was} to {version}"))
+    if let Some(was) = was.filter(|was| is != *was && is != *was + 1) {
+        return Some(format!("{name} goes from kubelet 1.{was} to {version}"));
+    }
+    let moved = !is_master(node) && was.is_some_and(|was| was != is);
+    let mut masters = moment.view.nodes.iter().filter(|(_, other)| is_master(other));
+    let behind = masters.find(|(_, other)| kubelet(other).is_some_and(|(other, _)| other < is)).filter(|_| moved)?;
+    Some(format!("{name} gets kubelet {version} before {} of the control plane", behind.0))
+}
+
+/// `kubeadm upgrade apply` on one node of the control plane comes before `kubeadm upgrade node` on any.
+fn first_of_all(trace: &Trace<'_>) -> Option<String> {
+    let ordered = |what: &str| trace.machines.iter().position(|line| line.split_once(' ').is_some_and(|(_, said)| said.starts_with(what)));
+    let (apply, node) = (ordered("kubeadm upgrade apply"), ordered("kubeadm upgrade node")?);
+    // Where the new version was noted before the run began, its control plane is a matter of that run.
+    let begun = apply.is_some_and(|apply| node < apply);
+    begun.then(|| format!("`{}` comes before any `kubeadm upgrade apply`", trace.machines.get(node).map_or("", String::as_str)))
 }
 
 fn uncordons(moment: &Moment<'_>) -> Option<String> {
@@ -390,11 +406,25 @@ fn the_same(trace: &Trace<'_>) -> Option<String> {
         }
         let op = stamp(change.after.as_ref()).filter(|op| stamp(change.before.as_ref()) != Some(op))?;
         let read: Vec<_> = guarded.iter().filter(|intent| intent.op == op).filter_map(prior).collect();
-        let generation = |object: &Json| object.pointer("/metadata/generation").cloned();
         // Where others write, one that met a conflict reads again, and its intent keeps what it read first.
-        let met = read.is_empty() || trace.others_wrote() || read.iter().any(|prior| generation(prior) == generation(before));
-        (!met).then(|| format!("{op} {object}: it was read as another generation than it changed"))
+        let met = read.is_empty() || trace.others_wrote() || read.iter().any(|prior| is_as_it_was(prior, before));
+        (!met).then(|| format!("{op} {object}: it was not read as it was when it changed"))
     })
+}
+
+/// Whether nobody changed what is wanted of an object: by its generation; of a kind that has none, by what it holds beside status and
+/// metadata. What a Secret held is in no record.
+fn is_as_it_was(prior: &Json, now: &Json) -> bool {
+    let generation = |object: &Json| object.pointer("/metadata/generation").cloned();
+    if generation(prior).is_some() || generation(now).is_some() || now["kind"] == "Secret" {
+        return generation(prior) == generation(now);
+    }
+    let held = |object: &Json| {
+        let fields = object.as_object().into_iter().flat_map(|fields| fields.iter());
+        let of_its_own = fields.filter(|(name, _)| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_ref()));
+        of_its_own.map(|(name, value)| (name.to_string(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    held(prior) == held(now)
 }
 
 fn named(trace: &Trace<'_>) -> Option<String> {
