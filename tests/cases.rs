@@ -86,7 +86,7 @@ fn trial_of(kind: &str, name: &str, path: &Path, test: Test) -> Trial {
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
     Trial::test(title, move || {
         let source = Source::on_disk(&path).map_err(|error| error.to_string())?;
-        test::one(&source, &test, bless, 0).map(drop).map_err(|error| {
+        test::one(&source, &test, bless, 0).map(|played| runbooks::played(&source.name, &test, &played)).map_err(|error| {
             let place = error.places.first().map(|place| format!("{}:{}: ", place.file, place.line)).unwrap_or_default();
             Failed::from(format!("{place}{error}"))
         })

@@ -1,18 +1,28 @@
 //! What is proved of every bundled runbook beside its own tests: that a scenario notices each step that does nothing, and that runs which
 //! are killed come to the same end. The numbers of the README's table come from here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
-use lockgate::cli::test::{self, Killed, Test};
+use lockgate::cli::test::{self, Killed, Reached, Test};
 use lockgate::run::Source;
 
 /// So many kills of each runbook in every test run; all of them with `LOCKGATE_KILLS=all`, and with `BLESS=1`, which writes their number.
 const SAMPLE: usize = 300;
 /// In so many states of each scenario, when not all are asked for; a state can be come to by several kills.
 const EACH: usize = 60;
+
+/// Which steps the scenarios of a runbook come to, by its name: as far as they were played before.
+static REACHED: Mutex<BTreeMap<String, Reached>> = Mutex::new(BTreeMap::new());
+
+/// A test of a runbook was played.
+pub(crate) fn played(runbook: &str, test: &Test, played: &Killed) {
+    REACHED.lock().unwrap_or_else(PoisonError::into_inner).entry(runbook.to_owned()).or_default().note(test, played);
+}
 
 /// How often runs of bundled runbooks were killed here.
 static KILLED: AtomicUsize = AtomicUsize::new(0);
@@ -47,7 +57,11 @@ fn of_runbook(name: &str) -> Vec<Trial> {
 }
 
 fn hollow(name: &str, step: String, source: Source) -> Trial {
-    Trial::test(format!("mutants::{name}::{step}"), move || test::noticed(&step, &source).map_err(|error| Failed::from(error.to_string())))
+    let runbook = name.to_owned();
+    Trial::test(format!("mutants::{name}::{step}"), move || {
+        let reached = REACHED.lock().unwrap_or_else(PoisonError::into_inner).get(&runbook).cloned().unwrap_or_default();
+        test::noticed(&step, &source, &reached).map_err(|error| Failed::from(error.to_string()))
+    })
 }
 
 /// Plays scenarios with kills: those that are spread over the file first, until there were enough.

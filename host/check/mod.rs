@@ -95,6 +95,9 @@ pub struct Work {
     pub text: Range<usize>,
 }
 
+/// What stands for the name of a step whose name is not written down: this and its line.
+pub const UNNAMED: &str = "line ";
+
 /// Where the `run` of each step of a runbook is written.
 ///
 /// # Errors
@@ -109,7 +112,7 @@ pub fn works(source: &Source) -> Result<Vec<Work>> {
     let steps = tree.declarations.iter().filter(|declaration| declaration.word == "step");
     let works = steps.filter_map(|step| {
         let run = step.items.as_ref()?.iter().find(|item| item.key.as_deref() == Some("run"))?;
-        let name = step.id.clone().unwrap_or_else(|| format!("line {}", tree.place(step.at).line));
+        let name = step.id.clone().unwrap_or_else(|| format!("{UNNAMED}{}", tree.place(step.at).line));
         Some(Work { step: name, text: tree.bytes(run.value.at) })
     });
     Ok(works.collect())

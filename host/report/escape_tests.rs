@@ -251,6 +251,7 @@ fn reports(text: &str, records: &[Record]) -> Vec<(&'static str, String)> {
     let basis = |record: &Record| Basis {
         record: record.clone(),
         requests: vec![],
+        facts: vec![text.to_owned()],
         written: vec![written(text)],
         controllers: [(text.to_owned(), 1)].into(),
     };

@@ -2,6 +2,8 @@
 //! with and without its being carried out, in the middle of its waits, and with the loss of what was not synced. Each time another process
 //! goes on, and the cluster must end as if nothing had happened, with nothing done twice: O1 to O7 of the design's reference.
 
+use std::collections::BTreeSet;
+
 use super::ended::held;
 use super::kill::{Broken, Deeds, Kill, Moment, Of, Point, Trace, World, broken, lies, pardoned};
 use super::life::{Life, Start};
@@ -80,6 +82,8 @@ pub struct Killed {
     pub asked: usize,
     /// An invariant that the run breaks though nobody kills it: of that one its kills say nothing.
     pub breaks: Option<Broken>,
+    /// The steps that the scenario came to, in its plan or in its runs.
+    pub entered: BTreeSet<String>,
 }
 
 impl std::ops::AddAssign for Killed {
@@ -87,6 +91,7 @@ impl std::ops::AddAssign for Killed {
         self.points += other.points;
         self.asked += other.asked;
         self.breaks = self.breaks.take().or(other.breaks);
+        self.entered.extend(other.entered);
     }
 }
 
@@ -109,7 +114,7 @@ pub(super) fn everywhere(life: &Life, of: &World, moments: &[Moment], whole: &Wh
     let stride = worlds.len().div_ceil(most.max(1)).max(1);
     for (number, (points, world)) in worlds.into_iter().step_by(stride).enumerate() {
         let asked = outcome(life, &world, whole, number.is_multiple_of(EACH)).map_err(|error| told(moments, &points, error))?;
-        killed += Killed { points: points.len(), asked: if asked { points.len() } else { 0 }, breaks: None };
+        killed += Killed { points: points.len(), asked: if asked { points.len() } else { 0 }, ..Killed::default() };
     }
     Ok(killed)
 }

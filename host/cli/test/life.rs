@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::LocalBoxFuture;
 
 use super::cluster::Change;
+use super::hollow::entered;
 use super::kill::{Kill, Lived, Process, World, process};
 use crate::base::{Result, Timestamp};
 use crate::cli::rollback::undoing;
@@ -41,6 +42,8 @@ pub(super) struct Life {
     pub(super) answers: Words,
     /// The answers that were asked for, by place.
     pub(super) asked: Rc<RefCell<BTreeSet<usize>>>,
+    /// The steps that were come to, in the plan or in a run.
+    pub(super) entered: RefCell<BTreeSet<String>>,
     /// What the accepted plan showed, and what it grants.
     pub(super) consented: Vec<Confirmation>,
     pub(super) grants: Option<Planned>,
@@ -83,7 +86,9 @@ impl Life {
             work: &|script, job| run::perform(script, job),
             beside: &beside,
         };
-        Ok(process(start.world, made))
+        let lived = process(start.world, made);
+        self.entered.borrow_mut().extend(entered(&lived.records));
+        Ok(lived)
     }
 
     /// Takes the run back, as a run of its own whose plan is accepted; none when there is nothing to take back.

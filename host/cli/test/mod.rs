@@ -17,7 +17,7 @@ mod play;
 mod pods;
 mod roles;
 
-pub use self::hollow::{hollow, noticed};
+pub use self::hollow::{Reached, hollow, noticed};
 pub use self::kills::{Killed, difference};
 
 use std::path::{Path, PathBuf};
@@ -167,14 +167,21 @@ pub(super) fn test(args: &TestArgs, screen: &Screen) -> Done {
     }
     for source in &sources {
         fixture_notes(source)?.iter().for_each(|line| screen.talk(line));
+        let mut reached = Reached::default();
         match tests(source) {
-            Ok(tests) => tests.iter().for_each(|test| take(source, &test.to_string(), one(source, test, bless, kills))),
+            Ok(tests) => {
+                for test in &tests {
+                    let outcome = one(source, test, bless, kills);
+                    outcome.iter().for_each(|played| reached.note(test, played));
+                    take(source, &test.to_string(), outcome);
+                }
+            }
             // The tests of the other runbooks are run all the same.
             Err(error) => take(source, SCENARIOS_LOAD, Err(error)),
         }
         if args.hollow {
             for (step, emptied) in hollow(source)? {
-                let outcome = noticed(&step, &emptied).map(|()| Killed::default());
+                let outcome = noticed(&step, &emptied, &reached).map(|()| Killed::default());
                 take(source, &format!("a step that does nothing is noticed: {step}"), outcome);
             }
         }

@@ -10,6 +10,7 @@ use super::cluster::{self, Change, Hand};
 use super::elsewhere::Elsewhere;
 use super::expect::{self, Alive, Outcome, Refused};
 use super::fields::Scenario;
+use super::hollow::entered;
 use super::kill::{Kill, Lived, World, Wrote};
 use super::kills::{self, Killed, Whole};
 use super::life::{Life, Start, Timed};
@@ -61,10 +62,11 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
     if !matches!(plan.end, End::Succeeded | End::Unknown) {
         // As on the command line: a plan that would fail, or finds nothing to do, is not run.
         let (summary, records, clusters) = (Some(plan), records.take(), vec![cluster]);
+        let killed = Killed { entered: entered(&records).collect(), ..Killed::default() };
         let of = simulation.clone();
         let outcome = Outcome { refused: None, summary, records, clusters, simulation: of, alive: None, before, namespace, ran: false };
         judge(file, scenario, outcome)?;
-        return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| Killed::default());
+        return nothing_in_vain(scenario, &BTreeSet::new(), &simulation, 0, &[]).map(|()| killed);
     }
     change(&scenario.drift)?;
     // Rules of the fixture, of `given` and of `drift` stand before those of the scenario.
@@ -79,6 +81,7 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
         engine: Engine::of_thread()?,
         answers: scenario.answers.clone(),
         asked: Rc::default(),
+        entered: RefCell::new(entered(&records.borrow()).collect()),
         consented: plan.confirmations.clone(),
         grants: cluster.planned(),
         run: cluster.run(),
@@ -103,10 +106,12 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
     let (clusters, of) = (vec![cluster], simulation.clone());
     judge(file, scenario, Outcome { refused: None, summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
-    match whole {
-        Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole, kills).map_err(|error| scenario.at_place(error)),
-        None => Ok(Killed::default()),
-    }
+    let entered = life.entered.take();
+    let killed = match whole {
+        Some((of, whole)) => kills::everywhere(&life, &of, &moments, &whole, kills).map_err(|error| scenario.at_place(error))?,
+        None => Killed::default(),
+    };
+    Ok(Killed { entered, ..killed })
 }
 
 /// The cluster of its fixture.
