@@ -46,7 +46,7 @@ impl Change {
                     _ => format!("{before} -> {after}"),
                 }
             }
-            (Some(before), Some(after)) => format!("{} -> {}", shown(before), shown(after)),
+            (Some(before), Some(after)) => apart(before, after),
             (None, Some(after)) => format!("added {}", shown(after)),
             (Some(_), None) => "removed".to_owned(),
             (None, None) => "unchanged".to_owned(),
@@ -94,16 +94,60 @@ pub fn merge_patch(before: &Json, after: &Json) -> Option<Json> {
     if patch.is_empty() { None } else { Some(Json::Object(patch)) }
 }
 
+/// Values longer than this are cut.
+const LONG: usize = 80;
+/// So much of what two long values have in common is left before the place where they differ.
+const AROUND: usize = 20;
+
 /// A value in one line; what is large is cut.
 fn shown(value: &Json) -> String {
-    let text = match value {
+    let text = text(value);
+    if text.is_empty() {
+        return "\"\"".to_owned();
+    }
+    cut(&text, 0)
+}
+
+fn text(value: &Json) -> String {
+    match value {
         Json::String(text) => text.to_string(),
         other => other.to_string(),
-    };
-    if text.chars().count() <= 80 {
-        return text;
     }
-    text.chars().take(77).chain("...".chars()).collect()
+}
+
+/// A long text from here on, cut at both ends.
+fn cut(text: &str, from: usize) -> String {
+    if from == 0 && text.chars().count() <= LONG {
+        return text.to_owned();
+    }
+    let (lead, room) = if from == 0 { ("", LONG - 3) } else { ("...", LONG - 6) };
+    let rest: Vec<char> = text.chars().skip(from).collect();
+    let kept: String = rest.iter().take(room).collect();
+    let end = if rest.len() > room { "..." } else { "" };
+    format!("{lead}{kept}{end}")
+}
+
+/// Two values, so that it is seen what differs: of long lists of plain values what is more and what is less, of other long values the part
+/// where they part.
+fn apart(before: &Json, after: &Json) -> String {
+    let (old, new) = (text(before), text(after));
+    let length = |text: &str| text.chars().count();
+    if length(&old).max(length(&new)) <= LONG {
+        return format!("{} -> {}", shown(before), shown(after));
+    }
+    let plain = |value: &Json| value.as_array().filter(|items| !items.iter().any(|item| item.is_object() || item.is_array())).cloned();
+    if let (Some(old), Some(new)) = (plain(before), plain(after)) {
+        let less = |from: &[Json], these: &[Json]| -> Vec<String> {
+            from.iter().filter(|item| !these.contains(item)).map(ToString::to_string).collect()
+        };
+        let told = [("removed", less(&old, &new)), ("added", less(&new, &old))];
+        let told: Vec<String> =
+            told.iter().filter(|(_, items)| !items.is_empty()).map(|(word, items)| format!("{word} {}", items.join(","))).collect();
+        return if told.is_empty() { "the same in another order".to_owned() } else { cut(&told.join(", "), 0) };
+    }
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new).count();
+    let from = same.saturating_sub(AROUND);
+    format!("{} -> {}", cut(&old, from), cut(&new, from))
 }
 
 /// What changed from `before` to `after`, in the order of the fields' names. `status`, the operation annotation and what the

@@ -17,6 +17,7 @@ use lockgate_sim::kinds::Kind;
 use lockgate_sim::request::{Request as SimRequest, Response as SimResponse};
 use lockgate_sim::{Cluster as Sim, Scope, kinds};
 
+use super::dry_run::{self, Tries};
 use super::page::meta;
 use super::question::{Original, Question, warnings};
 use super::request::{Act, Call, Verb};
@@ -53,6 +54,8 @@ struct State {
     server: Option<String>,
     /// The webhooks that a dry run must not reach, when they were looked for.
     webhooks: Option<Webhooks>,
+    /// Which verbs the server says can be tried.
+    tries: Tries,
     /// Writes of the present call, and those of them that the server admitted.
     writes: (u64, u64),
 }
@@ -185,7 +188,7 @@ impl Admission {
             why if !why.is_empty() => Said::Nothing(why),
             _ => match &put {
                 Put::Access => self.may(base, &act).await?,
-                Put::Dry(question) => match self.hindered(base, &mut trial, &writing, &mut notes).await? {
+                Put::Dry(question) => match self.hindered(base, &mut trial, (&writing, question), &mut notes).await? {
                     Some(why) => Said::Nothing(why),
                     None => ask(base, &act, question).await?,
                 },
@@ -266,9 +269,23 @@ impl Admission {
         answer.value().filter(|_| answer.status == 200).is_some_and(|found| !self.state().is_copied(&place, found))
     }
 
-    /// Why the server is not asked about a write though it could be: webhooks that take no dry run. They are looked for once, before the
-    /// first question.
-    async fn hindered(&self, base: &Wire, trial: &mut Sim, writing: &Writing<'_>, notes: &mut Vec<String>) -> Result<Option<String>> {
+    /// Why the server is not asked about a write though it could be: it does not say that the verb can be tried, or there are webhooks that
+    /// take no dry run. Each is looked up once, before the first question.
+    async fn hindered(
+        &self,
+        base: &Wire,
+        trial: &mut Sim,
+        (writing, question): (&Writing<'_>, &Question),
+        notes: &mut Vec<String>,
+    ) -> Result<Option<String>> {
+        let asked = question.act();
+        if !self.state().tries.knows(&asked) {
+            let found = dry_run::look_up(base, &asked).await?;
+            self.state().tries.take(&asked, found);
+        }
+        if let Some(why) = self.state().tries.lacks(&asked) {
+            return Ok(Some(why));
+        }
         let known = self.state().webhooks.clone();
         let webhooks = match known {
             Some(known) => known,

@@ -16,6 +16,7 @@ mod client;
 mod discovery;
 pub mod door;
 pub mod downtime;
+mod dry_run;
 pub mod endpoint;
 mod error;
 mod exec;

@@ -68,7 +68,7 @@ pub(super) async fn each(
             let mut page = call.clone().query("limit", size);
             if let Some(token) = &next {
                 // The token says of which moment the list is.
-                page.query.retain(|(name, _)| !MOMENT.contains(&name.as_ref()));
+                page.query.retain(|(name, _)| !MOMENT.contains(name));
                 page = page.query("continue", token.clone());
             }
             let document = match wire.json(&page).await {

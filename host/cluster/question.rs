@@ -145,6 +145,12 @@ impl Question {
         Question { method, uri: call.uri(), content_type: call.content_type.to_owned(), body: body.into() }
     }
 
+    /// What it does, by its method and path.
+    pub(super) fn act(&self) -> Act {
+        let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        Act::of(&self.method, path, query)
+    }
+
     /// It as HTTP.
     pub(super) fn request(&self) -> Result<Request<Body>> {
         let mut builder = Request::builder().method(self.method.clone()).uri(&self.uri);

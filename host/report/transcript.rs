@@ -30,6 +30,8 @@ pub struct Transcript {
     head: usize,
     title: usize,
     in_steps: bool,
+    /// The last step that was come to: of those before it that were not told, each had no items.
+    reached: usize,
     /// The check that is being asked, until it says something before its verdict: then its title stands above that.
     of_check: Option<Item>,
     error_shown: Option<Error>,
@@ -49,6 +51,7 @@ impl Transcript {
             head: 10,
             title: 0,
             in_steps: false,
+            reached: 0,
             of_check: None,
             error_shown: None,
             speaker: None,
@@ -127,6 +130,7 @@ impl Transcript {
         let Event::Started { what, runbook, title, target, namespace, params, checks, steps, .. } = event else { return };
         self.what = *what;
         self.in_steps = false;
+        self.reached = 0;
         let digits = |count: usize| count.to_string().len();
         let check = "check ".len() + 2 * digits(checks.len()) + 2;
         let step = "step ".len() + 2 * digits(*steps) + 2;
@@ -220,8 +224,13 @@ impl Transcript {
             self.in_steps = true;
             out.push('\n');
         }
-        let head = format!("step {}/{}", step.number, step.of);
         let width = self.head;
+        for number in self.reached + 1..step.number {
+            let head = format!("step {number}/{}", step.of);
+            out.push_str(&format!("{head:<width$}left out: there is nothing that it would be done for\n"));
+        }
+        self.reached = self.reached.max(step.number);
+        let head = format!("step {}/{}", step.number, step.of);
         out.push_str(&format!("{head:<width$}{}{}\n", self.paint.strong(escape::line(&step.title)), part(step)));
     }
 
@@ -230,6 +239,9 @@ impl Transcript {
         if of == "step" && !self.in_steps {
             self.in_steps = true;
             out.push('\n');
+        }
+        if of == "step" {
+            self.reached = self.reached.max(item.number);
         }
         let (head, width, title) = (format!("{of} {}/{}", item.number, item.of), self.head, self.title);
         let shown = escape::line(&item.title);
@@ -272,6 +284,9 @@ impl Transcript {
 
     fn wrote(&self, verb: &str, target: &str, changes: &[Change], known: Known, out: &mut String) {
         self.fact(out, verb, target, Some(known));
+        if verb == "apply" && changes.is_empty() {
+            self.detail(out, "no value changes");
+        }
         let names: Vec<String> = changes.iter().map(|change| field(&change.path)).collect();
         // What is longer has its value behind it, and moves nobody else's.
         let lengths = names.iter().map(|name| name.chars().count());

@@ -190,6 +190,33 @@ fn webhooks_that_take_no_dry_run_are_named_and_never_reached() {
 }
 
 #[test]
+fn only_what_the_server_says_can_be_tried_is_asked() {
+    run(async {
+        let document = |parameters: Value| {
+            json!({"openapi": "3.0.0", "paths": {"/api/v1/namespaces/{namespace}/configmaps/{name}": {"patch": {"parameters": parameters}}}})
+        };
+        let dry = json!([{"in": "query", "name": "dryRun"}]);
+        let cases = [(200, document(dry), 1), (200, document(json!([])), 0), (404, json!({"kind": "Status"}), 1), (200, json!([]), 1)];
+        for (code, document, asked) in cases {
+            let server = Server::new(&[
+                ("/version", 200, json!({"major": "1", "minor": "36"})),
+                ("/openapi/v3/api/v1", code, document),
+                (HOOKS, 200, hooks("None")),
+                (MUTATING, 200, no_hooks()),
+                (A, 200, map()),
+            ]);
+            let plan = server.plan().await;
+            let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+            plan.patch(&a, PatchType::Merge, json!({"data": {"k": "2"}}), None).await.unwrap();
+            assert_eq!((server.written().len(), plan.admitted()), (asked, asked > 0));
+            let told = plan.take_warnings();
+            let words = "not asked: the server does not say that `patch` of `configmaps` can be tried (`dryRun`)";
+            assert_eq!(told, if asked > 0 { Vec::new() } else { vec![words.to_owned()] });
+        }
+    });
+}
+
+#[test]
 fn configurations_of_webhooks_that_may_not_be_read_are_named_with_the_right() {
     run(async {
         let forbidden = json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "User \"u\" cannot list resource"});
