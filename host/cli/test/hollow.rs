@@ -7,12 +7,13 @@ use crate::base::{Error, Kind, Reason, Result};
 use crate::check;
 use crate::run::{Event, Record, Source};
 
-/// The steps that these records come to.
+/// The steps that these records come to. Their groups and items are among them: `GROUP/ITEM/ID`.
 pub(super) fn entered(records: &[Record]) -> impl Iterator<Item = String> {
-    records.iter().filter_map(|record| match &record.event {
-        Event::StepStarted { step } => Some(step.id.clone()),
+    let keys = records.iter().filter_map(|record| match &record.event {
+        Event::StepStarted { step } => Some(step.id.as_str()),
         _ => None,
-    })
+    });
+    keys.flat_map(|key| key.split('/').map(str::to_owned))
 }
 
 /// Which steps the scenarios of a runbook come to, as far as they were played.
@@ -27,12 +28,20 @@ impl Reached {
         }
     }
 
-    /// Whether a scenario can notice that this step does nothing: not when it never comes to it. A step whose name is made by the runbook
-    /// is not known by it.
-    fn can_notice(&self, test: &Test, step: &str) -> bool {
-        let Test::Scenario(name) = test else { return false };
+    /// The scenarios that can notice that this step does nothing, the longest first: those of which nothing is known, and those that come
+    /// to it. A step whose name is made by the runbook is not known by it.
+    fn can_notice<'a>(&self, tests: &'a [Test], step: &str) -> Vec<&'a Test> {
         let named = !step.starts_with(check::UNNAMED);
-        self.0.get(name).is_none_or(|entered| !named || entered.contains(step))
+        let length = |test: &Test| match test {
+            Test::Scenario(name) => match self.0.get(name) {
+                Some(entered) => (!named || entered.contains(step)).then_some(entered.len()),
+                None => Some(0),
+            },
+            _ => None,
+        };
+        let mut able: Vec<_> = tests.iter().filter_map(|test| Some((length(test)?, test))).collect();
+        able.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        able.into_iter().map(|(_, test)| test).collect()
     }
 }
 
@@ -54,12 +63,12 @@ pub fn hollow(source: &Source) -> Result<Vec<(String, Source)>> {
         .collect())
 }
 
-/// Plays the scenarios until one fails: those of which nothing is known, and those that come to the step.
+/// Plays the scenarios until one fails: those that come to the step, the longest first, and those of which nothing is known.
 ///
 /// # Errors
 /// When all of them hold although the step does nothing, or there are none.
 pub fn noticed(step: &str, source: &Source, reached: &Reached) -> Result<()> {
-    for test in tests(source)?.iter().filter(|test| reached.can_notice(test, step)) {
+    for test in reached.can_notice(&tests(source)?, step) {
         if one(source, test, false, 0).is_err() {
             return Ok(());
         }
