@@ -192,9 +192,7 @@ fn webhooks_that_take_no_dry_run_are_named_and_never_reached() {
 #[test]
 fn only_what_the_server_says_can_be_tried_is_asked() {
     run(async {
-        let document = |parameters: Value| {
-            json!({"openapi": "3.0.0", "paths": {"/api/v1/namespaces/{namespace}/configmaps/{name}": {"patch": {"parameters": parameters}}}})
-        };
+        let document = |parameters: Value| json!({"openapi": "3.0.0", "paths": {"/api/v1/namespaces/{namespace}/configmaps/{name}": {"patch": {"parameters": parameters}}}});
         let dry = json!([{"in": "query", "name": "dryRun"}]);
         let cases = [(200, document(dry), 1), (200, document(json!([])), 0), (404, json!({"kind": "Status"}), 1), (200, json!([]), 1)];
         for (code, document, asked) in cases {
