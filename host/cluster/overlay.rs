@@ -227,7 +227,13 @@ impl Overlay {
     /// What the simulator has no model of: reads go to the live cluster, everything else is refused by name.
     async fn pass(&self, request: Request<Body>, act: Act) -> Result<Response<Reply>, BoxError> {
         if !matches!(act.verb, Verb::Get | Verb::List) {
-            let refusal = Status::not_modelled(&format!("{act} in a plan"));
+            let refusal = if act.verb == Verb::Watch {
+                let what =
+                    format!("whether {}.{} changes is not known: nobody plays in a plan what its operator does", act.resource, act.group);
+                Status::new(501, "NotImplemented", what, Json::Null)
+            } else {
+                Status::not_modelled(&format!("{act} in a plan"))
+            };
             return self.simulation.respond(SimResponse::from(refusal));
         }
         let about = format!("`{act}`");

@@ -96,7 +96,10 @@ fn what_an_operator_would_do_is_not_modelled() {
         let scope = Follow { resource: a.resource.clone(), namespace: None, select: Select::default() };
         let mut following = plan.follow(vec![scope]).await.unwrap();
         assert_eq!(following.items(0).count(), 1);
-        assert_eq!(following.changed(None).await.err().unwrap().reason, Reason::Unmodelled, "nothing would ever come");
+        let error = following.changed(None).await.err().unwrap();
+        assert_eq!(error.reason, Reason::Unmodelled, "nothing would ever come");
+        let told = "whether gears.alpha.example.org changes is not known: nobody plays in a plan what its operator does";
+        assert_eq!(error.causes, [told]);
     });
 }
 

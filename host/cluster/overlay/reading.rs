@@ -167,20 +167,19 @@ impl Overlay {
     /// All lists of a kind are of one moment, that of the first, as long as the server remembers it.
     async fn many(&self, scope: &Scope, call: &Call, whom: For) -> Result<()> {
         let moment = self.read().moments.get(scope.kind).cloned();
-        let Some(moment) = moment else {
-            let version = self.pages(scope, call, whom).await?;
-            if !version.is_empty() {
-                self.read().moments.insert(scope.kind, version);
+        if let Some(moment) = moment {
+            match self.pages(scope, &page::at_moment(call, &moment), whom).await {
+                Err(error) if matches!(error.details["code"].as_u64(), Some(400 | 410 | 501 | 504)) => {
+                    tracing::debug!(target: "lockgate::plan", about = %about(scope), %error, "is read as it is now");
+                }
+                other => return other.map(drop),
             }
-            return Ok(());
-        };
-        match self.pages(scope, &page::at_moment(call, &moment), whom).await {
-            Err(error) if matches!(error.details["code"].as_u64(), Some(400 | 410 | 501 | 504)) => {
-                tracing::debug!(target: "lockgate::plan", about = %about(scope), %error, "is read as it is now");
-                self.pages(scope, call, whom).await.map(drop)
-            }
-            other => other.map(drop),
         }
+        let version = self.pages(scope, call, whom).await?;
+        if !version.is_empty() {
+            self.read().moments.insert(scope.kind, version);
+        }
+        Ok(())
     }
 
     /// Reads a list page by page; gives its resource version.
