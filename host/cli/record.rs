@@ -374,7 +374,19 @@ fn learn(setting: &Setting, redactor: &Redactor) -> BTreeMap<String, String> {
             marks.insert(decl.name.clone(), redactor.mark(&text.into()));
         }
     }
+    learn_more(setting, redactor, &mut marks);
     marks
+}
+
+/// The same of what holds a secret without being one: a manifest with a Secret in it, a text with a secret parameter in it. A journal would
+/// keep `(secret)` in its place, and who went on would write that.
+fn learn_more(setting: &Setting, redactor: &Redactor, marks: &mut BTreeMap<String, String>) {
+    for (name, value) in setting.params.iter().filter(|(_, value)| !matches!(value, Value::Nil)) {
+        let json = value.clone().into_json();
+        if !marks.contains_key(name) && redactor.json(&mut json.clone()) {
+            marks.insert(name.clone(), redactor.mark(&json));
+        }
+    }
 }
 
 /// What tells this cluster from every other: the `uid` of its namespace `kube-system`. None where that may not be read.

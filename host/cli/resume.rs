@@ -12,7 +12,7 @@ use super::setting::Setting;
 use super::world::World;
 use super::{consent, find, record, run as running, told};
 use crate::base::json::Value as Json;
-use crate::base::{Error, Kind, Reason, Result, Value};
+use crate::base::{Error, Kind, Reason, Result};
 use crate::cluster::machines::quoted;
 use crate::cluster::{Cluster, RunId};
 use crate::lua::STDLIB;
@@ -20,7 +20,7 @@ use crate::report::{Screen, Transcript};
 use crate::run::journal::entry::Header;
 use crate::run::journal::{self, Fact, Past, Pinned, Read, RunFolder, Runs, TakenBack, pin};
 use crate::run::runbook::ParamType;
-use crate::run::{self, End, Given, Job, Params, Runbook, Source, Voice, What, typed};
+use crate::run::{self, End, Given, Job, Params, Runbook, Source, Voice, What, params, typed};
 
 /// A run of the past, found and read.
 pub(super) struct Found {
@@ -213,23 +213,26 @@ pub(super) fn setting_in(found: &Found, left: &Found, source: &Source, modules: 
     let secrets = |runbook: &Runbook| -> Result<Params> {
         let given = Given::words(words)?;
         let mut params: Params = header.typed.clone();
+        let kept = |name: &str| header.params.get(name).filter(|_| !header.typed.contains_key(name));
+        let mark = |name: &str| kept(name).and_then(|kept| kept.get("secret")).and_then(Json::as_str);
         for name in given.names() {
-            let is_secret = runbook.params.iter().any(|decl| decl.name == name && decl.ty == ParamType::Secret);
-            if !is_secret {
+            if mark(name).is_none() {
                 return Err(Error::usage(format!("parameter `{name}` cannot be given again: the run has it"))
                     .hint("only secret parameters, which no journal keeps, are given to a run that goes on"));
             }
         }
-        for decl in runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret) {
-            let Some(mark) = header.params.get(&decl.name).and_then(|kept| kept.get("secret")).and_then(Json::as_str) else { continue };
-            let Some(text) = given.word(&decl.name) else {
-                return Err(Error::usage(format!("the secret parameter `{}` has to be given again: no journal keeps it", decl.name))
+        for decl in &runbook.params {
+            let Some(mark) = mark(&decl.name) else { continue };
+            let what = if decl.ty == ParamType::Secret { "secret parameter" } else { "parameter" };
+            let Some(value) = params::again(decl, &given)? else {
+                let why = if decl.ty == ParamType::Secret { "no journal keeps it" } else { "it holds a secret, which no journal keeps" };
+                return Err(Error::usage(format!("the {what} `{}` has to be given again: {why}", decl.name))
                     .hint(format!("`lockgate resume {} {}=…`", header.run, decl.name)));
             };
-            if redactor.mark(&text.into()) != mark {
-                return Err(Error::usage(format!("the secret parameter `{}` is not the one that the run began with", decl.name)));
+            if redactor.mark(&value.clone().into_json()) != mark {
+                return Err(Error::usage(format!("the {what} `{}` is not the one that the run began with", decl.name)));
             }
-            params.insert(decl.name.clone(), Value::from(text.to_owned()));
+            params.insert(decl.name.clone(), value);
         }
         Ok(params)
     };

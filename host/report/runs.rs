@@ -348,7 +348,11 @@ pub(super) fn timed(events: &[Record]) -> String {
 
 fn chain(story: &Story) -> String {
     let torn = if story.torn { "; what follows the last line is torn" } else { "" };
-    format!("journal: {}, chain head {}{torn}\n", plural(usize::try_from(story.lines).unwrap_or(usize::MAX), "line"), story.head)
+    format!(
+        "journal: {}, chain head {}{torn}\n",
+        plural(usize::try_from(story.lines).unwrap_or(usize::MAX), "line"),
+        escape::line(&story.head)
+    )
 }
 
 pub(super) fn cluster(name: &str, simulated: bool) -> String {

@@ -29,7 +29,7 @@ pub fn text(report: &Report, cluster: &str, paint: Paint) -> String {
         }
     }
     if !report.order.is_empty() {
-        out.push_str(&format!("\n{}\n", paint.strong(heading(report))));
+        out.push_str(&format!("\n{}\n", paint.strong(escape::line(&heading(report)))));
         for (place, step) in report.order.iter().enumerate() {
             out.push_str(&format!("  {}  {}\n", place + 1, escape::line(&moves(step))));
         }
@@ -56,7 +56,7 @@ pub fn markdown(report: &Report, cluster: &str) -> String {
         findings.iter().for_each(|finding| out.push_str(&format!("- {}\n", escape_cell(&sentence(finding)))));
     }
     if !report.order.is_empty() {
-        out.push_str(&format!("\n## {}\n\n", heading(report)));
+        out.push_str(&format!("\n## {}\n\n", escape_cell(&heading(report))));
         for (place, step) in report.order.iter().enumerate() {
             out.push_str(&format!("{}. {}\n", place + 1, escape_cell(&moves(step))));
         }

@@ -109,6 +109,16 @@ pub fn resolve(runbook: &Runbook, given: &Given, matches: &mut Matcher<'_>) -> R
     if missing.is_empty() { Ok(params) } else { Err(needs(runbook, &missing)) }
 }
 
+/// A parameter that is given once more, as it was typed when the run began; `None` when it is not given. That it fits its declaration
+/// was looked at then: whoever takes it compares it with what was given.
+///
+/// # Errors
+/// Input errors: a value that is not of its type, a file that cannot be read.
+pub fn again(decl: &ParamDecl, given: &Given) -> Result<Option<Value>> {
+    let Some(word) = given.word(&decl.name) else { return Ok(None) };
+    typed(decl, given.found(decl, Value::from(word.to_owned()))?, &mut |_, _| Ok(true)).map(Some)
+}
+
 fn unknown(runbook: &Runbook, name: &str) -> Error {
     let names = || runbook.params.iter().map(|decl| decl.name.as_str());
     let error = Error::usage(format!("runbook `{}` has no parameter `{name}`", runbook.name));

@@ -244,6 +244,8 @@ impl Runner<'_> {
     pub(super) fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
         match (result, self.left()) {
             (Ok(value), Ok(state)) => {
+                let mut kept = state.iter().filter(|(name, value)| self.state.get(*name) != Some(value));
+                kept.try_for_each(|(name, value)| self.session.may_be_kept(&format!("state.{name}"), value))?;
                 if let Some(common) = &self.common {
                     set(&mut common.borrow_mut(), changed_state(&self.state, &state));
                 }

@@ -1,5 +1,6 @@
 //! What a run keeps while it goes: it answers the primitives' questions, hears of every call, and tells the sink.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -400,7 +401,9 @@ impl Calls for Session {
                 }
             }
             Err(error) => {
-                tracing::debug!(target: "lockgate::call", call = %self.shown(call), %error, "failed");
+                let said = error.to_string();
+                let said = self.secrets.get().map_or(Cow::Borrowed(said.as_str()), |secrets| secrets.text(&said));
+                tracing::debug!(target: "lockgate::call", call = %self.shown(call), error = %said, "failed");
                 if self.what == What::Plan && error.reason == Reason::Unmodelled {
                     let (text, unknowns) = (error.to_string(), &mut self.tally.borrow_mut().unknowns);
                     // The script may catch it and go on: the plan is as unknown as before.

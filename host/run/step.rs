@@ -139,6 +139,7 @@ impl Runner<'_> {
             Each::List(items) => items.clone(),
             Each::Function => list(place, self.once(owner, place, Phase::Each)?)?,
         };
+        items.iter().try_for_each(|item| self.session.may_be_kept("each", item))?;
         if let Some(book) = self.book() {
             book.items(place, &items)?;
         }

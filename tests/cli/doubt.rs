@@ -150,3 +150,27 @@ permissions { { verbs = { \"patch\" }, kinds = { \"deployments\" } } }
     host.run(&["rollback", "last", "--yes"]).exits(5).tells("the old store is gone").tells("`--to data`");
     host.run(&["rollback", "last", "--yes", "--to", "data"]).exits(0).shows("take back: 3");
 }
+
+#[test]
+fn what_is_left_out_warns_of_nothing_and_what_is_the_same_is_named() {
+    let steps = "step \"data\" {
+  title = \"Moves the data\",
+  when = function() return false end,
+  run = function() label(\"deployment/web\", { moved = \"yes\" }) end,
+  irreversible = \"the old store is gone\",
+}
+step \"same\" {
+  title = \"Nothing new\",
+  run = function()
+    local map = function(name) return { apiVersion = \"v1\", kind = \"ConfigMap\", metadata = { name = name } } end
+    for _ = 1, 2 do apply { map(\"a\"), map(\"b\"), map(\"c\"), map(\"d\") } end
+  end,
+}
+permissions { { verbs = { \"*\" }, kinds = { \"*\" } } }
+";
+    let host = host(steps);
+    let same = "same     configmap/a, configmap/b, configmap/c and 1 more: nothing to apply";
+    for said in [host.run(&["plan", "./r", "--sandbox"]).exits(0), run(&host, &[]).exits(0)] {
+        said.hides("cannot be taken back").shows("skipped").shows(same);
+    }
+}

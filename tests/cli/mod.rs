@@ -1,6 +1,7 @@
 //! The command as a person meets it: argument lines in, exit codes and words out.
 
 mod bad_input;
+mod bundled;
 mod check;
 mod comeback;
 mod commands;

@@ -1,4 +1,4 @@
-//! The command is killed by SIGKILL at every write of a run (`tests/support/killed.rs`).
+//! The command is killed by SIGKILL at every write of a run, and at some of its reads and waits (`tests/support/killed.rs`).
 
 use lockgate::run::Source;
 
@@ -20,6 +20,14 @@ fn a_run_of_many_kinds_of_writes_is_killed_at_each() {
         Runbook { source: MANY.to_owned(), fixture: CLUSTER.to_owned(), params: &[], files: Vec::new(), env: Vec::new(), judge: same };
     let killed = runbook.everywhere();
     assert!(killed >= 20, "{killed}");
+}
+
+#[test]
+fn a_run_is_killed_while_it_reads_and_while_it_waits() {
+    let runbook =
+        Runbook { source: MANY.to_owned(), fixture: CLUSTER.to_owned(), params: &[], files: Vec::new(), env: Vec::new(), judge: same };
+    let killed = runbook.while_it_reads(3);
+    assert!(killed >= 8, "{killed}");
 }
 
 #[test]

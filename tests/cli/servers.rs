@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use super::support::{Host, MOVE};
+use super::support::{HEAD, Host, MOVE};
 
 const IMAGE: &str = "image=registry.example/web:v1.2.4";
 
@@ -118,4 +118,30 @@ fn no_terminal_and_no_yes_is_no_consent() {
     // The server is never asked: nobody can consent to a run without a plan.
     let host = host().file("k.yaml", &kubeconfig("https://127.0.0.1:1"));
     host.run(&["run", "r", IMAGE, "--kubeconfig", "k.yaml", "--no-plan"]).exits(2).tells("--yes");
+}
+
+/// Where nobody answers, or nobody knows the user, one question is enough: the other checks would only say so again.
+#[test]
+fn a_plan_asks_once_who_does_not_answer() {
+    let check = |id: &str| format!("check \"{id}\" {{ title = \"{id}\", run = function() get(\"deployment/{id}\") end }}\n");
+    let text = format!("{HEAD}{}{}{}step \"s\" {{ title = \"S\", run = function() end }}\n", check("one"), check("two"), check("three"));
+    let unknown = serve(|stream| {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+            line.clear();
+        }
+        let status = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Unauthorized\",\"code\":401}";
+        let length = status.len();
+        let head = "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json";
+        let answer = format!("{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{status}");
+        reader.into_inner().write_all(answer.as_bytes()).ok();
+    });
+    for (server, told, code) in
+        [("https://127.0.0.1:1".to_owned(), "no connection to", 1), (format!("http://{unknown}"), "does not know this user", 5)]
+    {
+        let host = Host::with_runbook(&text).file("k.yaml", &kubeconfig(&server));
+        let said = host.run(&["plan", "r", "--kubeconfig", "k.yaml"]).exits(code).tells(told).shows("check 1/3");
+        assert!(!said.stdout.contains("check 2/3"), "{}", said.transcript());
+    }
 }

@@ -338,11 +338,15 @@ fn t11_words_are_words_and_no_shell_reads_them() {
     for (body, told) in [
         ("helm.install(\"-x\", \"./chart\")", "no name of a release"),
         ("helm.install(\"a;b\", \"./chart\")", "no name of a release"),
-        ("helm.install(\"web\", \"--post-renderer=sh\")", "helm.install"),
+        ("helm.install(\"web\", \"--post-renderer=sh\")", "`helm.install`: `--post-renderer=sh` is no chart"),
+        ("helm.install(\"web\", \"-x\")", "`helm.install`: `-x` is no chart"),
+        ("helm.install(\"web\", \"./chart\", { version = \"--devel\" })", "`helm.install`: `--devel` is no exact version"),
+        ("helm.install(\"web\", \"./chart\", { version = \"1.0.0 --set a=b\" })", "`helm.install`: `1.0.0 --set a=b` is no exact version"),
+        ("helm.install(\"--kube-token=x/web\", \"./chart\")", "no name of a release"),
+        ("machine.read(\"-oProxyCommand=id\", { \"true\" })", "-oProxyCommand=id"),
     ] {
-        let said = step("", body).run(&["plan", "r", "--sandbox"]);
-        assert_ne!(said.code, Some(0), "{}", said.transcript());
-        said.tells(told);
+        let said = step("", body).run(&["plan", "r", "--sandbox"]).exits(1);
+        said.tells(told).tells("--> ").tells("runbook.luau");
     }
     for address in ["-oProxyCommand=id", "a b", "x@y"] {
         let inventory = format!("nodes: {{ n1: {{ address: \"{address}\" }} }}\n");
@@ -356,22 +360,31 @@ fn t11_words_are_words_and_no_shell_reads_them() {
 #[test]
 fn t12_a_script_has_nothing_of_the_machine_and_takes_no_more_than_its_share() {
     // Loops without end, and patterns that search for ever: `tests/lua/hostile.rs`.
-    for body in [
-        "os.execute(\"id\")",
-        "io.open(\"/etc/passwd\")",
-        "debug.getinfo(1)",
-        "loadstring(\"return 1\")()",
-        "string.dump(print)",
-        "package.loadlib(\"x\", \"y\")",
-        "getfenv(0).x = 1",
-        "local t = {} while true do t[#t + 1] = string.rep(`x{#t}`, 1000000) end",
-        "local function f() return f() + 1 end f()",
+    for (body, told) in [
+        ("os.execute(\"id\")", "there is no `os` here"),
+        ("io.open(\"/etc/passwd\")", "there is no `io` here"),
+        ("debug.getinfo(1)", "there is no `debug` here"),
+        ("loadstring(\"return 1\")()", "there is no `loadstring` here"),
+        ("load(\"return 1\")()", "there is no `load` here"),
+        ("string.dump(print)", "`string` has no `dump`"),
+        ("package.loadlib(\"x\", \"y\")", "nothing is called `package`"),
+        ("getfenv(0).x = 1", "there is no `getfenv` here"),
+        ("string.rep = nil", "readonly"),
+        ("getmetatable(\"\").__index = {}", "attempt to index boolean"),
+        ("local t = {} while true do t[#t + 1] = string.rep(`x{#t}`, 1000000) end", "the script needs more than 256 MiB of memory"),
+        ("local function f() return f() + 1 end f()", "the script's functions call each other too deeply"),
     ] {
         let begun = Instant::now();
-        let said = step("", body).run(&["plan", "r", "--sandbox"]);
-        assert_ne!(said.code, Some(0), "{body}\n{}", said.transcript());
-        assert!(begun.elapsed() < Duration::from_secs(20), "{body}");
+        let said = step("", body).run(&["plan", "r", "--sandbox"]).exits(1);
+        assert!(said.stderr.contains(told), "{body}\n{}", said.transcript());
+        said.tells("--> ").tells("runbook.luau");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{body}");
     }
+    // Nor is a file that was compiled elsewhere a script.
+    let host = Host::with_runbook("").bytes("r/runbook.luau", b"\x1bLuaQ\x00\x01\x04");
+    host.run(&["show", "r"]).exits(1).tells("is not a text file");
+    let host = Host::with_runbook("").bytes("r/runbook.luau", &[6, 1, 0, 0, 0, 0]);
+    host.run(&["show", "r"]).exits(1).tells("is not a text file");
 }
 
 #[test]

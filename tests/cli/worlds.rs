@@ -49,12 +49,12 @@ fn host() -> Host {
 }
 
 /// What stops the request of this number on one side of its commit.
-fn holding(number: usize, side: &str) -> String {
+pub(super) fn holding(number: usize, side: &str) -> String {
     format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- match: {{nth: {number}}}\n  do: {{hold: {side}}}\n")
 }
 
 /// The cluster of the newest run, made again from its folder.
-fn again(host: &Host) -> Simulation {
+pub(super) fn again(host: &Host) -> Simulation {
     let folder = Runs::at(host.path().join("state")).open("last").unwrap();
     let data = |name: &str| fs::read_to_string(folder.path().join("script/data").join(name));
     let mut sim = Fixture::parse("cluster.yaml", &data("fixture.yaml").unwrap()).unwrap().cluster(Options::default()).unwrap();
@@ -98,7 +98,7 @@ fn killed_in(host: &Host, words: &[&str], number: usize) {
 }
 
 /// How many requests of those that rules count are in the folder of the run.
-fn requests_kept(host: &Host) -> usize {
+pub(super) fn requests_kept(host: &Host) -> usize {
     let Ok(folders) = fs::read_dir(host.path().join("state")) else { return 0 };
     let files = folders.map(|folder| folder.unwrap().path().join(requests::REQUESTS)).collect::<Vec<PathBuf>>();
     let is_asked =

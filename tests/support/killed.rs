@@ -22,8 +22,10 @@ use lockgate_sim::kinds;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// How long a request may take, and a run until it is held.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+/// How long a request may take, and a run that lives until it is held: nothing of a busy machine, only what hangs, takes as long.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
+/// How often it is looked whether a run still lives.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How many runs are killed at a time.
 const WORKERS: usize = 4;
@@ -98,6 +100,28 @@ impl Sandbox {
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
+    /// Waits until a request of this process is held; `None` when it ended without.
+    fn held(&self, process: &mut Child) -> Option<u64> {
+        let holds = http::Request::get("/lockgate.dev/holds?wait").body(Vec::new()).unwrap();
+        self.runtime.block_on(async {
+            let mut held = std::pin::pin!(self.client.request::<Json>(holds));
+            let (mut look, mut looks) = (tokio::time::interval(LOOK), 0_u32);
+            loop {
+                tokio::select! {
+                    biased;
+                    held = &mut held => return Some(held.unwrap()["holds"][0]["id"].as_u64().unwrap()),
+                    _ = look.tick() => {
+                        if process.try_wait().unwrap().is_some() {
+                            return None;
+                        }
+                        looks += 1;
+                        assert!(LOOK * looks < LIMIT, "a process that lives is neither over nor held");
+                    }
+                }
+            }
+        })
+    }
+
     /// What there is now, and what clients did, each in the words that every run has for it.
     fn ended(&self) -> Ended {
         let mut found = Vec::new();
@@ -166,9 +190,9 @@ fn subject(subject: &str) -> String {
     }
 }
 
-/// One write of a run as a fault rule finds it.
+/// One request of a run as a fault rule finds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Write {
+struct Asked {
     verb: String,
     group: String,
     kind: String,
@@ -177,21 +201,23 @@ struct Write {
     subresource: String,
 }
 
-impl Write {
-    fn of(asked: &Json) -> Option<Write> {
+impl Asked {
+    fn of(asked: &Json) -> Option<Asked> {
         let text = |field: &str| asked["act"][field].as_str().unwrap_or_default().to_owned();
         let (verb, group) = (text("verb"), text("group"));
         let kind = kinds::by_resource(&group, &text("version"), &text("resource"))?;
-        if ["get", "list", "watch"].contains(&verb.as_str()) && text("subresource") != "exec" {
-            return None;
-        }
         // Of pods only one is ever meant, whatever its name is.
         let name = if kind.kind == "Pod" { String::new() } else { text("name") };
-        Some(Write { verb, group, kind: kind.kind.to_owned(), namespace: text("namespace"), name, subresource: text("subresource") })
+        Some(Asked { verb, group, kind: kind.kind.to_owned(), namespace: text("namespace"), name, subresource: text("subresource") })
+    }
+
+    /// Whether it only reads.
+    fn reads(&self) -> bool {
+        ["get", "list", "watch"].contains(&self.verb.as_str()) && self.subresource != "exec"
     }
 
     fn rule(&self, nth: usize, side: &str) -> Json {
-        let Write { verb, group, kind, namespace, name, subresource } = self;
+        let Asked { verb, group, kind, namespace, name, subresource } = self;
         let mut when = json!({ "group": group, "kind": kind, "subresource": subresource, "nth": nth });
         // A command is begun by a GET or a POST, as the client likes.
         if subresource != "exec" {
@@ -241,53 +267,82 @@ impl Runbook {
         self.files.iter().fold(place, |place, (path, text)| place.file(path, text))
     }
 
-    /// The run that nobody kills: how the cluster ends, what was done, and each of its writes with its number among those like it.
-    fn whole(&self) -> (Ended, Vec<(Write, usize)>) {
+    /// The run that nobody kills: how the cluster ends, what was done, and each of its requests with its number among those like it; those
+    /// of its plan, of its lock and of events are left out.
+    fn whole(&self) -> (Ended, Vec<(Asked, usize)>) {
         let place = self.place();
         let sandbox = Sandbox::start(&place, &["--record", "requests.jsonl"]);
         let output = sandbox.run(&place, self).output().unwrap();
         assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let ended = sandbox.ended();
         let text = fs::read_to_string(place.path().join("requests.jsonl")).unwrap();
-        let mut counts: BTreeMap<Write, usize> = BTreeMap::new();
-        let mut writes = Vec::new();
-        for asked in text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()) {
-            let Some(write) = Write::of(&asked) else { continue };
-            let count = counts.entry(write.clone()).or_default();
+        let mut counts: BTreeMap<Asked, usize> = BTreeMap::new();
+        let (mut requests, mut begun) = (Vec::new(), false);
+        for line in text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()) {
+            let Some(asked) = Asked::of(&line) else { continue };
+            let count = counts.entry(asked.clone()).or_default();
             *count += 1;
-            let is_dry = asked["uri"].as_str().unwrap().contains("dryRun=All");
-            if !is_dry && asked["status"].as_u64().unwrap() < 300 && !["Lease", "Event"].contains(&write.kind.as_str()) {
-                writes.push((write, *count));
+            // The run begins with its lock; whoever dies before has not begun.
+            begun |= asked.kind == "Lease" && asked.verb == "create";
+            let is_dry = line["uri"].as_str().unwrap().contains("dryRun=All");
+            let counts = !is_dry && (asked.reads() || line["status"].as_u64().unwrap() < 300);
+            if begun && counts && !["Lease", "Event"].contains(&asked.kind.as_str()) {
+                requests.push((asked, *count));
             }
         }
-        (ended, writes)
+        (ended, requests)
     }
 
-    /// Kills it everywhere; gives how often. Several at a time: most of it is waiting.
+    /// Kills it at every write; gives how often.
     pub(crate) fn everywhere(&self) -> usize {
-        let (wanted, writes) = self.whole();
-        let points: Vec<(&Write, usize, &str)> =
-            writes.iter().flat_map(|(write, nth)| ["before", "after"].map(|side| (write, *nth, side))).collect();
-        let next = AtomicUsize::new(0);
+        let (wanted, requests) = self.whole();
+        let writes: Vec<&(Asked, usize)> = requests.iter().filter(|(asked, _)| !asked.reads()).collect();
+        self.at_all(&writes, &wanted)
+    }
+
+    /// Kills it at so many of its reads, and of its watches: while it looks, and while it waits. Gives how often. All of them with
+    /// `LOCKGATE_KILLS=all`.
+    #[allow(dead_code, reason = "helm reads too much for it: only tests without helm use it")]
+    pub(crate) fn while_it_reads(&self, most: usize) -> usize {
+        let (wanted, requests) = self.whole();
+        let some = |verb: &[&str]| -> Vec<&(Asked, usize)> {
+            let all: Vec<_> = requests.iter().filter(|(asked, _)| asked.reads() && verb.contains(&asked.verb.as_str())).collect();
+            let most = if std::env::var("LOCKGATE_KILLS").is_ok_and(|word| word == "all") { all.len() } else { most.min(all.len()) };
+            (0..most).map(|place| all[place * all.len() / most]).collect()
+        };
+        let (reads, watches) = (some(&["get", "list"]), some(&["watch"]));
+        assert!(!reads.is_empty() && !watches.is_empty(), "it reads {} times and watches {} times", reads.len(), watches.len());
+        self.at_all(&reads.into_iter().chain(watches).collect::<Vec<_>>(), &wanted)
+    }
+
+    /// Kills it before and after each of these is carried out. Several at a time: most of it is waiting.
+    fn at_all(&self, requests: &[&(Asked, usize)], wanted: &Ended) -> usize {
+        let points: Vec<(&Asked, usize, &str)> =
+            requests.iter().flat_map(|(asked, nth)| ["before", "after"].map(|side| (asked, *nth, side))).collect();
+        let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     while let Some((write, nth, side)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        self.at(write, *nth, side, &wanted);
+                        killed.fetch_add(usize::from(self.at(write, *nth, side, wanted)), Ordering::Relaxed);
                     }
                 });
             }
         });
-        points.len()
+        killed.into_inner()
     }
 
-    /// Kills it at one write.
-    fn at(&self, write: &Write, nth: usize, side: &str, wanted: &Ended) {
+    /// Kills it at one request; gives whether it came to that.
+    fn at(&self, write: &Asked, nth: usize, side: &str, wanted: &Ended) -> bool {
         let what = format!("{side} {write:?}, the {nth}. of its kind");
         let rules = json!({ "apiVersion": "lockgate.dev/v1", "kind": "Faults", "rules": [write.rule(nth, side)] });
         let place = self.place().file("chaos.yaml", &rules.to_string());
         let sandbox = Sandbox::start(&place, &["--chaos", "chaos.yaml"]);
-        let said = self.killed(&place, &sandbox);
+        let Some(said) = self.killed(&place, &sandbox) else {
+            // How often it looks while it waits is a matter of moments; what it writes is not.
+            assert!(write.reads(), "{what}: it was never made");
+            return false;
+        };
         let ended = sandbox.ended();
         if write.subresource == "exec" {
             // Whether a command ran is for a person to say, and here is nobody.
@@ -295,27 +350,28 @@ impl Runbook {
             assert!(said.text.contains("Run it again?"), "{what}\n{}", said.text);
             let more = ended.effects.iter().find(|effect| !wanted.effects.contains(effect));
             assert_eq!(more, None, "{what}");
-            return;
+            return true;
         }
         assert_eq!(said.code, Some(0), "{what}\n{}", said.text);
         if let Err(wrong) = (self.judge)(wanted, &ended) {
             panic!("{what}\n{wrong}\n{}", said.text);
         }
+        true
     }
 
-    /// Begins a run, kills it when its write stands still, and goes on with it.
-    fn killed(&self, place: &Place<'_>, sandbox: &Sandbox) -> Said {
+    /// Begins a run, kills it when its request stands still, and goes on with it; `None` when that request was never made.
+    fn killed(&self, place: &Place<'_>, sandbox: &Sandbox) -> Option<Said> {
         let log = fs::File::create(place.path().join("first")).unwrap();
         let mut child = sandbox.run(place, self).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let held = sandbox.ask("GET", "/lockgate.dev/holds?wait");
+        let held = sandbox.held(&mut child);
         child.kill().unwrap();
         child.wait().unwrap();
-        let id = held["holds"][0]["id"].as_u64().unwrap();
+        let id = held?;
         sandbox.ask("POST", &format!("/lockgate.dev/holds/{id}/release"));
         half_an_hour_passes(place);
         sandbox.forgets_the_journal();
         let output = place.command(&["resume", "last", "--runs", "state"]).output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        Said { code: output.status.code(), text }
+        Some(Said { code: output.status.code(), text })
     }
 }

@@ -388,7 +388,7 @@ impl Book {
                     format!("what `{}` gives is not what it was before the run was stopped", call.verb),
                 );
                 *self.fault.borrow_mut() =
-                    Some(error.hint("it holds a secret, which no journal keeps and which somebody changed meanwhile"));
+                    Some(error.hint("it holds a secret, which no journal keeps, and which was changed since: by this run, or by somebody"));
             }
             return;
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Session;
 use crate::base::json::Value as Json;
-use crate::base::{Error, Kind, Reason, Result};
+use crate::base::{Error, Kind, Reason, Result, Value};
 use crate::cluster::permit::Line;
 use crate::primitives::AskOptions;
 use crate::run::consent::{self, Answer};
@@ -58,6 +58,20 @@ impl Session {
             return Err(error.cause("what can be chosen is shown, and the answer is kept").hint("let the operator choose a name for it"));
         }
         Ok(())
+    }
+
+    /// Whether a journal can keep this: a value that a later step gets, and that is no secret. Else a run that goes on would have `(secret)`
+    /// in its place, and might write that.
+    ///
+    /// # Errors
+    /// Runbook, when it holds one; `name` is what a script calls it.
+    pub(in crate::run) fn may_be_kept(&self, name: &str, value: &Value) -> Result<()> {
+        let is_kept = self.secrets.get().is_none_or(|secrets| secrets.knows_nothing() || !secrets.json(&mut value.clone().into_json()));
+        if is_kept {
+            return Ok(());
+        }
+        let error = Error::new(Kind::Runbook, Reason::Usage, format!("`{name}` holds a secret, which no journal keeps"));
+        Err(error.cause("a run that goes on would not have it").hint("read it again in the step that needs it"))
     }
 
     /// Tells what became of a question; `word` is the answer as it is told.
