@@ -27,7 +27,7 @@ fn labels_are_added_changed_and_taken_away_in_one_patch() {
     let labels = rig.object("node/m1")["metadata"]["labels"].clone();
     assert_eq!((&labels["role"], &labels["new"], labels.get("old")), (&json!("worker"), &json!(""), None));
     assert_eq!(rig.requests(Verb::Patch, "nodes"), 2);
-    assert_eq!(changes(&done), ["metadata.labels.new added ", "metadata.labels.old removed", "metadata.labels.role master -> worker"]);
+    assert_eq!(changes(&done), ["metadata.labels.new added \"\"", "metadata.labels.old removed", "metadata.labels.role master -> worker"]);
     rig.undo(&done);
     let labels = rig.object("node/m1")["metadata"]["labels"].clone();
     assert_eq!((&labels["role"], &labels["old"], labels.get("new")), (&json!("master"), &json!("1"), None));

@@ -63,7 +63,7 @@ pub(crate) struct Engine {
     /// Nodes that were deleted, since when.
     pub(crate) gone_nodes: OrdMap<Text, Timestamp>,
     /// Pods that no node took; they are tried again when pods go or nodes change.
-    pub(crate) unschedulable: BTreeSet<Key>,
+    pub(crate) unschedulable: scheduler::Waiting,
     events: EventIndex,
     queue: VecDeque<Work>,
     queued: HashSet<Work, Quick>,
@@ -114,7 +114,7 @@ impl Engine {
             going_namespaces: OrdSet::new(),
             silent_nodes: OrdMap::new(),
             gone_nodes: OrdMap::new(),
-            unschedulable: BTreeSet::new(),
+            unschedulable: scheduler::Waiting::default(),
             events: EventIndex::default(),
             queue: VecDeque::new(),
             queued: HashSet::default(),

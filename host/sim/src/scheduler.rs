@@ -8,6 +8,7 @@ mod reach;
 mod score;
 mod spread;
 pub(crate) mod taints;
+mod waiting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ pub(crate) use self::load::Load;
 pub(crate) use self::needs::Needs;
 pub use self::reach::reduced;
 pub(crate) use self::reach::{Reach, reach};
+pub(crate) use self::waiting::Waiting;
 use crate::engine::Ctx;
 use crate::kinds;
 use crate::status::Status;
@@ -42,7 +44,7 @@ pub(crate) fn sync(ctx: &mut Ctx<'_>, key: &Key) -> Result<(), Status> {
     match place(ctx, &pod) {
         Ok(node) => bind(ctx, key, &pod, &node),
         Err(message) => {
-            ctx.engine.unschedulable.insert(key.clone());
+            ctx.engine.unschedulable.insert(key, &pod);
             set_condition(ctx, key, (*pod).clone(), "False", Some(("Unschedulable", &message)))?;
             ctx.event(&pod, "Warning", "FailedScheduling", &message)
         }

@@ -262,7 +262,7 @@ impl Engine {
     }
 
     fn retry_unschedulable(&mut self) {
-        for key in std::mem::take(&mut self.unschedulable) {
+        for key in self.unschedulable.take() {
             self.enqueue(Work::Schedule(key));
         }
     }
