@@ -143,8 +143,13 @@ static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 const AT_ONCE: usize = 2;
 
 /// What takes times, and has the cores for itself.
-const ALONE: [&str; 4] =
-    ["controlplane::completion_is_noticed", "controlplane::no_polling", "controlplane::drain_speed", "controlplane::read_speed"];
+const ALONE: [&str; 5] = [
+    "controlplane::completion_is_noticed",
+    "controlplane::no_polling",
+    "controlplane::kills",
+    "controlplane::drain_speed",
+    "controlplane::read_speed",
+];
 
 /// Who is at work, and how many wait to be alone: they come before others.
 struct Turns {
