@@ -116,8 +116,8 @@ impl<'a> Trial<'a> {
     /// The next process: it goes on with the run, or begins it where none was recorded.
     fn process(&self) -> Outcome<Child> {
         let begun = fs::read_dir(&self.runs).into_iter().flatten().flatten().any(|run| {
-            let journal = fs::read(run.path().join("journal.jsonl")).unwrap_or_default();
-            journal.contains(&b'\n')
+            // Killed before consent was on disk it has written nothing, and whoever resumes it is told to begin anew.
+            fs::read_to_string(run.path().join("journal.jsonl")).is_ok_and(|journal| journal.contains(r#""k":"consent""#))
         });
         if !begun && self.runs.exists() {
             fs::remove_dir_all(&self.runs).map_err(|error| format!("clearing {}: {error}", self.runs.display()))?;
