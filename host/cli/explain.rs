@@ -72,14 +72,14 @@ impl Witness {
             for one in &done {
                 *controllers.entry(format!("{} {} {}", one.actor, one.does, one.kind())).or_default() += 1;
             }
-            facts.extend(simulation.with(|sim| rules(sim, &record.event, &done)));
+            facts.extend(simulation.with(|sim| rules(sim, &new, &done)));
             let by_itself = written.iter().map(|written| (&written.subject, written.after.is_some()));
             for (subject, is_there) in by_itself.chain(done.iter().map(|one| (&one.subject, one.does != "removes"))) {
                 // What is gone is in no list.
                 drop(if is_there { self.touched.insert(subject.clone(), self.step.clone()) } else { self.touched.remove(subject) });
             }
         }
-        if known(&record.event) == Some(Known::Assumed) {
+        if record.event.known() == Some(Known::Assumed) {
             facts.extend(self.twin.unknowns().into_iter().map(|text| format!("it could not be known: {text}")));
         }
         self.kept.push(Basis { record: record.clone(), requests: new, facts, written, controllers });
@@ -162,17 +162,20 @@ fn by_controller(line: &str) -> Option<Done> {
 }
 
 /// The rules that decided, with the objects that they stand in.
-fn rules(sim: &Sim, event: &Event, done: &[Done]) -> Vec<String> {
+fn rules(sim: &Sim, requests: &[Recorded], done: &[Done]) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     let mut add = |text: String| {
         if !told.contains(&text) {
             told.push(text);
         }
     };
-    if let Event::Wrote { verb, target, .. } = event
-        && verb == "evict"
-    {
-        budgets(sim, target).into_iter().for_each(&mut add);
+    let evicts = |request: &&Recorded| {
+        request.subresource.as_deref() == Some("eviction") && request.status.is_some_and(|status| (200..300).contains(&status))
+    };
+    for request in requests.iter().filter(evicts) {
+        if let (Some(namespace), Some(name)) = (&request.namespace, &request.name) {
+            budgets(sim, &Key::new(kinds::POD, namespace, name)).into_iter().for_each(&mut add);
+        }
     }
     for one in done {
         let Some(object) = one.object(sim) else { continue };
@@ -218,9 +221,8 @@ fn strategy(object: &Json) -> Option<String> {
 }
 
 /// What the budgets say that cover an evicted pod.
-fn budgets(sim: &Sim, target: &str) -> Vec<String> {
-    let named = |key: &Key| format!("pod/{}/{}", key.namespace, key.name) == target || format!("pod/{}", key.name) == target;
-    let Some((key, pod)) = sim.store().list(kinds::POD, None).find(|(key, _)| named(key)) else { return Vec::new() };
+fn budgets(sim: &Sim, key: &Key) -> Vec<String> {
+    let Some(pod) = sim.store().get(key) else { return Vec::new() };
     let covering = sim.store().list(kinds::POD_DISRUPTION_BUDGET, Some(&key.namespace)).filter(|(_, budget)| eviction::covers(budget, pod));
     let told: Vec<String> = covering
         .map(|(key, budget)| {
@@ -232,17 +234,5 @@ fn budgets(sim: &Sim, target: &str) -> Vec<String> {
             format!("poddisruptionbudget/{}/{} ({rule}) lets it go; {left} more may go after it", key.namespace, key.name)
         })
         .collect();
-    if told.is_empty() { vec![format!("no disruption budget covers {target}")] } else { told }
-}
-
-/// How an event is known.
-fn known(event: &Event) -> Option<Known> {
-    match event {
-        Event::CheckFinished { known, .. }
-        | Event::Wrote { known, .. }
-        | Event::Unchanged { known, .. }
-        | Event::Waited { known, .. }
-        | Event::Asked { known, .. } => Some(*known),
-        _ => None,
-    }
+    if told.is_empty() { vec![format!("no disruption budget covers {}", named(key))] } else { told }
 }

@@ -110,11 +110,8 @@ pub enum Asked {
 
 /// What a line rests on.
 fn rests_on(event: &Event, basis: &Basis, asked: Asked) -> Vec<String> {
-    let known = match event {
-        Event::CheckFinished { known, .. } | Event::Wrote { known, .. } | Event::Unchanged { known, .. } => *known,
-        Event::Waited { known, .. } | Event::Asked { known, .. } => *known,
-        _ => return Vec::new(),
-    };
+    // The end of a step says no more than its lines.
+    let Some(known) = event.known().filter(|_| !matches!(event, Event::StepFinished { .. })) else { return Vec::new() };
     let mut lines = Vec::new();
     let reads = requests(basis, |request| !request.verb.is_write());
     if !reads.is_empty() {

@@ -254,7 +254,7 @@ impl Plan<'_> {
 
     /// How the lines are known, in the words that occur.
     pub(super) fn legend(&self) -> Vec<(&'static str, &'static str)> {
-        let known: Vec<Known> = self.records.iter().filter_map(|record| known(&record.event)).collect();
+        let known: Vec<Known> = self.records.iter().filter_map(|record| record.event.known()).collect();
         LEGEND.iter().filter(|(word, _)| known.contains(word)).map(|(word, text)| (word.as_str(), *text)).collect()
     }
 
@@ -304,19 +304,6 @@ impl Plan<'_> {
             out.push_str(&format!("\nNeeds: {}\n", page(&needs(&summary.requests))));
         }
         out
-    }
-}
-
-/// How the line of an event is known.
-fn known(event: &Event) -> Option<Known> {
-    match event {
-        Event::CheckFinished { known, .. }
-        | Event::Wrote { known, .. }
-        | Event::Unchanged { known, .. }
-        | Event::Waited { known, .. }
-        | Event::Asked { known, .. } => Some(*known),
-        Event::StepFinished { end: StepEnd::Unknown { .. }, .. } => Some(Known::Unknown),
-        _ => None,
     }
 }
 

@@ -435,6 +435,20 @@ pub enum Event {
 }
 
 impl Event {
+    /// How what it tells is known; none where it is no claim.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
+        match self {
+            Event::CheckFinished { known, .. }
+            | Event::Wrote { known, .. }
+            | Event::Unchanged { known, .. }
+            | Event::Waited { known, .. }
+            | Event::Asked { known, .. } => Some(*known),
+            Event::StepFinished { end: StepEnd::Unknown { .. }, .. } => Some(Known::Unknown),
+            _ => None,
+        }
+    }
+
     /// The event of a write.
     #[must_use]
     pub fn wrote(wrote: &Wrote, known: Known) -> Event {
