@@ -341,11 +341,13 @@ pub(super) struct Mine {
     run: String,
     object: Mutex<Json>,
     notes: Mutex<Notes>,
+    /// What of the notes stands in the lease.
+    told: Mutex<Notes>,
     fence: Fence,
 }
 
 /// What is told with the next renewal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Notes {
     step: Option<String>,
     head: Option<String>,
@@ -353,7 +355,7 @@ struct Notes {
 
 impl Mine {
     pub(super) fn new(run: String, object: Json, fence: Fence) -> Mine {
-        Mine { run, object: Mutex::new(object), notes: Mutex::default(), fence }
+        Mine { run, object: Mutex::new(object), notes: Mutex::default(), told: Mutex::default(), fence }
     }
 
     fn object(&self) -> MutexGuard<'_, Json> {
@@ -369,13 +371,21 @@ impl Mine {
         }
     }
 
+    fn notes(&self) -> Notes {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something of what is to be told does not stand in the lease yet.
+    pub(super) fn is_behind(&self) -> bool {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) != self.notes()
+    }
+
     /// The object as it was last seen, with what is to be told.
-    fn next(&self) -> Json {
+    fn next(&self, notes: &Notes) -> Json {
         let mut object = self.object().clone();
-        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (name, value) in [(STEP, notes.step), (HEAD, notes.head)] {
+        for (name, value) in [(STEP, &notes.step), (HEAD, &notes.head)] {
             if let Some(value) = value {
-                annotate(&mut object, name, Some(&value));
+                annotate(&mut object, name, Some(value));
             }
         }
         object
@@ -408,11 +418,13 @@ impl Mine {
     pub(super) async fn renew(&self, way: &Way) -> bool {
         for _ in 0..2 {
             let sent = way.clock().steady();
-            let mut wanted = self.next();
+            let notes = self.notes();
+            let mut wanted = self.next(&notes);
             set(&mut wanted, "spec", "renewTime", time(way.clock().now()).into());
             let error = match way.write(Verb::Update, wanted).await {
                 Ok(object) => {
                     *self.object() = object;
+                    *self.told.lock().unwrap_or_else(PoisonError::into_inner) = notes;
                     self.fence.renewed(sent);
                     return true;
                 }
@@ -438,7 +450,7 @@ impl Mine {
     /// Gives it back. What became of it on the way is no error: it is not ours any more.
     pub(super) async fn free(&self, way: &Way, left: Option<&str>) -> Result<()> {
         loop {
-            let Err(error) = way.free(&self.next(), left).await else { return Ok(()) };
+            let Err(error) = way.free(&self.next(&self.notes()), left).await else { return Ok(()) };
             match way.read().await? {
                 Some(now) if self.is_ours(&now) && error.reason == Reason::Conflict => *self.object() = now,
                 Some(now) if self.is_ours(&now) => return Err(error),

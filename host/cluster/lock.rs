@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
@@ -30,6 +31,8 @@ use crate::base::{Clock, Error, Result, Span};
 const TRY: Span = Span::from_secs(5);
 /// The pause after a try that failed.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a process that ends may take to tell the lock what it has not told yet: in which step it stopped, and the line of its journal.
+const LAST: Duration = Duration::from_secs(2);
 /// How long taking it and giving it back may take.
 const PATIENT: Span = Span::from_secs(30);
 
@@ -75,6 +78,10 @@ impl Lock {
     /// Those of a write: then it is still the run's.
     pub async fn release(self, left: Option<&str>) -> Result<()> {
         let Lock { cluster, mine, keeper, .. } = self;
+        if let Keeper::Thread(thread) = &keeper {
+            // It is told with the same write that gives it back.
+            thread.talk.is_given_back.store(true, Ordering::SeqCst);
+        }
         drop(keeper);
         let fence = cluster.gate().fence();
         if fence.lost().is_some() {
@@ -91,7 +98,7 @@ enum Keeper {
     /// Who passes the fence.
     Nobody,
     /// A thread.
-    Thread(#[expect(dead_code, reason = "it works while it lives")] Thread),
+    Thread(Thread),
 }
 
 impl fmt::Debug for Keeper {
@@ -117,6 +124,8 @@ struct Talk {
     /// Counts the tries.
     tried: watch::Sender<u64>,
     over: Cancel,
+    /// Whether the lock is given back when that is over, and not left to the run.
+    is_given_back: AtomicBool,
 }
 
 impl Drop for Thread {
@@ -144,21 +153,32 @@ impl Thread {
 async fn keep(live: &Arc<Live>, talk: &Talk) {
     let (clock, server) = (Clock::real(), Server::Live(live.clone()));
     let limits = Limits { read: TRY, write: TRY };
-    let way = Way::new(server.wire(own_layers(&clock), talk.over.clone(), limits));
+    let way = Way::new(server.wire(own_layers(&clock), Cancel::new(), limits));
     let mut asked = talk.asked.subscribe();
     loop {
         let before = clock.steady();
-        let well = talk.mine.renew(&way).await;
+        let well = tokio::select! {
+            biased;
+            () = talk.over.reached(Stage::Stopping) => break,
+            well = talk.mine.renew(&way) => well,
+        };
         tracing::debug!(target: "lockgate::lock", well, took = ?clock.steady().saturating_sub(before), "renewing the lock");
         talk.tried.send_modify(|count| *count += 1);
         let next = later(clock.now(), if well { RENEWED_EVERY.as_duration() } else { PAUSE });
         tokio::select! {
             biased;
-            () = talk.over.reached(Stage::Stopping) => return,
+            () = talk.over.reached(Stage::Stopping) => break,
             // The sender lives as long as `talk`.
-            changed = asked.changed() => if changed.is_err() { return },
+            changed = asked.changed() => if changed.is_err() { break },
             // Time of the world does not fail.
             _ = clock.park(Some(next)) => {}
+        }
+    }
+    // Whoever finds the lock of a run that stopped is told where it did. A server that is away is not waited for.
+    if talk.mine.is_behind() && !talk.is_given_back.load(Ordering::SeqCst) {
+        tokio::select! {
+            _ = talk.mine.renew(&way) => {}
+            _ = clock.park(Some(later(clock.now(), LAST))) => {}
         }
     }
 }
@@ -233,7 +253,7 @@ impl Cluster {
         let (renew, keeper): (Arc<dyn Renew>, Keeper) = match &self.shared.place {
             Place::Server(Server::Live(live)) => {
                 let (asked, tried) = (watch::Sender::new(0), watch::Sender::new(0));
-                let talk = Arc::new(Talk { mine: mine.clone(), asked, tried, over: Cancel::new() });
+                let talk = Arc::new(Talk { mine: mine.clone(), asked, tried, over: Cancel::new(), is_given_back: AtomicBool::new(false) });
                 (talk.clone(), Keeper::Thread(Thread::begin(live.clone(), talk)?))
             }
             _ => (Arc::new(Hand { way: self.lease_way()?, mine: mine.clone() }), Keeper::Nobody),

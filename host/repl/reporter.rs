@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::primitives::{self, AskOptions, Done, Effect, Progress, Talk, Wrote};
 use crate::report::{Screen, Transcript, escape};
 use crate::run::event::AnsweredBy;
+use crate::run::journal::Redactor;
 use crate::run::{Again, Call, Calls, Confirmation, Event, Known, Record};
 
 /// Shows what happens as the transcript of a plan would.
@@ -30,10 +31,12 @@ pub(super) struct Reporter {
     pending: Rc<Pending>,
     /// How often each question was asked.
     asked: RefCell<BTreeMap<String, usize>>,
+    /// Learns of the secrets that are met; the screen shows nothing of them.
+    secrets: Rc<Redactor>,
 }
 
 impl Reporter {
-    pub(super) fn new(screen: Rc<Screen>, cluster: Cluster, pending: Rc<Pending>) -> Reporter {
+    pub(super) fn new(screen: Rc<Screen>, cluster: Cluster, pending: Rc<Pending>, secrets: Rc<Redactor>) -> Reporter {
         let transcript = RefCell::new(Transcript::new(screen.talk_paint));
         Reporter {
             screen,
@@ -45,6 +48,7 @@ impl Reporter {
             told: RefCell::default(),
             pending,
             asked: RefCell::default(),
+            secrets,
         }
     }
 
@@ -77,6 +81,7 @@ impl Reporter {
 impl Calls for Reporter {
     fn begin(&self, call: &Call) -> Result<Option<Result<Done>>> {
         self.cluster.cancel().check()?;
+        self.secrets.learn_call(&call.arguments);
         self.pending.begin(&self.cluster);
         let reads = call.options.get("read") == Some(&true.into());
         self.writing.set(primitives::find(&call.verb).is_some_and(|verb| verb.effect_in(reads) == Effect::Write));
@@ -84,6 +89,9 @@ impl Calls for Reporter {
     }
 
     fn end(&self, _: &Call, result: &Result<Done>) {
+        if let Ok(done) = result {
+            self.secrets.learn_read(&done.value.clone().into_json());
+        }
         self.screen.rest();
         let told = std::mem::take(&mut *self.told.borrow_mut());
         for wrote in result.iter().flat_map(|done| &done.wrote).filter(|wrote| !told.contains(wrote)) {

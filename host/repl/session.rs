@@ -21,6 +21,8 @@ use crate::lua::{Engine, Evaluated, Prompt};
 use crate::primitives::registry::plural;
 use crate::primitives::{self, Cx, Definition};
 use crate::report::{Screen, Transcript, escape, reference};
+use crate::run::hiding;
+use crate::run::journal::Redactor;
 use crate::run::parts::Stage;
 use crate::run::typed::Typed;
 use crate::run::{Params, Scene, Source, State};
@@ -73,6 +75,8 @@ pub(super) struct Session {
     pub(super) runtime: Rc<Runtime>,
     pub(super) screen: Rc<Screen>,
     pub(super) prompt: Prompt,
+    /// The secrets that were met: nothing of them is shown.
+    pub(super) secrets: Rc<Redactor>,
     /// Whether a line failed.
     failed: Cell<bool>,
 }
@@ -87,7 +91,9 @@ pub fn run(setting: Setting) -> Result<u8> {
     cluster.set_access(Access::ReadWrite);
     let engine = Engine::of_thread()?;
     let (pending, began) = (Rc::<Pending>::default(), cluster.clock().now());
-    let scene = scene(&cluster, &setting.screen, &pending);
+    let secrets = hiding::nothing_yet();
+    setting.screen.hides(secrets.clone());
+    let scene = scene(&cluster, &setting.screen, &pending, &secrets);
     let terminal = Rc::new(Terminal::start(setting.history)?);
     let (screen, cancel) = (setting.screen.clone(), setting.cancel.clone());
     let person = Rc::new(Person { terminal: terminal.clone(), screen, cancel, there: setting.watched });
@@ -109,6 +115,7 @@ pub fn run(setting: Setting) -> Result<u8> {
         cancel: setting.cancel,
         runtime: setting.runtime,
         screen: setting.screen,
+        secrets,
         failed: Cell::new(false),
     };
     let ended = |session: &Session| {
@@ -140,8 +147,8 @@ pub fn run(setting: Setting) -> Result<u8> {
     }
 }
 
-fn scene(cluster: &Cluster, screen: &Rc<Screen>, pending: &Rc<Pending>) -> Scene {
-    let reporter = Rc::new(Reporter::new(screen.clone(), cluster.clone(), pending.clone()));
+fn scene(cluster: &Cluster, screen: &Rc<Screen>, pending: &Rc<Pending>, secrets: &Rc<Redactor>) -> Scene {
+    let reporter = Rc::new(Reporter::new(screen.clone(), cluster.clone(), pending.clone(), secrets.clone()));
     Scene {
         params: Rc::new(Params::new()),
         state: State::new(),
@@ -239,7 +246,7 @@ impl Session {
     /// Calls act on this from now on.
     pub(super) fn act_on(&self, cluster: Cluster) {
         let scene = match &*self.live.borrow() {
-            None => scene(&cluster, &self.screen, &self.pending.borrow()),
+            None => scene(&cluster, &self.screen, &self.pending.borrow(), &self.secrets),
             Some(typed) => Scene {
                 params: Rc::new(Params::new()),
                 state: State::new(),
@@ -291,7 +298,7 @@ impl Session {
         let job = self.recorder.borrow_mut().begin(self.person.clone(), Rc::new(RefCell::new(shown)))?;
         let namespace = self.cluster.borrow().namespace().to_owned();
         let cluster = job.cluster.with_namespace(&namespace);
-        *self.live.borrow_mut() = Some(Typed::begin(job));
+        *self.live.borrow_mut() = Some(Typed::begin(job, self.secrets.clone()));
         self.act_on(cluster);
         Ok(())
     }
@@ -322,7 +329,7 @@ impl Session {
             Ok(Evaluated::Values(values)) => {
                 let now = self.cluster.borrow().clock().now();
                 for value in &values {
-                    match show::show(value, now) {
+                    match show::show(value, now, &self.secrets) {
                         Ok(text) if text.is_empty() => {}
                         Ok(text) => self.screen.data(&escape::lines(&text)),
                         Err(error) => self.failed(&error),

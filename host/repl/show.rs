@@ -7,27 +7,32 @@ use crate::base::json::Value as Json;
 use crate::base::{Error, Object, Result, Span, Timestamp, Value};
 use crate::report::Paint;
 use crate::report::table::columns as columns_of;
+use crate::run::journal::Redactor;
 
 /// A column of a kind's table: its heading, and what it shows of an object.
 type Column = (&'static str, fn(&Json, Timestamp) -> String);
 
-/// The text for one value; empty for `nil`, which the prompt passes over.
+/// The text for one value; empty for `nil`, which the prompt passes over. `(secret)` stands for what a Secret holds, wherever it stands.
 ///
 /// # Errors
 /// When a value cannot be written as YAML.
-pub(super) fn show(value: &Value, now: Timestamp) -> Result<String> {
+pub(super) fn show(value: &Value, now: Timestamp, secrets: &Redactor) -> Result<String> {
+    let masked = |mut json: Json| {
+        secrets.json(&mut json);
+        yaml(&json)
+    };
     match value {
         Value::Nil => Ok(String::new()),
-        Value::Json(Json::String(text)) => Ok(text.to_string()),
-        Value::Json(json @ (Json::Array(_) | Json::Object(_))) => yaml(json),
+        Value::Json(Json::String(text)) => Ok(secrets.text(text).into_owned()),
+        Value::Json(json @ (Json::Array(_) | Json::Object(_))) => masked(json.clone()),
         Value::Json(json) => Ok(json.to_string()),
         Value::Typed(typed) => Ok(typed.to_string()),
-        Value::Object(object) => yaml(&readable(&object.current)),
+        Value::Object(object) => masked(readable(&object.current)),
         Value::List(items) => match objects(items) {
             Some(objects) if !objects.is_empty() => Ok(table(&objects, now)),
-            _ => yaml(&value.clone().into_json()),
+            _ => masked(value.clone().into_json()),
         },
-        Value::Map(_) => yaml(&value.clone().into_json()),
+        Value::Map(_) => masked(value.clone().into_json()),
     }
 }
 
@@ -173,6 +178,7 @@ fn age(object: &Json, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::base::json::json;
+    use crate::run::hiding;
 
     fn now() -> Timestamp {
         "2001-02-03T04:05:06Z".parse().unwrap()
@@ -184,16 +190,29 @@ mod tests {
 
     #[test]
     fn scalars_are_plain_text() {
-        assert_eq!(show(&Value::Nil, now()).unwrap(), "");
-        assert_eq!(show(&Value::from("a b".to_owned()), now()).unwrap(), "a b");
-        assert_eq!(show(&Value::Json(json!(3)), now()).unwrap(), "3");
+        assert_eq!(show(&Value::Nil, now(), &hiding::nothing_yet()).unwrap(), "");
+        assert_eq!(show(&Value::from("a b".to_owned()), now(), &hiding::nothing_yet()).unwrap(), "a b");
+        assert_eq!(show(&Value::Json(json!(3)), now(), &hiding::nothing_yet()).unwrap(), "3");
     }
 
     #[test]
     fn one_object_is_yaml_without_managed_fields() {
-        let shown = show(&object(json!({ "kind": "ConfigMap", "metadata": { "name": "a", "managedFields": [1] } })), now()).unwrap();
+        let shown =
+            show(&object(json!({ "kind": "ConfigMap", "metadata": { "name": "a", "managedFields": [1] } })), now(), &hiding::nothing_yet())
+                .unwrap();
         assert!(shown.contains("name: a"), "{shown}");
         assert!(!shown.contains("managedFields"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_secret_holds_is_not_shown_wherever_it_stands() {
+        let secrets = hiding::nothing_yet();
+        let secret = json!({ "kind": "Secret", "data": { "pin": "MQ==", "token": "Y2FuYXJ5LTAwMDE=" } });
+        let shown = show(&object(secret.clone()), now(), &secrets).unwrap();
+        assert!(shown.contains("pin: (secret)") && shown.contains("token: (secret)"), "{shown}");
+        let shown = show(&Value::Json(json!({ "one": [secret] })), now(), &secrets).unwrap();
+        assert!(!shown.contains("MQ=="), "{shown}");
+        assert_eq!(show(&Value::from("it is canary-0001".to_owned()), now(), &secrets).unwrap(), "it is (secret)");
     }
 
     #[test]
@@ -206,7 +225,7 @@ mod tests {
                 "status": { "phase": "Running", "containerStatuses": [{ "ready": true, "restartCount": 2, "state": { "running": {} } }] }
             }))
         };
-        let shown = show(&Value::List(vec![pod("a", "x"), pod("b", "y")]), now()).unwrap();
+        let shown = show(&Value::List(vec![pod("a", "x"), pod("b", "y")]), now(), &hiding::nothing_yet()).unwrap();
         let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "NODE", "AGE"]);
         assert_eq!(lines[1], ["a", "x", "1/1", "Running", "2", "w1", "1m"]);

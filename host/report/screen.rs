@@ -4,8 +4,9 @@
 //! output (a full disk) is remembered and told at the end, because a run must not stop half-way for it.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -14,6 +15,7 @@ use super::excerpt;
 use super::paint::Paint;
 use crate::base::clock::Duration;
 use crate::base::{Error, Kind, Reason, Span};
+use crate::run::journal::Redactor;
 
 /// Both outputs of the command.
 pub struct Screen {
@@ -22,6 +24,8 @@ pub struct Screen {
     progress: RefCell<Option<ProgressBar>>,
     /// What stands behind commands that look for a run.
     options: RefCell<String>,
+    /// What is known of secrets: they are not shown.
+    secrets: OnceCell<Rc<Redactor>>,
     live: bool,
     /// Colour of the data.
     pub paint: Paint,
@@ -83,6 +87,7 @@ impl Screen {
             talk: Stream::new(talk),
             progress: RefCell::new(None),
             options: RefCell::default(),
+            secrets: OnceCell::new(),
             live: false,
             paint: Paint::plain(),
             talk_paint: Paint::plain(),
@@ -91,13 +96,22 @@ impl Screen {
 
     /// Writes data; a line end is added where there is none.
     pub fn data(&self, text: &str) {
-        self.above(|| write(&self.data, text));
+        self.above(|| write(&self.data, &self.without_secrets(text)));
     }
 
     /// Writes to the operator; a line end is added where there is none.
     pub fn talk(&self, text: &str) {
         let text = self.completed(text);
-        self.above(|| write(&self.talk, &text));
+        self.above(|| write(&self.talk, &self.without_secrets(&text)));
+    }
+
+    /// From now on nothing is shown of the secrets that are known here: `(secret)` stands for them. Only the first call counts.
+    pub fn hides(&self, secrets: Rc<Redactor>) {
+        self.secrets.get_or_init(|| secrets);
+    }
+
+    fn without_secrets<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.secrets.get().map_or(Cow::Borrowed(text), |secrets| secrets.text(text))
     }
 
     /// From now on commands that look for a run are told with these options: ` --runs DIR`.
@@ -114,7 +128,7 @@ impl Screen {
     /// Writes a question, without a line end.
     pub fn prompt(&self, text: &str) {
         self.rest();
-        self.talk.borrow_mut().write(text);
+        self.talk.borrow_mut().write(&self.without_secrets(text));
     }
 
     /// Tells an error.
@@ -159,7 +173,7 @@ impl Screen {
         });
         // The line may begin later than the wait, and in virtual time the wait is longer than it took.
         bar.clone().with_elapsed(since.as_duration());
-        bar.set_message(text.to_owned());
+        bar.set_message(self.without_secrets(text).into_owned());
     }
 
     /// Takes the progress line away.

@@ -22,10 +22,15 @@ pub(super) struct Hiding {
 pub(super) fn redactor(runbook: &Runbook, params: &Params) -> Rc<Redactor> {
     let secrets = runbook.params.iter().filter(|decl| decl.ty == ParamType::Secret);
     let texts: Vec<String> = secrets.filter_map(|decl| params.get(&decl.name).and_then(Value::as_text)).collect();
-    // Nobody compares these marks with others.
-    let redactor = Redactor::new(Sha256::digest(RunId::generate().to_string()).into());
+    let redactor = nothing_yet();
     texts.iter().for_each(|text| redactor.learn(text));
-    Rc::new(redactor)
+    redactor
+}
+
+/// Who hides what is met from now on. Nobody compares its marks with others.
+#[must_use]
+pub fn nothing_yet() -> Rc<Redactor> {
+    Rc::new(Redactor::new(Sha256::digest(RunId::generate().to_string()).into()))
 }
 
 /// The sink behind it.

@@ -8,7 +8,7 @@ pub mod consent;
 pub mod coverage;
 mod drift;
 pub mod event;
-mod hiding;
+pub mod hiding;
 pub mod hindsight;
 pub mod journal;
 pub mod lock;

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::event::{Event, Item, Part, StepEnd, Summary, TargetInfo};
+use super::journal::Redactor;
 use super::runbook::{Phase, State};
 use super::runner::{Job, summary};
 use super::script::{Calls, Returned};
@@ -49,16 +50,16 @@ pub struct Typed {
     session: Rc<Session>,
     cluster: Cluster,
     started: Timestamp,
-    redactor: Rc<super::journal::Redactor>,
+    redactor: Rc<Redactor>,
     lines: Cell<usize>,
 }
 
 impl Typed {
-    /// Begins: writes go to the cluster of this job from now on, while a line runs.
+    /// Begins: writes go to the cluster of this job from now on, while a line runs. The prompt has shown nothing of the secrets that it has
+    /// met so far, and neither does this.
     #[must_use]
-    pub fn begin(job: Job) -> Typed {
-        let Job { what, cluster, runbook, params, voice, sink, record } = job;
-        let redactor = hiding::redactor(&runbook, &params);
+    pub fn begin(job: Job, redactor: Rc<Redactor>) -> Typed {
+        let Job { what, cluster, runbook, params: _, voice, sink, record } = job;
         let book = record.map(|record| record.book);
         if let Some(book) = &book {
             cluster.keep(book.clone());

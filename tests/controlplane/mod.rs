@@ -140,7 +140,7 @@ fn with_binaries(name: &str, case: impl Fn(&Binaries) -> Outcome) -> Result<Comp
 static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
 /// At most so many control planes run at the same time, where as many cases do: most of the time they wait.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// What takes times, and has the cores for itself.
 const ALONE: [&str; 5] = [

@@ -196,8 +196,10 @@ async fn answers(plane: &ControlPlane, file: &File, rows: &[Map<String, Value>])
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         });
-        if text("method") == "PATCH" && text("path").contains("/ingressclasses/") {
-            // Admission learns of the default class by a watch of its own.
+        let classes = ["/ingressclasses", "/priorityclasses"].iter().any(|classes| text("path").contains(classes));
+        let status = answered.last().and_then(|row| row.get("status")).and_then(Value::as_u64);
+        if classes && text("method") != "GET" && status.is_none_or(|status| status < 300) {
+            // Admission learns of default classes by watches of its own.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }

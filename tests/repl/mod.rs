@@ -3,6 +3,7 @@
 mod live;
 mod parts;
 mod pending;
+mod secrets;
 
 use std::process::Command;
 use std::time::Duration;
