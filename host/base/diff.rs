@@ -14,6 +14,10 @@ const ELEMENT_KEYS: [&str; 8] = ["name", "type", "containerPort", "mountPath", "
 const KEPT_BY_SERVER: [&str; 5] = ["resourceVersion", "uid", "managedFields", "generation", "creationTimestamp"];
 /// The annotation that says which call wrote last: bookkeeping, not a change.
 pub const OPERATION: &str = "lockgate.dev/op";
+/// Annotations that nobody writes as a change: ours, and those in which the server and its controllers count the templates of a workload.
+/// They follow a change of the template, the first of them (`staging/src/k8s.io/api/apps/v1/types.go`) only after the answer to it, so that
+/// what a write answered and what is read later differ in them though nobody has changed anything.
+pub const BOOKKEEPING: [&str; 3] = ["deprecated.daemonset.template.generation", "deployment.kubernetes.io/revision", OPERATION];
 
 /// One field that changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,7 +154,7 @@ fn apart(before: &Json, after: &Json) -> String {
     format!("{} -> {}", cut(&old, from), cut(&new, from))
 }
 
-/// What changed from `before` to `after`, in the order of the fields' names. `status`, the operation annotation and what the
+/// What changed from `before` to `after`, in the order of the fields' names. `status`, the annotations of [`BOOKKEEPING`] and what the
 /// server keeps in `metadata` are left out.
 #[must_use]
 pub fn changes(before: &Json, after: &Json) -> Vec<Change> {
@@ -175,7 +179,11 @@ fn told(object: &Json) -> Json {
             metadata.remove(field);
         }
         let emptied = match metadata.get_mut("annotations") {
-            Some(Json::Object(annotations)) => annotations.remove(OPERATION).is_some() && annotations.is_empty(),
+            Some(Json::Object(annotations)) => {
+                // Every one of them goes; `any` would stop at the first.
+                let found = BOOKKEEPING.iter().filter(|name| annotations.remove(name).is_some()).count();
+                found > 0 && annotations.is_empty()
+            }
             _ => false,
         };
         if emptied {
@@ -296,6 +304,10 @@ mod tests {
         let after = json!({ "metadata": { "generation": 2, "resourceVersion": "9", "annotations": { OPERATION: "run/1/1" } },
                             "status": { "replicas": 2 } });
         assert_eq!(changes(&before, &after), []);
+        for name in BOOKKEEPING {
+            let counted = |count: &str| json!({ "metadata": { "annotations": { name: count, "mine": "1" } } });
+            assert_eq!(changes(&counted("1"), &counted("2")), [], "{name}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::escape;
 use super::paint::Paint;
 use super::transcript::Transcript;
+use crate::base::diff::BOOKKEEPING;
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Result};
 use crate::cluster::{Recorded, Verb};
@@ -213,7 +214,7 @@ fn shown(object: &Json) -> Json {
         if let Some(metadata) = fields.get_mut("metadata").and_then(Json::as_object_mut) {
             KEPT_BY_SERVER.iter().for_each(|field| drop(metadata.remove(field)));
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
-                annotations.remove(crate::base::diff::OPERATION);
+                BOOKKEEPING.iter().for_each(|name| drop(annotations.remove(name)));
             }
             if metadata.get("annotations").and_then(Json::as_object).is_some_and(|annotations| annotations.is_empty()) {
                 metadata.remove("annotations");

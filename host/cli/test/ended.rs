@@ -7,7 +7,7 @@ use lockgate_sim::request::Request;
 use lockgate_sim::store::Change;
 
 use super::kill::is_ours;
-use crate::base::diff::changes;
+use crate::base::diff::{BOOKKEEPING, changes};
 use crate::base::json::{Value as Json, json};
 use crate::base::{Span, Timestamp};
 
@@ -29,9 +29,6 @@ pub const KINDS: [(&str, &str, &str); 12] = [
 
 /// What somebody else writes in tests, and nobody cares about.
 pub const THEIRS: &str = "somebody.example/was-here";
-
-/// Annotations that say when, or by which operation.
-const BOOKKEEPING: [&str; 3] = ["lockgate.dev/op", "deployment.kubernetes.io/revision", THEIRS];
 
 /// How long a cluster is given to come to rest.
 const REST: Span = Span::from_secs(900);
@@ -185,7 +182,7 @@ fn tidy_metadata(metadata: &mut Json) {
         metadata.insert("name", format!("{base}*").into());
     }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
-        BOOKKEEPING.iter().for_each(|name| drop(annotations.remove(name)));
+        BOOKKEEPING.iter().chain([&THEIRS]).for_each(|name| drop(annotations.remove(name)));
         if annotations.is_empty() {
             metadata.remove("annotations");
         }
