@@ -11,7 +11,7 @@ use lockgate_sim::request::{Method, Request};
 use super::free::{FIXTURE, Planned, failed, planned};
 use super::kill::{Kill, Process, World, process};
 use crate::base::Result;
-use crate::cli::rbac::absent;
+use crate::cli::rbac::{absent, give_bindings_their_roles};
 use crate::cli::{host, record, target};
 use crate::cluster::{Act, Cancel, Cluster, Options, RunId};
 use crate::primitives::AskOptions;
@@ -86,6 +86,7 @@ fn roles(plan: &Planned) -> Result<Roles> {
         planned.requests.extend(asked.into_iter().map(|request| crate::cluster::Recorded { dry: true, ..request }));
     }
     let runtime = host::runtime()?;
+    give_bindings_their_roles(&runtime, &plan.cluster, &mut planned)?;
     let absent = absent(&runtime, &plan.cluster, &planned)?;
     Ok(Roles::of(&planned, true, &absent))
 }

@@ -13,14 +13,16 @@ pub(super) fn by_manifest(binaries: &Binaries) -> Outcome {
     let bench = Bench::start(binaries, "calico-3.13.yaml")?;
     let manifest = format!("manifest={}", file("calico-3.22.yaml").display());
     let hardening = format!("hardening={}", file("calico-hardening.yaml").display());
-    let run = |to: &'static str| vec!["run", "calico-upgrade", to, &manifest, &hardening, "bake=2s", "--yes"];
+    let with = |to: &'static str| ["calico-upgrade", to, &manifest, &hardening, "bake=2s"];
+    let run = |to: &'static str| [&["run"], &with(to)[..], &["--yes"]].concat();
 
     // The file is of another release; and nothing leads back.
     bench.refuses(&run("to=v3.23.5"), 1, "the manifest installs")?;
     bench.refuses(&run("to=v3.12.0"), 1, "3.12.0 is no release that this runbook knows")?;
 
     // What the hosts log is for a person to look at: the run waits there, and another terminal says that it was done.
-    bench.beside(agents_tell, || {
+    let roles = bench.roles(&with("to=v3.22.5"))?;
+    let whole = || {
         let parked = bench.run(&run("to=v3.22.5"))?;
         parked.expect_code(4)?;
         parked.expect_said("calico-packet")?;
@@ -30,7 +32,8 @@ pub(super) fn by_manifest(binaries: &Binaries) -> Outcome {
         bench.run(&["resume", "last"])?.expect_code(4)?;
         command::about(&bench.plane, &["approve", "last", "policy-removal", "--yes"])?.expect_code(0)?;
         bench.run(&["resume", "last"])?.expect_code(0)
-    })?;
+    };
+    bench.under(&roles, || bench.beside(agents_tell, whole))?;
 
     bench.expect_writes("calico")?;
     for container in ["calico-node", "mount-bpffs"] {

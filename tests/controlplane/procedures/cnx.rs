@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{Bench, Outcome, file, rolled_out};
 use crate::controlplane::Binaries;
-use crate::controlplane::rbac::{USER, are_exact};
 
 const AGENT: &str = "daemonset/kube-system/calico-node";
 const CONTROLLERS: &str = "deployment/kube-system/calico-kube-controllers";
@@ -22,9 +21,8 @@ pub(super) fn upgrade(binaries: &Binaries) -> Outcome {
     let words = "calico-kube-controllers of the manifest has the strategy RollingUpdate";
     bench.refuses(&["run", "cnx-calico-upgrade", &rolling, "--yes"], 1, words)?;
 
-    let roles = bench.confine(&["cnx-calico-upgrade", &new, "bake=2s"])?;
-    bench.run(&["run", "cnx-calico-upgrade", &new, "bake=2s", "--yes"])?.expect_code(0)?;
-    are_exact(&bench.plane, USER, &roles)?;
+    let roles = bench.roles(&["cnx-calico-upgrade", &new, "bake=2s"])?;
+    bench.under(&roles, || bench.run(&["run", "cnx-calico-upgrade", &new, "bake=2s", "--yes"])?.expect_code(0))?;
     bench.expect_writes("cnx")?;
     bench.runs(AGENT, "calico-node", "quay.io/calico/node:v3.0.12")?;
     bench.runs(AGENT, "install-cni", "quay.io/calico/cni:v2.0.11")?;
