@@ -62,7 +62,7 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
     let mut planned = planned.ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
     if planned.writes() {
         // A run looks for others at work before its first write.
-        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of(&planned.requests)))?;
+        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of_plan(&planned)))?;
         planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
     }
     give_bindings_their_roles(&setting.runtime, &setting.cluster, &mut planned)?;

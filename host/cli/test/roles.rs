@@ -82,7 +82,7 @@ fn told(what: &str, these: Vec<String>) -> Result<()> {
 fn roles(plan: &Planned) -> Result<Roles> {
     let mut planned = plan.cluster.planned().ok_or_else(|| crate::base::Error::internal("a plan was made, and nothing was noted of it"))?;
     if planned.writes() {
-        let asked = host::runtime()?.block_on(foreign::requests(&plan.cluster, &Touch::of(&planned.requests)))?;
+        let asked = host::runtime()?.block_on(foreign::requests(&plan.cluster, &Touch::of_plan(&planned)))?;
         planned.requests.extend(asked.into_iter().map(|request| crate::cluster::Recorded { dry: true, ..request }));
     }
     let runtime = host::runtime()?;

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::operator::{makes, running, tell};
-use super::{Bench, Outcome, models, rolled_out, text};
+use super::{Bench, Outcome, fixture_of, rolled_out, text};
 use crate::controlplane::{Binaries, command};
 
 const OLD: &str = "daemonset/kube-system/calico-node";
@@ -34,7 +34,7 @@ pub(super) fn to_operator(binaries: &Binaries) -> Outcome {
 
     let whole = run(&manifest);
     let roles =
-        bench.roles_of_copy(&["calico-manifest-to-operator", &manifest], &models("calico-manifest-to-operator", "cluster.yaml")?)?;
+        bench.roles_of_copy(&["calico-manifest-to-operator", &manifest], &fixture_of("calico-manifest-to-operator", "cluster.yaml")?.1)?;
     let handed_over = || {
         // What the operator will do no plan knows, and one that is not whole gives no consent: the gate is answered when it is reached.
         bench.run(&whole.each_ref().map(String::as_str))?.expect_code(4)?;

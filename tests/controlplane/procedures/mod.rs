@@ -45,11 +45,15 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// All the cases, by name.
 pub(super) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 4] = [
+    let real: [(&str, Real); 8] = [
         ("calico_by_manifest", calico::by_manifest),
         ("calico_by_operator", operator::by_operator),
+        ("calico_as_canal", calico::as_canal),
+        ("calico_for_policies_only", calico::for_policies_only),
+        ("calico_auto_host_endpoints", calico::auto_host_endpoints),
         ("calico_from_manifest_to_operator", migration::to_operator),
         ("cnx_calico_upgrade", cnx::upgrade),
+        ("cnx_is_added", cnx::added),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(&format!("procedures::{name}"), case)).collect();
     let by_helm: [(&str, ByHelm); 3] =
@@ -237,6 +241,17 @@ impl Bench {
         Ok(done)
     }
 
+    /// Runs lockgate to its end, with a person at another terminal who says yes at each of these steps, in their order.
+    fn run_with(&self, arguments: &[&str], answers: &[&str]) -> Outcome {
+        let mut code = self.run(arguments)?;
+        for step in answers {
+            code.expect_code(4)?;
+            command::about(&self.plane, &["approve", "last", step, "--yes"])?.expect_code(0)?;
+            code = self.run(&["resume", "last"])?;
+        }
+        code.expect_code(0)
+    }
+
     /// Runs lockgate, which must refuse with these words before anything is written.
     fn refuses(&self, arguments: &[&str], code: i32, words: &str) -> Outcome {
         let before = self.writes()?;
@@ -317,7 +332,8 @@ impl Bench {
     /// What the agents of Calico do when they are up: the newest one that is ready writes the release that it is of, where that is another.
     fn tell_release(&self, namespace: &str) -> Outcome {
         let pods = self.plane.list(Some(namespace), "pods")?;
-        let agents = pods.iter().filter(|pod| pod["metadata"]["labels"]["k8s-app"] == "calico-node" && pod["status"]["phase"] == "Running");
+        let is_agent = |pod: &Value| ["calico-node", "canal"].iter().any(|app| pod["metadata"]["labels"]["k8s-app"] == *app);
+        let agents = pods.iter().filter(|pod| is_agent(pod) && pod["status"]["phase"] == "Running");
         let Some(newest) = agents.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().map(str::to_owned)) else { return Ok(()) };
         let image = newest["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         let release = image.rsplit(':').next().unwrap_or_default();
@@ -361,12 +377,22 @@ fn whole(printed: Finished) -> Outcome<String> {
     Ok(printed.stdout)
 }
 
-/// The models of a fixture of a bundled runbook.
-fn models(runbook: &str, fixture: &str) -> Outcome<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks").join(runbook).join(fixture);
-    let text = fs::read_to_string(&path).map_err(|error| format!("reading {}: {error}", path.display()))?;
-    let models: Vec<&str> = text.split("\n---\n").filter(|document| document.contains("kind: Model\n")).collect();
-    if models.is_empty() { Err(format!("{} has no models", path.display())) } else { Ok(models.join("\n---\n")) }
+/// A file of a bundled runbook.
+fn bundled(runbook: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks").join(runbook).join(name)
+}
+
+/// The objects of a fixture of a bundled runbook, with the definitions of Calico's kinds, and its models.
+fn fixture_of(runbook: &str, name: &str) -> Outcome<(String, String)> {
+    let reading = |path: &Path| fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()));
+    let text = reading(&bundled(runbook, name))?;
+    let (models, objects): (Vec<&str>, Vec<&str>) = text.split("\n---\n").partition(|document| document.contains("kind: Model\n"));
+    if models.is_empty() {
+        return Err(format!("{runbook}/{name} has no models"));
+    }
+    let known = reading(&Path::new(env!("CARGO_MANIFEST_DIR")).join("host/sim/models/calico.yaml"))?;
+    let definitions = known.split("\n---\n").filter(|document| document.contains("kind: CustomResourceDefinition\n"));
+    Ok((definitions.chain(objects).collect::<Vec<_>>().join("\n---\n"), models.join("\n---\n")))
 }
 
 fn parsed(text: &str) -> Outcome<Value> {
