@@ -10,7 +10,7 @@ use super::args::{BudgetArgs, PlanArgs, RbacArgs};
 use super::setting::Setting;
 use crate::base::{Error, Kind, ObjectRef, Reason, Result};
 use crate::cluster::permit::Planned;
-use crate::cluster::{Cluster, Recorded};
+use crate::cluster::{Cluster, Recorded, Verb, given};
 use crate::primitives::foreign::{self, Touch};
 use crate::report::Screen;
 use crate::report::rbac::{self, Subject};
@@ -62,9 +62,10 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
     let mut planned = planned.ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
     if planned.writes() {
         // A run looks for others at work before its first write.
-        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of(&planned.requests)))?;
+        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of_plan(&planned)))?;
         planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
     }
+    give_bindings_their_roles(&setting.runtime, &setting.cluster, &mut planned)?;
     let roles = Roles::of(&planned, args.run_only, &absent(&setting.runtime, &setting.cluster, &planned)?);
     let name = format!("lockgate-{}", setting.runbook.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-"));
     let covers = if args.run_only { "`run --no-plan`" } else { "`plan` and `run`" };
@@ -79,6 +80,36 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
         screen.talk("the plan ends where nobody knows how it goes on: the run may need more");
     }
     Ok(summary.exit_code)
+}
+
+/// Tells of every write to a binding which role it gives: whoever changes no more than a label is asked, too, whether he may give that
+/// role, and the role of a binding stays the same. One that may not be read, or is not there, is left as it is.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub(super) fn give_bindings_their_roles(runtime: &Runtime, cluster: &Cluster, planned: &mut Planned) -> Result<()> {
+    let aside = cluster.aside();
+    let of_bindings = |request: &&mut Recorded| {
+        let kind = request.resource.strip_suffix("bindings.rbac.authorization.k8s.io");
+        matches!(kind, Some("role" | "clusterrole")) && matches!(request.verb, Verb::Patch | Verb::Update) && request.gives.is_none()
+    };
+    for request in planned.requests.iter_mut().filter(of_bindings) {
+        let Some(name) = &request.name else { continue };
+        let (kind, namespace) = match &request.namespace {
+            Some(namespace) => ("rolebinding", format!("{namespace}/")),
+            None => ("clusterrolebinding", String::new()),
+        };
+        let found = runtime.block_on(async {
+            let target = aside.target(&ObjectRef::parse(&format!("{kind}/{namespace}{name}"))?, None).await?;
+            aside.find(&target).await
+        });
+        let binding = match found {
+            Err(error) if error.reason == Reason::Forbidden => None,
+            found => found.map_err(|error| error.context(format!("looking which role {kind} `{namespace}{name}` gives")))?,
+        };
+        request.gives = binding.as_deref().and_then(given);
+    }
+    Ok(())
 }
 
 /// The namespaces of these requests that are not there. One that may not be read counts as there.

@@ -367,7 +367,7 @@ fn planned(setting: &mut Setting, undoing: &Undoing, screen: &Rc<Screen>, format
         record: None,
     };
     let plan = take_back(setting.script.as_mut(), job, undoing);
-    setting.cluster.remember_plan(&twin);
+    setting.cluster.remember_plan(&twin, plan.end == End::Unknown);
     live.borrow_mut().finish()?;
     let confirmations = plan.confirmations.clone();
     Ok((plan, confirmations))

@@ -410,12 +410,16 @@ fn said(act: &Act, request: Request<Body>) -> Result<(Request<Body>, Said), Erro
     }
     let (parts, body) = opened(act, request)?;
     let object: Option<crate::base::json::Value> = serde_json::from_slice(&body).ok();
-    let text = |pointer: &str| Some(object.as_ref()?.pointer(pointer)?.as_str()?.to_owned());
-    let said = Said {
-        made: text("/metadata/name").filter(|_| creates),
-        gives: text("/roleRef/kind").zip(text("/roleRef/name")).map(|(kind, name)| format!("{}s/{name}", kind.to_lowercase())),
-    };
+    let made = object.as_ref().and_then(|object| object.pointer("/metadata/name")?.as_str()).map(str::to_owned);
+    let said = Said { made: made.filter(|_| creates), gives: object.as_ref().and_then(given) };
     Ok((Request::from_parts(parts, Body::from(body.to_vec())), said))
+}
+
+/// The role that a binding gives, as `clusterroles/NAME` or `roles/NAME`.
+#[must_use]
+pub fn given(binding: &crate::base::json::Value) -> Option<String> {
+    let text = |pointer: &str| binding.pointer(pointer)?.as_str();
+    text("/roleRef/kind").zip(text("/roleRef/name")).map(|(kind, name)| format!("{}s/{name}", kind.to_lowercase()))
 }
 
 /// Writes down what is sent and what came back.

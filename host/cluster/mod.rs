@@ -67,7 +67,7 @@ pub use downtime::Downtime;
 pub use exec::{Command, Executed};
 pub use follow::{Follow, Following, Woke};
 pub use home::Home;
-pub use layers::{Access, Recorded};
+pub use layers::{Access, Recorded, given};
 pub use lease::{Claim, Lease, Over};
 pub use live::{IN_CLUSTER, LiveOptions};
 pub use lock::{Lock, Taken};

@@ -1,4 +1,4 @@
-//! When a run goes on: is what it wrote still as it left it? Each object that it wrote is read once, several of a kind by one list.
+//! When a run goes on: is what it wrote still as it left it? Each object that it wrote is read once, many of a kind by one list.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -125,6 +125,9 @@ fn fits(kept: &str, now: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// So many objects of a kind are read one by one, which needs no right to list all that there are.
+const FEW: usize = 20;
+
 /// What was written, and where it is read.
 type Aimed = (Target, Written);
 
@@ -139,7 +142,13 @@ async fn read(cluster: &Cluster, written: Vec<Written>) -> Result<Vec<(Written, 
     for ((_, namespace), group) in groups {
         let whole = group.iter().filter(|(_, written)| written.part.is_none()).count();
         let listed = match group.first() {
-            Some((target, _)) if whole > 1 => Some(cluster.list(&target.resource, namespace.as_deref(), &Select::default()).await?),
+            Some((target, _)) if whole > FEW => {
+                match cluster.list(&target.resource, namespace.as_deref(), &Select::default()).await {
+                    // Whoever may read each of them need not be one who may list all.
+                    Err(error) if error.reason == Reason::Forbidden => None,
+                    listed => Some(listed?),
+                }
+            }
             _ => None,
         };
         for (target, written) in group {

@@ -70,7 +70,7 @@ pub fn plan_on(
     let (runbook, params) = (runbook.clone(), params.clone());
     let job = Job { what: What::Plan, cluster: twin.clone(), runbook, params, voice: Voice::Plan, sink, record: None };
     let summary = perform(script, job);
-    cluster.remember_plan(twin);
+    cluster.remember_plan(twin, summary.end == End::Unknown);
     summary
 }
 

@@ -75,9 +75,18 @@ fn request(line: &Value) -> Asked {
     .with_escalation()
 }
 
-/// Derives the roles, plans under exactly these, or runs, and compares.
+/// How a runbook is used by whom the roles are for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Plans,
+    Runs,
+    /// A run that waits for a person in step `t`, and is gone on with.
+    GoesOn,
+}
+
+/// Derives the roles, does this under exactly these, and compares.
 #[track_caller]
-fn exact(host: Host, runbook: &[&str], fixture: &str, runs: bool) {
+fn exact(host: Host, runbook: &[&str], fixture: &str, how: Use) {
     let words = [&["rbac"], runbook, &["--subject", "user:upgrader"]].concat();
     let said = host.run(&words);
     if matches!(said.code, Some(1 | 2)) {
@@ -90,18 +99,25 @@ fn exact(host: Host, runbook: &[&str], fixture: &str, runs: bool) {
     let host = host.file("served.yaml", &format!("{fixture}\n{}", roles.replace("# What", "---\n# What")));
     let (served, kubeconfig) = serve(&host, "served.yaml");
     let host = host.file("k.yaml", &kubeconfig);
-    if runs {
-        host.run(&[&["run"], runbook, &["--yes", "--kubeconfig", "k.yaml"]].concat()).exits(0);
-    } else {
-        // On a server operators are not played: a plan may end before them.
-        let said = host.run(&[&["plan"], runbook, &["--kubeconfig", "k.yaml"]].concat());
-        assert!(matches!(said.code, Some(0 | 3)), "{}{}", said.stdout, said.stderr);
+    let run = |code: i32| drop(host.run(&[&["run"], runbook, &["--yes", "--kubeconfig", "k.yaml"]].concat()).exits(code));
+    match how {
+        Use::Runs => run(0),
+        Use::GoesOn => {
+            run(4);
+            host.run(&["approve", "last", "t", "--yes"]).exits(0);
+            host.run(&["resume", "last"]).exits(0);
+        }
+        Use::Plans => {
+            // On a server operators are not played: a plan may end before them.
+            let said = host.run(&[&["plan"], runbook, &["--kubeconfig", "k.yaml"]].concat());
+            assert!(matches!(said.code, Some(0 | 3)), "{}{}", said.stdout, said.stderr);
+        }
     }
     drop(served);
     let requests = requests(&host);
     let forbidden: Vec<&Asked> = requests.iter().filter(|request| request.status == 403).collect();
     assert!(forbidden.is_empty(), "{roles}\n{forbidden:#?}");
-    if runs {
+    if how != Use::Plans {
         assert!(requests.iter().any(|request| request.verbs.iter().any(|verb| verb == "patch" || verb == "create")), "{requests:?}");
         let rights = rights(&roles).unwrap();
         let over = left_over(&rights, &requests);
@@ -129,7 +145,7 @@ fn every_bundled_runbook_runs_under_exactly_its_roles() {
             })
             .collect();
         let words: Vec<&str> = std::iter::once(name.as_str()).chain(params.iter().map(String::as_str)).collect();
-        exact(Host::new(), &words, &fixture, RUN.contains(&name.as_str()));
+        exact(Host::new(), &words, &fixture, if RUN.contains(&name.as_str()) { Use::Runs } else { Use::Plans });
         seen += 1;
     }
     assert!(seen > RUN.len());
@@ -150,7 +166,43 @@ fn roles_have_what_each_verb_needs() {
     let said = host.run(&["rbac", "r"]).exits(0);
     let said = said.shows("\"pods/eviction\"]").shows("resourceNames: [\"n1\"]").shows("# kind: RoleBinding").shows("leases");
     assert!(rights(&said.stdout).unwrap().iter().all(|right| right.resource != "pods/eviction" || right.name.is_none()), "{}", said.stdout);
-    exact(host, &["r"], &two, true);
+    exact(host, &["r"], &two, Use::Runs);
+}
+
+/// A binding gives its role anew with whatever is changed of it.
+#[test]
+fn roles_may_give_what_a_binding_gives_that_is_labelled() {
+    let text = format!(
+        "{HEAD}step \"s\" {{ title = \"S\", run = function()\n\
+         label(\"clusterrolebinding/all\", {{ a = \"b\" }})\nannotate(\"rolebinding/default/some\", {{ a = \"b\" }})\nend }}\n"
+    );
+    let group = "apiVersion: rbac.authorization.k8s.io/v1\n";
+    let rules = "rules: [{ apiGroups: [\"\"], resources: [secrets], verbs: [get] }]\n";
+    let fixture = format!(
+        "{CLUSTER}---\n{group}kind: ClusterRole\nmetadata: {{ name: all }}\n{rules}\
+         ---\n{group}kind: ClusterRoleBinding\nmetadata: {{ name: all }}\nroleRef: {{ kind: ClusterRole, name: all }}\n\
+         ---\n{group}kind: Role\nmetadata: {{ name: some, namespace: default }}\n{rules}\
+         ---\n{group}kind: RoleBinding\nmetadata: {{ name: some, namespace: default }}\nroleRef: {{ kind: Role, name: some }}\n"
+    );
+    let host = Host::with_runbook(&text).file("r/cluster.yaml", &fixture);
+    let said = host.run(&["rbac", "r"]).exits(0);
+    let rights = rights(&said.stdout).unwrap();
+    let binds: Vec<String> = rights.iter().filter(|right| right.verb == "bind").map(ToString::to_string).collect();
+    assert_eq!(binds, ["bind clusterroles.rbac.authorization.k8s.io `all`", "bind roles.rbac.authorization.k8s.io `some` in default"]);
+    exact(host, &["r"], &fixture, Use::Runs);
+}
+
+/// What was written is looked at again, each object by its name.
+#[test]
+fn roles_are_enough_to_go_on() {
+    let text = format!(
+        "{HEAD}step \"s\" {{ title = \"S\", run = function()\n\
+         for _, name in {{ \"a\", \"b\", \"c\" }} do label(`node/{{name}}`, {{ a = \"b\" }}) end\nend }}\n\
+         step \"t\" {{ title = \"T\", run = function() manual \"Look.\" end }}\n"
+    );
+    let nodes = ["a", "b", "c"].map(|name| format!("---\napiVersion: v1\nkind: Node\nmetadata: {{ name: {name} }}\n")).concat();
+    let fixture = format!("{CLUSTER}{nodes}");
+    exact(Host::with_runbook(&text).file("r/cluster.yaml", &fixture), &["r"], &fixture, Use::GoesOn);
 }
 
 #[test]

@@ -29,13 +29,22 @@ pub(crate) fn exact(binaries: &Binaries) -> Outcome {
 ///
 /// # Errors
 /// What was, or was not.
-pub(super) fn are_exact(plane: &ControlPlane, user: &str, roles: &str) -> Outcome {
-    let requests: Vec<Request> = plane.audit()?.into_iter().filter(|request| request.user == user).collect();
-    let asked: Vec<Asked> = requests.iter().map(asked).collect();
-    let forbidden: Vec<&Asked> = asked.iter().filter(|asked| asked.status == 403).collect();
+fn are_exact(plane: &ControlPlane, user: &str, roles: &str) -> Outcome {
+    are_exact_since(plane, user, roles, 0)
+}
+
+/// The same from a request of the server's log on.
+///
+/// # Errors
+/// As [`are_exact`].
+pub(super) fn are_exact_since(plane: &ControlPlane, user: &str, roles: &str, since: usize) -> Outcome {
+    let requests: Vec<Request> = plane.audit()?.into_iter().skip(since).filter(|request| request.user == user).collect();
+    let forbidden = requests.iter().filter(|request| request.code == 403);
+    let forbidden: Vec<String> = forbidden.map(|request| format!("{} {} ({})", request.verb, request.uri, request.user_agent)).collect();
     if !forbidden.is_empty() {
         return Err(format!("{roles}\nforbidden: {forbidden:#?}"));
     }
+    let asked: Vec<Asked> = requests.iter().map(asked).collect();
     let rights = rights(roles)?;
     let over = left_over(&rights, &asked);
     if over.is_empty() { Ok(()) } else { Err(format!("{roles}\nnot needed: {over:#?}")) }
@@ -44,9 +53,14 @@ pub(super) fn are_exact(plane: &ControlPlane, user: &str, roles: &str) -> Outcom
 fn asked(request: &Request) -> Asked {
     let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
     let act = Act::of(&http::Method::GET, path, query);
+    let streams = matches!(act.subresource.as_deref(), Some("exec" | "attach" | "portforward"));
     let part = act.subresource.map(|part| format!("/{part}")).unwrap_or_default();
     let mut verbs = vec![request.verb.clone()];
     if request.code == 201 && request.verb != "create" {
+        verbs.push("create".to_owned());
+    }
+    // Over WebSocket it is a GET, and the server asks about `create` besides.
+    if streams && request.verb == "get" {
         verbs.push("create".to_owned());
     }
     Asked {

@@ -1,5 +1,6 @@
 //! Other programs on the same cluster: each is found by what it leaves there, and each is refused or warned of as the table says.
 
+use lockgate::cluster::permit::Planned;
 use lockgate::cluster::{Cluster, Options, RunId};
 use lockgate::primitives::foreign::{Found, Touch, look};
 use lockgate_sim::json::{Value as Json, json};
@@ -210,5 +211,11 @@ fn a_plan_says_what_it_touches() {
         cluster.delete(&map, json!({})).await.unwrap();
     });
     let touch = Touch::of(&cluster.requests());
-    assert_eq!(touch, Touch { nodes: false, objects: vec![("configmaps".to_owned(), Some("default".to_owned()), "a".to_owned())] });
+    let map = ("configmaps".to_owned(), Some("default".to_owned()), "a".to_owned());
+    assert_eq!(touch, Touch { nodes: false, objects: vec![map] });
+    // Where a plan ended that nobody knew how to go on, the run may come to nodes.
+    let mut planned = Planned::default();
+    assert_eq!(Touch::of_plan(&planned), Touch::default());
+    planned.open = true;
+    assert_eq!(Touch::of_plan(&planned), Touch { nodes: true, objects: Vec::new() });
 }

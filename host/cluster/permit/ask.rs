@@ -32,9 +32,9 @@ impl Cluster {
         *self.shared.grantor.borrow_mut() = grantor;
     }
 
-    /// Keeps what a plan on its planning twin asked for: accepting it grants that.
-    pub fn remember_plan(&self, twin: &Cluster) {
-        self.permit().keep_planned(Planned { requests: twin.requests(), ..twin.permit().asked() });
+    /// Keeps what a plan on its planning twin asked for: accepting it grants that. `open`: it ended where nobody knows how it goes on.
+    pub fn remember_plan(&self, twin: &Cluster, open: bool) {
+        self.permit().keep_planned(Planned { open, requests: twin.requests(), ..twin.permit().asked() });
     }
 
     /// What the newest plan on this cluster asked for.

@@ -314,6 +314,7 @@ impl Permit {
             commands: state.commands.clone(),
             charts: state.charts.clone(),
             followed: state.followed.clone(),
+            open: false,
             requests: Vec::new(),
         }
     }

@@ -47,6 +47,9 @@ pub struct Planned {
     /// Kinds that somebody waited for, by group, plural and namespace: whether a watch is needed is a matter of time.
     #[serde(default)]
     pub followed: BTreeSet<(String, String, Option<String>)>,
+    /// Whether it ended where nobody knows how it goes on: the run may do more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
     /// Every request, those that copied the cluster included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Recorded>,
@@ -94,6 +97,7 @@ impl Planned {
         self.charts.extend(other.charts);
         self.followed.extend(other.followed);
         self.requests.extend(other.requests);
+        self.open |= other.open;
         self
     }
 

@@ -10,6 +10,7 @@ mod nodes;
 mod owned;
 
 use crate::base::{Error, Kind, Reason, Result};
+use crate::cluster::permit::Planned;
 use crate::cluster::{Cluster, Listed, Recorded, Select, Verb};
 
 /// What a run is going to touch.
@@ -37,6 +38,13 @@ impl Touch {
             }
         }
         touch
+    }
+
+    /// What a plan wrote. A run may touch nodes, too, when its plan ended where nobody knows how it goes on.
+    #[must_use]
+    pub fn of_plan(planned: &Planned) -> Touch {
+        let touch = Touch::of(&planned.requests);
+        Touch { nodes: touch.nodes || planned.open, ..touch }
     }
 
     /// What nobody knows beforehand: it counts as everything.

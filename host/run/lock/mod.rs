@@ -88,7 +88,7 @@ impl Begun {
 /// As [`take`]; refused (exit 5) by a program that changes the same nodes.
 pub async fn begin(cluster: &Cluster, worker: &Worker, errand: &Errand) -> Result<Begun> {
     let mut begun = take(cluster, worker, errand).await?;
-    let touch = cluster.planned().map_or_else(Touch::unknown, |planned| Touch::of(&planned.requests));
+    let touch = cluster.planned().map_or_else(Touch::unknown, |planned| Touch::of_plan(&planned));
     let found = match foreign::look(cluster, &touch).await {
         Ok(found) => found.admits(&cluster.label().name).map(|()| found),
         Err(error) => Err(error),

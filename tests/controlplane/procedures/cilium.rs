@@ -11,6 +11,17 @@ use crate::controlplane::Binaries;
 const AGENT: &str = "daemonset/kube-system/cilium";
 const RELEASES: [&str; 3] = ["1.11.7", "1.11.20", "1.12.19"];
 
+/// What agents say in a copy of the cluster.
+const AGENTS_PLAY: &str = "\
+apiVersion: lockgate.dev/v1
+kind: Model
+include: [cilium]
+logs:
+  - { match: { container: cnp-validator }, answer: { text: \"All CCNPs and CNPs valid!\\n\" }, why: what the program of the case says }
+exec:
+  - { match: { pod: { labels: { k8s-app: cilium } }, command: \"cilium* status --brief\" }, answer: { stdout: \"OK\\n\" }, why: as the log }
+";
+
 /// The upgrade as the chart rolls its agents; and before that what it refuses.
 pub(super) fn rolling(helm: &str, binaries: &Binaries) -> Outcome {
     let bench = installed(helm, binaries)?;
@@ -20,7 +31,9 @@ pub(super) fn rolling(helm: &str, binaries: &Binaries) -> Outcome {
     bench.refuses(&run(&["target=1.11.1"]), 1, "1.11.1 is older than the running v1.11.7")?;
     bench.refuses(&run(&["target=1.13.18", "via=1.13.18"]), 5, "skips a minor release")?;
 
-    bench.beside(agents_make_endpoints, || bench.run(&run(&["target=1.12.19"]))?.expect_code(0))?;
+    let roles = bench.roles_of_copy(&["cilium-helm-upgrade", &charts, "target=1.12.19"], AGENTS_PLAY)?;
+    let upgraded = || bench.run(&run(&["target=1.12.19"]))?.expect_code(0);
+    bench.under(&roles, || bench.beside(agents_make_endpoints, upgraded))?;
     bench.expect_writes(&format!("cilium-{helm}"))?;
     whole(&bench, "RollingUpdate")
 }
@@ -29,8 +42,10 @@ pub(super) fn rolling(helm: &str, binaries: &Binaries) -> Outcome {
 pub(super) fn node_by_node(helm: &str, binaries: &Binaries) -> Outcome {
     let bench = installed(helm, binaries)?;
     let charts = format!("charts={}", bench.plane.path().join("charts").display());
-    let run = ["run", "cilium-helm-upgrade", &charts, "target=1.12.19", "via=1.12.19", "pace=node-by-node", "bake=1s", "--yes"];
-    bench.beside(agents_make_endpoints, || bench.run(&run)?.expect_code(0))?;
+    let with = ["cilium-helm-upgrade", &charts, "target=1.12.19", "via=1.12.19", "pace=node-by-node", "bake=1s"];
+    let roles = bench.roles_of_copy(&with, AGENTS_PLAY)?;
+    let upgraded = || bench.run(&[&["run"], &with[..], &["--yes"]].concat())?.expect_code(0);
+    bench.under(&roles, || bench.beside(agents_make_endpoints, upgraded))?;
     bench.expect_writes(&format!("cilium-node-by-node-{helm}"))?;
     whole(&bench, "RollingUpdate")
 }

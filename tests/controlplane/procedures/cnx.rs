@@ -1,10 +1,9 @@
-//! A hosted Calico before CNX is added: its agents are replaced by hand, node by node.
+//! CNX: a hosted Calico before it is added, whose agents are replaced by hand, node by node; components that other tools run; and CNX itself.
 
 use serde_json::{Value, json};
 
-use super::{Bench, Outcome, file, rolled_out};
+use super::{Bench, Outcome, bundled, file, fixture_of, parsed, rolled_out};
 use crate::controlplane::Binaries;
-use crate::controlplane::rbac::{USER, are_exact};
 
 const AGENT: &str = "daemonset/kube-system/calico-node";
 const CONTROLLERS: &str = "deployment/kube-system/calico-kube-controllers";
@@ -22,9 +21,8 @@ pub(super) fn upgrade(binaries: &Binaries) -> Outcome {
     let words = "calico-kube-controllers of the manifest has the strategy RollingUpdate";
     bench.refuses(&["run", "cnx-calico-upgrade", &rolling, "--yes"], 1, words)?;
 
-    let roles = bench.confine(&["cnx-calico-upgrade", &new, "bake=2s"])?;
-    bench.run(&["run", "cnx-calico-upgrade", &new, "bake=2s", "--yes"])?.expect_code(0)?;
-    are_exact(&bench.plane, USER, &roles)?;
+    let roles = bench.roles(&["cnx-calico-upgrade", &new, "bake=2s"])?;
+    bench.under(&roles, || bench.run(&["run", "cnx-calico-upgrade", &new, "bake=2s", "--yes"])?.expect_code(0))?;
     bench.expect_writes("cnx")?;
     bench.runs(AGENT, "calico-node", "quay.io/calico/node:v3.0.12")?;
     bench.runs(AGENT, "install-cni", "quay.io/calico/cni:v2.0.11")?;
@@ -37,4 +35,92 @@ pub(super) fn upgrade(binaries: &Binaries) -> Outcome {
         bench.is_gone(&format!("pod/kube-system/calico-node-probe-{node}"))?;
     }
     bench.is_gone("daemonset/kube-system/calico-node-prefetch")
+}
+
+/// On a cluster of one node components that other tools run; then, on three nodes, CNX with what watches it.
+pub(super) fn added(binaries: &Binaries) -> Outcome {
+    let bench = Bench::empty(binaries, "")?;
+    let (objects, models) = fixture_of("cnx-add", "cluster.yaml")?;
+    let (first, rest) = objects.split_at(objects.find("---\napiVersion: v1\nkind: Node\nmetadata: { name: w1").ok_or("w1 is elsewhere")?);
+    let calico = first.find("apiVersion: v1\nkind: Node").ok_or("m1 is elsewhere")?;
+    bench.install(&first[calico..])?;
+    components(&bench)?;
+
+    bench.install(&format!("{}\n{rest}", &first[..calico]))?;
+    let beside = |name: &str, file: &str| format!("{name}={}", bundled("cnx-add", file).display());
+    let (manifest, operator) = (beside("manifest", "calico.yaml"), beside("operator", "operator.yaml"));
+    let (monitor, image) = (beside("monitor", "monitor-calico.yaml"), "image=registry.example/tigera/cnx-node:v2.0.0");
+    let with = ["cnx-add", &manifest, image, &operator, &monitor, "bake=2s"];
+    let roles = bench.roles_of_copy(&with, &models)?;
+    let whole = || bench.run(&[&["run"], &with[..], &["--yes"]].concat())?.expect_code(0);
+    bench.under(&roles, || bench.beside(prometheus_works, whole))?;
+    bench.expect_writes("cnx-added")?;
+    bench.runs(AGENT, "calico-node", "registry.example/tigera/cnx-node:v2.0.0")?;
+    bench.holds(AGENT, &rolled_out(3))?;
+    bench.holds("statefulset/calico-monitoring/alertmanager-calico-node-alertmanager", &json!({ "status": { "readyReplicas": 3 } }))?;
+    for node in ["m1", "w1", "w2"] {
+        bench.holds(&format!("node/{node}"), &json!({ "spec": { "unschedulable": Value::Null } }))?;
+    }
+    bench.is_gone("pod/kube-system/calico-node-probe-w1")
+}
+
+/// Everything by hand, on the only node.
+fn components(bench: &Bench) -> Outcome {
+    let with = [
+        "cnx-components",
+        "node_image=registry.example/calico/node:v3.0.12",
+        "controllers_image=registry.example/calico/kube-controllers:v2.0.5",
+        "plugins=v2.0.6",
+        "controllers_on=m1",
+        "bake=1s",
+    ];
+    let roles = bench.roles(&with)?;
+    let run = [&["run"], &with[..], &["--yes"]].concat();
+    bench.under(&roles, || bench.run_with(&run, &["controllers", "agents/m1/calico-node", "agents/m1/plugins"]))?;
+    bench.holds("node/m1", &json!({ "spec": { "unschedulable": Value::Null } }))
+}
+
+/// What the Prometheus operator does: when it runs it defines its kinds, and makes a StatefulSet of each object of two of them.
+fn prometheus_works(bench: &Bench) -> Outcome {
+    let operator = bench.object("deployment/calico-monitoring/calico-prometheus-operator")?;
+    if operator["status"]["availableReplicas"] != 1 {
+        return Ok(());
+    }
+    for kind in ["Alertmanager", "Prometheus", "ServiceMonitor"] {
+        let singular = kind.to_lowercase();
+        let plural = if singular.ends_with('s') { format!("{singular}es") } else { format!("{singular}s") };
+        let name = format!("{plural}.monitoring.coreos.com");
+        if bench.object(&format!("customresourcedefinition/{name}"))?.is_null() {
+            let schema = json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+            let names = json!({ "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": singular });
+            let versions = json!([{ "name": "v1", "served": true, "storage": true, "schema": schema }]);
+            let spec = json!({ "group": "monitoring.coreos.com", "scope": "Namespaced", "names": names, "versions": versions });
+            let metadata = json!({ "name": name });
+            let definition =
+                json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata, "spec": spec });
+            bench.plane.apply(&definition.to_string())?;
+            return Ok(());
+        }
+        if kind == "ServiceMonitor" {
+            continue;
+        }
+        let objects = bench.plane.kubectl(&["get", &name, "-n", "calico-monitoring", "-o", "json"])?;
+        for object in parsed(&objects)?["items"].as_array().into_iter().flatten() {
+            let name = format!("{singular}-{}", object["metadata"]["name"].as_str().unwrap_or_default());
+            if bench.object(&format!("statefulset/calico-monitoring/{name}"))?.is_null() {
+                let labels = json!({ &singular: object["metadata"]["name"] });
+                let containers = json!([{ "name": singular, "image": format!("registry.example/prometheus/{singular}:v1") }]);
+                let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": containers } });
+                let spec = json!({
+                    "replicas": object["spec"]["replicas"].as_u64().unwrap_or(1), "podManagementPolicy": "Parallel",
+                    "serviceName": name, "selector": { "matchLabels": labels }, "template": template,
+                });
+                let metadata = json!({ "name": name, "namespace": "calico-monitoring" });
+                bench
+                    .plane
+                    .apply(&json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec }).to_string())?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -31,15 +31,18 @@ pub(super) fn upgrade(programs: &Programs, binaries: &Binaries) -> Outcome {
     let site = Site::start(programs, binaries)?;
     let bench = &site.bench;
     let inventory = site.inventory()?;
-    let run = |more: &[&'static str]| {
-        let words = ["run", "kubeadm-upgrade", "clean_up=true", "--machines", "ssh", "--inventory", &inventory, "--yes"];
-        [&words, more].concat()
-    };
+    let with =
+        |more: &[&'static str]| [&["kubeadm-upgrade", "clean_up=true", "--machines", "ssh", "--inventory", &inventory], more].concat();
+    let run = |more: &[&'static str]| [&["run"], &with(more)[..], &["--yes"]].concat();
 
     bench.refuses(&run(&["target=v1.37.0"]), 5, "skips a minor: go by 1.36, then 1.37")?;
     bench.refuses(&run(&["target=v1.36.1", "skip_nodes=w9"]), 2, "w9 is no worker")?;
 
-    bench.run(&run(&["target=v1.36.1", "skip_nodes=w2"]))?.expect_code(0)?;
+    let whole = ["target=v1.36.1", "skip_nodes=w2"];
+    // What machines say no plan on the server knows.
+    let of_copy = [&["kubeadm-upgrade", "clean_up=true"], &whole[..]].concat();
+    let roles = bench.roles_of_copy(&of_copy, &text("kubeadm/models.yaml")?)?;
+    bench.under(&roles, || bench.run(&run(&whole))?.expect_code(0))?;
     bench.holds(&format!("node/{LEFT_OUT}"), &json!({ "status": { "nodeInfo": { "kubeletVersion": FROM } } }))?;
     // Which pods were on the node that was emptied is for the scheduler to say.
     let writes = bench.writes()?;

@@ -6,13 +6,16 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::operator::{makes, running, tell};
-use super::{Bench, Outcome, rolled_out, text};
+use super::{Bench, Outcome, fixture_of, rolled_out, text};
 use crate::controlplane::{Binaries, command};
 
 const OLD: &str = "daemonset/kube-system/calico-node";
 const NEW: &str = "daemonset/calico-system/calico-node";
 const MARK: &str = "projectcalico.org/operator-node-migration";
 const RELEASE: &str = "v3.22.5";
+
+/// What the operator keeps a status of: there is no APIServer here.
+const STATUSES: [(&str, &str); 1] = [("calico", "calico-system")];
 
 /// The hand-over; and before that what is refused.
 pub(super) fn to_operator(binaries: &Binaries) -> Outcome {
@@ -30,12 +33,15 @@ pub(super) fn to_operator(binaries: &Binaries) -> Outcome {
     bench.refuses(&refused.each_ref().map(String::as_str), 1, "It takes over its own release only")?;
 
     let whole = run(&manifest);
-    bench.beside(takes_over, || {
+    let roles =
+        bench.roles_of_copy(&["calico-manifest-to-operator", &manifest], &fixture_of("calico-manifest-to-operator", "cluster.yaml")?.1)?;
+    let handed_over = || {
         // What the operator will do no plan knows, and one that is not whole gives no consent: the gate is answered when it is reached.
         bench.run(&whole.each_ref().map(String::as_str))?.expect_code(4)?;
         command::about(&bench.plane, &["approve", "last", "hand-over", "--yes"])?.expect_code(0)?;
         bench.run(&["resume", "last"])?.expect_code(0)
-    })?;
+    };
+    bench.under(&roles, || bench.beside(takes_over, handed_over))?;
     bench.expect_writes("migration")?;
     bench.runs(NEW, "calico-node", "docker.io/calico/node:v3.22.5")?;
     bench.holds(NEW, &rolled_out(3))?;
@@ -71,7 +77,7 @@ fn takes_over(bench: &Bench) -> Outcome {
     if new.is_null() {
         render(bench, true)?;
         bench.plane.kubectl(&["delete", "deployment", "calico-kube-controllers", "-n", "kube-system", "--ignore-not-found"])?;
-        return tell(bench);
+        return tell(bench, &STATUSES);
     }
     if !old.is_null() {
         hand_over(bench, &old, &new)?;
@@ -80,7 +86,7 @@ fn takes_over(bench: &Bench) -> Outcome {
     } else if super::differs(&new, &rolled_out(3), "").is_none() {
         bench.plane.kubectl(&["label", "nodes", "--all", &format!("{MARK}-")])?;
     }
-    tell(bench)
+    tell(bench, &STATUSES)
 }
 
 /// The operator's objects; the agents only on nodes that are handed over, where they are `bound`. There is no APIServer.

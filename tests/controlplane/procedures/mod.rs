@@ -32,16 +32,28 @@ use crate::machine::sshd::Programs;
 /// How long what is installed may take to be ready.
 const SETTLE: Duration = Duration::from_secs(60);
 
+/// Whose the roles are that lockgate prints.
+const SUBJECT: [&str; 2] = ["--subject", "user:nobody"];
+
+/// What is copied of a cluster, besides its custom resources.
+const KINDS: &str = "namespaces,nodes,customresourcedefinitions,serviceaccounts,configmaps,secrets,services,deployments,daemonsets,\
+                     statefulsets,replicasets,controllerrevisions,pods,poddisruptionbudgets,networkpolicies,roles,rolebindings,clusterroles,\
+                     clusterrolebindings";
+
 /// How often a stand-in looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// All the cases, by name.
 pub(super) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 4] = [
+    let real: [(&str, Real); 8] = [
         ("calico_by_manifest", calico::by_manifest),
         ("calico_by_operator", operator::by_operator),
+        ("calico_as_canal", calico::as_canal),
+        ("calico_for_policies_only", calico::for_policies_only),
+        ("calico_auto_host_endpoints", calico::auto_host_endpoints),
         ("calico_from_manifest_to_operator", migration::to_operator),
         ("cnx_calico_upgrade", cnx::upgrade),
+        ("cnx_is_added", cnx::added),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(&format!("procedures::{name}"), case)).collect();
     let by_helm: [(&str, ByHelm); 3] =
@@ -173,14 +185,71 @@ impl Bench {
         command::run(&self.plane, self.user(), arguments)
     }
 
-    /// From here on lockgate is run by somebody who has the roles of the plan of this runbook, and no other rights. Gives these roles.
-    fn confine(&self, runbook: &[&str]) -> Outcome<String> {
-        let subject = format!("user:{}", rbac::USER);
-        let printed = self.run(&[&["rbac"], runbook, &["--subject", &subject]].concat())?;
-        printed.expect_code(0)?;
-        self.plane.apply(&printed.stdout)?;
+    /// The roles that lockgate prints for this runbook on this cluster.
+    fn roles(&self, runbook: &[&str]) -> Outcome<String> {
+        whole(self.run(&[&["rbac"], runbook, &SUBJECT].concat())?)
+    }
+
+    /// The roles that it prints for a copy of this cluster, in which `Model` documents play the operators: what no plan on the server knows
+    /// is known there.
+    fn roles_of_copy(&self, runbook: &[&str], models: &str) -> Outcome<String> {
+        let copy = self.plane.path().join("copy.yaml");
+        fs::write(&copy, format!("{}\n---\n{models}", self.objects()?)).map_err(|error| format!("writing {}: {error}", copy.display()))?;
+        let sandbox = format!("--sandbox={}", copy.display());
+        whole(command::about(&self.plane, &[&["rbac"], runbook, &[&sandbox], &SUBJECT].concat())?)
+    }
+
+    /// All that matters of what there is, as kubectl prints it.
+    fn objects(&self) -> Outcome<String> {
+        let defined =
+            self.plane.kubectl(&["get", "customresourcedefinitions", "-o", "jsonpath={range .items[*]},{.metadata.name}{end}"])?;
+        let kinds = format!("{KINDS}{defined}");
+        let mut found = parsed(&self.plane.kubectl(&["get", &kinds, "--all-namespaces", "-o", "json", "--show-managed-fields"])?)?;
+        // What every server makes for itself every sandbox has.
+        let is_own = |object: &Value| {
+            let metadata = &object["metadata"];
+            let is_of_system = metadata["labels"]["kubernetes.io/bootstrapping"] == "rbac-defaults";
+            let is_home =
+                object["kind"] == "Namespace" && ["default", "kube-system", "kube-public"].iter().any(|name| metadata["name"] == *name);
+            is_of_system || is_home || metadata["name"] == "kube-root-ca.crt" || metadata["name"] == "kubernetes"
+        };
+        if let Some(items) = found["items"].as_array_mut() {
+            items.retain(|object| !is_own(object));
+        }
+        Ok(found.to_string())
+    }
+
+    /// Works while lockgate is run by somebody who has these roles, and no other rights: nothing is refused, and nothing of them is left over.
+    fn under<T>(&self, roles: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        self.plane.apply(roles)?;
+        let before = self.plane.audit()?.len();
         self.confined.store(true, Ordering::SeqCst);
-        Ok(printed.stdout)
+        let done = work();
+        self.confined.store(false, Ordering::SeqCst);
+        // What was refused says more than how a run ended by it.
+        rbac::are_exact_since(&self.plane, rbac::USER, roles, before).map_err(|inexact| match &done {
+            Ok(_) => inexact,
+            Err(error) => format!("{error}\n{inexact}"),
+        })?;
+        let done = done?;
+        let bindings: Vec<&str> = roles.split("\n---").filter(|document| document.contains("Binding\n")).collect();
+        let path = self.plane.path().join("bindings.yaml");
+        fs::write(&path, bindings.join("\n---")).map_err(|error| format!("writing {}: {error}", path.display()))?;
+        self.plane.kubectl(&["delete", "-f", &path.to_string_lossy()])?;
+        // The next run makes the lock anew, as a first one does.
+        self.plane.kubectl(&["delete", "lease", "lockgate", "-n", "kube-system"])?;
+        Ok(done)
+    }
+
+    /// Runs lockgate to its end, with a person at another terminal who says yes at each of these steps, in their order.
+    fn run_with(&self, arguments: &[&str], answers: &[&str]) -> Outcome {
+        let mut code = self.run(arguments)?;
+        for step in answers {
+            code.expect_code(4)?;
+            command::about(&self.plane, &["approve", "last", step, "--yes"])?.expect_code(0)?;
+            code = self.run(&["resume", "last"])?;
+        }
+        code.expect_code(0)
     }
 
     /// Runs lockgate, which must refuse with these words before anything is written.
@@ -196,7 +265,10 @@ impl Bench {
     /// What was written so far by lockgate and the programs that it led, in the order of the server's log: what the server refused was not.
     fn writes(&self) -> Outcome<String> {
         let written = |request: &&Request| {
-            request.user == self.user() && !request.is_read() && request.resource != "leases" && (200..300).contains(&request.code)
+            ["operator", rbac::USER].contains(&request.user.as_str())
+                && !request.is_read()
+                && request.resource != "leases"
+                && (200..300).contains(&request.code)
         };
         let audit = self.plane.audit()?;
         Ok(audit.iter().filter(written).map(|request| format!("{} {}\n", request.verb, place(&request.uri))).collect())
@@ -260,7 +332,8 @@ impl Bench {
     /// What the agents of Calico do when they are up: the newest one that is ready writes the release that it is of, where that is another.
     fn tell_release(&self, namespace: &str) -> Outcome {
         let pods = self.plane.list(Some(namespace), "pods")?;
-        let agents = pods.iter().filter(|pod| pod["metadata"]["labels"]["k8s-app"] == "calico-node" && pod["status"]["phase"] == "Running");
+        let is_agent = |pod: &Value| ["calico-node", "canal"].iter().any(|app| pod["metadata"]["labels"]["k8s-app"] == *app);
+        let agents = pods.iter().filter(|pod| is_agent(pod) && pod["status"]["phase"] == "Running");
         let Some(newest) = agents.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().map(str::to_owned)) else { return Ok(()) };
         let image = newest["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         let release = image.rsplit(':').next().unwrap_or_default();
@@ -291,6 +364,35 @@ impl Bench {
             })
         })
     }
+}
+
+/// Roles that were printed, when they are those of a whole run. What rests on an assumption ends with 3.
+fn whole(printed: Finished) -> Outcome<String> {
+    if printed.code != Some(3) {
+        printed.expect_code(0)?;
+    }
+    if printed.stderr.contains("the run may need more") {
+        return Err(format!("the roles are those of a beginning:\n{}", printed.stderr));
+    }
+    Ok(printed.stdout)
+}
+
+/// A file of a bundled runbook.
+fn bundled(runbook: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks").join(runbook).join(name)
+}
+
+/// The objects of a fixture of a bundled runbook, with the definitions of Calico's kinds, and its models.
+fn fixture_of(runbook: &str, name: &str) -> Outcome<(String, String)> {
+    let reading = |path: &Path| fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()));
+    let text = reading(&bundled(runbook, name))?;
+    let (models, objects): (Vec<&str>, Vec<&str>) = text.split("\n---\n").partition(|document| document.contains("kind: Model\n"));
+    if models.is_empty() {
+        return Err(format!("{runbook}/{name} has no models"));
+    }
+    let known = reading(&Path::new(env!("CARGO_MANIFEST_DIR")).join("host/sim/models/calico.yaml"))?;
+    let definitions = known.split("\n---\n").filter(|document| document.contains("kind: CustomResourceDefinition\n"));
+    Ok((definitions.chain(objects).collect::<Vec<_>>().join("\n---\n"), models.join("\n---\n")))
 }
 
 fn parsed(text: &str) -> Outcome<Value> {

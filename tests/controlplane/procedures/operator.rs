@@ -14,7 +14,10 @@ const OPERATOR: &str = "deployment/tigera-operator/tigera-operator";
 
 /// The operators that are met here, and the release that each one rolls out.
 const RELEASES: [(&str, &str); 5] =
-    [("v1.25.13", "v3.22.5"), ("v1.28.5", "v3.24.6"), ("v1.29.7", "v3.25.2"), ("v1.36.16", "v3.29.7"), ("v1.38.13", "v3.30.7")];
+    [("v1.25.13", "v3.22.5"), ("v1.28.5", "v3.24.6"), ("v1.29.6", "v3.25.2"), ("v1.36.16", "v3.29.7"), ("v1.38.13", "v3.30.7")];
+
+/// What the operator does in a copy of the cluster.
+const OPERATOR_PLAYS: &str = "apiVersion: lockgate.dev/v1\nkind: Model\ninclude: [calico-operator]\n";
 
 /// Calico 3.29 to 3.30 by the operator; and before that what is refused.
 pub(super) fn by_operator(binaries: &Binaries) -> Outcome {
@@ -31,7 +34,9 @@ pub(super) fn by_operator(binaries: &Binaries) -> Outcome {
     let run = |to: &'static str| vec!["run", "calico-upgrade", to, &manifest, "--yes"];
     bench.refuses(&run("to=v3.31.7"), 1, "is not the operator of v3.31.7, which is 1.40")?;
 
-    bench.beside(works, || bench.run(&run("to=v3.30.7"))?.expect_code(0))?;
+    // What the operator does no plan on the server knows.
+    let roles = bench.roles_of_copy(&["calico-upgrade", "to=v3.30.7", &manifest], OPERATOR_PLAYS)?;
+    bench.under(&roles, || bench.beside(works, || bench.run(&run("to=v3.30.7"))?.expect_code(0)))?;
     bench.expect_writes("operator")?;
     bench.runs(OPERATOR, "tigera-operator", "quay.io/tigera/operator:v1.38.13")?;
     whole_at(&bench, "v3.30.7")
@@ -54,7 +59,8 @@ pub(super) fn by_helm(which: &str, binaries: &Binaries) -> Outcome {
     for release in ["v3.24.6", "v3.25.2"] {
         let (to, chart) = (format!("to={release}"), format!("chart={}", chart(release)));
         let run = ["run", "calico-upgrade", &to, &manifest, &chart, "--yes"];
-        bench.beside(works, || bench.run(&run)?.expect_code(0))?;
+        let roles = bench.roles_of_copy(&["calico-upgrade", &to, &manifest, &chart], OPERATOR_PLAYS)?;
+        bench.under(&roles, || bench.beside(works, || bench.run(&run)?.expect_code(0)))?;
         whole_at(&bench, release)?;
     }
     bench.expect_writes(&format!("operator-{which}"))?;
@@ -126,7 +132,7 @@ pub(super) fn works(bench: &Bench) -> Outcome {
     if agent["spec"]["template"]["spec"]["containers"][0]["image"] != format!("docker.io/calico/node:{release}") {
         bench.apply(&makes(release)?)?;
     }
-    tell(bench)?;
+    tell(bench, &[("calico", "calico-system"), ("apiserver", "calico-apiserver")])?;
     bench.tell_release("calico-system")
 }
 
@@ -148,8 +154,8 @@ pub(super) fn running(bench: &Bench) -> Outcome<Option<String>> {
 }
 
 /// Says in `TigeraStatus` whether everything is rolled out.
-pub(super) fn tell(bench: &Bench) -> Outcome {
-    for (name, namespace) in [("calico", "calico-system"), ("apiserver", "calico-apiserver")] {
+pub(super) fn tell(bench: &Bench, statuses: &[(&str, &str)]) -> Outcome {
+    for (name, namespace) in statuses {
         let workloads = bench.plane.list(Some(namespace), "deployments,daemonsets")?;
         let number = |object: &Value, key: &str| object["status"][key].as_u64().unwrap_or(0);
         let there = |object: &Value| {
