@@ -300,8 +300,9 @@ impl Admission {
             answer.value().filter(|_| answer.status == 200).cloned()
         });
         let objects: Vec<&Json> = writing.before.iter().chain([&writing.answer]).collect();
-        // What is applied and not there is created.
-        let creates = writing.before.is_none() && matches!(writing.act.verb, Verb::Patch | Verb::Update);
+        // What is applied and not there is created; what only the plan has is asked about as a whole, as something new.
+        let is_change = matches!(writing.act.verb, Verb::Patch | Verb::Update);
+        let creates = is_change && (writing.before.is_none() || asked.verb == Verb::Create);
         let verb = if creates { Verb::Create } else { writing.act.verb };
         Ok(webhooks.reached(&Act { verb, ..writing.act.clone() }, namespace.as_ref(), &objects))
     }

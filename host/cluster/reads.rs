@@ -20,7 +20,8 @@ pub struct Input {
     pub object: String,
     /// As it was; `None` where it was looked for and not there.
     pub found: Option<Arc<Json>>,
-    /// Whether a check, or a condition of a step, read it by its name: then what its status says counts.
+    /// Whether what its status says counts: a check, or a condition of a step, read it by its name, or in a list where no controller made
+    /// it. What controllers make comes and goes by itself, and in a list only what the script made of it counts.
     pub checked: bool,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Reads {
     late_objects: BTreeMap<String, Target>,
     late_lists: BTreeMap<String, Asked>,
     charts: BTreeMap<String, String>,
-    /// Objects that a check read by name before the plan had written.
+    /// Objects of which a check read what their status says, before the plan had written.
     checked: BTreeSet<String>,
     /// How many requests were looked at, and whether one of them wrote.
     looked: usize,
@@ -96,6 +97,11 @@ impl Reads {
             self.objects.insert(name, (target, found.cloned()));
         }
     }
+}
+
+fn is_made_by_a_controller(object: &Json) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Json::as_array);
+    owners.into_iter().flatten().any(|owner| owner["controller"] == true)
 }
 
 fn kind(resource: &Resource, word: &str) -> String {
@@ -149,6 +155,9 @@ impl Cluster {
         }
         let items = self.members(&asked, items);
         for (target, input) in &items {
+            if self.access() == Access::ReadOnly && !input.found.as_deref().is_some_and(is_made_by_a_controller) {
+                reads.checked.insert(input.object.clone());
+            }
             reads.object(target.clone(), input.found.as_ref(), false);
         }
         reads.lists.entry(about).or_insert_with(|| (asked, items.into_iter().map(|(_, input)| input).collect()));

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use lockgate::base::{ObjectRef, Reason};
-use lockgate::cluster::{Cluster, LiveOptions, Options, PatchType, RunId, Select};
+use lockgate::cluster::{Applying, Cluster, LiveOptions, Options, PatchType, RunId, Select};
 use lockgate_sim::json::{Value, json};
 use tempfile::TempDir;
 
@@ -185,6 +185,42 @@ fn webhooks_that_take_no_dry_run_are_named_and_never_reached() {
             assert!(told.len() == 1 && told[0].ends_with(&hook), "once: {told:?}");
             let reads = server.asked.lock().unwrap().iter().filter(|line| line.contains(HOOKS)).count();
             assert_eq!(reads, 1);
+        }
+    });
+}
+
+#[test]
+fn what_is_applied_and_not_there_reaches_webhooks_that_hear_of_what_is_new() {
+    run(async {
+        // What is there is changed: a webhook that hears of new things alone does not hear of it.
+        for (operation, exists, asked) in [("CREATE", false, 0), ("UPDATE", false, 2), ("CREATE", true, 2), ("UPDATE", true, 0)] {
+            let mut hooks = hooks("Some");
+            hooks["items"][0]["webhooks"][0]["rules"][0]["operations"] = json!([operation]);
+            let found = if exists { (200, map()) } else { (404, json!({"kind": "Status", "code": 404, "reason": "NotFound"})) };
+            let server = Server::new(&[
+                ("/version", 200, json!({"major": "1", "minor": "36"})),
+                (HOOKS, 200, hooks),
+                (MUTATING, 200, no_hooks()),
+                ("/api/v1/namespaces/default/configmaps", 201, map()),
+                (
+                    "/api/v1/namespaces/default",
+                    200,
+                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "uid": "n", "resourceVersion": "1"}}),
+                ),
+                (A, found.0, found.1),
+            ]);
+            let plan = server.plan().await;
+            let a = plan.target(&ObjectRef::parse("cm/default/a").unwrap(), None).await.unwrap();
+            let wanted =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}, "data": {"k": "2"}});
+            plan.apply(&a, wanted, Applying { force: true, ..Applying::default() }).await.unwrap();
+            // What only the plan has is put to the server as something new once more.
+            plan.patch(&a, PatchType::Merge, json!({"data": {"k": "3"}}), None).await.unwrap();
+            let written = server.written();
+            assert_eq!(written.iter().filter(|line| line.contains("configmaps")).count(), asked, "{operation} {exists}: {written:?}");
+            assert!(written.iter().all(|line| line.contains("dryRun=All")), "{written:?}");
+            let told = plan.take_warnings();
+            assert_eq!(told.iter().filter(|told| told.contains("webhook `old.example`")).count(), usize::from(asked == 0), "{told:?}");
         }
     });
 }

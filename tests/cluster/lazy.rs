@@ -129,6 +129,57 @@ fn pods_of_a_daemon_set_need_no_look_at_all_pods() {
     });
 }
 
+/// A pod in the same zone, on a node that is in nobody's question, which keeps all other pods of `web` out of the zone.
+const ZONE: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: a, labels: {side: a, zone: z}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: b, labels: {side: b, zone: z}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: lonely, namespace: kube-system, labels: {app: lonely}}
+spec:
+  nodeName: b
+  containers: [{name: c, image: 'registry.example/c:v1'}]
+  affinity:
+    podAntiAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - {topologyKey: zone, namespaces: [default], labelSelector: {matchLabels: {app: web}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      nodeSelector: {side: a}
+      containers: [{name: c, image: 'registry.example/c:v1'}]
+";
+
+#[test]
+fn a_pod_elsewhere_in_the_zone_keeps_others_away_however_few_nodes_are_in_question() {
+    run(async {
+        for (keeps_away, ready) in [(true, 0), (false, 2)] {
+            let other = if keeps_away { "web" } else { "other" };
+            let text = ZONE.replace("{matchLabels: {app: web}}}\n---", &format!("{{matchLabels: {{app: {other}}}}}}}\n---"));
+            let sim = Fixture::parse("zone.yaml", &text).unwrap().cluster(SimOptions::default()).unwrap();
+            let plan = Cluster::stand_in(sim, local()).planning();
+            let web = target(&plan, "deployment/default/web").await;
+            plan.patch(&web, PatchType::Merge, json!({"spec": {"replicas": 2}}), None).await.unwrap();
+            rest(&plan).await;
+            let after = plan.get(&web).await.unwrap();
+            assert_eq!(after["status"]["readyReplicas"].as_u64().unwrap_or_default(), ready, "{}", after["status"]);
+        }
+    });
+}
+
 #[test]
 fn over_the_budget_of_requests_the_plan_goes_on_and_says_what_it_left_out() {
     run(async {

@@ -15,6 +15,8 @@ use crate::controlplane::Outcome;
 const COUNT: u64 = 500;
 /// In so many cases, which the test runner plays side by side.
 const CASES: u64 = 10;
+/// Seeds whose plan and run once differed: in 3449 it was chance which pod of two revisions a drain let go first.
+const ONCE_DIFFERED: [u64; 1] = [3449];
 /// How many steps a program has at most.
 const STEPS: u64 = 5;
 
@@ -119,7 +121,8 @@ const LINES: [&str; 34] = [
     "rollout_pause(\"deployment/web\")",
     "rollout_resume(\"deployment/web\")",
     "patch(\"poddisruptionbudget/web\", { spec = { maxUnavailable = # } })",
-    "replace_pod(\"daemonset/agent\", { node = \"@\" })",
+    // While a rollout goes on, which node's pod is away is a matter of moments.
+    "pcall(wait_rollout, \"daemonset/agent\", { stall = \"20s\" })\n replace_pod(\"daemonset/agent\", { node = \"@\" })",
     // A name that nobody makes up: which of a Deployment's pods is the first is chance.
     "delete(\"pod/db-1\", { wait = true })",
     "ensure(#list(\"configmaps\", { labels = \"wave=w#\" }) == 0, \"it is marked\")",
@@ -159,11 +162,13 @@ pub(super) fn cases() -> Vec<Trial> {
     let count = number("LOCKGATE_PROGRAMS").unwrap_or(COUNT);
     let part = count.div_ceil(CASES);
     let parts = (0..CASES).map(|place| (place * part)..((place + 1) * part).min(count));
-    parts.map(|seeds| Trial::test(format!("truth::programs::{}", seeds.start), move || Ok(agree(seeds.clone())?))).collect()
+    let once = Trial::test("truth::programs::once_differed", || Ok(agree(ONCE_DIFFERED)?));
+    parts.map(|seeds| Trial::test(format!("truth::programs::{}", seeds.start), move || Ok(agree(seeds.clone())?))).chain([once]).collect()
 }
 
-fn agree(seeds: std::ops::Range<u64>) -> Outcome {
+fn agree(seeds: impl IntoIterator<Item = u64>) -> Outcome {
     let found: Vec<String> = seeds
+        .into_iter()
         .filter_map(|seed| {
             let case = program(seed);
             play(&case).err().map(|told| format!("LOCKGATE_SEED={seed} cargo test --test cases truth::programs\n{}\n{told}", case.text()))

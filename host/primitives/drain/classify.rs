@@ -99,6 +99,23 @@ pub(super) fn short(object: &Json) -> String {
     format!("{}/{}", view::text(object, "/metadata/namespace"), view::name(object))
 }
 
+/// Where a pod stands among those of its node: by namespace, then by the name of its workload, the oldest first. What was drawn of a name
+/// comes last, so that which pod of a Deployment goes first, and gets the one place that is free elsewhere, is no chance: of two
+/// revisions it is the older one, in a plan as in the run.
+pub(super) fn order(pod: &Json) -> (String, String, String, String) {
+    let text = |path: &str| view::text(pod, path);
+    let own = view::name(pod);
+    let generated = Some(text("/metadata/generateName")).filter(|beginning| !beginning.is_empty() && own.starts_with(beginning));
+    let hash = text("/metadata/labels/pod-template-hash");
+    let workload = generated.map(|beginning| {
+        let set = beginning.trim_end_matches('-');
+        set.strip_suffix(hash).filter(|_| !hash.is_empty()).map_or(set, |deployment| deployment.trim_end_matches('-'))
+    });
+    let parts = [text("/metadata/namespace"), workload.unwrap_or(own), text("/metadata/creationTimestamp"), own];
+    let [namespace, workload, created, own] = parts.map(str::to_owned);
+    (namespace, workload, created, own)
+}
+
 /// Judges pods, and remembers which DaemonSets there are.
 pub(super) struct Classifier {
     cx: Cx,
@@ -205,6 +222,24 @@ mod tests {
     use super::*;
     use crate::base::Span;
     use crate::base::json::json;
+
+    #[test]
+    fn what_was_drawn_of_a_name_decides_last() {
+        let pod = |name: &str, generated: &str, hash: &str, created: &str| {
+            json!({ "metadata": { "namespace": "shop", "name": name, "generateName": generated, "creationTimestamp": created,
+                "labels": { "pod-template-hash": hash } } })
+        };
+        let mut pods = [
+            pod("web-9d-a", "web-9d-", "9d", "2026-01-01T00:00:05Z"),
+            pod("web-5c-a", "web-5c-", "5c", "2026-01-01T00:00:09Z"),
+            pod("web-9d-b", "web-9d-", "9d", "2026-01-01T00:00:04Z"),
+            pod("tool", "", "", "2026-01-01T00:00:10Z"),
+            pod("zeta-x", "zeta-", "", "2026-01-01T00:00:01Z"),
+        ];
+        pods.sort_by_key(order);
+        let names: Vec<&str> = pods.iter().map(view::name).collect();
+        assert_eq!(names, ["tool", "web-9d-b", "web-9d-a", "web-5c-a", "zeta-x"], "by workload, the oldest first");
+    }
 
     fn terms() -> Terms {
         Terms {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::budget::Budgets;
-use super::classify::{Classifier, Fate, Judged, Refusal};
+use super::classify::{Classifier, Fate, Judged, Refusal, order};
 use super::foresee::{Foreseen, Row, Verdict, foresee, pods};
 use super::terms::{OnImpossibleBudget, Terms};
 use crate::base::json::{Value as Json, json};
@@ -43,7 +43,9 @@ impl Prepared {
         let following = cx.cluster.follow(scopes(&cx.cluster, &node, resource.clone(), terms).await?).await.map_err(too_old)?;
         let mut classifier = Classifier::new(cx, terms);
         let mut judged: Vec<Judged> = Vec::new();
-        for pod in following.items(PODS) {
+        let mut pods: Vec<&Arc<Json>> = following.items(PODS).collect();
+        pods.sort_by_key(|pod| order(pod));
+        for pod in pods {
             judged.push(classifier.judge(pod).await?);
         }
         let budgets = Budgets::new(following.items(BUDGETS));

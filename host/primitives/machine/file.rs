@@ -9,7 +9,8 @@ use crate::primitives::done::Done;
 use crate::primitives::types::NodeRef;
 
 primitive! {
-    /// Reads a file on the machine of a node. In a plan and in a simulated cluster the models of the fixture say what is in it.
+    /// Reads a file on the machine of a node. In a simulated cluster the models of the fixture say what is in it; in a
+    /// plan of a live one nobody does, and it is `unmodelled`.
     pub read fn machine.file as MachineFile(
         /// The node.
         node: NodeRef,

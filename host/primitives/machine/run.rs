@@ -16,8 +16,9 @@ primitive! {
     /// It runs detached: when the connection goes, the kubelet restarts or the API server is away, it goes on, and its end is asked for
     /// until it is known. A start whose answer was lost is made again under the same name, which does nothing when it had begun. When it
     /// was killed on the way, or the machine went down, nobody knows what it did: with `idempotent` it is run anew (up to 3 times),
-    /// otherwise that is the error, with `details.outcome` `"unknown"`. No shell reads its words. In a plan and in a simulated cluster the
-    /// models of the fixture answer, and a command that no model knows is `unmodelled`.
+    /// otherwise that is the error, with `details.outcome` `"unknown"`. No shell reads its words. In a simulated cluster the models of the
+    /// fixture answer. A plan of a live one runs nothing on machines: what a command would say there, or one that no model knows, is
+    /// `unmodelled`.
     pub write fn machine.run as MachineRun(
         /// The node.
         node: NodeRef,

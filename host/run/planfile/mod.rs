@@ -259,6 +259,7 @@ impl PlanFile {
             return Ok(());
         }
         let count = causes.len();
+        let counts = if causes.iter().any(|cause| cause.contains(": status.")) { "; what a check read of a status counts" } else { "" };
         let message = match moved {
             _ if repacked => format!("a chart is not what it was when the plan `{label}` was made"),
             true => format!("the cluster is not as it was when the plan `{label}` was made"),
@@ -268,7 +269,7 @@ impl PlanFile {
         if count > TOLD {
             error = error.cause(format!("and {} more differences", count - TOLD));
         }
-        Err(error.hint("nothing was written; look at what has changed, and make the plan again"))
+        Err(error.hint(format!("nothing was written; look at what has changed, and make the plan again{counts}")))
     }
 
     /// Charts of which the content is another now, though they are asked for by the same words.

@@ -7,6 +7,10 @@ use crate::kinds;
 use crate::store::Store;
 use crate::view;
 
+/// In a cluster of up to so many nodes all pods are read once for a pod that may go to more than one node: a pod anywhere in a zone may
+/// keep it away from all nodes of that zone. In a larger one that takes too many requests: where few nodes are in question, whom pods
+/// elsewhere in their zones keep away is not seen there.
+const WHOLE: usize = 1_000;
 /// With so many nodes in question their pods are asked for one node after the other; with more, all pods are read once.
 const FEW_NODES: usize = 32;
 
@@ -39,8 +43,10 @@ pub(crate) fn reach(store: &Store, pod: &Value, asked: usize) -> Reach {
     let named = |node: &Value| pinned.as_ref().is_none_or(|names| names.contains(&view::name(node)));
     let nodes = store.list(kinds::NODE, None).filter(|(_, node)| named(node) && node_itself(pod, node, store.rules).is_ok());
     let nodes: Vec<String> = nodes.map(|(key, _)| key.name.to_string()).take(FEW_NODES + 1).collect();
+    let is_small = || pinned.is_none() && store.count(kinds::NODE, None) <= WHOLE;
     match nodes.len() {
         0 => Reach::None,
+        few if few <= FEW_NODES && asked <= FEW_NODES && is_small() => Reach::All,
         few if few <= FEW_NODES && asked <= FEW_NODES => Reach::Nodes(nodes),
         _ => Reach::All,
     }
