@@ -77,7 +77,10 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
     );
     screen.data(&rbac::yaml(&roles, &name, subject.as_ref(), &about));
     if unknown {
-        screen.talk("the plan ends where nobody knows how it goes on: the run may need more");
+        screen.talk(
+            "the plan ends where nobody knows how it goes on: the run may need more. A copy of the cluster in a file (`kubectl get -o yaml`), \
+             with `Model` documents for whom nobody plays here, gives the roles of the whole run: `--sandbox=FILE`",
+        );
     }
     Ok(summary.exit_code)
 }
