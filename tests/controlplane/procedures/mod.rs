@@ -64,6 +64,7 @@ pub(super) fn cases() -> Vec<Trial> {
         }
     }
     cases.push(needs_machines("procedures::kubeadm_over_ssh", kubeadm::upgrade));
+    cases.push(needs_machines("procedures::kubeadm_by_yum", kubeadm::emptied_first));
     cases
 }
 
