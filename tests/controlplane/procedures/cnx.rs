@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::aggregated::Aggregated;
 use super::{Bench, Outcome, bundled, file, fixture_of, parsed, rolled_out};
 use crate::controlplane::Binaries;
 
@@ -62,6 +63,47 @@ pub(super) fn added(binaries: &Binaries) -> Outcome {
         bench.holds(&format!("node/{node}"), &json!({ "spec": { "unschedulable": Value::Null } }))?;
     }
     bench.is_gone("pod/kube-system/calico-node-probe-w1")
+}
+
+/// The Manager, whose API server the real one asks over TLS.
+pub(super) fn manager(binaries: &Binaries) -> Outcome {
+    let bench = Bench::empty(binaries, "")?;
+    let (objects, models) = fixture_of("cnx-manager", "cluster.yaml")?;
+    bench.install(&objects)?;
+    let server = Aggregated::start(bench.plane.path(), "projectcalico.org/v3")?;
+
+    // No pod answers here: the Service of the manifest leads to the server beside.
+    let path = bundled("cnx-manager", "calico-k8sapiserver-kdd.yaml");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+    let outside = text
+        .replace(
+            "service: { name: cnx-api, namespace: kube-system }",
+            &format!("service: {{ name: cnx-api, namespace: kube-system, port: {} }}", server.port),
+        )
+        .replace("spec: { selector: { apiserver: \"true\" }, ports:", "spec: { type: ExternalName, externalName: localhost, ports:");
+    if outside.matches("ExternalName,").count() != 1 || !outside.contains(&format!("port: {} }}", server.port)) {
+        return Err(format!("{} has another Service", path.display()));
+    }
+    let manifest = bench.plane.path().join("apiserver.yaml");
+    std::fs::write(&manifest, outside).map_err(|error| error.to_string())?;
+    let manifest = format!("apiserver={}", manifest.display());
+    let beside = |name: &str, file: &str| format!("{name}={}", bundled("cnx-manager", file).display());
+    let (web, access) = (beside("web", "cnx-manager.yaml"), beside("access", "access.yaml"));
+    let with = ["cnx-manager", &manifest, &web, &access, "kubernetes_api=https://k8s.example:6443"];
+
+    let roles = bench.roles_of_copy(&with, &models)?;
+    bench.under(&roles, || bench.run(&[&["run"], &with[..], &["--yes"]].concat())?.expect_code(0))?;
+    bench.expect_writes("cnx-manager")?;
+    let conditions = bench.object("apiservice/v3.projectcalico.org")?["status"]["conditions"].clone();
+    if conditions[0]["type"] != "Available" || conditions[0]["status"] != "True" {
+        return Err(format!("the API of the Manager is {conditions}"));
+    }
+    let config = json!({ "data": { "tigera.cnx-manager.kubernetes-api": "https://k8s.example:6443" } });
+    bench.holds("configmap/kube-system/tigera-cnx-manager-web-config", &config)?;
+    for deployment in ["cnx-apiserver", "cnx-manager"] {
+        bench.holds(&format!("deployment/kube-system/{deployment}"), &json!({ "status": { "readyReplicas": 1 } }))?;
+    }
+    bench.holds("clusterrolebinding/network-admins", &json!({ "roleRef": { "name": "network-admin" } }))
 }
 
 /// Everything by hand, on the only node.

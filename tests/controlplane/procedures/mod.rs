@@ -5,6 +5,7 @@
 //! (`kubelets.yaml`, `logs/`, `programs/`); what a program in a container would write to the API, a stand-in of the case writes. What lockgate
 //! wrote is taken from the server's own log and compared with a file, which `BLESS=1` writes.
 
+mod aggregated;
 mod calico;
 mod cilium;
 mod cnx;
@@ -45,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// All the cases, by name.
 pub(super) fn cases() -> Vec<Trial> {
-    let real: [(&str, Real); 8] = [
+    let real: [(&str, Real); 9] = [
         ("calico_by_manifest", calico::by_manifest),
         ("calico_by_operator", operator::by_operator),
         ("calico_as_canal", calico::as_canal),
@@ -54,6 +55,7 @@ pub(super) fn cases() -> Vec<Trial> {
         ("calico_from_manifest_to_operator", migration::to_operator),
         ("cnx_calico_upgrade", cnx::upgrade),
         ("cnx_is_added", cnx::added),
+        ("cnx_manager", cnx::manager),
     ];
     let mut cases: Vec<Trial> = real.into_iter().map(|(name, case)| needs_binaries(&format!("procedures::{name}"), case)).collect();
     let by_helm: [(&str, ByHelm); 3] =
