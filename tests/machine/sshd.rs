@@ -147,13 +147,14 @@ impl Sshd {
         let at = |name: &str| folder.path().join(name);
         programs.key(&at("host"))?;
         let port = free_port()?;
-        // A home of its own: what somebody's shell reads at its start, here, would take longer than everything else.
-        let own = |room: &PathBuf| format!(" PATH={0}/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME={0}", room.display());
-        let path = room.as_ref().map_or_else(String::new, own);
+        let path = room.as_ref().map_or_else(String::new, |room| format!(" PATH={}/bin:/usr/sbin:/usr/bin:/sbin:/bin", room.display()));
+        // A home of its own: what somebody's shell reads at its start here would take longer than everything else.
+        // And of the ways to agree on keys the quickest: the usual one takes a third of all the time of a short command.
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\nAuthorizedKeysFile {1}\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 50\n\
-             MaxSessions 50\nPrintMotd no\nAllowTcpForwarding yes\nLogLevel ERROR\nSetEnv NODE={node}{path}\n{2}\n",
+             MaxSessions 50\nPrintMotd no\nKexAlgorithms curve25519-sha256\nAllowTcpForwarding yes\nLogLevel ERROR\n\
+             SetEnv NODE={node} HOME={0}{path}\n{2}\n",
             folder.path().display(),
             public_key.display(),
             extra.replace("FOLDER", &folder.path().display().to_string()),
