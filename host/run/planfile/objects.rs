@@ -1,6 +1,6 @@
 //! The objects that a plan read, without what moves by itself: who wrote last and when, tokens that kubelets mount, and status, except what
-//! the status of an object says that a check read, by its name or in a list where no controller made it. Pods are known by their owner and place, never by a made-up name. The values
-//! of Secrets are hashes.
+//! the status of an object says that a check read, by its name or in a list where no controller made it. Pods are known by their owner and
+//! place, never by a made-up name. The values of Secrets are hashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
