@@ -59,14 +59,7 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
             .cause(why)
             .hint("make it succeed first: `lockgate plan` shows it"));
     }
-    let mut planned = planned.ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
-    if planned.writes() {
-        // A run looks for others at work before its first write.
-        let asked = setting.runtime.block_on(foreign::requests(&setting.cluster, &Touch::of_plan(&planned)))?;
-        planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
-    }
-    give_bindings_their_roles(&setting.runtime, &setting.cluster, &mut planned)?;
-    let roles = Roles::of(&planned, args.run_only, &absent(&setting.runtime, &setting.cluster, &planned)?);
+    let roles = of_plan(&setting.runtime, &setting.cluster, planned, args.run_only)?;
     let name = format!("lockgate-{}", setting.runbook.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-"));
     let covers = if args.run_only { "`run --no-plan`" } else { "`plan` and `run`" };
     let about = format!(
@@ -85,12 +78,27 @@ pub(super) fn rbac(args: &RbacArgs, screen: &Rc<Screen>) -> Done {
     Ok(summary.exit_code)
 }
 
+/// The roles of what a plan on this cluster noted; `run_only`: without what it takes to make the plan.
+///
+/// # Errors
+/// When nothing was noted; when the cluster does not answer.
+pub(super) fn of_plan(runtime: &Runtime, cluster: &Cluster, planned: Option<Planned>, run_only: bool) -> Result<Roles> {
+    let mut planned = planned.ok_or_else(|| Error::internal("a plan was made, and nothing was noted of it"))?;
+    if planned.writes() {
+        // A run looks for others at work before its first write.
+        let asked = runtime.block_on(foreign::requests(cluster, &Touch::of_plan(&planned)))?;
+        planned.requests.extend(asked.into_iter().map(|request| Recorded { dry: true, ..request }));
+    }
+    give_bindings_their_roles(runtime, cluster, &mut planned)?;
+    Ok(Roles::of(&planned, run_only, &absent(runtime, cluster, &planned)?))
+}
+
 /// Tells of every write to a binding which role it gives: whoever changes no more than a label is asked, too, whether he may give that
 /// role, and the role of a binding stays the same. One that may not be read, or is not there, is left as it is.
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub(super) fn give_bindings_their_roles(runtime: &Runtime, cluster: &Cluster, planned: &mut Planned) -> Result<()> {
+fn give_bindings_their_roles(runtime: &Runtime, cluster: &Cluster, planned: &mut Planned) -> Result<()> {
     let aside = cluster.aside();
     let of_bindings = |request: &&mut Recorded| {
         let kind = request.resource.strip_suffix("bindings.rbac.authorization.k8s.io");
@@ -119,7 +127,7 @@ pub(super) fn give_bindings_their_roles(runtime: &Runtime, cluster: &Cluster, pl
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub(super) fn absent(runtime: &Runtime, cluster: &Cluster, planned: &Planned) -> Result<BTreeSet<String>> {
+fn absent(runtime: &Runtime, cluster: &Cluster, planned: &Planned) -> Result<BTreeSet<String>> {
     let aside = cluster.aside();
     let named: BTreeSet<&String> = planned.requests.iter().filter_map(|request| request.namespace.as_ref()).collect();
     let mut absent = BTreeSet::new();

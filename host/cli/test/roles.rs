@@ -11,11 +11,10 @@ use lockgate_sim::request::{Method, Request};
 use super::free::{FIXTURE, Planned, failed, planned};
 use super::kill::{Kill, Process, World, process};
 use crate::base::Result;
-use crate::cli::rbac::{absent, give_bindings_their_roles};
+use crate::cli::rbac::of_plan;
 use crate::cli::{host, record, target};
 use crate::cluster::{Act, Cancel, Cluster, Options, RunId};
 use crate::primitives::AskOptions;
-use crate::primitives::foreign::{self, Touch};
 use crate::report::rbac::{self, Subject};
 use crate::run::journal::book::OnDrift;
 use crate::run::lock::Errand;
@@ -80,15 +79,8 @@ fn told(what: &str, these: Vec<String>) -> Result<()> {
 
 /// The roles of the run alone: the plan of a simulated cluster asks nobody.
 fn roles(plan: &Planned) -> Result<Roles> {
-    let mut planned = plan.cluster.planned().ok_or_else(|| crate::base::Error::internal("a plan was made, and nothing was noted of it"))?;
-    if planned.writes() {
-        let asked = host::runtime()?.block_on(foreign::requests(&plan.cluster, &Touch::of_plan(&planned)))?;
-        planned.requests.extend(asked.into_iter().map(|request| crate::cluster::Recorded { dry: true, ..request }));
-    }
     let runtime = host::runtime()?;
-    give_bindings_their_roles(&runtime, &plan.cluster, &mut planned)?;
-    let absent = absent(&runtime, &plan.cluster, &planned)?;
-    Ok(Roles::of(&planned, true, &absent))
+    of_plan(&runtime, &plan.cluster, plan.cluster.planned(), true)
 }
 
 /// The run, as the user; everything that it asked of the server.

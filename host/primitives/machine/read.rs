@@ -14,7 +14,8 @@ primitive! {
     ///
     /// No shell reads its words. It is run while the connection lasts, and again when that goes: what changes something belongs into
     /// `machine.run`. In a simulated cluster the models of the fixture answer. A plan of a live one runs nothing on machines: what a
-    /// command would say there, or one that no model knows, is `unmodelled`. Rights to pods are needed with `--machines pod` only, which cannot read in checks: it would have to make a pod.
+    /// command would say there, or one that no model knows, is `unmodelled`. Rights to pods are needed with `--machines pod` only, which
+    /// cannot read in checks: it would have to make a pod.
     pub read fn machine.read as MachineRead(
         /// The node.
         node: NodeRef,
