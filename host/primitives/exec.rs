@@ -1,15 +1,15 @@
 //! `exec`: a command in a container.
 
-use crate::base::json::{Value as Json, json};
+use crate::base::json::json;
 
 use super::containers::{does_not_run, meant};
 use super::cx::Cx;
 use super::done::{Done, Inverse, Wrote};
 use super::view;
 use super::workload::unsupported;
-use crate::base::diff::Change;
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Value};
 use crate::cluster::keep::Outcome;
+use crate::cluster::machines::line;
 use crate::cluster::{Command, Executed, Target};
 use crate::primitive;
 
@@ -123,12 +123,12 @@ impl Exec {
         Ok(())
     }
 
+    /// What the record says it did: `exec rndc reload in pod/dns-0`. The command is told whole, since it is all that is known of what changes.
     fn wrote(&self, target: &Target) -> Wrote {
-        let words = Json::Array(self.argv.iter().map(|word| Json::from(word.as_str())).collect());
         Wrote {
             verb: "exec".to_owned(),
-            target: target.to_string(),
-            changes: vec![Change { path: "command".to_owned(), before: None, after: Some(words) }],
+            target: format!("{} in {target}", line(&self.argv)),
+            changes: Vec::new(),
             inverse: Inverse::Irreversible("only who wrote the command knows what takes it back".to_owned()),
         }
     }

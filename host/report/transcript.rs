@@ -379,9 +379,10 @@ pub(super) fn stays(all: &[Stays]) -> Vec<String> {
     const NAMED: usize = 24;
     let mut lines: Vec<(String, &str, Vec<&str>)> = Vec::new();
     for Stays { verb, target, why } in all {
-        // Of a command the node is what differs.
-        let (what, name) = match target.rsplit_once(" on ") {
-            Some((command, node)) => (format!("{verb} {command} on"), node),
+        // Of a command the node or the pod is what differs.
+        let place = if verb == "exec" { "in" } else { "on" };
+        let (what, name) = match target.rsplit_once(&format!(" {place} ")) {
+            Some((command, name)) => (format!("{verb} {command} {place}"), name),
             None => (verb.clone(), target.as_str()),
         };
         match lines.iter_mut().find(|(of, because, _)| *of == what && because == why) {

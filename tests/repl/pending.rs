@@ -9,9 +9,13 @@ const IPAM: &str = "deployment/kube-system/cce-eni-ipam";
 
 /// A session whose lines come from a file, and what it says.
 pub(super) fn piped(home: &Path, lines: &[&str]) -> (Option<i32>, String, String) {
+    piped_in("--sandbox", home, lines)
+}
+
+fn piped_in(sandbox: &str, home: &Path, lines: &[&str]) -> (Option<i32>, String, String) {
     std::fs::write(home.join("lines"), format!("{}\n", lines.join("\n"))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
-    command.args(["repl", "--sandbox"]).env_clear().env("HOME", home);
+    command.args(["repl", sandbox]).env_clear().env("HOME", home);
     let output = command.stdin(std::fs::File::open(home.join("lines")).unwrap()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -39,6 +43,26 @@ fn pending_calls_are_a_plan_and_reads_are_not_in_it() {
     assert!(out.contains("step 3/3  confirm(\"Sure?\")") && out.contains("asks     Sure?"), "{out}");
     assert!(out.contains("would succeed: 1 write to 1 object") && out.contains("every write can be taken back"), "{out}");
     assert!(!home.path().join(".local/state/lockgate/runs").exists(), "a plan keeps no record");
+}
+
+#[test]
+fn each_command_in_a_pod_is_told_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let save = |file: &str| {
+        let certificates = "\"--cacert=/etc/kubernetes/pki/etcd/ca.crt\", \"--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt\"";
+        format!("exec(\"pod/kube-system/etcd-m1\", {{ \"etcdctl\", {certificates}, \"snapshot\", \"save\", \"{file}\" }})")
+    };
+    let (code, out, said) = piped_in("--sandbox=kubeadm-upgrade", home.path(), &[&save("/a file.db"), &save("/b.db"), ":plan", ":diff"]);
+    assert_eq!(code, Some(0), "{said}");
+    let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = |file: &str| {
+        let certificates = "--cacert=/etc/kubernetes/pki/etcd/ca.crt --cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt";
+        format!("exec etcdctl {certificates} snapshot save {file} in pod/kube-system/etcd-m1")
+    };
+    // Once in the plan and once in what has changed.
+    for file in ["'/a file.db'", "/b.db"] {
+        assert!(words.matches(&told(file)).count() >= 2, "{file}: {out}");
+    }
 }
 
 #[test]
