@@ -13,7 +13,8 @@ use super::trace::{Trace, View, images};
 use crate::base::{Span, Timestamp};
 use crate::cluster::fence::OPEN_FOR;
 use crate::cluster::keep::{Intent, Outcome, Prior, Sign};
-use crate::run::journal::Fact;
+use crate::run::event::Event;
+use crate::run::journal::{Entry, Fact};
 
 /// One of them.
 struct Invariant {
@@ -357,9 +358,37 @@ fn intended(trace: &Trace<'_>) -> Option<String> {
 
 fn once(trace: &Trace<'_>) -> Option<String> {
     const ONCE: [&str; 3] = ["systemctl reboot", "kubeadm upgrade apply", "kubeadm upgrade node"];
-    let is_one = |line: &&String| line.split_once(' ').is_some_and(|(_, what)| ONCE.iter().any(|once| what.starts_with(once)));
-    let mut seen = BTreeSet::new();
-    trace.machines.iter().filter(is_one).find(|line| !seen.insert(*line)).cloned().or_else(|| revisions(trace))
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in trace.machines.iter() {
+        let Some((node, what)) = line.split_once(' ').filter(|(_, what)| ONCE.iter().any(|once| what.starts_with(once))) else {
+            continue;
+        };
+        let times = seen.entry(line).or_default();
+        if *times > 0 && *times > recovered(&trace.entries, node, what) {
+            return Some(line.clone());
+        }
+        *times += 1;
+    }
+    revisions(trace)
+}
+
+/// How often the journal announces a command once more after it has told how the one before ended, and of a recovery: what failed may be
+/// tried again by the runbook itself.
+fn recovered(entries: &[Entry], node: &str, what: &str) -> usize {
+    let object = format!("node/{node}");
+    let (mut last, mut ended, mut failed, mut times) = (None, false, false, 0);
+    for entry in entries {
+        match &entry.fact {
+            Fact::Intent { intent, .. } if intent.object() == object && intent.key.part.as_deref() == Some(what) => {
+                times += usize::from(failed && last != Some(&intent.op));
+                (last, ended, failed) = (Some(&intent.op), false, false);
+            }
+            Fact::Outcome { op, .. } if last == Some(op) => ended = true,
+            Fact::Told { event, .. } if matches!(**event, Event::Recovering { .. }) => failed = ended,
+            _ => {}
+        }
+    }
+    times
 }
 
 /// Each operation of helm makes the revision after the last one that is there.
