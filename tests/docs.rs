@@ -1,5 +1,6 @@
 //! What is generated is what is committed. `BLESS=1 cargo test docs` writes it again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,8 +90,9 @@ fn the_readme_names_every_command_and_no_other() {
 #[test]
 fn the_table_of_runbooks_is_fresh() {
     let mut table = String::from(
-        "| runbook | source | scenarios | sentences covered / waived | killed at | on real components |\n|---|---|---|---|---|---|\n",
+        "| runbook | source | scenarios | sentences covered / waived | killed at | whole on a real control plane |\n|---|---|---|---|---|---|\n",
     );
+    let completed = completed();
     for runbook in lockgate::cli::bundled().unwrap() {
         let name = &runbook.name;
         let source = lockgate::run::Source::bundled(name).unwrap();
@@ -99,7 +101,7 @@ fn the_table_of_runbooks_is_fresh() {
         let (covered, waived) = sentences(&source, &runbook);
         let kills = fs::read_to_string(root().join(format!("tests/runbooks/{name}.txt"))).unwrap_or_default();
         let kills = kills.split("killed at ").nth(1).map_or("not yet", |rest| rest.trim());
-        let real = if names_it(name) { "yes" } else { "no" };
+        let real = if completed.contains(name) { "yes" } else { "no" };
         let document = runbook.header.source.as_deref().unwrap_or("").replace('|', "\\|");
         table.push_str(&format!(
             "| [`{name}`](runbooks/{name}/README.md) | {document} | {scenarios} | {covered} / {waived} | {kills} | {real} |\n"
@@ -125,21 +127,41 @@ fn sentences(source: &lockgate::run::Source, runbook: &lockgate::run::Runbook) -
     sum
 }
 
-/// Whether a case with real components names the runbook.
-fn names_it(runbook: &str) -> bool {
-    let mut folders = vec![root().join("tests/controlplane"), root().join("tests/helm"), root().join("tests/machine")];
-    let mut named = false;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                named |= fs::read_to_string(path).unwrap().contains(&format!("\"{runbook}\""));
+/// The runbooks that went to their end on the real control plane: a case writes them into its record when it has passed.
+fn completed() -> BTreeSet<String> {
+    let records = root().join("tests/controlplane/procedures");
+    let lines = |path: PathBuf| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    let records = fs::read_dir(records).unwrap().map(|entry| entry.unwrap().path());
+    let records = records.filter(|path| path.extension().is_some_and(|ending| ending == "writes"));
+    records.flat_map(lines).filter_map(|line| line.strip_prefix("completed ").map(str::to_owned)).collect()
+}
+
+/// Every record of the real control plane is of a case that there is: the file of the case names the record, and the runbooks in it.
+#[test]
+fn the_records_of_procedures_are_of_cases() {
+    let folder = root().join("tests/controlplane");
+    let files = |folder: &Path, ending: &str| -> Vec<PathBuf> {
+        let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().is_some_and(|found| found == ending)).collect()
+    };
+    let procedures = folder.join("procedures");
+    let cases: Vec<String> =
+        files(&folder, "rs").iter().chain(&files(&procedures, "rs")).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let known: Vec<String> = lockgate::cli::bundled().unwrap().into_iter().map(|runbook| runbook.name).collect();
+    for record in files(&procedures, "writes") {
+        let name = record.file_stem().unwrap().to_str().unwrap();
+        let case = name.strip_suffix("-helm3").or(name.strip_suffix("-helm4"));
+        let quoted = case.map_or_else(|| format!("\"{name}\""), |case| format!("\"{case}-{{"));
+        let text = fs::read_to_string(&record).unwrap();
+        let completed: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("completed ")).collect();
+        assert!(!completed.is_empty(), "{name}.writes does not say what went to its end");
+        for runbook in completed {
+            assert!(known.iter().any(|known| known == runbook), "{name}.writes names `{runbook}`, which is no bundled runbook");
+            for word in [&quoted, &format!("\"{runbook}\"")] {
+                assert!(cases.iter().any(|case| case.contains(word)), "{name}.writes is of no case that runs `{runbook}`: none has {word}");
             }
         }
     }
-    named
 }
 
 /// Compares the part of a page between `<!-- name -->` and `<!-- end -->`, or writes it.

@@ -226,8 +226,9 @@ pub(super) fn setting_in(found: &Found, left: &Found, source: &Source, modules: 
             let what = if decl.ty == ParamType::Secret { "secret parameter" } else { "parameter" };
             let Some(value) = params::again(decl, &given)? else {
                 let why = if decl.ty == ParamType::Secret { "no journal keeps it" } else { "it holds a secret, which no journal keeps" };
+                let form = if decl.ty == ParamType::Map { "'{…}'`, the table as JSON" } else { "…`" };
                 return Err(Error::usage(format!("the {what} `{}` has to be given again: {why}", decl.name))
-                    .hint(format!("`lockgate resume {} {}=…`", header.run, decl.name)));
+                    .hint(format!("`lockgate resume {} {}={form}", header.run, decl.name)));
             };
             if redactor.mark(&value.clone().into_json()) != mark {
                 return Err(Error::usage(format!("the {what} `{}` is not the one that the run began with", decl.name)));

@@ -109,14 +109,25 @@ pub fn resolve(runbook: &Runbook, given: &Given, matches: &mut Matcher<'_>) -> R
     if missing.is_empty() { Ok(params) } else { Err(needs(runbook, &missing)) }
 }
 
-/// A parameter that is given once more, as it was typed when the run began; `None` when it is not given. That it fits its declaration
-/// was looked at then: whoever takes it compares it with what was given.
+/// A parameter that is given once more, as it was typed when the run began; `None` when it is not given. What stood in a parameter file, a
+/// map or a list of tables, is given as JSON. That it fits its declaration was looked at then: whoever takes it compares it with what was
+/// given.
 ///
 /// # Errors
 /// Input errors: a value that is not of its type, a file that cannot be read.
 pub fn again(decl: &ParamDecl, given: &Given) -> Result<Option<Value>> {
     let Some(word) = given.word(&decl.name) else { return Ok(None) };
-    typed(decl, given.found(decl, Value::from(word.to_owned()))?, &mut |_, _| Ok(true)).map(Some)
+    let is_json = decl.ty == ParamType::Map || decl.ty == ParamType::List && word.trim_start().starts_with('[');
+    let value = match serde_json::from_str::<Json>(word) {
+        // What is wrong with it is not repeated: it holds a secret.
+        Err(_) if decl.ty == ParamType::Map => {
+            let wrong = Error::usage(format!("parameter `{}`: it is no JSON", decl.name));
+            return Err(wrong.hint(format!("give the table of the parameter file as JSON: {}='{{\"key\": \"value\"}}'", decl.name)));
+        }
+        Ok(json) if is_json => Value::Json(json),
+        _ => given.found(decl, Value::from(word.to_owned()))?,
+    };
+    typed(decl, value, &mut |_, _| Ok(true)).map(Some)
 }
 
 fn unknown(runbook: &Runbook, name: &str) -> Error {

@@ -40,13 +40,19 @@ impl ParamFile {
             return Ok(BTreeMap::new());
         }
         let parse = |plain_lists: bool| {
-            serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| Entries { decls, plain_lists }.deserialize(deserializer))
+            let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| Entries { decls, plain_lists }.deserialize(deserializer);
+            serde_saphyr::with_deserializer_from_str_with_options(&self.text, yaml(), read)
         };
         // A list of scalars keeps their text; only one that holds tables is read as JSON.
         parse(true)
             .or_else(|_| parse(false))
             .map_err(|error| yaml_error(&format!("reading the parameters in `{}`", self.label), &self.label, &self.text, &error))
     }
+}
+
+/// How YAML is read, as kubectl does: `0400` is octal, as manifests have the modes of files.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! { legacy_octal_numbers: true }
 }
 
 /// An error of the YAML parser at its place in a file.
@@ -87,8 +93,8 @@ pub(crate) fn manifests(path: &str) -> Result<Value> {
 /// # Errors
 /// When it is no YAML, or holds something that is no object.
 pub(crate) fn manifests_of(path: &str, text: &str) -> Result<Value> {
-    let documents: Vec<Json> =
-        serde_saphyr::from_multiple(text).map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
+    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, yaml())
+        .map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
     let mut objects = Vec::new();
     for (place, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
         opened(document, &mut objects).map_err(|lacks| Error::usage(format!("document {} of `{path}` {lacks}", place + 1)))?;
@@ -280,6 +286,12 @@ mod tests {
         let objects = manifests_of("m.yaml", text).unwrap().into_json();
         let names: Vec<&str> = objects.as_array().unwrap().iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["a", "b", "p"]);
+        // Modes of files are written in octal.
+        let octal = "kind: A\nmode: 0440\nnone: 0\nid: \"0440\"\n";
+        assert_eq!(
+            manifests_of("m.yaml", octal).unwrap().into_json()[0],
+            crate::base::json::json!({ "kind": "A", "mode": 288, "none": 0, "id": "0440" })
+        );
         let anchored = "kind: ConfigMap\ndata: &d {k: v}\nbinaryData: *d\n";
         let objects = manifests_of("m.yaml", anchored).unwrap().into_json();
         assert_eq!(objects[0]["binaryData"]["k"], "v");

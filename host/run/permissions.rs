@@ -39,9 +39,10 @@ pub(super) fn begin_rollback(cluster: &Cluster, runbook: &Runbook, what: What, s
     asks(cluster, what, session);
 }
 
-/// Whether the host's own inverses are let through as they come: in a plan, which shows them, and where there was none.
+/// Whether the host's own inverses are let through as they come: in a plan, which shows them, and where there was none, or one that ended
+/// where nobody knew how it goes on: then it did not show all of them.
 pub(super) fn lets_inverses_through(cluster: &Cluster, what: What) -> bool {
-    what == What::Plan || cluster.planned().is_none()
+    what == What::Plan || cluster.planned().is_none_or(|planned| planned.open)
 }
 
 /// Whom this cluster, or this branch of it, asks for what is not granted: in a run the operator of this session, in a plan nobody.

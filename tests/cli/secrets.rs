@@ -284,6 +284,37 @@ fn a_run_that_goes_on_has_the_secrets_of_its_parameters_or_does_not_go_on() {
     all_clean(&host, "state");
 }
 
+/// Tables stand in a parameter file; with a secret in them they are given again as JSON.
+#[test]
+fn tables_with_a_secret_are_given_again_as_json() {
+    let script = format!(
+        "{HEAD}param \"key\" {{ type = \"secret\", doc = \"A key.\", example = \"x\" }}\n\
+         param \"values\" {{ type = \"map\", doc = \"Values.\" }}\nparam \"rules\" {{ type = \"list\", doc = \"Rules.\" }}\n\
+         step \"use\" {{ title = \"Use\", gate = \"Go on?\", run = function()\n\
+           annotate(\"deployment/web\", {{ length = tostring(#params.values.url + #params.rules[1].key) }})\nend }}\n"
+    );
+    let file =
+        "key: canary-62-param\nvalues: { url: \"https://example/?key=canary-62-param\", port: 8080 }\nrules: [{ key: canary-62-param }]\n";
+    let host = Host::with_runbook(&script).file("p.yaml", file);
+    host.run(&["run", "r", "--params", "p.yaml", "--sandbox", "--yes", "--runs", "state"]).exits(4);
+    host.run(&["approve", "last", "use", "--yes", "--runs", "state"]).exits(0);
+    let resume = |more: &[&str], code: i32| {
+        let said = host.run(&[&["resume", "last", "--runs", "state", KEYS[0]], more].concat()).exits(code);
+        clean("a resume", &format!("{}{}", said.stdout, said.stderr));
+        said
+    };
+    let rules = r#"rules=[{"key": "canary-62-param"}]"#;
+    let values = r#"values={"port": 8080, "url": "https://example/?key=canary-62-param"}"#;
+    resume(&[rules], 2)
+        .tells("the parameter `values` has to be given again: it holds a secret")
+        .tells("values='{…}' --runs state`, the table as JSON");
+    resume(&[values], 2).tells("the parameter `rules` has to be given again: it holds a secret");
+    resume(&[rules, "values=canary-62-param"], 2).tells("parameter `values`: it is no JSON").tells("as JSON: values='{");
+    resume(&[rules, &values.replace("8080", "8081")], 2).tells("the parameter `values` is not the one that the run began with");
+    resume(&[rules, values], 0).shows("length");
+    all_clean(&host, "state");
+}
+
 /// What a later step gets is kept in the journal, and a secret is not.
 #[test]
 fn what_lives_across_steps_is_no_secret() {

@@ -304,7 +304,12 @@ fn record(case: &Case) -> Outcome<Golden> {
 /// The control plane that a case asks for.
 fn start(case: &Case, binaries: &Binaries) -> Outcome<ControlPlane> {
     let wanted = &case.text.plane;
-    let server = Server { accounts: wanted.service_accounts, emulates: wanted.emulates.clone(), version: wanted.version.clone() };
+    let server = Server {
+        accounts: wanted.service_accounts,
+        emulates: wanted.emulates.clone(),
+        version: wanted.version.clone(),
+        ..Server::default()
+    };
     if wanted.alone {
         ControlPlane::server(binaries, server)
     } else {

@@ -61,7 +61,25 @@ pub(crate) struct Server {
     pub(crate) emulates: Option<String>,
     /// The version that it says to have, such as `v1.33.2`: another program, made by `tests/controlplane/relink`.
     pub(crate) version: Option<String>,
+    /// A folder of programs that stand at `/` for what is run in containers, as in the images that a procedure calls by their paths. It needs
+    /// what [`crate::machine::sshd::Programs::rooms`] asks for.
+    pub(crate) at_root: Option<PathBuf>,
 }
+
+/// `$1` is an empty folder, which gets all that `/` has and the programs in `$2`; what follows is run there.
+const ROOT: &str = r#"
+set -e
+mount -t tmpfs root "$1"
+for entry in /*; do
+  if [ -L "$entry" ]; then cp -P "$entry" "$1$entry"
+  elif [ -d "$entry" ]; then mkdir "$1$entry" && mount --rbind "$entry" "$1$entry"
+  fi
+done
+for program in "$2"/*; do install -m 755 "$program" "$1/"; done
+root=$1 folder=$PWD
+shift 2
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
+"#;
 
 impl Server {
     fn program(&self) -> String {
@@ -122,11 +140,25 @@ impl ControlPlane {
         plane.start_controllers("*", ports.controllers)?;
         let mut scheduler = scheduler_arguments(plane.path(), ports);
         scheduler.extend(plane.server.company());
-        for (program, arguments) in [("kube-scheduler", scheduler), ("kwok", kwok_arguments(plane.path(), ports))] {
-            let process = Process::start(&mut plane.watchdog, plane.folder.path(), &plane.binaries.path(program), &arguments)?;
+        let kwok = kwok_arguments(plane.path(), ports);
+        let (kwok, arguments) = match &plane.server.at_root {
+            Some(programs) => plane.rooted(programs, kwok)?,
+            None => (plane.binaries.path("kwok"), kwok),
+        };
+        for (program, arguments) in [(plane.binaries.path("kube-scheduler"), scheduler), (kwok, arguments)] {
+            let process = Process::start(&mut plane.watchdog, plane.folder.path(), &program, &arguments)?;
             plane.others.push(process);
         }
         Ok(plane)
+    }
+
+    /// How KWOK is started with these programs at `/`.
+    fn rooted(&self, programs: &Path, arguments: Vec<String>) -> Outcome<(PathBuf, Vec<String>)> {
+        let root = self.path().join("root");
+        std::fs::create_dir(&root).map_err(|error| format!("making {}: {error}", root.display()))?;
+        let (kwok, text) = (self.binaries.path("kwok"), |path: &Path| path.display().to_string());
+        let words = ["--mount", "sh", "-c", ROOT, "root"].map(str::to_owned);
+        Ok(("unshare".into(), words.into_iter().chain([text(&root), text(programs), text(&kwok)]).chain(arguments).collect()))
     }
 
     /// Starts an API server with nobody else: what is written stays as it is.

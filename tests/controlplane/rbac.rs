@@ -8,6 +8,7 @@ use super::binaries::Binaries;
 use super::command;
 use super::fixture::{self, RUNBOOK};
 use super::plane::{ControlPlane, Pace};
+use super::procedures;
 use super::trials::{IMAGE, TRAP};
 use crate::roles::{Asked, left_over, rights};
 
@@ -22,7 +23,9 @@ pub(crate) fn exact(binaries: &Binaries) -> Outcome {
     printed.expect_code(0)?;
     plane.apply(&printed.stdout)?;
     command::run(&plane, USER, &["run", RUNBOOK, IMAGE, "--yes"])?.expect_code(0)?;
-    are_exact(&plane, USER, &printed.stdout)
+    are_exact(&plane, USER, &printed.stdout)?;
+    // What it writes is compared in cases of its own.
+    procedures::is_record(&plane, "cce", "")
 }
 
 /// Of what this user asked nothing was refused, and nothing of these roles was not needed for it.

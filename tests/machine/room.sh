@@ -5,6 +5,8 @@ mkdir -p "$0/etc" "$0/var/lib"
 cp -an /etc/. "$0/etc/"
 mount --bind "$0/etc" /etc
 mount --bind "$0/var/lib" /var/lib
+# The home of root is another one where one is given.
+[ ! -d "$0/root" ] || mount --bind "$0/root" /root
 mount -t tmpfs run /run
 mkdir -p /run/sshd
 exec "$1" -D -e -f "$2"

@@ -9,6 +9,7 @@ use lockgate_sim::model::ChartModel;
 use sha2::{Digest as _, Sha256};
 
 use super::binary::Helm;
+use super::contents;
 use super::explain;
 use super::fixture;
 use super::release::typed;
@@ -354,7 +355,8 @@ pub(super) fn yaml(doing: &str, text: &str) -> Result<Json> {
     if text.trim().is_empty() {
         return Ok(Json::Null);
     }
-    serde_saphyr::from_str(text).map_err(|error| Error::new(Kind::Input, Reason::HelmRender, doing).cause(error.to_string()))
+    serde_saphyr::from_str_with_options(text, contents::yaml())
+        .map_err(|error| Error::new(Kind::Input, Reason::HelmRender, doing).cause(error.to_string()))
 }
 
 /// What about these values looks like a mistake: names that the chart does not know, above all those that it knew before.

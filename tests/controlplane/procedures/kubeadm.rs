@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Bench, Outcome, copy, file, is_text, rolled_out, text};
+use super::{Bench, Outcome, copy, file, is_record, is_text, rolled_out, text};
 use crate::controlplane::Binaries;
 use crate::machine::sshd::{Programs, Sshd, user_name};
 
@@ -161,14 +161,7 @@ impl Site {
         put("var/lib/packages/held", &family.held.iter().map(|name| format!("{name}\n")).collect::<String>())?;
         put("var/lib/packages/known", &versions(&["1.35.2"]))?;
         put("var/lib/packages/repositories", &versions(&["1.35.2", "1.35.3", "1.36.0", "1.36.1"]))?;
-        let (from, to) = (self.bench.plane.path(), room.join("etc/kubernetes"));
-        fs::create_dir_all(&to)?;
-        for (name, as_name) in [("admin.kubeconfig", "admin.conf"), ("kubelets.kubeconfig", "kubelet.conf")] {
-            fs::copy(from.join(name), to.join(as_name))?;
-        }
-        for name in ["ca.crt", "admin.crt", "admin.key", "kubelets.crt", "kubelets.key"] {
-            fs::copy(from.join(name), to.join(name))?;
-        }
+        give_access(self.bench.plane.path(), &room)?;
         if self.shape.masters.contains(&node) {
             put("var/lib/etcd/member/snap/db", "a database\n")?;
             let whole = fs::read_to_string(file("kubeadm/static.yaml"))?;
@@ -206,17 +199,7 @@ impl Site {
 
     /// Where the machines are, in a file.
     fn inventory(&self) -> Outcome<String> {
-        let folder = self.bench.plane.path();
-        let known = self.servers.iter().map(Sshd::known).collect::<Outcome<String>>()?;
-        let mut text = format!("user: {}\nidentity: key\nknown_hosts: known_hosts\nconfig: /dev/null\nmachines:\n", user_name());
-        for (node, server) in self.shape.machines.iter().zip(&self.servers) {
-            text.push_str(&format!("  {node}: {{ address: 127.0.0.1, port: {} }}\n", server.port));
-        }
-        let path = folder.join("inventory.yaml");
-        fs::write(folder.join("known_hosts"), known)
-            .and_then(|()| fs::write(&path, text))
-            .map_err(|error| format!("the inventory: {error}"))?;
-        Ok(path.display().to_string())
+        inventory(self.bench.plane.path(), self.shape.machines.iter().copied().zip(&self.servers))
     }
 
     /// Runs the upgrade under exactly its roles, and looks at every node.
@@ -261,7 +244,7 @@ impl Site {
         // Which pods were on the node that was emptied is for the scheduler to say.
         let writes = self.bench.writes()?;
         let (evictions, others): (Vec<&str>, Vec<&str>) = writes.lines().partition(|line| line.ends_with("/eviction"));
-        is_text(&format!("{name}.writes"), &others.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+        is_record(&self.bench.plane, name, &others.iter().map(|line| format!("{line}\n")).collect::<String>())?;
         if !evictions.contains(&"create shop/pods/web-*/eviction") {
             return Err(format!("only these were evicted: {evictions:?}"));
         }
@@ -269,6 +252,34 @@ impl Site {
         let ran = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         is_text(&format!("{name}.commands"), &ran)
     }
+}
+
+/// Gives the machine of this room, as a node of the control plane has it, what leads to the API server.
+pub(super) fn give_access(folder: &Path, room: &Path) -> std::io::Result<()> {
+    let to = room.join("etc/kubernetes");
+    fs::create_dir_all(&to)?;
+    for (name, as_name) in [("admin.kubeconfig", "admin.conf"), ("kubelets.kubeconfig", "kubelet.conf")] {
+        fs::copy(folder.join(name), to.join(as_name))?;
+    }
+    for name in ["ca.crt", "admin.crt", "admin.key", "kubelets.crt", "kubelets.key"] {
+        fs::copy(folder.join(name), to.join(name))?;
+    }
+    Ok(())
+}
+
+/// Writes where machines are, and by which key they are reached, to a file of this folder; gives its path.
+pub(super) fn inventory<'a>(folder: &Path, machines: impl IntoIterator<Item = (&'a str, &'a Sshd)>) -> Outcome<String> {
+    let mut text = format!("user: {}\nidentity: key\nknown_hosts: known_hosts\nconfig: /dev/null\nmachines:\n", user_name());
+    let mut known = String::new();
+    for (node, server) in machines {
+        text.push_str(&format!("  {node}: {{ address: 127.0.0.1, port: {} }}\n", server.port));
+        known.push_str(&server.known()?);
+    }
+    let path = folder.join("inventory.yaml");
+    fs::write(folder.join("known_hosts"), known)
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|error| format!("the inventory: {error}"))?;
+    Ok(path.display().to_string())
 }
 
 impl Family {

@@ -9,10 +9,12 @@ mod aggregated;
 mod calico;
 mod cilium;
 mod cnx;
+mod etcd;
 mod kubeadm;
 mod migration;
 mod operator;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -65,13 +67,18 @@ pub(super) fn cases() -> Vec<Trial> {
             cases.push(needs_helm(&format!("procedures::{name}::{helm}"), helm, case));
         }
     }
-    cases.push(needs_machines("procedures::kubeadm_over_ssh", kubeadm::upgrade));
-    cases.push(needs_machines("procedures::kubeadm_by_yum", kubeadm::emptied_first));
+    let by_machines: [(&str, ByMachines); 4] = [
+        ("calico_with_etcd", etcd::upgrade),
+        ("calico_from_etcd_to_kubernetes", etcd::to_kubernetes),
+        ("kubeadm_over_ssh", kubeadm::upgrade),
+        ("kubeadm_by_yum", kubeadm::emptied_first),
+    ];
+    cases.extend(by_machines.into_iter().map(|(name, case)| needs_machines(&format!("procedures::{name}"), case)));
     cases
 }
 
 /// A case that is ignored, with the reason, where the control plane is not built or there can be no machines.
-fn needs_machines(name: &str, case: fn(&Programs, &Binaries) -> Outcome) -> Trial {
+fn needs_machines(name: &str, case: ByMachines) -> Trial {
     let name = format!("controlplane::{name}");
     let found = || Programs::find().and_then(|programs| programs.rooms().map(|()| programs));
     Trial::ignorable_test(name.clone(), move || match found() {
@@ -80,6 +87,9 @@ fn needs_machines(name: &str, case: fn(&Programs, &Binaries) -> Outcome) -> Tria
         Ok(programs) => with_binaries(&name, |binaries| case(&programs, binaries)),
     })
 }
+
+/// A case with machines of its own.
+type ByMachines = fn(&Programs, &Binaries) -> Outcome;
 
 /// A case with one of the helms.
 type ByHelm = fn(&str, &Binaries) -> Outcome;
@@ -138,7 +148,11 @@ impl Bench {
 
     /// Starts a control plane; `more` are further documents for KWOK.
     fn empty(binaries: &Binaries, more: &str) -> Outcome<Bench> {
-        let plane = ControlPlane::start_with(binaries, &stages(more)?, Server::default())?;
+        Bench::with(binaries, more, Server::default())
+    }
+
+    fn with(binaries: &Binaries, more: &str, server: Server) -> Outcome<Bench> {
+        let plane = ControlPlane::start_with(binaries, &stages(more)?, server)?;
         for folder in ["logs", "programs"] {
             let to = plane.path().join(if folder == "programs" { "bin" } else { folder });
             copy(&file(folder), &to).map_err(|error| format!("copying {folder}: {error}"))?;
@@ -277,9 +291,9 @@ impl Bench {
         Ok(audit.iter().filter(written).map(|request| format!("{} {}\n", request.verb, place(&request.uri))).collect())
     }
 
-    /// The writes are those of a file.
+    /// The runbooks that went to their end, and the writes, are those of a file.
     fn expect_writes(&self, name: &str) -> Outcome {
-        is_text(&format!("{name}.writes"), &self.writes()?)
+        is_record(&self.plane, name, &self.writes()?)
     }
 
     /// An object, by `kind/name` or `kind/namespace/name`.
@@ -334,17 +348,22 @@ impl Bench {
 
     /// What the agents of Calico do when they are up: the newest one that is ready writes the release that it is of, where that is another.
     fn tell_release(&self, namespace: &str) -> Outcome {
-        let pods = self.plane.list(Some(namespace), "pods")?;
-        let is_agent = |pod: &Value| ["calico-node", "canal"].iter().any(|app| pod["metadata"]["labels"]["k8s-app"] == *app);
-        let agents = pods.iter().filter(|pod| is_agent(pod) && pod["status"]["phase"] == "Running");
-        let Some(newest) = agents.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().map(str::to_owned)) else { return Ok(()) };
-        let image = newest["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-        let release = image.rsplit(':').next().unwrap_or_default();
-        if self.object("clusterinformation/default")?["spec"]["calicoVersion"] == release {
+        let Some(release) = self.newest_release(namespace)? else { return Ok(()) };
+        if self.object("clusterinformation/default")?["spec"]["calicoVersion"] == release.as_str() {
             return Ok(());
         }
         let patch = json!({ "spec": { "calicoVersion": release } }).to_string();
         self.plane.kubectl(&["patch", "clusterinformation", "default", "--type=merge", "-p", &patch]).map(drop)
+    }
+
+    /// The release of the newest agent that is ready.
+    fn newest_release(&self, namespace: &str) -> Outcome<Option<String>> {
+        let pods = self.plane.list(Some(namespace), "pods")?;
+        let is_agent = |pod: &Value| ["calico-node", "canal"].iter().any(|app| pod["metadata"]["labels"]["k8s-app"] == *app);
+        let agents = pods.iter().filter(|pod| is_agent(pod) && pod["status"]["phase"] == "Running");
+        let newest = agents.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().map(str::to_owned));
+        let image = newest.and_then(|newest| newest["spec"]["containers"][0]["image"].as_str());
+        Ok(image.and_then(|image| image.rsplit(':').next()).map(str::to_owned))
     }
 
     /// Works while a stand-in does again and again what programs in containers would do; what it fails with is told when the work fails.
@@ -400,6 +419,23 @@ fn fixture_of(runbook: &str, name: &str) -> Outcome<(String, String)> {
 
 fn parsed(text: &str) -> Outcome<Value> {
     serde_json::from_str(text).map_err(|error| format!("{error} in {text}"))
+}
+
+/// Which runbooks went to their end on this control plane, by the journals of their runs, and what was written, are those of a file.
+///
+/// # Errors
+/// They are not, or nothing went to its end.
+pub(super) fn is_record(plane: &ControlPlane, name: &str, writes: &str) -> Outcome {
+    let runs = command::about(plane, &["runs", "-o", "json"])?;
+    runs.expect_code(0)?;
+    let runs = parsed(&runs.stdout)?;
+    let done = runs["runs"].as_array().into_iter().flatten().filter(|run| run["what"] == "run" && run["standing"] == "done");
+    let names: BTreeSet<&str> = done.filter_map(|run| run["runbook"].as_str()).collect();
+    if names.is_empty() {
+        return Err(format!("no run went to its end: {runs}"));
+    }
+    let head: String = names.iter().map(|name| format!("completed {name}\n")).collect();
+    is_text(&format!("{name}.writes"), &format!("{head}{writes}"))
 }
 
 /// A text is that of a file beside the cases; with `BLESS=1` it becomes so.

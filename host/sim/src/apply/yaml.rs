@@ -16,10 +16,12 @@ pub(crate) fn read(body: &[u8]) -> Result<(Value, Vec<String>), Status> {
         Ok(value) => (value, twice_in_json(body)),
         Err(_) => {
             let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
-            let lenient = serde_saphyr::options! { strict_booleans: true, duplicate_keys: DuplicateKeyPolicy::LastWins };
+            let lenient = serde_saphyr::options! {
+                strict_booleans: true, legacy_octal_numbers: true, duplicate_keys: DuplicateKeyPolicy::LastWins
+            };
             let value: Value = serde_saphyr::from_str_with_options(text, lenient)
                 .map_err(|error| unreadable(&format!("error converting YAML to JSON: yaml: {}", error.without_snippet())))?;
-            let strict = serde_saphyr::options! { strict_booleans: true };
+            let strict = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
             let strict: Result<Value, _> = serde_saphyr::from_str_with_options(text, strict);
             (value, strict.err().map(|error| said(&error, text)).into_iter().collect())
         }
