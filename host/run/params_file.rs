@@ -40,7 +40,10 @@ impl ParamFile {
             return Ok(BTreeMap::new());
         }
         let parse = |plain_lists: bool| {
-            serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| Entries { decls, plain_lists }.deserialize(deserializer))
+            let options = lockgate_sim::fixture::yaml_options();
+            serde_saphyr::with_deserializer_from_str_with_options(&self.text, options, |deserializer| {
+                Entries { decls, plain_lists }.deserialize(deserializer)
+            })
         };
         // A list of scalars keeps their text; only one that holds tables is read as JSON.
         parse(true)
@@ -87,8 +90,8 @@ pub(crate) fn manifests(path: &str) -> Result<Value> {
 /// # Errors
 /// When it is no YAML, or holds something that is no object.
 pub(crate) fn manifests_of(path: &str, text: &str) -> Result<Value> {
-    let documents: Vec<Json> =
-        serde_saphyr::from_multiple(text).map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
+    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, lockgate_sim::fixture::yaml_options())
+        .map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
     let mut objects = Vec::new();
     for (place, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
         opened(document, &mut objects).map_err(|lacks| Error::usage(format!("document {} of `{path}` {lacks}", place + 1)))?;
@@ -289,6 +292,15 @@ mod tests {
         ] {
             assert_eq!(manifests_of("m.yaml", text).unwrap_err().message, message);
         }
+    }
+
+    #[test]
+    fn modes_of_files_are_octal_as_published_manifests_write_them() {
+        let text = "kind: DaemonSet\nmodes: [0400, 0440, 0o400, 420, 0, '0400', 1.10]\n";
+        let objects = manifests_of("m.yaml", text).unwrap().into_json();
+        assert_eq!(objects[0]["modes"], crate::base::json::json!([256, 288, 256, 420, 0, "0400", 1.1]));
+        assert_eq!(read("values: {mode: 0400}\nto: 0400\n").unwrap()["values"], Value::Json(crate::base::json::json!({"mode": 256})));
+        assert_eq!(read("to: 0400\n").unwrap()["to"], Value::from("0400".to_owned()));
     }
 
     #[test]

@@ -20,9 +20,10 @@ const SECRET_NAMES: [&str; 9] = ["password", "passwd", "secret", "token", "crede
 /// # Errors
 /// `helm_render` when it is no YAML.
 pub(super) fn documents(doing: &str, manifest: &str) -> Result<Vec<Json>> {
-    let documents: Vec<Json> = serde_saphyr::from_multiple(manifest).map_err(|error| {
-        Error::new(Kind::Input, Reason::HelmRender, format!("{doing}: the manifest cannot be read")).cause(error.to_string())
-    })?;
+    let documents: Vec<Json> =
+        serde_saphyr::from_multiple_with_options(manifest, lockgate_sim::fixture::yaml_options()).map_err(|error| {
+            Error::new(Kind::Input, Reason::HelmRender, format!("{doing}: the manifest cannot be read")).cause(error.to_string())
+        })?;
     let mut objects = Vec::new();
     for document in documents {
         match document.get("items").and_then(Json::as_array) {

@@ -354,7 +354,8 @@ pub(super) fn yaml(doing: &str, text: &str) -> Result<Json> {
     if text.trim().is_empty() {
         return Ok(Json::Null);
     }
-    serde_saphyr::from_str(text).map_err(|error| Error::new(Kind::Input, Reason::HelmRender, doing).cause(error.to_string()))
+    serde_saphyr::from_str_with_options(text, lockgate_sim::fixture::yaml_options())
+        .map_err(|error| Error::new(Kind::Input, Reason::HelmRender, doing).cause(error.to_string()))
 }
 
 /// What about these values looks like a mistake: names that the chart does not know, above all those that it knew before.

@@ -16,7 +16,8 @@ pub(crate) fn read(body: &[u8]) -> Result<(Value, Vec<String>), Status> {
         Ok(value) => (value, twice_in_json(body)),
         Err(_) => {
             let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
-            let lenient = serde_saphyr::options! { strict_booleans: true, duplicate_keys: DuplicateKeyPolicy::LastWins };
+            let lenient =
+                serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true, duplicate_keys: DuplicateKeyPolicy::LastWins };
             let value: Value = serde_saphyr::from_str_with_options(text, lenient)
                 .map_err(|error| unreadable(&format!("error converting YAML to JSON: yaml: {}", error.without_snippet())))?;
             let strict = serde_saphyr::options! { strict_booleans: true };
@@ -64,6 +65,7 @@ mod tests {
     fn yaml_and_json_are_read() {
         assert_eq!(read(b"a: 1\nb: {c: [x, 'y']}\n").unwrap(), (json!({"a": 1, "b": {"c": ["x", "y"]}}), vec![]));
         assert_eq!(read(br#"{"a": "b"}"#).unwrap(), (json!({"a": "b"}), vec![]));
+        assert_eq!(read(b"mode: 0400\n").unwrap().0, json!({"mode": 256}));
         assert_eq!(read(b"").unwrap().0, json!({}));
         assert_eq!(read(b"[1]").unwrap_err().code(), 400);
         assert_eq!(read(b"{a: [").unwrap_err().code(), 400);
