@@ -40,19 +40,16 @@ impl ParamFile {
             return Ok(BTreeMap::new());
         }
         let parse = |plain_lists: bool| {
-            let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| Entries { decls, plain_lists }.deserialize(deserializer);
-            serde_saphyr::with_deserializer_from_str_with_options(&self.text, yaml(), read)
+            let options = lockgate_sim::fixture::yaml_options();
+            serde_saphyr::with_deserializer_from_str_with_options(&self.text, options, |deserializer| {
+                Entries { decls, plain_lists }.deserialize(deserializer)
+            })
         };
         // A list of scalars keeps their text; only one that holds tables is read as JSON.
         parse(true)
             .or_else(|_| parse(false))
             .map_err(|error| yaml_error(&format!("reading the parameters in `{}`", self.label), &self.label, &self.text, &error))
     }
-}
-
-/// How YAML is read, as kubectl does: `0400` is octal, as manifests have the modes of files.
-fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! { legacy_octal_numbers: true }
 }
 
 /// An error of the YAML parser at its place in a file.
@@ -93,7 +90,7 @@ pub(crate) fn manifests(path: &str) -> Result<Value> {
 /// # Errors
 /// When it is no YAML, or holds something that is no object.
 pub(crate) fn manifests_of(path: &str, text: &str) -> Result<Value> {
-    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, yaml())
+    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, lockgate_sim::fixture::yaml_options())
         .map_err(|error| yaml_error(&format!("reading the manifests in `{path}`"), path, text, &error))?;
     let mut objects = Vec::new();
     for (place, document) in documents.into_iter().filter(|document| !document.is_null()).enumerate() {
@@ -286,12 +283,6 @@ mod tests {
         let objects = manifests_of("m.yaml", text).unwrap().into_json();
         let names: Vec<&str> = objects.as_array().unwrap().iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["a", "b", "p"]);
-        // Modes of files are written in octal.
-        let octal = "kind: A\nmode: 0440\nnone: 0\nid: \"0440\"\n";
-        assert_eq!(
-            manifests_of("m.yaml", octal).unwrap().into_json()[0],
-            crate::base::json::json!({ "kind": "A", "mode": 288, "none": 0, "id": "0440" })
-        );
         let anchored = "kind: ConfigMap\ndata: &d {k: v}\nbinaryData: *d\n";
         let objects = manifests_of("m.yaml", anchored).unwrap().into_json();
         assert_eq!(objects[0]["binaryData"]["k"], "v");
@@ -301,6 +292,15 @@ mod tests {
         ] {
             assert_eq!(manifests_of("m.yaml", text).unwrap_err().message, message);
         }
+    }
+
+    #[test]
+    fn modes_of_files_are_octal_as_published_manifests_write_them() {
+        let text = "kind: DaemonSet\nmodes: [0400, 0440, 0o400, 420, 0, '0400', 1.10]\n";
+        let objects = manifests_of("m.yaml", text).unwrap().into_json();
+        assert_eq!(objects[0]["modes"], crate::base::json::json!([256, 288, 256, 420, 0, "0400", 1.1]));
+        assert_eq!(read("values: {mode: 0400}\nto: 0400\n").unwrap()["values"], Value::Json(crate::base::json::json!({"mode": 256})));
+        assert_eq!(read("to: 0400\n").unwrap()["to"], Value::from("0400".to_owned()));
     }
 
     #[test]

@@ -15,19 +15,15 @@ const HIDDEN: &str = "(hidden)";
 /// Parts of names of values that are not for everybody's eyes.
 const SECRET_NAMES: [&str; 9] = ["password", "passwd", "secret", "token", "credential", "apikey", "privatekey", "cert", "auth"];
 
-/// How YAML is read, as Helm does: `0400` is octal, as modes of files are written.
-pub(super) fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! { legacy_octal_numbers: true }
-}
-
 /// The documents of a manifest.
 ///
 /// # Errors
 /// `helm_render` when it is no YAML.
 pub(super) fn documents(doing: &str, manifest: &str) -> Result<Vec<Json>> {
-    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(manifest, yaml()).map_err(|error| {
-        Error::new(Kind::Input, Reason::HelmRender, format!("{doing}: the manifest cannot be read")).cause(error.to_string())
-    })?;
+    let documents: Vec<Json> =
+        serde_saphyr::from_multiple_with_options(manifest, lockgate_sim::fixture::yaml_options()).map_err(|error| {
+            Error::new(Kind::Input, Reason::HelmRender, format!("{doing}: the manifest cannot be read")).cause(error.to_string())
+        })?;
     let mut objects = Vec::new();
     for document in documents {
         match document.get("items").and_then(Json::as_array) {
@@ -222,8 +218,6 @@ mod tests {
         let names: Vec<String> = documents("x", text).unwrap().iter().map(|object| view::name(object).to_owned()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(documents("x", "").unwrap().len(), 0);
-        let modes = documents("x", "kind: A\nmode: 0400\nnone: 0\nid: \"0400\"\n").unwrap();
-        assert_eq!(modes, [crate::base::json::json!({ "kind": "A", "mode": 256, "none": 0, "id": "0400" })]);
         assert_eq!(documents("x", "a: [").unwrap_err().reason, Reason::HelmRender);
     }
 

@@ -9,7 +9,6 @@ use lockgate_sim::model::ChartModel;
 use sha2::{Digest as _, Sha256};
 
 use super::binary::Helm;
-use super::contents;
 use super::explain;
 use super::fixture;
 use super::release::typed;
@@ -355,7 +354,7 @@ pub(super) fn yaml(doing: &str, text: &str) -> Result<Json> {
     if text.trim().is_empty() {
         return Ok(Json::Null);
     }
-    serde_saphyr::from_str_with_options(text, contents::yaml())
+    serde_saphyr::from_str_with_options(text, lockgate_sim::fixture::yaml_options())
         .map_err(|error| Error::new(Kind::Input, Reason::HelmRender, doing).cause(error.to_string()))
 }
 

@@ -13,7 +13,7 @@ mod releases;
 pub use include::INCLUDES;
 pub(crate) use include::definitions;
 pub(crate) use read::values;
-pub use read::yaml_message;
+pub use read::{yaml_message, yaml_options};
 
 use std::collections::BTreeMap;
 use std::fmt;

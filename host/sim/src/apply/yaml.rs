@@ -66,6 +66,7 @@ mod tests {
     fn yaml_and_json_are_read() {
         assert_eq!(read(b"a: 1\nb: {c: [x, 'y']}\n").unwrap(), (json!({"a": 1, "b": {"c": ["x", "y"]}}), vec![]));
         assert_eq!(read(br#"{"a": "b"}"#).unwrap(), (json!({"a": "b"}), vec![]));
+        assert_eq!(read(b"mode: 0400\n").unwrap().0, json!({"mode": 256}));
         assert_eq!(read(b"").unwrap().0, json!({}));
         assert_eq!(read(b"[1]").unwrap_err().code(), 400);
         assert_eq!(read(b"{a: [").unwrap_err().code(), 400);
