@@ -11,8 +11,20 @@ use crate::view;
 
 /// Fields of a status that the kubelet writes, or that others have written and it keeps.
 const KNOWN: &[&str] = &[
-    "phase", "conditions", "startTime", "hostIP", "hostIPs", "podIP", "podIPs", "initContainerStatuses", "containerStatuses",
-    "observedGeneration", "qosClass", "nominatedNodeName", "ephemeralContainerStatuses", "resize",
+    "phase",
+    "conditions",
+    "startTime",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "initContainerStatuses",
+    "containerStatuses",
+    "observedGeneration",
+    "qosClass",
+    "nominatedNodeName",
+    "ephemeralContainerStatuses",
+    "resize",
 ];
 
 /// The whole status. Conditions that did not change keep their transition time, those of others are kept.
