@@ -260,8 +260,21 @@ impl Store {
         }
     }
 
-    fn insert(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {
+    /// Creates what the simulator has made whole, under a key that is free: only its identity and its times are filled in.
+    pub(crate) fn add(&mut self, key: Key, mut object: Value, now: Timestamp) {
+        if let Some(meta) = metadata(&mut object) {
+            meta.insert("uid", self.rng.uuid().into());
+            meta.insert("creationTimestamp", view::stamp(now).into());
+        }
+        self.put_new(key, object);
+    }
+
+    fn insert(&mut self, kind: &'static Kind, object: Value) -> Arc<Value> {
         let key = Key::of(kind, &object);
+        self.put_new(key, object)
+    }
+
+    fn put_new(&mut self, key: Key, mut object: Value) -> Arc<Value> {
         self.rv += 1;
         set_rv(&mut object, self.rv);
         let after = Arc::new(object);

@@ -60,18 +60,17 @@ impl EventIndex {
             let name = eco_format!("{}.{:x}", view::name(about), 0x1000_0000_0000_0000_u64 + number);
             Key { kind: kinds::EVENT, namespace: namespace.clone(), name }
         };
-        loop {
-            let key = named(self.recorded);
-            let source = self.source_of(component, about);
-            match store.create(kinds::EVENT, event(&key, about, component, said, source, now), now) {
-                // What was loaded may come from another simulated cluster, whose numbers are the same.
-                Err(_) if store.get(&key).is_some() => self.recorded += 1,
-                created => {
-                    self.known.insert(number, key);
-                    return created.map(drop);
-                }
-            }
+        let mut key = named(self.recorded);
+        // What was loaded may come from another simulated cluster, whose numbers are the same.
+        while store.get(&key).is_some() {
+            self.recorded += 1;
+            key = named(self.recorded);
         }
+        let source = self.source_of(component, about);
+        self.known.insert(number, key.clone());
+        let made = event(&key, about, component, said, source, now);
+        store.add(key, made, now);
+        Ok(())
     }
 }
 

@@ -52,11 +52,6 @@ impl Map {
         Self::default()
     }
 
-    /// An empty map with room for so many members.
-    pub(crate) fn with_room(members: usize) -> Self {
-        Self(EcoVec::with_capacity(members + 1))
-    }
-
     /// A map of members in any order; of equal keys the last counts.
     pub(super) fn from_members(mut members: Vec<(Text, Value)>) -> Self {
         if !members.is_sorted_by(|(a, _), (b, _)| a < b) {

@@ -9,38 +9,61 @@ use super::container::{Container, Exit, SHOWN, State, refusal};
 use super::mirror;
 use crate::view;
 
-/// Fields of a status that are not the kubelet's.
-const KEPT: &[&str] = &["qosClass", "nominatedNodeName", "ephemeralContainerStatuses", "resize"];
+/// Fields of a status that the kubelet writes, or that others have written and it keeps.
+const KNOWN: &[&str] = &[
+    "phase",
+    "conditions",
+    "startTime",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "initContainerStatuses",
+    "containerStatuses",
+    "observedGeneration",
+    "qosClass",
+    "nominatedNodeName",
+    "ephemeralContainerStatuses",
+    "resize",
+];
 
 /// The whole status. Conditions that did not change keep their transition time, those of others are kept.
 pub(super) fn status(pod: &Value, node: &Value, containers: &[Container], ip: &str, started: Timestamp, now: Timestamp) -> Value {
-    let mut status = Map::with_room(14);
     let old = view::at(pod, &["status"]).and_then(Value::as_object);
-    for (field, value) in KEPT.iter().filter_map(|field| Some((field, old?.get(field)?))) {
-        status.insert(*field, value.clone());
-    }
+    // The one before, changed: most fields stand there already, and what stays the same is shared.
+    let mut status = old.cloned().unwrap_or_default();
+    status.retain(|field, _| KNOWN.contains(&field.as_str()));
     let host = internal_ip(node);
     let (init, main): (Vec<&Container>, Vec<&Container>) = containers.iter().partition(|c| c.is_init);
     let phase = phase(pod, containers);
-    status.insert("phase", phase.into());
+    put(&mut status, "phase", phase);
     status.insert("conditions", conditions(pod, phase, containers, now).into());
     status.insert("startTime", view::stamp(started).into());
-    addresses(&mut status, old, ["hostIP", "hostIPs"], host);
+    addresses(&mut status, ["hostIP", "hostIPs"], Some(host));
     let address = if ip.is_empty() { host } else { ip };
     // An address is known once the sandbox is there, which comes before the first container.
-    if ip.is_empty() || containers.iter().any(|c| c.state != State::Waiting) {
-        addresses(&mut status, old, ["podIP", "podIPs"], address);
-    }
+    let known = ip.is_empty() || containers.iter().any(|c| c.state != State::Waiting);
+    addresses(&mut status, ["podIP", "podIPs"], known.then_some(address));
     let initialized = init.iter().all(|c| c.is_initialized());
     let statuses = |list: &[&Container]| -> Vec<Value> { list.iter().map(|c| container(pod, c, initialized, now)).collect() };
-    if !init.is_empty() {
+    if init.is_empty() {
+        status.remove("initContainerStatuses");
+    } else {
         status.insert(long(0), statuses(&init).into());
     }
     status.insert(long(1), statuses(&main).into());
-    if view::generation(pod) > 0 {
-        status.insert(long(2), view::generation(pod).into());
+    match view::generation(pod) {
+        generation if generation > 0 => drop(status.insert(long(2), generation.into())),
+        _ => drop(status.remove("observedGeneration")),
     }
     status.into()
+}
+
+/// Sets a text that mostly stands there.
+fn put(status: &mut Map, field: &str, text: &str) {
+    if status.get(field).and_then(Value::as_str) != Some(text) {
+        status.insert(field, text.into());
+    }
 }
 
 /// Long keys of every status, held once.
@@ -50,19 +73,19 @@ fn long(place: usize) -> Text {
     LONG.get(place).cloned().unwrap_or_default()
 }
 
-/// An address in both of its forms; the list of the status before stands for the same address.
-fn addresses(status: &mut Map, old: Option<&Map>, [one, all]: [&str; 2], address: &str) {
-    let same = old.filter(|old| old.get(one).and_then(Value::as_str) == Some(address));
-    match same.and_then(|old| Some((old.get(one)?, old.get(all)?))) {
-        Some((text, list)) if list.as_array().is_some_and(|list| list.len() == 1) && view::text(&list[0], &["ip"]) == address => {
-            status.insert(one, text.clone());
-            status.insert(all, list.clone());
-        }
-        _ => {
-            let text = Text::from(address);
-            status.insert(one, text.clone().into());
-            status.insert(all, json!([{"ip": text}]));
-        }
+/// An address in both of its forms; the list that stands there stays when it is the same address. Without an address, neither.
+fn addresses(status: &mut Map, [one, all]: [&str; 2], address: Option<&str>) {
+    let Some(address) = address else {
+        status.remove(one);
+        status.remove(all);
+        return;
+    };
+    let known = status.get(one).and_then(Value::as_str) == Some(address);
+    let list = status.get(all).and_then(Value::as_array);
+    if !known || list.is_none_or(|list| list.len() != 1 || view::text(&list[0], &["ip"]) != address) {
+        let text = Text::from(address);
+        status.insert(one, text.clone().into());
+        status.insert(all, json!([{"ip": text}]));
     }
 }
 

@@ -91,7 +91,13 @@ impl Coverages {
             let uid = view::controller_of(pod).map(|owner| view::shared(owner, &["uid"])).filter(|uid| self.0.contains_key(uid))?;
             Some((uid, nodes::target(pod).into()))
         };
-        let (old, new) = (place(before), place(after));
+        // Mostly neither owner nor node changed, and both versions share them.
+        let stays = before.zip(after).is_some_and(|(before, after)| {
+            let same = |path: &[&str]| view::at(before, path) == view::at(after, path);
+            same(&["metadata", "ownerReferences"]) && same(&["spec"])
+        });
+        let new = place(after);
+        let old = if stays { new.clone() } else { place(before) };
         let moved = old != new;
         if let Some((uid, node)) = old.filter(|_| moved)
             && let Some(coverage) = self.0.get_mut(&uid)

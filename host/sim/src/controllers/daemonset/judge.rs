@@ -68,6 +68,16 @@ pub(super) struct Cover {
     pub(super) busy: bool,
 }
 
+/// What a judgement asks about a pod.
+struct Seen {
+    going: bool,
+    ended: bool,
+    updated: bool,
+    available: bool,
+    /// When it becomes available by waiting.
+    ripe: Option<Timestamp>,
+}
+
 /// What is to be done on a node.
 #[derive(Debug, Default)]
 pub(super) struct Duties {
@@ -121,24 +131,36 @@ impl Basis {
         pods
     }
 
+    /// What is asked about a pod more than once.
+    fn look(&self, pod: &Value, now: Timestamp) -> Seen {
+        let at = pods::available_at(pod, self.min_ready);
+        Seen {
+            going: view::is_terminating(pod),
+            ended: pods::has_ended(pod),
+            updated: self.is_updated(pod),
+            available: at.is_some_and(|at| at <= now),
+            ripe: at.filter(|at| *at > now),
+        }
+    }
+
     /// How it stands on a node, which may not exist, with these pods.
     pub(super) fn judge(&self, node: Option<&Value>, pods: Vec<KeyedPod>, now: Timestamp) -> Cover {
         let pods = Self::sorted(pods);
         let (run, keep) = node.map_or((false, false), |node| self.placement.on(node));
-        let available = |pod: &Value| pods::is_available(pod, self.min_ready, now);
+        let seen: Vec<Seen> = pods.iter().map(|(_, pod)| self.look(pod, now)).collect();
         let mut cover = Cover { run, keep, misplaced: node.is_some() && !run && !pods.is_empty(), ..Cover::default() };
         // The first pod speaks for its node, even while it is being deleted.
-        if let Some((_, pod)) = pods.first().filter(|_| run) {
+        if let Some(((_, pod), seen)) = pods.first().zip(seen.first()).filter(|_| run) {
             cover.current = true;
             cover.ready = pods::is_ready(pod);
-            cover.available = available(pod);
-            cover.updated = self.is_updated(pod);
+            cover.available = seen.available;
+            cover.updated = seen.updated;
         }
-        let staying = || pods.iter().filter(|(_, pod)| !view::is_terminating(pod));
-        let (new, old): (Vec<&KeyedPod>, Vec<&KeyedPod>) = staying().partition(|(_, pod)| self.is_updated(pod));
-        let first = |pods: &[&KeyedPod]| pods.first().map(|(_, pod)| available(pod));
-        cover.step = match (first(&old), first(&new)) {
-            _ if old.len() > 1 || new.len() > 1 => Some(Step::Doubled),
+        let staying = |updated: bool| seen.iter().filter(move |seen| !seen.going && seen.updated == updated);
+        let first = |updated: bool| staying(updated).next().map(|seen| seen.available);
+        let (old, new) = (first(false), first(true));
+        cover.step = match (old, new) {
+            _ if [false, true].into_iter().any(|updated| staying(updated).nth(1).is_some()) => Some(Step::Doubled),
             (None, None) => (run || !pods.is_empty()).then_some(Step::Missing),
             (None, Some(true)) => Some(Step::New),
             (None, Some(false)) => Some(Step::NewWaits),
@@ -147,15 +169,22 @@ impl Basis {
             (Some(_), Some(true)) => Some(Step::Succeeded),
             (Some(_), Some(false)) => Some(Step::Surging),
         };
-        cover.serving = cover.step != Some(Step::Doubled) && first(&old).or_else(|| first(&new)) == Some(true);
-        let active = || pods.iter().filter(|(_, pod)| pods::is_active(pod));
-        cover.ripe = active().filter_map(|(_, pod)| pods::available_at(pod, self.min_ready)).filter(|at| *at > now).min();
+        cover.serving = cover.step != Some(Step::Doubled) && old.or(new) == Some(true);
+        let active = seen.iter().filter(|seen| !seen.going && !seen.ended);
+        cover.ripe = active.filter_map(|seen| seen.ripe).min();
         cover.busy = !self.duties(node.is_some(), (run, keep), pods, now).is_empty();
         cover
     }
 
     /// What is to be done on a node with these pods.
     pub(super) fn duties(&self, exists: bool, (run, keep): (bool, bool), pods: Vec<KeyedPod>, now: Timestamp) -> Duties {
+        // Mostly there is the one pod that is wanted.
+        if let [(_, pod)] = pods.as_slice()
+            && keep
+            && pods::is_active(pod)
+        {
+            return Duties::default();
+        }
         let pods = Self::sorted(pods);
         let mut duties = Duties { create: run && pods.is_empty(), ..Duties::default() };
         let staying: Vec<KeyedPod> = pods.into_iter().filter(|(_, pod)| !view::is_terminating(pod)).collect();
