@@ -4,7 +4,7 @@
 use imbl::OrdSet;
 
 use crate::json::Value;
-use crate::kinds::{Kind, Modelling};
+use crate::kinds::{self, Kind, Modelling};
 use crate::model::Models;
 use crate::store::{Change, Key};
 
@@ -38,6 +38,11 @@ impl Unmodelled {
 /// Whether somebody outside of this crate would act on objects of this kind and write their status.
 fn has_an_operator(kind: &Kind) -> bool {
     kind.definition.is_some() || (kind.status == Modelling::Data && kind.has_status())
+}
+
+/// Warns who makes an object that is there to start others, and here does not: all that a CronJob is for.
+pub(crate) fn warning(kind: &Kind) -> Option<String> {
+    kind.is(kinds::CRON_JOB).then(|| "simulator: not modelled: a CronJob starts no Job here".to_owned())
 }
 
 /// Whether anything but metadata and status differs.

@@ -12,7 +12,7 @@ use crate::request::{Request, Response};
 use crate::rules::Rule;
 use crate::status::{Cause, Status};
 use crate::store::{Key, spec_differs};
-use crate::{access, apply, crd, defaults, validate, view};
+use crate::{access, apply, crd, defaults, unmodelled, validate, view};
 
 /// Creates an object.
 pub(super) fn create(cx: &mut Cx<'_>, call: &Call, request: &Request) -> Result<Response, Status> {
@@ -100,6 +100,7 @@ fn insert_checked(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool
     crd::refuse(call.kind, &object)?;
     crd::into_storage(call.kind, &mut object);
     cx.warnings.extend(crd::warning(call.kind, &object));
+    cx.warnings.extend(unmodelled::warning(call.kind));
     if call.kind.is(kinds::SERVICE) {
         service::allocate(cx.store, &mut object, service::Given::New, dry_run)?;
     }

@@ -229,6 +229,13 @@ fn what_is_not_modelled_is_refused_or_told() {
     let warning = response.headers.iter().find(|(name, _)| name == "Warning").map(|(_, text)| text.as_str());
     assert_eq!(response.status, 201);
     assert_eq!(warning, Some(r#"299 - "simulator: not modelled: x-kubernetes-validations are not evaluated""#));
+    let template = json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "a:v1"}]}}}});
+    let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 3 * * *", "jobTemplate": template}});
+    let response = api.0.handle(&Request::post("/apis/batch/v1/namespaces/default/cronjobs", &cron));
+    let warning = response.headers.iter().find(|(name, _)| name == "Warning").map(|(_, text)| text.as_str());
+    assert_eq!(response.status, 201);
+    assert_eq!(warning, Some(r#"299 - "simulator: not modelled: a CronJob starts no Job here""#));
 }
 
 #[test]
