@@ -232,6 +232,7 @@ fn what_is_not_modelled_is_refused_or_told() {
     let template = json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "a:v1"}]}}}});
     let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
         "spec": {"schedule": "0 3 * * *", "jobTemplate": template}});
+    api.ok(&Request::post("/api/v1/namespaces", &json!({"metadata": {"name": "default"}})));
     let response = api.0.handle(&Request::post("/apis/batch/v1/namespaces/default/cronjobs", &cron));
     let warning = response.headers.iter().find(|(name, _)| name == "Warning").map(|(_, text)| text.as_str());
     assert_eq!(response.status, 201);
