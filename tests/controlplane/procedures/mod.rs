@@ -67,9 +67,10 @@ pub(super) fn cases() -> Vec<Trial> {
             cases.push(needs_helm(&format!("procedures::{name}::{helm}"), helm, case));
         }
     }
-    let by_machines: [(&str, ByMachines); 4] = [
+    let by_machines: [(&str, ByMachines); 5] = [
         ("calico_with_etcd", etcd::upgrade),
         ("calico_from_etcd_to_kubernetes", etcd::to_kubernetes),
+        ("calico_back_in_etcd", etcd::taken_back),
         ("kubeadm_over_ssh", kubeadm::upgrade),
         ("kubeadm_by_yum", kubeadm::emptied_first),
     ];
