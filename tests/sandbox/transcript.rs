@@ -67,7 +67,7 @@ impl Shell<'_> {
             for line in text(&output.stdout).lines() {
                 let _ = writeln!(out, "{}", plain(line));
             }
-            for line in text(&output.stderr).lines() {
+            for line in text(&output.stderr).lines().filter(|line| !ended_its_own_watch(line)) {
                 let _ = writeln!(out, "! {}", plain(line));
             }
             match output.status.code() {
@@ -93,6 +93,11 @@ impl Shell<'_> {
             .output()
             .map_err(|error| format!("{line}: {error}"))
     }
+}
+
+/// Whether a client logs that a watch ended which it ended itself: helm 4 does so when it is done in the middle of an event, or not.
+fn ended_its_own_watch(line: &str) -> bool {
+    line.contains("reflector.go") && line.contains("watch ended with error") && line.contains("context canceled")
 }
 
 /// A line without what no two runs share, or what depends on the order of draws: ages, the last part of generated names, and
