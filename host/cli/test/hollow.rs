@@ -5,15 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Killed, Test, one, tests};
 use crate::base::{Error, Kind, Reason, Result};
 use crate::check;
+use crate::run::event::StepEnd;
 use crate::run::{Event, Record, Source};
 
-/// The steps that these records come to. Their groups and items are among them: `GROUP/ITEM/ID`.
+/// The steps whose work these records come to: not those that their `when`, or that of their group, left out. Their groups and items are
+/// among them: `GROUP/ITEM/ID`.
 pub(super) fn entered(records: &[Record]) -> impl Iterator<Item = String> {
-    let keys = records.iter().filter_map(|record| match &record.event {
-        Event::StepStarted { step } => Some(step.id.as_str()),
-        _ => None,
-    });
-    keys.flat_map(|key| key.split('/').map(str::to_owned))
+    let mut keys: Vec<&str> = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::StepStarted { step } => keys.push(&step.id),
+            Event::StepFinished { step, end: StepEnd::Skipped { .. }, .. } => {
+                if let Some(at) = keys.iter().rposition(|key| *key == step.id) {
+                    keys.remove(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    keys.into_iter().flat_map(|key| key.split('/').map(str::to_owned))
 }
 
 /// Which steps the scenarios of a runbook come to, as far as they were played.
