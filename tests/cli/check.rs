@@ -11,7 +11,10 @@ const WRONG: &str = "step \"a\" {\n  title = \"Move web\",\n  run = function()\n
 #[test]
 fn findings_have_place_caret_reason_and_hint() {
     let host = Host::with_runbook(&format!("{HEAD}{WRONG}"));
-    host.run(&["check", "r"]).exits(1).golden("check");
+    let text = host.run(&["check", "r"]).exits(1);
+    if cfg!(feature = "check") {
+        text.golden("check");
+    }
     let said = host.run(&["check", "r", "-o", "json"]).exits(1);
     let report = fits("check.v1.json", &said.stdout);
     assert_eq!(report["files"][0], "r/runbook.luau");
@@ -49,6 +52,25 @@ fn modules_are_found_where_they_are_said_to_be() {
     host.run(&["check", "r"]).exits(1).shows("there is no module `helper`");
     host.run(&["check", "r", "--modules", "shelf"]).exits(0);
     host.run(&["test", "r", "--bless", "--modules", "shelf"]).exits(0);
+}
+
+/// Built without the type checker, it says so in both formats, whether it finds anything or not; everything else it finds.
+#[cfg(not(feature = "check"))]
+#[test]
+fn without_types_the_rest_is_looked_at_and_what_is_missing_is_said() {
+    const MISSING: &str = "types: this lockgate was built without the feature `check`";
+    let host = Host::with_runbook(&format!("{HEAD}{WRONG}")).file("right/runbook.luau", MOVE);
+    host.run(&["check", "r"])
+        .exits(1)
+        .shows("option: `wait_rollout` has no option `timeot`")
+        .shows("place: `scale` writes, and is called in `verify`")
+        .shows(&format!("1 file: 2 findings; not looked at: {MISSING}"));
+    host.run(&["check", "right"]).exits(0).shows(&format!("1 file: nothing found; not looked at: {MISSING}"));
+    for (folder, code, findings) in [("r", 1, 2), ("right", 0, 0)] {
+        let report = fits("check.v1.json", &host.run(&["check", folder, "--strict", "-o", "json"]).exits(code).stdout);
+        assert_eq!(report["left_out"][0], MISSING, "{folder}");
+        assert_eq!(report["findings"].as_array().unwrap().len(), findings, "{folder}");
+    }
 }
 
 /// Everything in the binary: runbooks, scenarios, data, the standard library and its tests.
