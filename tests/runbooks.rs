@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,26 +73,62 @@ fn kills(name: &str, path: &Path) -> Result<(), Failed> {
     let source = Source::on_disk(path).map_err(|error| error.to_string())?;
     let tests = test::tests(&source).map_err(|error| error.to_string())?;
     let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
-    let mut killed = Killed::default();
-    for scenario in spread(&scenarios) {
-        let more = test::one(&source, scenario, false, if whole { usize::MAX } else { EACH })
-            .map_err(|error| Failed::from(format!("{scenario}: {error}")))?;
-        if let Some(broken) = &more.breaks {
-            return Err(Failed::from(format!("{scenario}: it breaks an invariant though nobody kills it: {broken}")));
-        }
-        killed += more;
-        if !whole && killed.points >= SAMPLE {
-            break;
+    let mut points = 0;
+    if whole {
+        points = everywhere(name, &source, &scenarios)?;
+    } else {
+        for scenario in spread(&scenarios) {
+            points += killed(&source, scenario, EACH)?;
+            if points >= SAMPLE {
+                break;
+            }
         }
     }
-    KILLED.fetch_add(killed.points, Ordering::Relaxed);
+    KILLED.fetch_add(points, Ordering::Relaxed);
     if bless {
-        let text = format!("{} scenarios, killed at {} points\n", scenarios.len(), killed.points);
+        let text = format!("{} scenarios, killed at {points} points\n", scenarios.len());
         let file = counted(name);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
         fs::write(file, text).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// At how many points runs of a scenario were killed.
+fn killed(source: &Source, scenario: &Test, kills: usize) -> Result<usize, String> {
+    let killed = test::one(source, scenario, false, kills).map_err(|error| format!("{scenario}: {error}"))?;
+    match killed.breaks {
+        Some(broken) => Err(format!("{scenario}: it breaks an invariant though nobody kills it: {broken}")),
+        None => Ok(killed.points),
+    }
+}
+
+/// The same at every point of all scenarios, one on each processor at a time. It takes an hour for the longest runbooks, so it says how far
+/// it is. A failure stops it.
+fn everywhere(name: &str, source: &Source, scenarios: &[&Test]) -> Result<usize, String> {
+    let (next, points, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(None));
+    let work = || {
+        while failed.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(scenario) = scenarios.get(at) else { break };
+            match killed(source, scenario, usize::MAX) {
+                Ok(more) => {
+                    let all = points.fetch_add(more, Ordering::Relaxed) + more;
+                    let told = format!("kills::{name}: {} of {}, {more} points, {all} so far: {scenario}\n", at + 1, scenarios.len());
+                    // Whoever cannot be told is not waiting for it.
+                    std::io::stderr().write_all(told.as_bytes()).ok();
+                }
+                Err(error) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.map_or_else(|| Ok(points.into_inner()), Err)
 }
 
 /// The same in an order that goes over the whole many times: the first, then those far apart.

@@ -375,8 +375,9 @@ fn leaves(outcome: &Outcome, arguments: &[Value]) -> Result<Value> {
     Ok(Value::Nil)
 }
 
+/// The images of a workload's template, or of a pod.
 fn images_of(object: &Json) -> Json {
-    let spec = &object["spec"]["template"]["spec"];
+    let spec = object.pointer("/spec/template/spec").unwrap_or(&object["spec"]);
     let lists = ["initContainers", "containers"].into_iter().filter_map(|list| spec[list].as_array());
     let pairs = lists.flatten().filter_map(|container| Some((container["name"].as_str()?.to_owned(), container["image"].clone())));
     Json::Object(pairs.collect())

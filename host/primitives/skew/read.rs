@@ -230,13 +230,18 @@ pub(super) fn living(pods: &Seen) -> impl Iterator<Item = &Json> {
 
 /// The image that a container of a pod runs. A container runtime may report the digest alone: then it is the one asked for.
 pub(super) fn image_of<'a>(pod: &'a Json, container: &str) -> &'a str {
-    let named = |pointer: &str| view::list(pod, pointer).iter().find(|item| view::text(item, "/name") == container);
-    let runs = named("/status/containerStatuses").map_or("", |status| view::text(status, "/image"));
+    let status = view::list(pod, "/status/containerStatuses").iter().find(|status| view::text(status, "/name") == container);
+    let runs = status.map_or("", |status| view::text(status, "/image"));
     if !runs.is_empty() && !runs.contains("sha256:") {
         return runs;
     }
-    let only = |pointer: &str| view::list(pod, pointer).first();
-    named("/spec/containers").or_else(|| only("/spec/containers")).map_or("", |asked| view::text(asked, "/image"))
+    asked_image(pod, "/spec/containers", container)
+}
+
+/// The image that a container is to run, or the first of them where none has this name. Others may stand before it.
+fn asked_image<'a>(object: &'a Json, containers: &str, name: &str) -> &'a str {
+    let all = view::list(object, containers);
+    all.iter().find(|item| view::text(item, "/name") == name).or(all.first()).map_or("", |asked| view::text(asked, "/image"))
 }
 
 /// A mirror pod as a reading; its node is where it runs.
@@ -330,7 +335,7 @@ fn proxies(lists: &Lists) -> Vec<Reading> {
     }
     let daemonset = lists.daemonsets.objects().iter().find(|daemonset| view::name(daemonset) == component.as_str());
     let asked = daemonset.map(|daemonset| {
-        let image = view::list(daemonset, "/spec/template/spec/containers").first().map_or("", |first| view::text(first, "/image"));
+        let image = asked_image(daemonset, "/spec/template/spec/containers", component.as_str());
         Reading::of_image(component, None, image, format!("daemonset/{SYSTEM}/{}", component.as_str()))
     });
     asked.into_iter().collect()
@@ -340,7 +345,7 @@ fn proxies(lists: &Lists) -> Vec<Reading> {
 fn others(lists: &Lists) -> Vec<Reading> {
     let mut found = Vec::new();
     for dns in lists.deployments.objects().iter().filter(|deployment| view::name(deployment) == "coredns") {
-        let image = view::list(dns, "/spec/template/spec/containers").first().map_or("", |first| view::text(first, "/image"));
+        let image = asked_image(dns, "/spec/template/spec/containers", Component::CoreDns.as_str());
         found.push(Reading::of_image(Component::CoreDns, None, image, format!("deployment/{SYSTEM}/coredns")));
     }
     for config in lists.declared.objects() {

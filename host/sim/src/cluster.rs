@@ -515,8 +515,8 @@ impl Cluster {
     fn git_version(&self) -> &str {
         let servers = self.store.list(kinds::POD, Some("kube-system")).map(|(_, pod)| pod);
         let mut servers = servers.filter(|pod| view::label(pod, "component") == "kube-apiserver" && !view::is_terminating(pod));
-        let container = servers.next().and_then(|pod| view::list(pod, &["spec", "containers"]).first());
-        let tag = container.and_then(|container| view::text(container, &["image"]).rsplit_once(':')).map(|(_, tag)| tag);
+        let image = servers.next().and_then(|pod| machines::image_of_component(pod));
+        let tag = image.and_then(|image| image.rsplit_once(':')).map(|(_, tag)| tag);
         tag.filter(|tag| tag.starts_with("v1.")).unwrap_or(&self.version)
     }
 

@@ -173,10 +173,7 @@ fn static_pod(ctx: &mut Ctx<'_>, key: &Key, tag: &str) -> Result<(), Status> {
         view::remove(&mut next, &["metadata", field]);
     }
     view::remove(&mut next, &["status"]);
-    for container in view::list_mut(&mut next, &["spec", "containers"]).into_iter().flat_map(|list| list.iter_mut()) {
-        let image = kubeadm::with_tag(view::text(container, &["image"]), tag);
-        view::set(container, &["image"], image);
-    }
+    kubeadm::retag(view::list_mut(&mut next, &["spec", "containers"]), view::label(&old, "component"), tag);
     let hash = ctx.engine.rng.uuid().replace("-", "");
     for annotation in ["kubernetes.io/config.hash", "kubernetes.io/config.mirror"] {
         view::set(&mut next, &["metadata", "annotations", annotation], hash.as_str());
@@ -188,8 +185,7 @@ fn static_pod(ctx: &mut Ctx<'_>, key: &Key, tag: &str) -> Result<(), Status> {
 
 /// The version of the oldest API server: any of them may answer.
 fn oldest_api_server(ctx: &Ctx<'_>) -> Option<String> {
-    let versions =
-        kubeadm::api_servers(ctx.store).filter_map(|pod| tag(view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"])));
+    let versions = kubeadm::api_servers(ctx.store).filter_map(|pod| tag(kubeadm::image_of_component(pod)?));
     versions.min_by_key(|version| {
         let numbers: Vec<u64> = version.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect();
         numbers
@@ -235,10 +231,7 @@ fn addons(ctx: &mut Ctx<'_>) -> Result<(), Status> {
     let key = Key::new(kinds::DAEMON_SET, "kube-system", "kube-proxy");
     let Some(proxy) = ctx.get(&key) else { return Ok(()) };
     let mut next = (*proxy).clone();
-    for container in view::list_mut(&mut next, &["spec", "template", "spec", "containers"]).into_iter().flat_map(|list| list.iter_mut()) {
-        let image = kubeadm::with_tag(view::text(container, &["image"]), &version);
-        view::set(container, &["image"], image);
-    }
+    kubeadm::retag(view::list_mut(&mut next, &["spec", "template", "spec", "containers"]), "kube-proxy", &version);
     changed(key, &proxy, next)?.make(ctx)
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::effect::Effect;
 use super::scene::{Answer, Scene};
-use crate::json::Value;
+use crate::json::{Array, Value};
 use crate::kinds;
 use crate::store::{Key, Store};
 use crate::view;
@@ -44,6 +44,24 @@ pub(super) fn minor(version: &str) -> Option<(u32, u32)> {
 /// The static pod of a component on a node.
 pub(super) fn static_pod(component: &str, node: &str) -> Key {
     Key::new(kinds::POD, "kube-system", format!("{component}-{node}").as_str())
+}
+
+/// The image of the component that a static pod runs: of the container that is called like it, as kubeadm calls it, or of the first. Patches
+/// of kubeadm can add containers, also before it.
+pub(crate) fn image_of_component(pod: &Value) -> Option<&str> {
+    let (containers, component) = (view::list(pod, &["spec", "containers"]), view::label(pod, "component"));
+    let named = containers.iter().find(|container| view::text(container, &["name"]) == component);
+    named.or(containers.first()).map(|container| view::text(container, &["image"]))
+}
+
+/// Gives the containers of this name another tag; all of them where none has it.
+pub(super) fn retag(containers: Option<&mut Array>, name: &str, tag: &str) {
+    let Some(containers) = containers else { return };
+    let named = containers.iter().any(|container| view::text(container, &["name"]) == name);
+    for container in containers.iter_mut().filter(|container| !named || view::text(container, &["name"]) == name) {
+        let image = with_tag(view::text(container, &["image"]), tag);
+        view::set(container, &["image"], image);
+    }
 }
 
 /// The static pods of API servers.
@@ -212,8 +230,7 @@ fn does_not_start(scene: &Scene<'_>, target: &str) -> Option<Answer> {
     let name = view::name(scene.node);
     let images = COMPONENTS.iter().filter_map(|(component, _)| {
         let pod = scene.store.get(&static_pod(component, name))?;
-        let image = view::text(view::list(pod, &["spec", "containers"]).first()?, &["image"]);
-        Some(with_tag(image, target))
+        Some(with_tag(image_of_component(pod)?, target))
     });
     let bad = images.into_iter().find(|image| scene.models.pull_fails(image))?;
     let text = format!(
@@ -224,7 +241,7 @@ fn does_not_start(scene: &Scene<'_>, target: &str) -> Option<Answer> {
 }
 
 /// An image with another tag.
-pub(super) fn with_tag(image: &str, tag: &str) -> String {
+fn with_tag(image: &str, tag: &str) -> String {
     let name = image.split('@').next().unwrap_or(image);
     let end = name.rfind(':').filter(|colon| !name[*colon..].contains('/')).unwrap_or(name.len());
     format!("{}:{tag}", &name[..end])

@@ -22,6 +22,7 @@ pub use self::model::{Activity, CommandModel, EffectModel, FileHolds, Holds, Mac
 pub use crate::model::ObjectChange;
 
 use self::effect::Effect;
+pub(crate) use self::kubeadm::image_of_component;
 use self::model::Times;
 use self::scene::{Answer, Scene};
 use crate::engine::{Ctx, Engine, Work};
