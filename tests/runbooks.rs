@@ -12,7 +12,8 @@ use libtest_mimic::{Failed, Trial};
 use lockgate::cli::test::{self, Killed, Reached, Test};
 use lockgate::run::Source;
 
-/// So many kills of each runbook in every test run; all of them with `LOCKGATE_KILLS=all`, and with `BLESS=1`, which writes their number.
+/// So many kills of each runbook in every test run. With `LOCKGATE_KILLS=all` all of them, with a number all of so many scenarios that are
+/// spread over the file; `BLESS=1` writes how many there were, of all scenarios where no number is given.
 const SAMPLE: usize = 300;
 /// In so many states of each scenario, when not all are asked for; a state can be come to by several kills.
 const EACH: usize = 60;
@@ -67,17 +68,18 @@ fn hollow(name: &str, step: String, source: Source) -> Trial {
 
 /// Plays scenarios with kills: those that are spread over the file first, until there were enough.
 fn kills(name: &str, path: &Path) -> Result<(), Failed> {
-    let is = |name: &str, wanted: &str| std::env::var_os(name).is_some_and(|value| value == wanted);
-    let bless = is("BLESS", "1");
-    let whole = bless || is("LOCKGATE_KILLS", "all");
+    let given = |name: &str| std::env::var(name).unwrap_or_default();
+    let (bless, most) = (given("BLESS") == "1", given("LOCKGATE_KILLS"));
+    let most = if most.is_empty() && bless { Some(usize::MAX) } else { asked(&most)? };
     let source = Source::on_disk(path).map_err(|error| error.to_string())?;
     let tests = test::tests(&source).map_err(|error| error.to_string())?;
     let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
+    let spread: Vec<&Test> = spread(&scenarios).into_iter().take(most.unwrap_or(usize::MAX)).collect();
     let mut points = 0;
-    if whole {
-        points = everywhere(name, &source, &scenarios)?;
+    if most.is_some() {
+        points = everywhere(name, &source, &spread)?;
     } else {
-        for scenario in spread(&scenarios) {
+        for scenario in &spread {
             points += killed(&source, scenario, EACH)?;
             if points >= SAMPLE {
                 break;
@@ -86,12 +88,22 @@ fn kills(name: &str, path: &Path) -> Result<(), Failed> {
     }
     KILLED.fetch_add(points, Ordering::Relaxed);
     if bless {
-        let text = format!("{} scenarios, killed at {points} points\n", scenarios.len());
+        let part = if spread.len() < scenarios.len() { format!("{} of ", spread.len()) } else { String::new() };
+        let text = format!("{part}{} scenarios, killed at {points} points\n", scenarios.len());
         let file = counted(name);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
         fs::write(file, text).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Of how many scenarios `LOCKGATE_KILLS` wants every point; nothing where it is not given.
+fn asked(kills: &str) -> Result<Option<usize>, String> {
+    match kills {
+        "" => Ok(None),
+        "all" => Ok(Some(usize::MAX)),
+        number => number.parse().map(Some).map_err(|_| format!("LOCKGATE_KILLS is `{number}`: it must be `all` or a number of scenarios")),
+    }
 }
 
 /// At how many points runs of a scenario were killed.

@@ -249,6 +249,13 @@ fn kubelet(node: &Json) -> Option<(u32, &str)> {
     Some((minor(version)?, version))
 }
 
+/// The minor version of the API server in a pod, whatever else runs beside it there.
+fn api_server(pod: &Json) -> Option<u32> {
+    let containers = pod.pointer("/spec/containers").and_then(Json::as_array)?;
+    let image = containers.iter().find(|container| container["name"] == "kube-apiserver")?["image"].as_str()?;
+    minor(image.rsplit_once(':')?.1)
+}
+
 fn skew(moment: &Moment<'_>) -> Option<String> {
     let node = moment.change.after.as_ref().filter(|_| moment.change.key.kind.kind == "Node")?;
     let (name, (is, version)) = (full_name(&moment.change.key), kubelet(node)?);
@@ -257,7 +264,7 @@ fn skew(moment: &Moment<'_>) -> Option<String> {
     let own = |pod: &Json| !is_master(node) || pod["spec"]["nodeName"].as_str() == Some(&*moment.change.key.name);
     let is_server = |pod: &Json| pod["metadata"]["labels"].get("component") == Some(&"kube-apiserver".into());
     let servers = moment.view.pods.values().filter(|pod| is_server(pod) && own(pod));
-    let servers: Vec<u32> = servers.flat_map(|pod| images(pod)).filter_map(|image| minor(image.rsplit_once(':')?.1)).collect();
+    let servers: Vec<u32> = servers.filter_map(|pod| api_server(pod)).collect();
     if let Some(oldest) = servers.iter().min().filter(|oldest| is > **oldest) {
         return Some(format!("{name} has kubelet {version} beside an API server 1.{oldest}"));
     }
@@ -477,11 +484,21 @@ fn named(trace: &Trace<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use lockgate_sim::json;
+
     use super::*;
 
     #[test]
     fn each_has_its_place() {
         let ids: Vec<&str> = INVARIANTS.iter().map(|invariant| invariant.id).collect();
         assert_eq!(ids, (1..=14).map(|number| format!("I{number}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_api_server_is_known_by_the_name_of_its_container() {
+        let other = json!({"name": "audit", "image": "registry.example/audit:v9.1.0"});
+        let server = json!({"name": "kube-apiserver", "image": "registry.example:5000/kube-apiserver:v1.25.16"});
+        assert_eq!(api_server(&json!({"spec": {"containers": [other, server]}})), Some(25));
+        assert_eq!(api_server(&json!({"spec": {"containers": [other]}})), None);
     }
 }
