@@ -52,6 +52,30 @@ impl Default for Pace {
     }
 }
 
+impl Pace {
+    /// The usual stages of KWOK at this pace.
+    fn stages(self) -> String {
+        include_str!("stages.yaml")
+            .replace("READY_MILLISECONDS", &self.ready.as_millis().to_string())
+            .replace("GONE_MILLISECONDS", &self.gone.as_millis().to_string())
+    }
+
+    /// The same with nodes whose kubelets can be asked, and documents that say what these answer.
+    ///
+    /// # Errors
+    /// Nodes get their addresses in another way than this expects.
+    pub(crate) fn asked(self, answers: &str) -> Outcome<String> {
+        let (stages, address) = (self.stages(), "      - { address: {{ NodeIP | Quote }}, type: InternalIP }\n");
+        if !stages.contains(address) {
+            return Err("the stages of KWOK give nodes their addresses in another way".to_owned());
+        }
+        // The server asks a kubelet at the first of these kinds of addresses that a node has.
+        let asked =
+            "      - { address: 127.0.0.1, type: Hostname }\n      daemonEndpoints: { kubeletEndpoint: { Port: {{ NodePort }} } }\n";
+        Ok(format!("{}\n---\n{answers}", stages.replace(address, &format!("{address}{asked}"))))
+    }
+}
+
 /// How the API server differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
@@ -183,10 +207,7 @@ impl ControlPlane {
         let path = folder.path();
         let ports = Ports::free()?;
         identity::write(path, ports.api)?;
-        let stages = include_str!("stages.yaml")
-            .replace("READY_MILLISECONDS", &pace.ready.as_millis().to_string())
-            .replace("GONE_MILLISECONDS", &pace.gone.as_millis().to_string());
-        for (name, text) in [("stages.yaml", stages.as_str()), ("audit.yaml", include_str!("audit.yaml"))] {
+        for (name, text) in [("stages.yaml", pace.stages().as_str()), ("audit.yaml", include_str!("audit.yaml"))] {
             std::fs::write(path.join(name), text).map_err(|error| format!("writing {name}: {error}"))?;
         }
         let mut watchdog = Watchdog::start(path)?;

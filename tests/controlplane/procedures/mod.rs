@@ -115,23 +115,6 @@ fn text(name: &str) -> Outcome<String> {
     fs::read_to_string(&path).map_err(|error| format!("reading {}: {error}", path.display()))
 }
 
-/// The usual stages of KWOK, with nodes whose kubelets can be asked.
-fn stages(more: &str) -> Outcome<String> {
-    let usual = include_str!("../stages.yaml");
-    let address = "      - { address: {{ NodeIP | Quote }}, type: InternalIP }\n";
-    if !usual.contains(address) {
-        return Err("the stages of KWOK give nodes their addresses in another way".to_owned());
-    }
-    // The server asks a kubelet at the first of these kinds of addresses that a node has.
-    let asked = "      - { address: 127.0.0.1, type: Hostname }\n      daemonEndpoints: { kubeletEndpoint: { Port: {{ NodePort }} } }\n";
-    let pace = Pace::default();
-    let stages = usual
-        .replace(address, &format!("{address}{asked}"))
-        .replace("READY_MILLISECONDS", &pace.ready.as_millis().to_string())
-        .replace("GONE_MILLISECONDS", &pace.gone.as_millis().to_string());
-    Ok(format!("{stages}\n---\n{}\n---\n{more}", text("kubelets.yaml")?))
-}
-
 /// A cluster with something installed.
 struct Bench {
     plane: ControlPlane,
@@ -153,7 +136,8 @@ impl Bench {
     }
 
     fn with(binaries: &Binaries, more: &str, server: Server) -> Outcome<Bench> {
-        let plane = ControlPlane::start_with(binaries, &stages(more)?, server)?;
+        let plane =
+            ControlPlane::start_with(binaries, &Pace::default().asked(&format!("{}\n---\n{more}", text("kubelets.yaml")?))?, server)?;
         for folder in ["logs", "programs"] {
             let to = plane.path().join(if folder == "programs" { "bin" } else { folder });
             copy(&file(folder), &to).map_err(|error| format!("copying {folder}: {error}"))?;
