@@ -16,6 +16,9 @@ use super::session::Session;
 use super::{bind, convert, objects, sandbox, stack, words};
 use crate::base::{Error, Result};
 
+/// How many compiled texts a state keeps: more than a runbook has files.
+const CODES: usize = 64;
+
 /// A Lua state. Clones are the same state.
 #[derive(Clone)]
 pub struct Engine {
@@ -45,6 +48,8 @@ pub(crate) struct Core {
     session: RefCell<Option<Rc<Session>>>,
     /// Source texts by file, for excerpts.
     texts: RefCell<HashMap<String, Arc<str>>>,
+    /// What was compiled here last, by its text: the processes of a test load the same files again and again.
+    codes: RefCell<HashMap<Arc<str>, Rc<[u8]>>>,
     /// Protected calls nested in each other.
     depth: Cell<usize>,
     /// What the handler of a protected call made of an error.
@@ -104,6 +109,7 @@ impl Engine {
             base: base.clone(),
             session: RefCell::new(None),
             texts: RefCell::new(HashMap::new()),
+            codes: RefCell::new(HashMap::new()),
             depth: Cell::new(0),
             caught: RefCell::new(None),
             fallen: RefCell::new(None),
@@ -141,13 +147,13 @@ impl Engine {
         if text.len() > limit {
             return Err(error::broken(format!("`{file}` is too large: {} bytes, at most {limit}", text.len())));
         }
-        // The compiler takes a NUL for the end of the text.
-        if text.contains('\0') {
-            return Err(error::broken(format!("`{file}` is not a text file")).hint("a runbook is written in Luau"));
-        }
         self.core.texts.borrow_mut().insert(file.to_owned(), text.clone());
-        let code = Compiler::new().compile(text.as_bytes()).map_err(|error| error::syntax(file, text, &error))?;
-        Ok(Compiled { file: file.to_owned(), code: code.into() })
+        let known = self.core.codes.borrow().get(text).cloned();
+        let code = match known {
+            Some(code) => code,
+            None => self.core.compiled(file, text)?,
+        };
+        Ok(Compiled { file: file.to_owned(), code })
     }
 
     /// Excerpts of this file show this text from now on.
@@ -250,6 +256,21 @@ impl Core {
     /// What runs now.
     pub(crate) fn session(&self) -> Option<Rc<Session>> {
         self.session.borrow().clone()
+    }
+
+    /// Compiles a text, and keeps what comes of it.
+    fn compiled(&self, file: &str, text: &Arc<str>) -> Result<Rc<[u8]>> {
+        // The compiler takes a NUL for the end of the text.
+        if text.contains('\0') {
+            return Err(error::broken(format!("`{file}` is not a text file")).hint("a runbook is written in Luau"));
+        }
+        let code: Rc<[u8]> = Compiler::new().compile(text.as_bytes()).map_err(|error| error::syntax(file, text, &error))?.into();
+        let mut codes = self.codes.borrow_mut();
+        if codes.len() >= CODES {
+            codes.clear();
+        }
+        codes.insert(text.clone(), code.clone());
+        Ok(code)
     }
 
     /// The text of a file that was compiled here.

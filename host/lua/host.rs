@@ -323,7 +323,7 @@ impl Script for LuaHost {
         if self.runtime.is_none() {
             return Ok(None);
         }
-        let limits = self.engine.core().brake.limits().clone();
+        let limits = self.engine.core().brake.limits();
         Ok(Some(Box::new(LuaLane::begin(&self.source, &self.shelves.folders, limits)?)))
     }
 

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
-use std::thread::JoinHandle;
 
 use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
@@ -17,6 +16,7 @@ use mlua::Function;
 use super::bind::{Questions, called_inside, polled};
 use super::engine::{Core, Engine};
 use super::host::LuaHost;
+use super::worker::{self, Working};
 use crate::base::{Error, Result, Value};
 use crate::cluster::Cancel;
 use crate::primitives::{Arg, Arguments, Callback, Definition, Done, Progress};
@@ -147,30 +147,29 @@ pub(super) struct LuaLane {
     /// Taken when the lane ends: then its thread does.
     out: Option<Sender<Told>>,
     inn: Receiver<Said>,
-    thread: Option<JoinHandle<()>>,
+    working: Option<Working>,
     scene: Option<Scene>,
 }
 
 impl LuaLane {
-    /// Begins a thread with a Lua state for this file.
-    pub(super) fn begin(source: &Source, modules: &[std::path::PathBuf], limits: super::Limits) -> Result<LuaLane> {
+    /// Has a thread with a Lua state for this file.
+    pub(super) fn begin(source: &Source, modules: &[std::path::PathBuf], limits: &super::Limits) -> Result<LuaLane> {
         let (out, its_inn) = channel();
         let (its_out, inn) = channel();
         let (source, modules) = (source.clone(), modules.to_vec());
         let heard = tracing::dispatcher::get_default(Clone::clone);
-        let begin = move || {
+        let begin = move |engine: Result<Engine>| {
             tracing::dispatcher::with_default(&heard, || {
                 let port = Rc::new(Port { out: its_out, inn: its_inn, cancel: RefCell::default() });
-                match Engine::new(limits) {
+                match engine {
                     Ok(engine) => work(LuaHost::on(&engine, source, None).with_modules(modules), port),
                     // Whoever enters it hears why.
                     Err(error) => while port.inn.recv().is_ok() && port.out.send(Said::Entered(Err(error.clone()))).is_ok() {},
                 }
             });
         };
-        let thread = std::thread::Builder::new().name("item".to_owned()).stack_size(STACK).spawn(begin);
-        let thread = thread.map_err(|error| Error::internal("beginning a thread for an item").cause(error.to_string()))?;
-        Ok(LuaLane { out: Some(out), inn, thread: Some(thread), scene: None })
+        let working = worker::begin(limits, Box::new(begin))?;
+        Ok(LuaLane { out: Some(out), inn, working: Some(working), scene: None })
     }
 
     /// Says something, and waits for what comes back.
@@ -245,9 +244,6 @@ impl LuaLane {
     }
 }
 
-/// A thread of its own needs as much room as the main thread has: how deep a script may call is counted in it.
-const STACK: usize = 8 << 20;
-
 impl Lane for LuaLane {
     fn enter(&mut self, scene: Scene) -> Result<()> {
         let (params, state) = ((*scene.params).clone(), scene.state.clone());
@@ -283,13 +279,9 @@ impl Lane for LuaLane {
 
 impl Drop for LuaLane {
     fn drop(&mut self) {
-        // Its thread waits for what it is told, or works on nothing: it ends at once.
+        // Its thread waits for what it is told, or works on nothing: it is done at once.
         drop(self.out.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread of an item ended by a fault of lockgate itself");
-        }
+        drop(self.working.take());
     }
 }
 

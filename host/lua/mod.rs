@@ -26,6 +26,7 @@ mod testfile;
 pub mod types;
 mod values;
 mod words;
+mod worker;
 
 pub use engine::Engine;
 pub use host::LuaHost;

@@ -1,7 +1,8 @@
 //! Where a runbook's text comes from: the binary, a folder, or a lone file.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use include_dir::Dir;
 
@@ -35,8 +36,35 @@ pub enum Beside {
     Bundled(&'static Dir<'static>),
     /// A folder on disk.
     Disk(PathBuf),
+    /// What is read of others, each file once.
+    Kept(Arc<Kept>),
     /// None: the text came from somewhere else.
     Nothing,
+}
+
+/// Files that were read once, and names of which none was there.
+#[derive(Debug)]
+pub struct Kept {
+    of: Beside,
+    files: Mutex<HashMap<String, Option<String>>>,
+}
+
+impl Kept {
+    /// Whose files these are.
+    #[must_use]
+    pub fn of(&self) -> &Beside {
+        &self.of
+    }
+
+    fn read(&self, relative: &str) -> Result<Option<String>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = files.get(relative) {
+            return Ok(known.clone());
+        }
+        let text = self.of.read(relative)?;
+        files.insert(relative.to_owned(), text.clone());
+        Ok(text)
+    }
 }
 
 impl Beside {
@@ -56,6 +84,7 @@ impl Beside {
                     Err(error) => Err(unreadable(&path, &error)),
                 }
             }
+            Beside::Kept(kept) => kept.read(relative),
             Beside::Nothing => Ok(None),
         }
     }
@@ -66,6 +95,7 @@ impl Beside {
         match self {
             Beside::Bundled(dir) => dir.path().join(relative).display().to_string(),
             Beside::Disk(folder) => tidy(&folder.join(relative)),
+            Beside::Kept(kept) => kept.of.label(relative),
             Beside::Nothing => relative.to_owned(),
         }
     }
@@ -97,6 +127,15 @@ impl Source {
             let file = path.display().to_string();
             Some(Source { name: name.to_owned(), file, text: text.into(), beside: Beside::Bundled(dir), modules: Vec::new() })
         })
+    }
+
+    /// The same, which reads each file beside it once: for those that load it many times and expect the same each time.
+    #[must_use]
+    pub fn kept(mut self) -> Source {
+        if matches!(self.beside, Beside::Disk(_)) {
+            self.beside = Beside::Kept(Arc::new(Kept { of: self.beside, files: Mutex::default() }));
+        }
+        self
     }
 
     /// The names of the bundled runbooks, sorted.

@@ -75,7 +75,7 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
         simulation.with(|sim| sim.add_fault(rule.clone()));
     }
     let life = Rc::new(Life {
-        source: source.clone(),
+        source: source.clone().kept(),
         runbook,
         params,
         engine: Engine::of_thread()?,

@@ -51,15 +51,19 @@ impl Pinned {
     /// When a file cannot be read, or there is too much.
     pub fn gather(source: &Source, modules: &[PathBuf], stdlib: &Dir<'_>) -> Result<Pinned> {
         let mut pinned = Pinned::default();
-        match &source.beside {
+        let beside = match &source.beside {
+            Beside::Kept(kept) => kept.of(),
+            beside => beside,
+        };
+        match beside {
             Beside::Bundled(folder) => pinned.embedded_folder(folder, folder.path()),
             Beside::Disk(folder) if source.is_folder() => pinned.folder(folder, RUNBOOK, DEEP)?,
             Beside::Disk(folder) => {
-                if !pinned.required(&source.text, &source.beside)? {
+                if !pinned.required(&source.text, beside)? {
                     pinned.folder(folder, RUNBOOK, 1)?;
                 }
             }
-            Beside::Nothing => {}
+            Beside::Kept(_) | Beside::Nothing => {}
         }
         let own = file_name(&source.file);
         pinned.files.insert(format!("{RUNBOOK}/{own}"), source.text.as_bytes().to_vec());
