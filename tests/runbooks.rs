@@ -12,8 +12,8 @@ use libtest_mimic::{Failed, Trial};
 use lockgate::cli::test::{self, Killed, Reached, Test};
 use lockgate::run::Source;
 
-/// So many kills of each runbook in every test run. With `LOCKGATE_KILLS=all` all of them, with a number all of so many scenarios that are
-/// spread over the file; `BLESS=1` writes how many there were, of all scenarios where no number is given.
+/// So many kills of each runbook in every test run. With `LOCKGATE_KILLS=all` all of them, with `fixtures` all of one scenario of each
+/// fixture; `BLESS=1` writes how many there were, of all scenarios where nothing else is said.
 const SAMPLE: usize = 300;
 /// In so many states of each scenario, when not all are asked for; a state can be come to by several kills.
 const EACH: usize = 60;
@@ -66,30 +66,45 @@ fn hollow(name: &str, step: String, source: Source) -> Trial {
     })
 }
 
-/// Plays scenarios with kills: those that are spread over the file first, until there were enough.
+/// Which kills are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// So many that differ, of scenarios that are spread over the file.
+    Sample,
+    /// Every point of one scenario of each fixture: the first that is killed anywhere.
+    Fixtures,
+    /// Every point of every scenario.
+    All,
+}
+
+impl Wanted {
+    fn asked() -> Result<Wanted, String> {
+        let given = |name: &str| std::env::var(name).unwrap_or_default();
+        match given("LOCKGATE_KILLS").as_str() {
+            "" if given("BLESS") == "1" => Ok(Wanted::All),
+            "" => Ok(Wanted::Sample),
+            "all" => Ok(Wanted::All),
+            "fixtures" => Ok(Wanted::Fixtures),
+            other => Err(format!("LOCKGATE_KILLS is `{other}`: it must be `all` or `fixtures`")),
+        }
+    }
+}
+
+/// Plays scenarios with kills.
 fn kills(name: &str, path: &Path) -> Result<(), Failed> {
-    let given = |name: &str| std::env::var(name).unwrap_or_default();
-    let (bless, most) = (given("BLESS") == "1", given("LOCKGATE_KILLS"));
-    let most = if most.is_empty() && bless { Some(usize::MAX) } else { asked(&most)? };
+    let wanted = Wanted::asked()?;
     let source = Source::on_disk(path).map_err(|error| error.to_string())?;
     let tests = test::tests(&source).map_err(|error| error.to_string())?;
     let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
-    let spread: Vec<&Test> = spread(&scenarios).into_iter().take(most.unwrap_or(usize::MAX)).collect();
-    let mut points = 0;
-    if most.is_some() {
-        points = everywhere(name, &source, &spread)?;
-    } else {
-        for scenario in &spread {
-            points += killed(&source, scenario, EACH)?;
-            if points >= SAMPLE {
-                break;
-            }
-        }
-    }
-    KILLED.fetch_add(points, Ordering::Relaxed);
-    if bless {
-        let part = if spread.len() < scenarios.len() { format!("{} of ", spread.len()) } else { String::new() };
-        let text = format!("{part}{} scenarios, killed at {points} points\n", scenarios.len());
+    let done = match wanted {
+        Wanted::Sample => Done { scenarios: scenarios.len(), points: sample(&source, &scenarios)? },
+        Wanted::All => everywhere(name, &source, scenarios.iter().map(|one| vec![*one]).collect())?,
+        Wanted::Fixtures => everywhere(name, &source, by_fixture(&source, &scenarios)?)?,
+    };
+    KILLED.fetch_add(done.points, Ordering::Relaxed);
+    if std::env::var("BLESS").is_ok_and(|word| word == "1") {
+        let part = if wanted == Wanted::Fixtures { format!("{} of ", done.scenarios) } else { String::new() };
+        let text = format!("{part}{} scenarios, killed at {} points\n", scenarios.len(), done.points);
         let file = counted(name);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
         fs::write(file, text).map_err(|error| error.to_string())?;
@@ -97,13 +112,28 @@ fn kills(name: &str, path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Of how many scenarios `LOCKGATE_KILLS` wants every point; nothing where it is not given.
-fn asked(kills: &str) -> Result<Option<usize>, String> {
-    match kills {
-        "" => Ok(None),
-        "all" => Ok(Some(usize::MAX)),
-        number => number.parse().map(Some).map_err(|_| format!("LOCKGATE_KILLS is `{number}`: it must be `all` or a number of scenarios")),
+/// Those that are spread over the file first, until there were enough.
+fn sample(source: &Source, scenarios: &[&Test]) -> Result<usize, String> {
+    let mut points = 0;
+    for scenario in spread(scenarios) {
+        points += killed(source, scenario, EACH)?;
+        if points >= SAMPLE {
+            break;
+        }
     }
+    Ok(points)
+}
+
+/// The scenarios of each fixture, in their order.
+fn by_fixture<'a>(source: &Source, scenarios: &[&'a Test]) -> Result<Vec<Vec<&'a Test>>, String> {
+    let fixtures = test::fixtures(source).map_err(|error| error.to_string())?;
+    let mut found: BTreeMap<&str, Vec<&Test>> = BTreeMap::new();
+    for scenario in scenarios.iter().copied() {
+        if let Some(fixture) = fixtures.get(&scenario.to_string()) {
+            found.entry(fixture).or_default().push(scenario);
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// At how many points runs of a scenario were killed.
@@ -115,22 +145,41 @@ fn killed(source: &Source, scenario: &Test, kills: usize) -> Result<usize, Strin
     }
 }
 
-/// The same at every point of all scenarios, one on each processor at a time. It takes an hour for the longest runbooks, so it says how far
-/// it is. A failure stops it.
-fn everywhere(name: &str, source: &Source, scenarios: &[&Test]) -> Result<usize, String> {
-    let (next, points, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(None));
+/// What was killed everywhere.
+#[derive(Default)]
+struct Done {
+    scenarios: usize,
+    points: usize,
+}
+
+/// The same at every point of one scenario of each group, the first that has any; one group on each processor at a time. It takes an hour for
+/// the longest runbooks, so it says how far it is. A failure stops it.
+fn everywhere(name: &str, source: &Source, groups: Vec<Vec<&Test>>) -> Result<Done, String> {
+    let (next, done, failed) = (AtomicUsize::new(0), Mutex::new(Done::default()), Mutex::new(None));
+    let group = |at: usize, group: &[&Test]| -> Result<(), String> {
+        for scenario in group {
+            let more = killed(source, scenario, usize::MAX)?;
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            if more > 0 {
+                done.scenarios += 1;
+                done.points += more;
+            }
+            let all = done.points;
+            let told = format!("kills::{name}: {} of {}, {more} points, {all} so far: {scenario}\n", at + 1, groups.len());
+            // Whoever cannot be told is not waiting for it.
+            std::io::stderr().write_all(told.as_bytes()).ok();
+            if more > 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
     let work = || {
         while failed.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(scenario) = scenarios.get(at) else { break };
-            match killed(source, scenario, usize::MAX) {
-                Ok(more) => {
-                    let all = points.fetch_add(more, Ordering::Relaxed) + more;
-                    let told = format!("kills::{name}: {} of {}, {more} points, {all} so far: {scenario}\n", at + 1, scenarios.len());
-                    // Whoever cannot be told is not waiting for it.
-                    std::io::stderr().write_all(told.as_bytes()).ok();
-                }
-                Err(error) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+            let Some(these) = groups.get(at) else { break };
+            if let Err(error) = group(at, these) {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         }
     };
@@ -140,7 +189,7 @@ fn everywhere(name: &str, source: &Source, scenarios: &[&Test]) -> Result<usize,
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.map_or_else(|| Ok(points.into_inner()), Err)
+    failed.map_or_else(|| Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner)), Err)
 }
 
 /// The same in an order that goes over the whole many times: the first, then those far apart.

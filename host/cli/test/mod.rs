@@ -20,6 +20,7 @@ mod roles;
 pub use self::hollow::{Reached, hollow, noticed};
 pub use self::kills::{Killed, difference};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -100,13 +101,21 @@ pub fn tests(source: &Source) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
+/// The fixture of each scenario, by their names.
+///
+/// # Errors
+/// When the file of scenarios does not load. A scenario that is written wrongly is left out: it fails as a test.
+pub fn fixtures(source: &Source) -> Result<BTreeMap<String, String>> {
+    let file = scenarios(source)?;
+    let all = file.iter().flat_map(|file| &file.scenarios);
+    Ok(all.filter_map(|raw| Some((raw.name.clone(), fields::Scenario::read(raw).ok()?.fixture))).collect())
+}
+
 /// What is odd about the fixtures beside a runbook, each once.
 fn fixture_notes(source: &Source) -> Result<Vec<String>> {
     let mut names = std::collections::BTreeSet::from([free::FIXTURE.to_owned()]);
     // A file of scenarios that does not load fails as a test.
-    if let Ok(Some(file)) = scenarios(source) {
-        names.extend(file.scenarios.iter().filter_map(|raw| Some(fields::Scenario::read(raw).ok()?.fixture)));
-    }
+    names.extend(fixtures(source).unwrap_or_default().into_values());
     let mut told = Vec::new();
     for name in names {
         if let Some(text) = source.beside.read(&name)? {
