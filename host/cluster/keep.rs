@@ -324,6 +324,17 @@ impl Cluster {
         self.keeper().map(|keeper| keeper.unmet()).unwrap_or_default()
     }
 
+    /// Whether the object is as a write left it that the interrupted call made and that this call has not come to again: a Secret, whose
+    /// former content no record tells, is read as it is.
+    #[must_use]
+    pub fn is_made_already(&self, target: &Target, object: &Json) -> bool {
+        let stamp = object.pointer("/metadata/annotations").and_then(|all| all.get(OP_ANNOTATION)).and_then(Json::as_str);
+        stamp.is_some_and(|stamp| {
+            let full = target.full_name();
+            self.interrupted().iter().any(|open| open.intent.object() == full && open.intent.op == stamp)
+        })
+    }
+
     /// When the call that was interrupted is over: it may have found what it did before, and not have asked for it again. What became of such
     /// writes is found out and noted, so that nothing is half-done in the record that is not so in the cluster.
     ///

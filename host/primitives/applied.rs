@@ -120,14 +120,16 @@ pub(super) async fn write(cx: &Cx, place: &Place, looked: Looked, force: bool) -
             }
             continue;
         };
-        if let Some((managed, _)) = owners::handed_over(&before).filter(|_| handed_over < HANDOVERS) {
+        // Interrupted after its write, it comes to it again without handing over once more what the server noted with it.
+        let made = cx.cluster.is_made_already(&target, &before);
+        if let Some((managed, _)) = owners::handed_over(&before).filter(|_| !made && handed_over < HANDOVERS) {
             handed_over += 1;
             match cx.cluster.set_owners(&target, &before, managed).await {
                 Ok(_) => {}
                 Err(error) => tries.again(PatchType::Merge, &before, error).await?,
             }
         } else {
-            if dry.as_ref().is_some_and(|dry| is_same(&before, dry)) {
+            if !made && dry.as_ref().is_some_and(|dry| is_same(&before, dry)) {
                 return Ok(Applied { target, action: "unchanged", changes: Vec::new(), wrote: None });
             }
             // That no field of others is in the way was seen for this very version of the object, so that force takes over the stamp

@@ -120,6 +120,7 @@ step "apply" {
     apply {
       { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "new" }, data = { a = "b" } },
       { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "settings" }, data = { more = "yes" } },
+      { apiVersion = "v1", kind = "Secret", metadata = { name = "login" }, data = { user = "YWRtaW4=", word = "c2VjcmV0" } },
       { apiVersion = "v1", kind = "Service", metadata = { name = "web" },
         spec = { selector = { app = "web" }, ports = { { port = 80 } } } },
     }
