@@ -410,7 +410,10 @@ impl Story {
 
     fn heard(&mut self, at: Timestamp, event: &Event) {
         match event {
-            Event::Started { steps, .. } => self.steps_of = *steps,
+            Event::Started { steps, namespace, .. } => {
+                // The runbook's own, where it has one.
+                (self.steps_of, self.namespace) = (*steps, namespace.clone());
+            }
             Event::CheckStarted { check } => {
                 self.inside = Some(format!("check {}", check.id));
                 self.checks.retain(|checked| checked.check.id != check.id);
