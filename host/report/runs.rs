@@ -10,6 +10,7 @@ use super::table;
 use super::transcript::{Transcript, stays};
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
+use crate::run::approval::Waiting;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
 use crate::run::hindsight::Hindsight;
 use crate::run::journal::listed::Listed;
@@ -89,6 +90,9 @@ pub fn status(story: &Story, options: &str, paint: Paint) -> String {
     }
     if let Some(asked) = story.asked.last() {
         out.row("asked", &format!("{}: {}", asked.confirmation.question, answer(asked)));
+    }
+    if let Some(Waiting { confirmation, .. }) = &story.waiting {
+        out.row("waits", &format!("{}: {}", confirmation.at, confirmation.question));
     }
     out.row("writes", &plural(story.made(), "write"));
     no_return(story, |head, text| out.row(head, &text));
