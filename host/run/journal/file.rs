@@ -210,6 +210,14 @@ impl Writer {
             self.io.sync(JOURNAL).map_err(|error| failed("keeping a line", &error))?;
         }
         (self.seq, self.head, self.length) = (seq, head, length);
+        if matches!(fact, Fact::Told { event, .. } if matches!(**event, Event::Finished { .. })) {
+            // Runs stay for years. Who goes on with this one reserves room anew, before the first intent.
+            self.reserved = 0;
+            if let Err(error) = self.io.give_back(JOURNAL) {
+                // Room that stays reserved harms no run; what it did is kept.
+                tracing::warn!(target: "lockgate::journal", %error, "room that the journal does not need is not given back");
+            }
+        }
         Ok(seq)
     }
 

@@ -502,6 +502,23 @@ fn secrets_never_arrive_in_lines_or_long_parts() {
 }
 
 #[test]
+fn a_run_that_is_over_gives_its_reserved_room_back_and_one_that_goes_on_takes_it_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let run = crate::run::journal::Runs::at(folder.path()).create(RUN).unwrap();
+    let journal = Journal::create(Box::new(run.disk()), None, Timestamp::UNIX_EPOCH, header()).unwrap();
+    let taken = || std::fs::metadata(run.path().join(JOURNAL)).unwrap().blocks() * 512;
+    // Nothing where the disk cannot reserve.
+    let reserved = taken();
+    let over = events().into_iter().find(|event| matches!(event, Event::Finished { .. })).unwrap();
+    journal.append(Timestamp::UNIX_EPOCH, &Fact::Told { n: 1, item: None, event: Box::new(over) }).unwrap();
+    assert!(taken() < AHEAD / 8, "{} bytes, {reserved} before", taken());
+    assert_eq!(read(&mut run.disk(), RUN, false).unwrap().entries.len(), 2, "what was written stays");
+    journal.append(Timestamp::UNIX_EPOCH, &intent(1, None)).unwrap();
+    assert!(taken() >= reserved, "{} bytes, {reserved} before", taken());
+}
+
+#[test]
 fn two_who_write_it_do_not_write_it_to_pieces() {
     let folder = tempfile::tempdir().unwrap();
     let runs = crate::run::journal::Runs::at(folder.path());
