@@ -475,6 +475,15 @@ fn a_full_disk_stops_an_intent_and_says_that_nothing_was_sent() {
 }
 
 #[test]
+fn a_full_disk_lets_no_run_begin_and_names_another_folder() {
+    let disk = MemoryDisk::new();
+    disk.fault_at(2, Fault::Fails(io::ErrorKind::StorageFull));
+    let error = Journal::create(boxed(&disk), None, Timestamp::UNIX_EPOCH, header()).unwrap_err();
+    assert_eq!(error.causes, ["reserving room for it", "there is no room left on the disk"]);
+    assert!(error.hint.as_deref().unwrap().ends_with("name another folder: `--runs DIR`"), "{error:?}");
+}
+
+#[test]
 fn a_run_is_never_begun_over_another() {
     let disk = MemoryDisk::new();
     tell(&disk, &[]);
