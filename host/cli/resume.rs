@@ -171,7 +171,11 @@ fn modules(header: &Header) -> Vec<PathBuf> {
 /// Refuses a source that is not the pinned one: nobody knows then which of the two is meant.
 fn unchanged(header: &Header) -> Result<()> {
     let word = header.way.get("runbook").and_then(Json::as_str).unwrap_or(&header.runbook);
-    let differences = match find::runbook(word).and_then(|source| Pinned::gather(&source, &modules(header), &STDLIB)) {
+    let now = find::runbook(word).and_then(|source| Pinned::gather(&source, &modules(header), &STDLIB));
+    // What is not there any more cannot be gone on with.
+    let other =
+        if now.is_ok() { format!("`--script {}` with the one of now", quoted(word)) } else { "`--script PATH` with another".to_owned() };
+    let differences = match now {
         Ok(now) => pin::differences(&header.files, &now.hashes()).iter().map(ToString::to_string).collect(),
         Err(error) => vec![error.to_string()],
     };
@@ -181,9 +185,8 @@ fn unchanged(header: &Header) -> Result<()> {
     let message = format!("the source of run `{}` is not what it was when the run began", header.run);
     let error = Error::new(Kind::Refused, Reason::Replaced, message);
     Err(differences.into_iter().fold(error, Error::cause).hint(format!(
-        "`lockgate resume {run} --script pinned` goes on with the source that the run began with, `--script {word}` with the one of now",
-        run = header.run,
-        word = quoted(word)
+        "`lockgate resume {run} --script pinned` goes on with the source that the run began with, {other}",
+        run = header.run
     )))
 }
 

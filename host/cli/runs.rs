@@ -5,7 +5,9 @@ use super::{Done, host, told};
 use crate::base::{Error, Result};
 use crate::cluster::machines::quoted;
 use crate::report::{Screen, escape, html, json, runs as shown};
+use crate::run::approval::Answers;
 use crate::run::journal::listed::{Line, Listed};
+use crate::run::journal::view::Standing;
 use crate::run::journal::{self, Read, RunFolder, Runs, Story};
 use crate::run::lock;
 
@@ -37,7 +39,12 @@ pub(super) fn runs(args: &RunsArgs, screen: &Screen) -> Done {
 /// When there is no such run, or it cannot be read.
 pub(super) fn status(args: &StatusArgs, screen: &Screen) -> Done {
     let runs = Runs::find(args.state.runs.as_deref())?;
-    let story = story(&runs.open(args.run.as_deref().unwrap_or("last"))?)?;
+    let folder = runs.open(args.run.as_deref().unwrap_or("last"))?;
+    let mut story = story(&folder)?;
+    // A question that was left out with another script stays in the folder of a run that is over.
+    if story.taken_back.is_none() && (story.standing == Standing::Running || story.standing.can_go_on()) {
+        story.waiting = Answers::of(folder.id(), folder.path()).unanswered()?;
+    }
     let options = options(&args.state);
     match args.output.output {
         Format::Text => screen.data(&shown::status(&story, &options, screen.paint)),

@@ -1,5 +1,7 @@
 //! Runs, for people: the list, where one stands, and the whole report as text and as a page of Markdown.
 
+use std::collections::BTreeMap;
+
 use super::escape;
 use super::given;
 use super::markup::{code, fenced, page, page_table};
@@ -8,6 +10,7 @@ use super::table;
 use super::transcript::{Transcript, stays};
 use crate::base::{Error, Span, Timestamp};
 use crate::primitives::registry::plural;
+use crate::run::approval::Waiting;
 use crate::run::event::{AnsweredBy, Record, StepEnd, Verdict};
 use crate::run::hindsight::Hindsight;
 use crate::run::journal::listed::Listed;
@@ -80,13 +83,16 @@ pub fn status(story: &Story, options: &str, paint: Paint) -> String {
     if let Some(error) = story.error() {
         out.error(error);
     }
-    out.row("began", &format!("{}, took {}", clock(story.started), story.took.rounded()));
+    out.row("began", &began(story));
     out.row("steps", &progress(story));
     if let Some(inside) = &story.inside {
         out.row("inside", inside);
     }
     if let Some(asked) = story.asked.last() {
         out.row("asked", &format!("{}: {}", asked.confirmation.question, answer(asked)));
+    }
+    if let Some(Waiting { confirmation, .. }) = &story.waiting {
+        out.row("waits", &format!("{}: {}", confirmation.at, confirmation.question));
     }
     out.row("writes", &plural(story.made(), "write"));
     no_return(story, |head, text| out.row(head, &text));
@@ -95,6 +101,14 @@ pub fn status(story: &Story, options: &str, paint: Paint) -> String {
         out.row("next", &format!("`{command}` {does}"));
     }
     out.text
+}
+
+/// When it began and how long it took. How long one took that was killed nobody knows: only when it was last heard of.
+fn began(story: &Story) -> String {
+    match story.standing {
+        Standing::Killed => format!("{}, last entry {}", clock(story.started), clock(story.last)),
+        _ => format!("{}, took {}", clock(story.started), story.took.rounded()),
+    }
 }
 
 /// The whole report: what was asked and planned, who consented, what happened when, what is half-done.
@@ -196,7 +210,7 @@ pub(super) fn facts(story: &Story, mut tell: impl FnMut(&str, String)) {
     tell("steps", progress(story));
     tell("writes", plural(story.made(), "write"));
     if let Some(hindsight) = &story.hindsight {
-        tell("of the plan", hindsight.to_string());
+        tell("plan", hindsight.to_string());
     }
     no_return(story, tell);
 }
@@ -280,11 +294,21 @@ pub(super) fn title(story: &Story) -> String {
 }
 
 fn progress(story: &Story) -> String {
-    let over =
-        |stepped: &&Stepped| matches!(stepped.end, Some(StepEnd::Done { .. } | StepEnd::Skipped { .. })) && stepped.step.part.is_none();
-    let done = story.steps.iter().filter(over).count();
+    let done = steps_over(story);
     let asked = story.checks.iter().filter(|checked| matches!(checked.verdict, Some(Verdict::Ok { .. }))).count();
     format!("{done} of {} done; {} of {} held", story.steps_of, asked, plural(story.checks.len(), "check"))
+}
+
+/// How many steps are over. Each item of a step has a line of its own: the step is over with the last of them.
+fn steps_over(story: &Story) -> usize {
+    let over = |stepped: &&Stepped| matches!(stepped.end, Some(StepEnd::Done { .. } | StepEnd::Skipped { .. }));
+    let mut left: BTreeMap<usize, usize> = BTreeMap::new();
+    for stepped in story.steps.iter().filter(over) {
+        let items = stepped.step.part.as_ref().map_or(1, |part| part.of);
+        let count = left.entry(stepped.step.number).or_insert(items);
+        *count = count.saturating_sub(1);
+    }
+    left.values().filter(|count| **count == 0).count()
 }
 
 pub(super) fn step_cells(stepped: &Stepped) -> Vec<String> {

@@ -3,7 +3,7 @@ use crate::base::json::{Value as Json, json};
 use crate::cluster::keep::{Intent, Key, Outcome, Sign};
 use crate::report::html;
 use crate::run::Confirmation;
-use crate::run::event::{End, Event, Item, Known, Summary, TargetInfo, What};
+use crate::run::event::{End, Event, Item, Known, Part, Summary, TargetInfo, What};
 use crate::run::journal::entry::{Begun, Consent, Entry, Fact, Header, Planned, VERSION};
 use crate::run::journal::folder::Holder;
 use crate::run::journal::listed::Line;
@@ -165,6 +165,40 @@ fn a_killed_run_says_what_is_half_done_and_how_to_go_on() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+#[test]
+fn how_long_a_killed_run_took_is_not_said() {
+    let text = status(&story(killed(), None), "", Paint::plain());
+    assert!(text.contains("began      2027-01-15T08:00:00Z, last entry 2027-01-15T08:00:55Z\n"), "{text}");
+    let text = status(&story(ended(), None), "", Paint::plain());
+    assert!(text.contains("began      2027-01-15T08:00:00Z, took 1m20s\n"), "{text}");
+}
+
+#[test]
+fn a_step_of_several_items_is_over_with_the_last_of_them() {
+    let told = |event: Event| Fact::Told { n: 0, item: None, event: Box::new(event) };
+    let ends = |number: usize| {
+        let part = Some(Part { name: format!("w{number}"), number, of: 2 });
+        let step = Item { part, ..item(&format!("web/w{number}"), "Move web") };
+        let end = StepEnd::Done { recovered: false };
+        [told(Event::StepStarted { step: step.clone() }), told(Event::StepFinished { step, end, took: Span::from_secs(1) })]
+    };
+    let mut facts: Vec<Fact> = killed().into_iter().take(4).collect();
+    for (number, line) in [(1, "\nsteps      0 of 1 done"), (2, "\nsteps      1 of 1 done")] {
+        facts.extend(ends(number));
+        let text = status(&story(facts.clone(), None), "", Paint::plain());
+        assert!(text.contains(line), "{line}{text}");
+    }
+}
+
+#[test]
+fn the_report_names_the_namespace_that_the_run_worked_in() {
+    let mut facts = killed();
+    if let Some(Fact::Header(header)) = facts.first_mut() {
+        header.namespace = "default".to_owned();
+    }
+    assert!(report(&story(facts, None), Paint::plain()).contains("cluster    prod, kube-system 7d9f, namespace shop\n"));
 }
 
 #[test]

@@ -93,6 +93,15 @@ impl Answers {
         self.read(WAITING)
     }
 
+    /// What the run waits for and nobody has answered yet.
+    ///
+    /// # Errors
+    /// As [`Answers::waiting`].
+    pub fn unanswered(&self) -> Result<Option<Waiting>> {
+        let waiting = self.waiting()?;
+        Ok(waiting.filter(|waiting| !self.folder.join(name(&waiting.hash)).exists()))
+    }
+
     /// What the run waits for at this step or check.
     ///
     /// # Errors
@@ -338,7 +347,9 @@ mod tests {
         assert_eq!(answers.waiting().unwrap().unwrap().gate(), "canary");
         let shown = answers.waits_at("canary").unwrap();
         assert_eq!(shown.confirmation, gate);
+        assert_eq!(answers.unanswered().unwrap(), Some(shown.clone()));
         answers.answer(&shown, true, "kim").unwrap();
+        assert_eq!(answers.unanswered().unwrap(), None, "it has its answer");
         assert_eq!(run(operator.confirm(&gate)).unwrap(), Some(true));
         assert_eq!(operator.answered_by().as_deref(), Some("kim"));
         assert_eq!(answers.waiting().unwrap(), None);

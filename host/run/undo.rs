@@ -60,6 +60,10 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
         && !keys.contains(&to)
     {
         let error = Error::usage(format!("the run did no step `{to}`"));
+        // The nearest name would be its first item: everything after that would be taken back.
+        if let Some(last) = keys.iter().rev().find(|key| key.strip_prefix(to).is_some_and(|rest| rest.starts_with('/'))) {
+            return Err(error.hint(format!("it was done item by item, `{last}` last")));
+        }
         return Err(match did_you_mean(to, keys.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint(format!("its steps are {}", crate::primitives::registry::list(keys.iter().copied()))),

@@ -199,7 +199,10 @@ fn a_gate_says_in_the_plan_that_it_asks_and_a_yes_to_it_stands_after_a_kill() {
     let plan = site.host.run(&["plan", "r", "--kubeconfig", "k.yaml", "-o", "markdown"]).exits(0);
     plan.shows("a run asks").shows("Into the window? (step s)");
     site.host.run(&["run", "r", "--yes", "--kubeconfig", "k.yaml"]).exits(4).tells("nobody answered `Into the window?`");
+    let status = site.host.run(&["status"]).exits(0);
+    status.shows("waits      step s: Into the window?\n").shows(" s` answers what it waits for");
     site.host.run(&["approve", "last", "s", "--yes"]).exits(0);
+    site.host.run(&["status"]).exits(0).hides("lockgate approve").shows("lockgate resume");
     site.host.run(&["resume", "last"]).exits(0);
     // As a kill between the answer and the step's body leaves the record; the lock was told of more.
     let journal = site.folder().join("journal.jsonl");

@@ -40,6 +40,19 @@ fn a_source_that_was_chosen_once_is_the_runs_from_then_on() {
 }
 
 #[test]
+fn a_source_that_is_not_there_any_more_is_not_offered() {
+    let host = Host::with_runbook(&text("old"));
+    host.run(&["run", "r", "--sandbox"]).exits(4);
+    let run = only_run(&host);
+    let gone = host.path().join("gone");
+    std::fs::rename(host.path().join("r"), &gone).unwrap();
+    let said = host.run(&["resume", &run]).exits(5);
+    said.tells("`--script PATH` with another");
+    assert!(!said.stderr.contains("with the one of now"), "{}", said.transcript());
+    host.run(&["resume", &run, "--script", "pinned"]).exits(4).tells("nobody answered");
+}
+
+#[test]
 fn the_parameter_file_is_kept_unless_it_holds_a_secret() {
     let host = Host::with_runbook(&text("x")).file("given.yaml", "size: 3 # as agreed\n");
     host.run(&["run", "r", "--sandbox", "--params", "given.yaml"]).exits(4);

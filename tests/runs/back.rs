@@ -151,6 +151,11 @@ group "round" {
     let (ended, world) = scene.whole();
     assert_eq!(ended.summary.unwrap().end, End::Succeeded);
     assert_ne!(state(&ended.cluster), wanted);
+    // Its name alone is not that of its first item, which would take the others back.
+    let runbook = LuaHost::new(scene.source.clone(), None).unwrap().load().unwrap();
+    let past = Past::of(world.disk.entries.borrow().iter().cloned());
+    let error = undo::of(&runbook, &past, Some("mark"), &BTreeMap::new()).unwrap_err();
+    assert!(error.hint.as_deref().unwrap().starts_with("it was done item by item, `mark/"), "{error:?}");
     let back = super::taken::take_back(
         &scene,
         &world.disk,

@@ -21,6 +21,8 @@ use crate::run::event::Event;
 
 /// Room that is kept free for the journal: a full disk is met before an act, never between an act and what became of it.
 const AHEAD: u64 = 8 << 20;
+/// What to do about a full disk.
+const ROOM: &str = "make room on the disk that holds the runs, then resume";
 /// With less than this left, room is asked for again before the next intent.
 const LEAST: u64 = 4 << 20;
 /// A member of a line that is longer than this has a file of its own. Most objects stay in the line: a file of its own costs two more
@@ -100,7 +102,7 @@ impl Journal {
         let journal = Journal { run, redactor, writer: RefCell::new(writer) };
         journal.careful(|writer| {
             writer.io.create(JOURNAL).map_err(|error| failed("making its file", &error))?;
-            writer.make_room(0)
+            writer.make_room(0).map_err(unbegun)
         })?;
         journal.append(at, &Fact::Header(Box::new(header)))?;
         journal.careful(|writer| writer.io.sync_folder("").map_err(|error| failed("keeping its name", &error)))?;
@@ -210,6 +212,14 @@ impl Writer {
             self.io.sync(JOURNAL).map_err(|error| failed("keeping a line", &error))?;
         }
         (self.seq, self.head, self.length) = (seq, head, length);
+        if matches!(fact, Fact::Told { event, .. } if matches!(**event, Event::Finished { .. })) {
+            // Runs stay for years. Who goes on with this one reserves room anew, before the first intent.
+            self.reserved = 0;
+            if let Err(error) = self.io.give_back(JOURNAL) {
+                // Room that stays reserved harms no run; what it did is kept.
+                tracing::warn!(target: "lockgate::journal", %error, "room that the journal does not need is not given back");
+            }
+        }
         Ok(seq)
     }
 
@@ -311,10 +321,19 @@ fn meddled() -> Error {
 fn failed(doing: &str, error: &io::Error) -> Error {
     let failed = Error::internal(doing).cause(plain(error));
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failed.hint("make room on the disk that holds the runs, then resume"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failed.hint(ROOM),
         io::ErrorKind::AlreadyExists => failed.hint("each run has a folder of its own; begin a new one"),
         _ => failed.hint("look after the disk that holds the runs, then resume"),
     }
+}
+
+/// There is nothing to resume yet.
+fn unbegun(error: Error) -> Error {
+    let is_full = error.hint.as_deref() == Some(ROOM);
+    if is_full {
+        return error.hint("the run has not begun; make room on the disk that holds the runs, or name another folder: `--runs DIR`");
+    }
+    error
 }
 
 /// The members of a JSON object in the order in which they are written.

@@ -475,6 +475,15 @@ fn a_full_disk_stops_an_intent_and_says_that_nothing_was_sent() {
 }
 
 #[test]
+fn a_full_disk_lets_no_run_begin_and_names_another_folder() {
+    let disk = MemoryDisk::new();
+    disk.fault_at(2, Fault::Fails(io::ErrorKind::StorageFull));
+    let error = Journal::create(boxed(&disk), None, Timestamp::UNIX_EPOCH, header()).unwrap_err();
+    assert_eq!(error.causes, ["reserving room for it", "there is no room left on the disk"]);
+    assert!(error.hint.as_deref().unwrap().ends_with("name another folder: `--runs DIR`"), "{error:?}");
+}
+
+#[test]
 fn a_run_is_never_begun_over_another() {
     let disk = MemoryDisk::new();
     tell(&disk, &[]);
@@ -499,6 +508,23 @@ fn secrets_never_arrive_in_lines_or_long_parts() {
     let facts = told(&disk);
     assert_eq!(facts.last(), Some(&note("(secret) and (secret)")));
     assert!(matches!(&facts[1], Fact::Intent { intent, .. } if intent.key.target == "deployment/shop/web"));
+}
+
+#[test]
+fn a_run_that_is_over_gives_its_reserved_room_back_and_one_that_goes_on_takes_it_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let run = crate::run::journal::Runs::at(folder.path()).create(RUN).unwrap();
+    let journal = Journal::create(Box::new(run.disk()), None, Timestamp::UNIX_EPOCH, header()).unwrap();
+    let taken = || std::fs::metadata(run.path().join(JOURNAL)).unwrap().blocks() * 512;
+    // Nothing where the disk cannot reserve.
+    let reserved = taken();
+    let over = events().into_iter().find(|event| matches!(event, Event::Finished { .. })).unwrap();
+    journal.append(Timestamp::UNIX_EPOCH, &Fact::Told { n: 1, item: None, event: Box::new(over) }).unwrap();
+    assert!(taken() < AHEAD / 8, "{} bytes, {reserved} before", taken());
+    assert_eq!(read(&mut run.disk(), RUN, false).unwrap().entries.len(), 2, "what was written stays");
+    journal.append(Timestamp::UNIX_EPOCH, &intent(1, None)).unwrap();
+    assert!(taken() >= reserved, "{} bytes, {reserved} before", taken());
 }
 
 #[test]

@@ -29,6 +29,14 @@ pub trait JournalIo {
     /// When there is not so much room. A disk that cannot reserve says nothing.
     fn reserve(&mut self, path: &str, length: u64) -> io::Result<()>;
 
+    /// Gives back the room behind the end of the file that was reserved and is not needed. A disk that reserves nothing has none.
+    ///
+    /// # Errors
+    /// As the disk says.
+    fn give_back(&mut self, _path: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// When this comes back, what was written to the file survives a crash. A failed one must not be asked again: what it could not
     /// write may be forgotten by then.
     ///
@@ -124,6 +132,12 @@ impl JournalIo for RealDisk {
     fn reserve(&mut self, path: &str, length: u64) -> io::Result<()> {
         let file = self.file(path)?;
         reserve(file, length)
+    }
+
+    fn give_back(&mut self, path: &str) -> io::Result<()> {
+        let file = self.file(path)?;
+        // The length stays; what was reserved behind it goes.
+        file.set_len(file.metadata()?.len())
     }
 
     fn sync(&mut self, path: &str) -> io::Result<()> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, DirEntry};
@@ -127,7 +127,7 @@ impl Pinned {
             let path = root.join(name);
             let written = (|| {
                 let parent = path.parent().unwrap_or(&root);
-                fs::DirBuilder::new().recursive(true).create(parent)?;
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
                 folders.extend(parent.ancestors().take_while(|above| above.starts_with(&root)).map(Path::to_path_buf));
                 let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
                 std::io::Write::write_all(&mut file, bytes)?;

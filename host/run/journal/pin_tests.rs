@@ -69,6 +69,10 @@ fn a_folder_is_pinned_with_its_modules_and_comes_back() {
     assert_eq!((again.name.as_str(), &*again.text, &again.file), ("web", "as it was loaded", &source.file));
     assert_eq!(again.beside.read("parts/a.lua").unwrap().as_deref(), Some("return 2"));
     assert_eq!(fs::read_to_string(shelves[0].join("checks.luau")).unwrap(), "return 3");
+    for folder in ["script/runbook", "script/runbook/parts", "script/modules/0", "script/data"] {
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(run.path().join(folder)).unwrap());
+        assert_eq!(mode & 0o777, 0o700, "{folder}");
+    }
     assert_eq!(data(&run, "../values/p.yaml").unwrap().as_deref(), Some("to: 1"));
     assert_eq!(data(&run, "fixture.yaml").unwrap(), None);
     fs::write(run.path().join("script/runbook/nodes.luau"), "return 9").unwrap();

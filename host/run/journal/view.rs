@@ -13,6 +13,7 @@ use crate::base::json::Value as Json;
 use crate::base::{Error, Span, Timestamp};
 use crate::cluster::keep::Outcome;
 use crate::cluster::machines::quoted;
+use crate::run::approval::Waiting;
 use crate::run::event::{AnsweredBy, Confirmation, End, Event, Item, Record, Stays, StepEnd, Summary, TargetInfo, Verdict};
 use crate::run::hindsight::{Hindsight, predictions};
 
@@ -259,6 +260,9 @@ pub struct Story {
     pub taken_back: Option<TakenBack>,
     /// What its plan said, compared with what happened; none of a run that goes on or had no plan.
     pub hindsight: Option<Hindsight>,
+    /// What it waits for and nobody has answered yet; of its folder, not of its journal.
+    #[serde(skip)]
+    pub waiting: Option<Waiting>,
 }
 
 impl Story {
@@ -313,6 +317,7 @@ impl Story {
             torn: read.torn.is_some(),
             taken_back: None,
             hindsight: None,
+            waiting: None,
         };
         for entry in &read.entries {
             // No act of this run.
@@ -410,7 +415,10 @@ impl Story {
 
     fn heard(&mut self, at: Timestamp, event: &Event) {
         match event {
-            Event::Started { steps, .. } => self.steps_of = *steps,
+            Event::Started { steps, namespace, .. } => {
+                // The runbook's own, where it has one.
+                (self.steps_of, self.namespace) = (*steps, namespace.clone());
+            }
             Event::CheckStarted { check } => {
                 self.inside = Some(format!("check {}", check.id));
                 self.checks.retain(|checked| checked.check.id != check.id);
@@ -509,6 +517,14 @@ impl Story {
         stays
     }
 
+    /// Whether it wrote anything after this step, as far as is known; without a step, anything at all.
+    fn wrote_after(&self, step: Option<&str>) -> bool {
+        let place = step.map(|step| format!("step {step}"));
+        let made = |write: &&Write| write.became != Became::NotMade;
+        let mut writes = self.writes.iter().rev().filter(made).take_while(|write| Some(&write.place) != place.as_ref());
+        writes.next().is_some()
+    }
+
     /// The commands that go on from here, with what each does; `options` stand behind each (`--runs DIR`).
     #[must_use]
     pub fn ways_on(&self, options: &str) -> Vec<(String, &'static str)> {
@@ -523,16 +539,22 @@ impl Story {
             }
             return ways;
         }
+        if let Some(waiting) = &self.waiting {
+            let gate = format!("lockgate approve {} {}{options}", self.run, quoted(waiting.gate()));
+            ways.push((gate, "answers what it waits for"));
+        }
         match self.standing {
             Standing::Running => ways.push((command("attach"), "shows what it does")),
             standing if standing.can_go_on() => ways.push((command("resume"), "goes on")),
             _ => {}
         }
-        let wrote = self.made() > 0 || self.half_done().next().is_some();
+        let no_return = self.no_return();
+        let last = no_return.last().map(|(step, _)| *step);
+        let wrote = self.wrote_after(last);
         if wrote && self.standing != Standing::Running && self.what != "rollback" {
-            ways.push(match self.no_return().last() {
+            ways.push(match last {
                 None => (command("rollback"), "takes back what was done, after a plan and a question"),
-                Some((step, _)) => {
+                Some(step) => {
                     let from = format!("{} --to {}", command("rollback"), quoted(step));
                     (from, "takes back what was done after that step, which itself cannot be taken back")
                 }
