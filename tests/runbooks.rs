@@ -13,7 +13,8 @@ use lockgate::cli::test::{self, Killed, Reached, Test};
 use lockgate::run::Source;
 
 /// So many kills of each runbook in every test run. With `LOCKGATE_KILLS=all` all of them, with `fixtures` all of one scenario of each
-/// fixture; `BLESS=1` writes how many there were, of all scenarios where nothing else is said.
+/// fixture, with names of fixtures (`cluster.yaml,cluster-canal.yaml`) of one of each of these; `BLESS=1` writes how many there were, of all
+/// scenarios where nothing else is said. What was written of other fixtures stays, so that long proofs can be made in parts.
 const SAMPLE: usize = 300;
 /// In so many states of each scenario, when not all are asked for; a state can be come to by several kills.
 const EACH: usize = 60;
@@ -67,49 +68,67 @@ fn hollow(name: &str, step: String, source: Source) -> Trial {
 }
 
 /// Which kills are wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
     /// So many that differ, of scenarios that are spread over the file.
     Sample,
-    /// Every point of one scenario of each fixture: the first that is killed anywhere.
-    Fixtures,
+    /// Every point of one scenario of each of these fixtures, or of all: the first that is killed anywhere.
+    Fixtures(Vec<String>),
     /// Every point of every scenario.
     All,
 }
 
 impl Wanted {
     fn asked() -> Result<Wanted, String> {
-        let given = |name: &str| std::env::var(name).unwrap_or_default();
         match given("LOCKGATE_KILLS").as_str() {
             "" if given("BLESS") == "1" => Ok(Wanted::All),
             "" => Ok(Wanted::Sample),
             "all" => Ok(Wanted::All),
-            "fixtures" => Ok(Wanted::Fixtures),
-            other => Err(format!("LOCKGATE_KILLS is `{other}`: it must be `all` or `fixtures`")),
+            "fixtures" => Ok(Wanted::Fixtures(Vec::new())),
+            names if names.ends_with(".yaml") => Ok(Wanted::Fixtures(names.split(',').map(str::to_owned).collect())),
+            other => Err(format!("LOCKGATE_KILLS is `{other}`: it must be `all`, `fixtures` or names of fixtures, as `cluster.yaml`")),
         }
     }
 }
 
+fn given(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
 /// Plays scenarios with kills.
 fn kills(name: &str, path: &Path) -> Result<(), Failed> {
-    let wanted = Wanted::asked()?;
     let source = Source::on_disk(path).map_err(|error| error.to_string())?;
     let tests = test::tests(&source).map_err(|error| error.to_string())?;
     let scenarios: Vec<&Test> = tests.iter().filter(|test| matches!(test, Test::Scenario(_))).collect();
-    let done = match wanted {
-        Wanted::Sample => Done { scenarios: scenarios.len(), points: sample(&source, &scenarios)? },
-        Wanted::All => everywhere(name, &source, scenarios.iter().map(|one| vec![*one]).collect())?,
-        Wanted::Fixtures => everywhere(name, &source, by_fixture(&source, &scenarios)?)?,
+    let whole = |groups: Vec<Group<'_>>| everywhere(name, &source, groups).map(|done| (done.values().sum(), done));
+    let (points, done) = match Wanted::asked()? {
+        Wanted::Sample => (sample(&source, &scenarios)?, None),
+        Wanted::All => whole(scenarios.iter().map(|one| (one.to_string(), vec![*one])).collect()).map(|(points, _)| (points, None))?,
+        Wanted::Fixtures(names) => whole(by_fixture(&source, &scenarios, &names)?).map(|(points, done)| (points, Some(done)))?,
     };
-    KILLED.fetch_add(done.points, Ordering::Relaxed);
-    if std::env::var("BLESS").is_ok_and(|word| word == "1") {
-        let part = if wanted == Wanted::Fixtures { format!("{} of ", done.scenarios) } else { String::new() };
-        let text = format!("{part}{} scenarios, killed at {} points\n", scenarios.len(), done.points);
-        let file = counted(name);
-        fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
-        fs::write(file, text).map_err(|error| error.to_string())?;
+    KILLED.fetch_add(points, Ordering::Relaxed);
+    if given("BLESS") == "1" {
+        note(name, scenarios.len(), points, done)?;
     }
     Ok(())
+}
+
+/// Writes at how many points a runbook was killed: of all scenarios, or of one of each fixture together with what was written of others.
+fn note(name: &str, scenarios: usize, points: usize, fixtures: Option<BTreeMap<String, usize>>) -> Result<(), String> {
+    let file = counted(name);
+    let text = match fixtures {
+        None => format!("{scenarios} scenarios, killed at {points} points\n"),
+        Some(done) => {
+            let former = fs::read_to_string(&file).unwrap_or_default();
+            let line = |line: &str| line.split_once(": ").and_then(|(name, points)| Some((name.to_owned(), points.parse().ok()?)));
+            let mut all: BTreeMap<String, usize> = former.lines().filter_map(line).collect();
+            all.extend(done.into_iter().filter(|(_, points)| *points > 0));
+            let lines: String = all.iter().map(|(name, points)| format!("{name}: {points}\n")).collect();
+            format!("{} of {scenarios} scenarios, killed at {} points\n{lines}", all.len(), all.values().sum::<usize>())
+        }
+    };
+    fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+    fs::write(file, text).map_err(|error| error.to_string())
 }
 
 /// Those that are spread over the file first, until there were enough.
@@ -124,8 +143,11 @@ fn sample(source: &Source, scenarios: &[&Test]) -> Result<usize, String> {
     Ok(points)
 }
 
-/// The scenarios of each fixture, in their order.
-fn by_fixture<'a>(source: &Source, scenarios: &[&'a Test]) -> Result<Vec<Vec<&'a Test>>, String> {
+/// Scenarios of which the first that is killed anywhere is enough, and what they are called together.
+type Group<'a> = (String, Vec<&'a Test>);
+
+/// The scenarios of each of these fixtures, in their order; of all where none is named.
+fn by_fixture<'a>(source: &Source, scenarios: &[&'a Test], names: &[String]) -> Result<Vec<Group<'a>>, String> {
     let fixtures = test::fixtures(source).map_err(|error| error.to_string())?;
     let mut found: BTreeMap<&str, Vec<&Test>> = BTreeMap::new();
     for scenario in scenarios.iter().copied() {
@@ -133,7 +155,11 @@ fn by_fixture<'a>(source: &Source, scenarios: &[&'a Test]) -> Result<Vec<Vec<&'a
             found.entry(fixture).or_default().push(scenario);
         }
     }
-    Ok(found.into_values().collect())
+    if let Some(unknown) = names.iter().find(|name| !found.contains_key(name.as_str())) {
+        return Err(format!("no scenario of {} has the fixture `{unknown}`", source.name));
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
+    Ok(found.into_iter().filter(|(name, _)| wanted(name)).map(|(name, scenarios)| (name.to_owned(), scenarios)).collect())
 }
 
 /// At how many points runs of a scenario were killed.
@@ -145,30 +171,20 @@ fn killed(source: &Source, scenario: &Test, kills: usize) -> Result<usize, Strin
     }
 }
 
-/// What was killed everywhere.
-#[derive(Default)]
-struct Done {
-    scenarios: usize,
-    points: usize,
-}
-
 /// The same at every point of one scenario of each group, the first that has any; one group on each processor at a time. It takes an hour for
-/// the longest runbooks, so it says how far it is. A failure stops it.
-fn everywhere(name: &str, source: &Source, groups: Vec<Vec<&Test>>) -> Result<Done, String> {
-    let (next, done, failed) = (AtomicUsize::new(0), Mutex::new(Done::default()), Mutex::new(None));
-    let group = |at: usize, group: &[&Test]| -> Result<(), String> {
-        for scenario in group {
-            let more = killed(source, scenario, usize::MAX)?;
+/// the longest runbooks, so it says how far it is. A failure stops it. Gives the points of each group.
+fn everywhere(name: &str, source: &Source, groups: Vec<Group<'_>>) -> Result<BTreeMap<String, usize>, String> {
+    let (next, done, failed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()), Mutex::new(None));
+    let group = |at: usize, (called, scenarios): &Group<'_>| -> Result<(), String> {
+        for scenario in scenarios {
+            let points = killed(source, scenario, usize::MAX)?;
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            if more > 0 {
-                done.scenarios += 1;
-                done.points += more;
-            }
-            let all = done.points;
-            let told = format!("kills::{name}: {} of {}, {more} points, {all} so far: {scenario}\n", at + 1, groups.len());
+            done.insert(called.clone(), points);
+            let all: usize = done.values().sum();
+            let told = format!("kills::{name}: {} of {}, {points} points, {all} so far: {scenario}\n", at + 1, groups.len());
             // Whoever cannot be told is not waiting for it.
             std::io::stderr().write_all(told.as_bytes()).ok();
-            if more > 0 {
+            if points > 0 {
                 break;
             }
         }

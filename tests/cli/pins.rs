@@ -47,7 +47,7 @@ fn a_source_that_is_not_there_any_more_is_not_offered() {
     let gone = host.path().join("gone");
     std::fs::rename(host.path().join("r"), &gone).unwrap();
     let said = host.run(&["resume", &run]).exits(5);
-    said.tells("`--script PATH` with another");
+    let said = said.tells("`--script PATH` with another");
     assert!(!said.stderr.contains("with the one of now"), "{}", said.transcript());
     host.run(&["resume", &run, "--script", "pinned"]).exits(4).tells("nobody answered");
 }
