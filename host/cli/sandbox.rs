@@ -15,8 +15,9 @@ use lockgate_sim::{Cluster as Sim, Options as SimOptions};
 use super::args::SandboxArgs;
 use super::target::{self, FIXTURE};
 use super::{Done, chaos, find, host, interrupt};
+use crate::base::clock::wall;
 use crate::base::{Error, Result};
-use crate::cluster::serve::{Asked, Front};
+use crate::cluster::serve::{Asked, Front, Speed};
 use crate::cluster::{RunId, Simulation};
 use crate::report::{Screen, json, sandbox as page};
 use crate::run::Source;
@@ -86,7 +87,11 @@ async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, s
 
 /// The cluster that the words mean, what it is called, and what is odd about its fixture.
 fn cluster(args: &SandboxArgs) -> Result<(String, Sim, Vec<String>)> {
-    let options = SimOptions { seed: args.seed, ..SimOptions::default() };
+    let mut options = SimOptions { seed: args.seed, ..SimOptions::default() };
+    if args.speed != Speed::Instant {
+        // Clients tell ages by their own clock; from event to event that one is soon left behind anyway.
+        options.start = wall();
+    }
     if let Some(nodes) = args.nodes {
         let size = Size { nodes, pods_per_node: args.pods_per_node };
         let sim = size.cluster(options).map_err(Error::usage)?;
@@ -216,5 +221,28 @@ impl Record {
         let path = written.path.display().to_string();
         let fault = written.fault.take();
         fault.map_or(Ok(()), |error| Err(error.context(format!("the record `{path}` is not complete"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    /// How far the time of a cluster at this speed is from that of the machine, in seconds.
+    fn off(speed: &str) -> i64 {
+        let Command::Sandbox(args) = Cli::try_parse_from(["lockgate", "sandbox", "--speed", speed]).unwrap().command else {
+            unreachable!()
+        };
+        cluster(&args).unwrap().1.now().duration_since(wall()).as_secs().abs()
+    }
+
+    #[test]
+    fn ages_are_true_where_time_goes_as_in_the_world() {
+        // What a cluster needs to come up is behind it.
+        assert!(off("real") < 900 && off("x60") < 900, "{} {}", off("real"), off("x60"));
+        assert!(off("instant") > 900);
     }
 }

@@ -110,6 +110,8 @@ pub(super) fn manager(binaries: &Binaries) -> Outcome {
 fn components(bench: &Bench) -> Outcome {
     let with = [
         "cnx-components",
+        "from=v3.0.4",
+        "datastore=etcd",
         "node_image=registry.example/calico/node:v3.0.12",
         "controllers_image=registry.example/calico/kube-controllers:v2.0.5",
         "plugins=v2.0.6",
