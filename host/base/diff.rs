@@ -14,6 +14,9 @@ const ELEMENT_KEYS: [&str; 8] = ["name", "type", "containerPort", "mountPath", "
 const KEPT_BY_SERVER: [&str; 5] = ["resourceVersion", "uid", "managedFields", "generation", "creationTimestamp"];
 /// The annotation that says which call wrote last: bookkeeping, not a change.
 pub const OPERATION: &str = "lockgate.dev/op";
+/// The annotation of the pod template that `kubectl rollout restart` writes (kubectl: polymorphichelpers/objectrestarter.go); operators
+/// know it. Nothing takes a restart back.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Annotations that nobody writes as a change: ours, and those in which the server and its controllers count the templates of a workload.
 /// They follow a change of the template, the first of them (`staging/src/k8s.io/api/apps/v1/types.go`) only after the answer to it, so that
 /// what a write answered and what is read later differ in them though nobody has changed anything.

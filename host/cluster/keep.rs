@@ -14,7 +14,7 @@ use super::request::Call;
 pub use super::settle::Settled;
 use super::written::as_written;
 use crate::base::clock::Duration;
-use crate::base::diff::{changes, reaches};
+use crate::base::diff::{RESTARTED_AT, changes, reaches};
 use crate::base::json::{Value as Json, json};
 use crate::base::{Error, Kind, Reason, Result, Timestamp};
 
@@ -501,8 +501,6 @@ pub(super) fn made(now: &Arc<Json>) -> Outcome {
 
 /// Why a workload was changed, in words (`kubectl rollout history`).
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
-/// What makes a workload restart (`kubectl rollout restart`).
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// So long an API server works on a request at most (its `--request-timeout`), whoever still waits for it.
 pub(super) const SERVER: Duration = Duration::from_secs(60);
 

@@ -15,7 +15,7 @@ use crate::cluster::{PatchType, Select, Target};
 use crate::primitive;
 
 /// Which run cordoned a node. Written in the same request, so that nobody else's cordon is ever undone.
-pub(super) const CORDONED_BY: &str = "lockgate.dev/cordoned-by";
+pub const CORDONED_BY: &str = "lockgate.dev/cordoned-by";
 /// Why it did.
 pub(super) const CORDON_REASON: &str = "lockgate.dev/cordon-reason";
 

@@ -7,15 +7,12 @@ use super::done::{Done, Inverse, Wrote};
 use super::tries::{Tries, version};
 use super::view;
 use super::workload::unsupported;
-use crate::base::diff::changes;
+use crate::base::diff::{RESTARTED_AT, changes};
 use crate::base::{Error, Kind, ObjectRef, Reason, Result, Span, Timestamp, Value};
 use crate::cluster::{PatchType, Target};
 use crate::primitive;
 
 const DOING: &str = "restarting";
-/// The annotation of the pod template that `kubectl rollout restart` writes (kubectl: polymorphichelpers/objectrestarter.go); operators
-/// know it.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 primitive! {
     /// Restarts a Deployment, DaemonSet or StatefulSet: its controller makes all pods anew, as for any change of the template.

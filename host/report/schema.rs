@@ -405,11 +405,11 @@ fn check() -> Json {
 fn test() -> Json {
     let result = object(
         json!({ "runbook": text(), "name": text(), "result": words(["ok", "failed", "skipped"]) }),
-        json!({ "error": error(), "killed": count(), "note": text() }),
+        json!({ "error": error(), "killed": count(), "note": text(), "taken_back": count() }),
     );
-    let counts = ["tests", "passed", "failed", "skipped", "killed", "asked"];
+    let counts = ["tests", "passed", "failed", "skipped", "killed", "asked", "taken_back"];
     let properties = json!({
-        "tests": list_of(result), "passed": count(), "failed": count(), "skipped": count(), "killed": count(), "asked": count(),
+        "tests": list_of(result), "passed": count(), "failed": count(), "skipped": count(), "killed": count(), "asked": count(), "taken_back": count(),
     });
     document(TEST, "What `lockgate test -o json` prints", &counts, properties)
 }

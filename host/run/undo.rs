@@ -95,6 +95,14 @@ pub fn of(runbook: &Runbook, past: &Past, to: Option<&str>, unfinished: &BTreeMa
     Ok(undos)
 }
 
+/// The newest step that wrote and says that it cannot be taken back: what came after it can, and nothing else.
+#[must_use]
+pub fn no_return<'a>(runbook: &Runbook, past: &'a Past) -> Option<&'a str> {
+    let keys = past.order.iter().rev().filter_map(|place| place.strip_prefix("step "));
+    keys.filter(|key| declared(runbook, key).is_some_and(|(_, decl)| decl.irreversible.is_some()))
+        .find(|key| past.places.get(&format!("step {key}")).is_some_and(|past| !wrote(past, &[]).is_empty()))
+}
+
 /// What was written at one place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {

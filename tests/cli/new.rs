@@ -8,7 +8,7 @@ use super::support::Host;
 fn a_new_runbook_passes_its_tests_and_the_check() {
     let host = Host::new();
     host.run(&["new", "web-upgrade"]).exits(0).shows("web-upgrade: runbook.luau").shows("lockgate test web-upgrade");
-    host.run(&["test", "web-upgrade"]).exits(0).shows("7 tests: 7 passed").hides("FAILED");
+    host.run(&["test", "web-upgrade"]).exits(0).shows("8 tests: 8 passed").hides("FAILED");
     host.run(&["check", "web-upgrade", "--strict"]).exits(0).shows("nothing found");
     host.run(&["plan", "web-upgrade", "image=registry.example/web:v1.2.4", "--sandbox"]).exits(0).shows("web-upgrade: move web");
     host.run(&["list"]).exits(0).shows("./web-upgrade");

@@ -31,7 +31,7 @@ fn every_matcher_holds_when_it_is_true() {
          run:leaves(\"deployment/web\", {{ images = {{ web = \"{NEW}\" }}, spec = {{ paused = absent }}, readyReplicas = 2 }})\n \
          run:leaves(\"configmap/none\", absent)"
     ));
-    outcome(&text).exits(0).shows("ok      r  s\n").shows("4 tests: 4 passed, 0 failed");
+    outcome(&text).exits(0).shows("ok      r  s\n").shows("5 tests: 5 passed, 0 failed");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn scenarios_change_the_cluster_before_between_and_during() {
            local web = cluster:get(\"deployment/web\")\n cluster:patch(web, {{ spec = {{ replicas = #cluster:list(\"nodes\") }} }}) end,\n\
          expect = function(run) run:succeeds() run:leaves(\"deployment/web\", {{ spec = {{ replicas = 1 }} }}) end }}\n"
     );
-    outcome(&text).exits(0).shows("8 tests: 8 passed");
+    outcome(&text).exits(0).shows("9 tests: 9 passed");
 }
 
 /// A kind that is defined in the fixture, with one object of it.
@@ -356,7 +356,29 @@ fn kills_can_be_left_out_and_are_counted_in_json() {
     let said = host.run(&["test", "r", "-o", "json"]).exits(0);
     let document = super::json_schema::fits("test.v1.json", &said.stdout);
     assert!(document["killed"].as_u64().unwrap() > 50, "{document}");
-    assert_eq!((document["asked"].as_u64(), document["tests"][3]["killed"].as_u64()), (Some(0), document["killed"].as_u64()));
+    assert_eq!((document["asked"].as_u64(), document["tests"][4]["killed"].as_u64()), (Some(0), document["killed"].as_u64()));
+}
+
+#[test]
+fn what_a_step_does_not_restore_it_says() {
+    let tested = |more: &str| {
+        let step = format!("step \"s\" {{ title = \"S\", {more} run = function() scale(\"deployment/web\", 3) end }}\n");
+        let host = Host::with_runbook(&format!("{HEAD}{step}"));
+        host.run(&["test", "r", "--bless"]);
+        host.run(&["test", "r"])
+    };
+    let passes = "ok      r  is taken back from every step\n        taken back from 1 step, 0 differences\n";
+    tested("").exits(0).shows(passes);
+    tested("irreversible = \"pods are counted\",").exits(0).shows(passes);
+    tested("rollback = function() scale(\"deployment/web\", 2) end,").exits(0).shows(passes);
+    for (more, found) in [
+        ("rollback = function() end,", "spec.replicas: 2 -> 3"),
+        ("rollback = function() scale(\"deployment/web\", 1) end,", "spec.replicas: 2 -> 1"),
+        ("rollback = function() error(\"not today\") end,", "not today"),
+    ] {
+        let said = tested(more).exits(1).shows("FAILED  r  is taken back from every step").shows("taken back after step `s`");
+        said.shows(found).shows("4 tests: 3 passed, 1 failed");
+    }
 }
 
 /// A command in a container: what became of it is told by nobody.

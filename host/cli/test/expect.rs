@@ -210,7 +210,8 @@ fn rollback(outcome: &Outcome, arguments: &[Value]) -> Result<Outcome> {
     let before = outcome.simulation.fork();
     let start = Start { world: &alive.world, kill: Kill::No, answers };
     let lived = alive.life.back(start, to.as_deref())?;
-    let Lived { summary, records, cluster, .. } = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
+    let (lived, _) = lived.ok_or_else(|| unmet("the run wrote nothing that is to be taken back"))?;
+    let Lived { summary, records, cluster, .. } = lived;
     Ok(Outcome {
         refused: None,
         summary,

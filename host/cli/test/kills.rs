@@ -15,7 +15,9 @@ use jiff::SignedDuration;
 use lockgate_sim::Cluster as Sim;
 
 /// How what was done too often is told.
-const MORE: &str = "too much: ";
+pub(super) const MORE: &str = "too much: ";
+/// How what was not done is told.
+pub(super) const MISSING: &str = "not there: ";
 
 /// How many causes are told of one difference.
 const TOLD: usize = 6;
@@ -80,6 +82,8 @@ pub struct Killed {
     pub points: usize,
     /// How often of these the next process stopped to ask a person, because nobody can know what became of a command.
     pub asked: usize,
+    /// After how many of its steps it was taken back, to how the cluster was.
+    pub back: usize,
     /// An invariant that the run breaks though nobody kills it: of that one its kills say nothing.
     pub breaks: Option<Broken>,
     /// The steps that the scenario came to, in its plan or in its runs.
@@ -90,8 +94,19 @@ impl std::ops::AddAssign for Killed {
     fn add_assign(&mut self, other: Killed) {
         self.points += other.points;
         self.asked += other.asked;
+        self.back += other.back;
         self.breaks = self.breaks.take().or(other.breaks);
         self.entered.extend(other.entered);
+    }
+}
+
+impl Killed {
+    /// What there is to say of it, a line each.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        let killed = (self.points > 0).then(|| self.to_string());
+        let back = (self.back > 0).then(|| format!("taken back from {}, 0 differences", plural(self.back, "step")));
+        killed.into_iter().chain(back).collect()
     }
 }
 
@@ -199,7 +214,7 @@ fn less(from: &[String], these: &[String]) -> Vec<String> {
 /// What is in one list and not in the other.
 #[must_use]
 pub fn difference(wanted: &[String], found: &[String]) -> Vec<String> {
-    let missing = less(wanted, found).into_iter().map(|one| format!("not there: {one}"));
+    let missing = less(wanted, found).into_iter().map(|one| format!("{MISSING}{one}"));
     missing.chain(less(found, wanted).into_iter().map(|one| format!("{MORE}{one}"))).collect()
 }
 

@@ -18,6 +18,7 @@ use crate::cluster::permit::Planned;
 use crate::cluster::{Cluster, Options, RunId, Simulation};
 use crate::lua::Engine;
 use crate::primitives::AskOptions;
+use crate::run::event::Stays;
 use crate::run::journal::Past;
 use crate::run::journal::book::OnDrift;
 use crate::run::{self, Confirmation, End, Job, Operator, Params, Record, Runbook, Script, Source, Voice, What};
@@ -40,6 +41,8 @@ pub(super) struct Life {
     pub(super) params: Rc<Params>,
     pub(super) engine: Engine,
     pub(super) answers: Words,
+    /// Whether every other question is answered as well: yes, and what is proposed.
+    pub(super) agrees: bool,
     /// The answers that were asked for, by place.
     pub(super) asked: Rc<RefCell<BTreeSet<usize>>>,
     /// The steps that were come to, in the plan or in a run.
@@ -91,11 +94,11 @@ impl Life {
         Ok(lived)
     }
 
-    /// Takes the run back, as a run of its own whose plan is accepted; none when there is nothing to take back.
+    /// Takes the run back, as a run of its own whose plan is accepted; none when there is nothing to take back. With what stays.
     ///
     /// # Errors
     /// What kept it from being started.
-    pub(super) fn back(&self, start: Start<'_>, to: Option<&str>) -> Result<Option<Lived>> {
+    pub(super) fn back(&self, start: Start<'_>, to: Option<&str>) -> Result<Option<(Lived, Vec<Stays>)>> {
         let runtime = host::runtime()?;
         let mut script = self.script(&runtime)?;
         let simulation = &start.world.simulation;
@@ -106,6 +109,7 @@ impl Life {
         if undoing.steps.is_empty() {
             return Ok(None);
         }
+        let stays: Vec<Stays> = undoing.steps.iter().flat_map(|undo| undo.stays.iter().cloned()).collect();
         let records: Rc<RefCell<Vec<Record>>> = Rc::default();
         let job = Job {
             what: What::Plan,
@@ -118,7 +122,7 @@ impl Life {
         };
         let plan = run::rollback::rollback(script.as_mut(), job, &undoing);
         if !matches!(plan.end, End::Succeeded | End::Unknown) {
-            return Ok(Some(Lived { summary: Some(plan), refused: None, records: records.take(), cluster }));
+            return Ok(Some((Lived { summary: Some(plan), refused: None, records: records.take(), cluster }, stays)));
         }
         // A journal of its own, in the same cluster.
         let world = World::of(simulation.clone(), None);
@@ -136,7 +140,7 @@ impl Life {
             work: &|script, job| run::rollback::rollback(script, job, &undoing),
             beside: &beside,
         };
-        Ok(Some(process(&world, made)))
+        Ok(Some((process(&world, made), stays)))
     }
 
     fn script(&self, runtime: &Rc<tokio::runtime::Runtime>) -> Result<Box<dyn Script>> {
@@ -150,7 +154,8 @@ impl Life {
     }
 
     fn voice(&self, own: Words, planned: &[Confirmation]) -> Voice {
-        let operator = Answers { engine: self.engine.clone(), own, answers: self.answers.clone(), asked: self.asked.clone() };
+        let (engine, answers, asked, agrees) = (self.engine.clone(), self.answers.clone(), self.asked.clone(), self.agrees);
+        let operator = Answers { engine, own, answers, agrees, asked };
         let consented = planned.iter().filter(|asked| operator.find(&asked.question).is_none()).cloned().collect();
         Voice::Person { consented, operator: Rc::new(operator) }
     }
@@ -178,6 +183,7 @@ struct Answers {
     engine: Engine,
     own: Words,
     answers: Words,
+    agrees: bool,
     asked: Rc<RefCell<BTreeSet<usize>>>,
 }
 
@@ -202,14 +208,33 @@ fn among(engine: &Engine, answers: &[(String, String)], question: &str) -> Optio
     Some((place, answers.get(place)?.1.clone()))
 }
 
-impl Operator for Answers {
-    fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
-        let answer = self.to(&question.question);
-        Box::pin(async move { Ok(answer.map(|answer| matches!(answer.as_str(), "yes" | "y" | "true"))) })
+/// Says yes, and answers what is proposed.
+pub(super) struct Agrees;
+
+impl Operator for Agrees {
+    fn confirm<'a>(&'a self, _: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        Box::pin(async { Ok(Some(true)) })
     }
 
-    fn ask<'a>(&'a self, question: &'a Confirmation, _: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
-        let answer = self.to(&question.question);
+    fn ask<'a>(&'a self, _: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
+        let answer = options.default.clone().or_else(|| options.choices.first().cloned());
         Box::pin(async move { Ok(answer) })
+    }
+}
+
+impl Operator for Answers {
+    fn confirm<'a>(&'a self, question: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
+        match self.to(&question.question) {
+            Some(answer) => Box::pin(async move { Ok(Some(matches!(answer.as_str(), "yes" | "y" | "true"))) }),
+            None if self.agrees => Agrees.confirm(question),
+            None => Box::pin(async { Ok(None) }),
+        }
+    }
+
+    fn ask<'a>(&'a self, question: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
+        match self.to(&question.question) {
+            None if self.agrees => Agrees.ask(question, options),
+            answer => Box::pin(async move { Ok(answer) }),
+        }
     }
 }

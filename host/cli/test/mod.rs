@@ -1,5 +1,6 @@
 //! `lockgate test`: the scenarios of a runbook, and the tests that every runbook gets for free.
 
+mod back;
 mod cluster;
 mod elsewhere;
 pub mod ended;
@@ -51,6 +52,8 @@ pub enum Test {
     Plan,
     /// The roles of that plan are what its run needs, and no more.
     Roles,
+    /// Its run on that fixture is taken back after each of its steps, to how the cluster was.
+    Back,
     /// The steps of the test of a module hold on its own cluster.
     Holds,
     /// A scenario, by name.
@@ -64,6 +67,7 @@ impl std::fmt::Display for Test {
             Test::Coverage => f.write_str("answers for every line of its source"),
             Test::Plan => f.write_str("plans as committed"),
             Test::Roles => f.write_str("runs under exactly the roles of its plan"),
+            Test::Back => f.write_str("is taken back from every step"),
             Test::Holds => f.write_str("holds on its cluster"),
             Test::Scenario(name) => f.write_str(name),
         }
@@ -92,7 +96,7 @@ pub fn tests(source: &Source) -> Result<Vec<Test>> {
     if source.beside.read(free::FIXTURE)?.is_some() {
         tests.push(Test::Plan);
         if free::committed(source)?.is_some_and(|plan| roles::is_whole(&plan)) {
-            tests.push(Test::Roles);
+            tests.extend([Test::Roles, Test::Back]);
         }
     }
     if let Some(file) = scenarios(source)? {
@@ -137,6 +141,7 @@ pub fn one(source: &Source, test: &Test, bless: bool, kills: usize) -> Result<Ki
         Test::Coverage => free::coverage(source).map(|()| Killed::default()),
         Test::Plan => free::plan(source, bless).map(|()| Killed::default()),
         Test::Roles => roles::exact(source).map(|()| Killed::default()),
+        Test::Back => back::from_every_step(source),
         Test::Holds => free::holds(source).map(|()| Killed::default()),
         Test::Scenario(name) => {
             let file = scenarios(source)?.ok_or_else(|| Error::usage(format!("there is no `{SCENARIOS}`")))?;
@@ -244,9 +249,9 @@ impl Tally {
             screen.data(&format!("{word:<6}  {runbook}  {test}"));
             told.note.iter().for_each(|note| screen.data(&format!("        {}", escape::line(note))));
             match &told.outcome {
-                Some(Ok(killed)) if killed.points > 0 => screen.data(&format!("        {killed}")),
+                Some(Ok(killed)) => killed.told().iter().for_each(|line| screen.data(&format!("        {line}"))),
                 Some(Err(error)) => screen.data(&excerpt::error(error, screen.paint)),
-                _ => {}
+                None => {}
             }
         }
         let mut entry = json!({ "runbook": runbook, "name": test, "result": word });
@@ -257,6 +262,9 @@ impl Tally {
             Some(Ok(killed)) => {
                 if killed.points > 0 {
                     entry["killed"] = killed.points.into();
+                }
+                if killed.back > 0 {
+                    entry["taken_back"] = killed.back.into();
                 }
                 self.killed += killed;
             }
@@ -273,15 +281,13 @@ impl Tally {
             Format::Text => {
                 let rest = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
                 screen.data(&format!("{}: {passed} passed, {failed} failed{rest}", plural(passed + failed, "test")));
-                if killed.points > 0 {
-                    screen.data(&killed.to_string());
-                }
+                killed.told().iter().for_each(|line| screen.data(line));
             }
             Format::Json => screen.data(&report::document(
                 report::TEST,
                 &json!({
                     "tests": results, "passed": passed, "failed": failed, "skipped": skipped,
-                    "killed": killed.points, "asked": killed.asked,
+                    "killed": killed.points, "asked": killed.asked, "taken_back": killed.back,
                 }),
             )?),
         }

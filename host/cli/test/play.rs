@@ -80,6 +80,7 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
         params,
         engine: Engine::of_thread()?,
         answers: scenario.answers.clone(),
+        agrees: false,
         asked: Rc::default(),
         entered: RefCell::new(entered(&records.borrow()).collect()),
         consented: plan.confirmations.clone(),
@@ -102,8 +103,7 @@ pub(super) fn play((source, elsewhere): Of<'_>, file: &TestFile, scenario: &Scen
     }
     let succeeded = summary.as_ref().is_some_and(|summary| summary.end == End::Succeeded);
     let whole = (kills > 0 && undisturbed && succeeded).then(|| (world.fork(), Whole::of(&life, start_of.fork(), &world)));
-    let alive = Some(Alive { life: life.clone(), world: world.clone() });
-    let (clusters, of) = (vec![cluster], simulation.clone());
+    let (clusters, of, alive) = (vec![cluster], simulation.clone(), Some(Alive { life: life.clone(), world: world.clone() }));
     judge(file, scenario, Outcome { refused: None, summary, records, clusters, simulation: of, alive, before, namespace, ran: true })?;
     nothing_in_vain(scenario, &life.asked.borrow(), &simulation, first, &life.timed)?;
     let entered = life.entered.take();

@@ -4,42 +4,27 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::LocalBoxFuture;
 use lockgate_sim::User;
 use lockgate_sim::request::{Method, Request};
 
 use super::free::{FIXTURE, Planned, failed, planned};
 use super::kill::{Kill, Process, World, process};
+use super::life::Agrees;
 use crate::base::Result;
 use crate::cli::rbac::of_plan;
 use crate::cli::{host, record, target};
 use crate::cluster::{Act, Cancel, Cluster, Options, RunId};
-use crate::primitives::AskOptions;
 use crate::report::rbac::{self, Subject};
 use crate::run::journal::book::OnDrift;
 use crate::run::lock::Errand;
 use crate::run::rbac::Roles;
 use crate::run::rights::{Asked, left_over};
-use crate::run::{self, Confirmation, End, Operator, Source, Voice};
+use crate::run::{self, End, Source, Voice};
 
 /// Who runs it.
 const USER: &str = "upgrader";
 /// How many rights or requests are told.
 const TOLD: usize = 6;
-
-/// Says yes, and answers what is proposed.
-struct Agrees;
-
-impl Operator for Agrees {
-    fn confirm<'a>(&'a self, _: &'a Confirmation) -> LocalBoxFuture<'a, Result<Option<bool>>> {
-        Box::pin(async { Ok(Some(true)) })
-    }
-
-    fn ask<'a>(&'a self, _: &'a Confirmation, options: &'a AskOptions) -> LocalBoxFuture<'a, Result<Option<String>>> {
-        let answer = options.default.clone().or_else(|| options.choices.first().cloned());
-        Box::pin(async move { Ok(answer) })
-    }
-}
 
 /// Whether a committed plan says that the run would succeed: only then are its roles those of a whole run.
 pub(super) fn is_whole(plan: &str) -> bool {
