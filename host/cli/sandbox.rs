@@ -1,6 +1,7 @@
 //! `lockgate sandbox`: a simulated cluster behind a socket, for kubectl, helm and whatever else speaks to a cluster.
 
 use std::fs::{File, OpenOptions};
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::generate::Size;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
+use tokio::sync::mpsc;
 
 use super::args::SandboxArgs;
 use super::target::{self, FIXTURE};
@@ -72,10 +74,31 @@ async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, s
         None => screen.data(&kubeconfig),
     }
     screen.talk(&page::begins(shape, &front.address(), args.speed, screen.talk_paint));
-    let witness = record.clone();
-    let served = front.serve(Simulation::new(sim), args.speed, Some(Box::new(move |asked| witness.note(&asked))));
+    let simulation = Simulation::new(sim);
+    // What goes wrong is told by who serves, and printed here.
+    let (witness, (happens, mut happened)) = (record.clone(), mpsc::unbounded_channel());
+    let deeds = happens.clone();
+    // Nobody reads any more when the service has ended.
+    simulation.on_deed(move |at, deed| deeds.send(page::happened(at, deed)).unwrap_or_default());
+    let served = front.serve(
+        simulation,
+        args.speed,
+        Some(Box::new(move |asked| {
+            if let Some(fault) = &asked.fault {
+                happens.send(page::happened(asked.at, &format!("{}: {fault}", asked.act))).unwrap_or_default();
+            }
+            witness.note(&asked);
+        })),
+    );
+    let tell = async {
+        while let Some(line) = happened.recv().await {
+            screen.talk(&line);
+        }
+        pending().await
+    };
     let served = tokio::select! {
         served = served => served,
+        () = tell => Ok(()),
         () = end => Ok(()),
     };
     drop(file);

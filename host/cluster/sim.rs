@@ -53,6 +53,8 @@ struct Shared {
     on_request: Mutex<Option<deliver::OnRequest>>,
     /// Who hears of every answer.
     on_answer: Mutex<Option<deliver::OnAnswer>>,
+    /// Who is told what somebody else did.
+    on_deed: Mutex<Option<deliver::OnDeed>>,
 }
 
 /// The cluster, and what keeps all that it is asked.
@@ -86,6 +88,7 @@ impl Simulation {
             on_hold: Mutex::default(),
             on_request: Mutex::default(),
             on_answer: Mutex::default(),
+            on_deed: Mutex::default(),
         };
         Simulation(Arc::new(shared), None)
     }
@@ -183,6 +186,7 @@ impl Simulation {
     pub(super) fn advance(&self, to: Timestamp) -> Result<()> {
         let whole = self.lock().sim.advance_to(to);
         self.wake();
+        self.tell_deeds();
         if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
     }
 
@@ -215,7 +219,7 @@ impl Simulation {
             SimBody::Text(text) => builder.body(Reply::Text(Some(Bytes::from(text)))),
             SimBody::Watch(id) => {
                 let events = EventsAtHand::default();
-                let body = WatchBody { simulation: self.clone(), id, events: events.clone() };
+                let body = WatchBody { simulation: self.clone(), id, events: events.clone(), end: None };
                 builder.extension(events).body(Reply::Watch(body))
             }
             SimBody::Log(follow) => {
@@ -373,20 +377,34 @@ impl http_body::Body for Reply {
     }
 }
 
+impl Reply {
+    /// Ends a watch at the latest when this comes.
+    pub(super) fn ends_with(&mut self, end: impl Future<Output = ()> + Send + 'static) {
+        if let Reply::Watch(watch) = self {
+            watch.end = Some(Box::pin(end));
+        }
+    }
+}
+
 /// An open watch; closes it in the simulator when it is dropped.
 pub(super) struct WatchBody {
     simulation: Simulation,
     id: WatchId,
     events: EventsAtHand,
+    /// Comes when it is to end, whatever the time of the cluster is then.
+    end: Option<BoxFuture<'static, ()>>,
 }
 
 impl WatchBody {
-    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // First in the list, then a look: what happens in between wakes.
         self.simulation.wait(cx);
         let polled = self.simulation.lock().sim.poll_watch(self.id);
         match polled {
-            WatchPoll::Pending => Poll::Pending,
+            WatchPoll::Pending => match &mut self.end {
+                Some(end) => end.as_mut().poll(cx).map(|()| None),
+                None => Poll::Pending,
+            },
             WatchPoll::Closed => Poll::Ready(None),
             WatchPoll::Event(event) => {
                 self.simulation.tell();

@@ -47,7 +47,7 @@ pub(super) async fn in_process(simulation: Simulation, clock: Clock, mut request
         Ok(asked) => simulation.signed(asked),
         Err(refusal) => return simulation.respond(*refusal),
     };
-    let answer = simulation.deliver_to(&asked, &mut still).await?;
+    let answer = simulation.deliver_to(&asked, &mut still, &mut None).await?;
     if answer.extensions().get::<Arc<Exec>>().is_none() {
         return Ok(answer);
     }

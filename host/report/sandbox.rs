@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::escape;
 use super::paint::Paint;
+use crate::base::Timestamp;
 use crate::cluster::serve::Speed;
 
 /// The line for the shell that is to use the cluster.
@@ -48,6 +49,12 @@ pub fn note(text: &str) -> String {
 #[must_use]
 pub fn fault(text: &str) -> String {
     format!("{:<9} {}", "fault", escape::line(text))
+}
+
+/// A line about what went wrong, or what somebody else did, in the time of the cluster.
+#[must_use]
+pub fn happened(at: Timestamp, text: &str) -> String {
+    format!("{:<9} {} {}", "happened", at.strftime("%H:%M:%S"), escape::line(text))
 }
 
 /// How it ended.

@@ -351,7 +351,7 @@ fn request() -> Json {
         &["seq", "at", "method", "uri", "act", "user_agent", "content_type", "length", "status"],
         json!({
             "seq": count(), "at": text(), "method": text(), "uri": text(), "act": act, "user_agent": text(),
-            "content_type": text(), "length": count(), "status": count(),
+            "content_type": text(), "length": count(), "status": count(), "fault": text(),
         }),
     )
 }

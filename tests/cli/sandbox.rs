@@ -110,6 +110,24 @@ fn a_run_on_it_is_recorded() {
 }
 
 #[test]
+fn faults_are_told_when_they_happen() {
+    let rule = "{match: {verb: patch, kind: Deployment, nth: 1}, do: {fail: {code: 503}}}";
+    let faults = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- {rule}\n");
+    let host = Host::with_runbook(MOVE).file("chaos.yaml", &faults);
+    let (mut session, kubeconfig) = start(&host, &["sandbox", "r", "--chaos", "chaos.yaml", "--record", "requests.jsonl"]);
+    let words = ["run", "r", "image=registry.example/web:v1.2.4", "--yes", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    host.run(&words).exits(0);
+    session.expect("happened  ").unwrap();
+    session.expect("patch deployments.apps shop/web: is answered 503").unwrap();
+    session.send(ControlCode::EndOfText).unwrap();
+    session.expect(Eof).unwrap();
+    let text = fs::read_to_string(host.path().join("requests.jsonl")).unwrap();
+    let faults: Vec<_> = text.lines().map(|line| fits("request.v1.json", line)).filter(|one| one.get("fault").is_some()).collect();
+    let [fault] = faults.as_slice() else { panic!("{text}") };
+    assert_eq!((fault["fault"].as_str(), fault["status"].as_u64()), (Some("is answered 503"), Some(503)));
+}
+
+#[test]
 fn a_record_that_cannot_be_written_is_told_at_the_end() {
     let host = Host::with_runbook(MOVE);
     let (mut session, kubeconfig) = start(&host, &["sandbox", "r", "--record", "/dev/full"]);

@@ -222,6 +222,53 @@ async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     text
 }
 
+/// In a cluster in which nothing happens time stands still; who asked for a second gets one of the world.
+#[test]
+fn a_watch_ends_when_its_client_wanted_it_to() {
+    served(Speed::Instant, async |served| {
+        let token = served.token();
+        let head = "GET /api/v1/nodes?watch=true&timeoutSeconds=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let began = std::time::Instant::now();
+        let text = served.raw(format!("{head}Authorization: Bearer {token}\r\n\r\n").as_bytes()).await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("ADDED") && text.ends_with("0\r\n\r\n"), "{text}");
+        assert!((1..20).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        served.is_well().await;
+    });
+}
+
+#[test]
+fn what_goes_wrong_is_told_with_its_request() {
+    served(Speed::Instant, async |served| {
+        let faults = "apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- {match: {verb: get, nth: 2}, do: {fail: {code: 503}}}\n\
+                      - {match: {verb: delete}, do: lost_after}\n\
+                      happenings:\n- {at: 5s, do: {write: {by: gitops, verb: delete, path: /api/v1/namespaces/default/pods/lone}}}\n";
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let deeds = heard.clone();
+        served.simulation.on_deed(move |_, deed| deeds.lock().unwrap().push(deed.to_owned()));
+        let faults = lockgate_sim::faults::FaultsDocument::parse("f.yaml", faults).unwrap();
+        served.simulation.with(|sim| sim.disturb(faults));
+        served.is_well().await;
+        assert_eq!(served.ask("GET /api/v1/nodes/n1", b"").await.0, 503);
+        let token = served.token();
+        let lost = served
+            .raw(
+                format!("DELETE /api/v1/namespaces/default/configmaps/none HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
+                    .as_bytes(),
+            )
+            .await;
+        assert_eq!(lost, "");
+        let told: Vec<_> = served.asked.lock().unwrap().iter().map(|one| (one.status, one.fault.clone())).collect();
+        let fault = |text: &str| Some(text.to_owned());
+        assert_eq!(told, [(200, None), (503, fault("is answered 503")), (0, fault("is carried out, and its answer is lost"))]);
+        // A client that waits lets time pass.
+        let _client = served.connect().await;
+        while heard.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*heard.lock().unwrap(), ["a DELETE of /api/v1/namespaces/default/pods/lone by gitops"]);
+    });
+}
+
 #[test]
 fn nobody_comes_in_without_the_token() {
     served(Speed::Instant, async |served| {

@@ -242,8 +242,9 @@ fn answer(response: &Response) -> Answer {
         Body::Text(text) => Value::from(text.as_str()),
         Body::Watch(_) | Body::Log(_) | Body::Exec(_) => Value::Null,
     };
-    let warnings =
-        response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("warning")).map(|(_, value)| value.clone()).collect();
+    let warnings = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("warning")).map(|(_, value)| value.clone());
+    // What is not modelled here no other server says.
+    let warnings = warnings.filter(|text| !text.contains("simulator:")).collect();
     Answer { status: response.status, warnings, body }
 }
 

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use kube::client::Body;
 use lockgate_sim::json::Value as SimValue;
-use lockgate_sim::request::Response as SimResponse;
+use lockgate_sim::request::{Request as SimRequest, Response as SimResponse};
 use lockgate_sim::status::Status;
 use serde::{Deserialize, Serialize};
 use tower::BoxError;
@@ -52,6 +52,9 @@ pub struct Asked {
     pub length: usize,
     /// The status of the answer; 0 when a fault lost it.
     pub status: u16,
+    /// What a fault rule did to it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// Who is told of every answered request.
@@ -100,8 +103,12 @@ impl Door {
             parts.method = Method::OPTIONS;
         }
         let busy = self.pace.answering()?;
+        let (mut fault, mut ends) = (None, None);
         let answer = match to_sim(Request::from_parts(parts, Body::from(body))).await {
-            Ok(request) => self.simulation.deliver(&request, busy).await,
+            Ok(request) => {
+                ends = self.ends(&request);
+                self.simulation.deliver_to(&request, &mut Some(busy), &mut fault).await
+            }
             Err(refusal) => self.simulation.respond(*refusal),
         };
         let status = match &answer {
@@ -109,16 +116,28 @@ impl Door {
             Err(error) if error.is::<Lost>() || error.is::<Refused>() => 0,
             Err(_) => 500,
         };
-        self.tell(&method, &uri, &headers, length, status);
+        self.tell(&method, &uri, &headers, length, (status, fault));
+        let mut answer = answer?;
+        if let Some(at) = ends {
+            let world = self.world.clone();
+            answer.body_mut().ends_with(async move { world.sleep_until(at).await.unwrap_or_default() });
+        }
         // A connection that became a stream is none of the server's any more; its client is still there.
-        switch(&self.simulation, on, &headers, answer?, || Hold::Outside { _kept: Box::new(guest) })
+        switch(&self.simulation, on, &headers, answer, || Hold::Outside { _kept: Box::new(guest) })
+    }
+
+    /// When a request for a watch is to end at the latest. Time that moves from event to event stands still where nothing happens, and
+    /// its client counts in the time of the world.
+    fn ends(&self, request: &SimRequest) -> Option<Timestamp> {
+        let seconds = request.query("timeoutSeconds").filter(|_| self.pace.is_instant())?.parse().ok()?;
+        Some(later(self.world.now(), Duration::from_secs(seconds)))
     }
 
     fn refuse(&self, status: Status) -> Result<Response<Reply>, BoxError> {
         self.simulation.respond(SimResponse::from(status))
     }
 
-    fn tell(&self, method: &Method, uri: &http::Uri, headers: &http::HeaderMap, length: usize, status: u16) {
+    fn tell(&self, method: &Method, uri: &http::Uri, headers: &http::HeaderMap, length: usize, (status, fault): (u16, Option<String>)) {
         tracing::debug!(target: "lockgate::request", %method, %uri, status, "served");
         let Some(witness) = &self.witness else { return };
         let head = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -132,6 +151,7 @@ impl Door {
             content_type: head(header::CONTENT_TYPE),
             length,
             status,
+            fault,
         });
     }
 }

@@ -131,6 +131,11 @@ impl Pace {
         Arc::new(Pace { moves, speed, world, began, connected, answering, requests: AtomicU64::new(0), changed: Notify::new() })
     }
 
+    /// Whether time moves from event to event.
+    pub(super) fn is_instant(&self) -> bool {
+        self.speed == Speed::Instant
+    }
+
     fn count(self: &Arc<Self>, of: fn(&Pace) -> &AtomicUsize) -> Counted {
         of(self).fetch_add(1, Ordering::SeqCst);
         self.changed.notify_one();

@@ -12,6 +12,7 @@ use lockgate_sim::request::{Body as SimBody, Request as SimRequest, Response as 
 use tower::BoxError;
 
 use super::{Reply, Simulation};
+use crate::base::Timestamp;
 use crate::cluster::error::{Lost, Refused};
 
 /// Who hears of a request that stands still: before it does, with nothing locked.
@@ -23,7 +24,21 @@ pub(super) type OnRequest = Arc<dyn Fn(&Simulation, &SimRequest) + Send + Sync>;
 /// Who hears of a request and of the status that it was answered with, with nothing locked.
 pub(super) type OnAnswer = Arc<dyn Fn(&SimRequest, u16) + Send + Sync>;
 
+/// Who hears what somebody else has done in the cluster, and when, with nothing locked.
+pub(super) type OnDeed = Arc<dyn Fn(Timestamp, &str) + Send + Sync>;
+
 impl Simulation {
+    /// From now on this is told what fault rules and happenings let somebody else do, after they did it.
+    pub fn on_deed(&self, told: impl Fn(Timestamp, &str) + Send + Sync + 'static) {
+        *self.0.on_deed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
+    }
+
+    pub(super) fn tell_deeds(&self) {
+        let Some(told) = self.0.on_deed.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        let heard = self.lock().sim.take_heard();
+        heard.iter().for_each(|(at, deed)| told(*at, deed));
+    }
+
     /// From now on this is told of every request that was answered, and how; 0 where the connection was lost.
     pub fn on_answer(&self, told: impl Fn(&SimRequest, u16) + Send + Sync + 'static) {
         *self.0.on_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
@@ -64,13 +79,19 @@ impl Simulation {
     /// Answers one request as the fault rules want it delivered. `still` keeps virtual time still; it is dropped where time is to
     /// pass before the answer is there. Where a rule holds the request, nothing moves until somebody releases it.
     pub(in crate::cluster) async fn deliver<S>(&self, request: &SimRequest, still: S) -> Result<Response<Reply>, BoxError> {
-        self.deliver_to(request, &mut Some(still)).await
+        self.deliver_to(request, &mut Some(still), &mut None).await
     }
 
-    /// The same for who goes on with what keeps time still, where that is still there.
-    pub(in crate::cluster) async fn deliver_to<S>(&self, request: &SimRequest, still: &mut Option<S>) -> Result<Response<Reply>, BoxError> {
+    /// The same for who goes on with what keeps time still, where that is still there, and wants to know which `fault` a rule made.
+    pub(in crate::cluster) async fn deliver_to<S>(
+        &self,
+        request: &SimRequest,
+        still: &mut Option<S>,
+        fault: &mut Option<String>,
+    ) -> Result<Response<Reply>, BoxError> {
         self.tell_request(request);
         let mut answer = self.handle(request);
+        *fault = answer.conduct.fault.take();
         if let Some(held) = answer.conduct.held.take() {
             self.tell_hold(request, held.id);
             self.released(held.id).await;

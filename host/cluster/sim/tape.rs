@@ -91,6 +91,7 @@ impl Simulation {
             Err(error) => Status::internal(error.to_string()).into(),
         };
         self.wake();
+        self.tell_deeds();
         answer
     }
 

@@ -287,6 +287,8 @@ pub struct Conduct {
     pub stalls: Option<usize>,
     /// So many blanks follow its body.
     pub pad: u64,
+    /// What the rule that decided about the request does, in words; `None` without one.
+    pub fault: Option<String>,
 }
 
 impl Response {

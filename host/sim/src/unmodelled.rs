@@ -4,7 +4,7 @@
 use imbl::OrdSet;
 
 use crate::json::Value;
-use crate::kinds::{self, Kind, Modelling};
+use crate::kinds::{Kind, Modelling};
 use crate::model::Models;
 use crate::store::{Change, Key};
 
@@ -16,7 +16,7 @@ impl Unmodelled {
     /// Takes notice of a change.
     pub(crate) fn note(&mut self, models: &Models, change: &Change) {
         let key = &change.key;
-        if !has_an_operator(key.kind) || models.objects().any(|entry| entry.is_about_kind(key.kind)) {
+        if !has_an_operator(key.kind) || is_played(models, key.kind) {
             return;
         }
         match (&change.before, &change.after) {
@@ -35,14 +35,27 @@ impl Unmodelled {
     }
 }
 
+/// Whether an entry of a model acts on objects of this kind.
+fn is_played(models: &Models, kind: &Kind) -> bool {
+    models.objects().any(|entry| entry.is_about_kind(kind))
+}
+
 /// Whether somebody outside of this crate would act on objects of this kind and write their status.
 fn has_an_operator(kind: &Kind) -> bool {
     kind.definition.is_some() || (kind.status == Modelling::Data && kind.has_status())
 }
 
-/// Warns who makes an object that is there to start others, and here does not: all that a CronJob is for.
-pub(crate) fn warning(kind: &Kind) -> Option<String> {
-    kind.is(kinds::CRON_JOB).then(|| "simulator: not modelled: a CronJob starts no Job here".to_owned())
+/// Warns who makes an object on which somebody would act, and here nobody does.
+pub(crate) fn warning(models: &Models, kind: &Kind) -> Option<String> {
+    let does = match kind.kind {
+        "CronJob" => "a CronJob starts no Job",
+        "HorizontalPodAutoscaler" => "a HorizontalPodAutoscaler scales nothing",
+        "Ingress" => "an Ingress gets no address",
+        "APIService" => "an APIService is never Available",
+        _ => return None,
+    };
+    let acts = kind.definition.is_some() || is_played(models, kind);
+    (!acts).then(|| format!("simulator: not modelled: {does} here"))
 }
 
 /// Whether anything but metadata and status differs.

@@ -75,9 +75,14 @@ pub(crate) fn check_types(accept: &str, streams: bool) -> Result<(), Status> {
     Err(Status::new(406, "NotAcceptable", message, crate::json::json!({})))
 }
 
-/// 406 of the second look.
-pub(crate) fn not_acceptable() -> Status {
-    let message = format!("only the following media types are accepted: {}", TYPES.join(", "));
+/// 406 of the second look: of a real server, or, where that one would write a type that is not written here, of this one.
+pub(crate) fn not_acceptable(accept: &str) -> Status {
+    let ranges = accept.split(',').map(|range| Range::parse(range.trim()));
+    let of_others = ranges.map(|range| range.media).find(|media| TYPES[1..].contains(media));
+    let message = match of_others {
+        Some(media) => format!("simulator: not modelled: answers in {media}; it writes {}", TYPES[0]),
+        None => format!("only the following media types are accepted: {}", TYPES.join(", ")),
+    };
     Status::new(406, "NotAcceptable", message, crate::json::Value::Null)
 }
 
@@ -95,6 +100,17 @@ mod tests {
         assert_eq!(kinds("application/json;q=0.5,application/json;as=Table;q=0.9"), ["Table", ""]);
         assert_eq!(kinds("application/json;q=abc"), [""]);
         assert_eq!(kinds("application/yaml,text/html"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn types_that_are_not_written_here_are_named() {
+        let told = |accept| not_acceptable(accept).message().to_owned();
+        assert_eq!(
+            told("application/json;as=Tabl"),
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        );
+        let protobuf = "simulator: not modelled: answers in application/vnd.kubernetes.protobuf; it writes application/json";
+        assert_eq!(told("text/html, application/vnd.kubernetes.protobuf;q=0.5"), protobuf);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(crate) fn answer(segments: &[String], request: &Request, customs: &[&'static
         return here.aggregated(segments == ["api"], request);
     }
     if !wanted.iter().any(|wanted| wanted.kind.is_empty()) {
-        return accept::not_acceptable().into();
+        return accept::not_acceptable(&request.accept).into();
     }
     Response::json(200, here.document(&segments).into())
 }

@@ -100,7 +100,7 @@ fn insert_checked(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool
     crd::refuse(call.kind, &object)?;
     crd::into_storage(call.kind, &mut object);
     cx.warnings.extend(crd::warning(call.kind, &object));
-    cx.warnings.extend(unmodelled::warning(call.kind));
+    cx.warnings.extend(unmodelled::warning(cx.models, call.kind));
     if call.kind.is(kinds::SERVICE) {
         service::allocate(cx.store, &mut object, service::Given::New, dry_run)?;
     }

@@ -39,6 +39,11 @@ impl Cluster {
         self.faults.enter(step);
     }
 
+    /// What somebody else has done since this was asked last, as fault rules and happenings wanted it: when, and in words.
+    pub fn take_heard(&mut self) -> Vec<(Timestamp, String)> {
+        self.faults.take_heard()
+    }
+
     /// Lets a request go on that a rule holds; false when it does not stand still.
     pub fn release(&mut self, hold: HoldId) -> bool {
         self.faults.release(hold)
@@ -58,7 +63,13 @@ impl Cluster {
             subresource: &call.subresource,
             client: &request.user_agent,
         };
-        let action = match self.faults.check(&subject, self.engine.now(), &self.store) {
+        let (decision, fault) = self.faults.check(&subject, self.engine.now(), &self.store);
+        let response = self.under(decision, call, request);
+        Response { conduct: Conduct { fault, ..response.conduct }, ..response }
+    }
+
+    fn under(&mut self, decision: Decision, call: &Call, request: &Request) -> Response {
+        let action = match decision {
             Decision::None => return self.answer(call, request, &Order::default()),
             Decision::Stale(former) => {
                 let present = std::mem::replace(&mut self.store, *former);
@@ -153,6 +164,7 @@ impl Cluster {
     }
 
     fn act(&mut self, deed: &Deed) {
+        self.faults.hear(self.engine.now(), deed);
         let write = match &deed.act {
             Act::Clock(skew) => return self.faults.set_skew(skew.0),
             Act::Model(entries) => return self.engine.models.extend((**entries).clone().into()),

@@ -64,6 +64,7 @@ pub struct Faults {
     held: Vec<Held>,
     last_hold: u64,
     misfires: Vec<String>,
+    heard: Vec<(Timestamp, String)>,
     asked: Vector<Asked>,
     /// Until when nobody can be reached.
     down_until: Option<Timestamp>,
@@ -213,6 +214,15 @@ impl Faults {
         self.misfires.push(what);
     }
 
+    pub(crate) fn hear(&mut self, now: Timestamp, deed: &Deed) {
+        self.heard.push((now, deed.to_string()));
+    }
+
+    /// What somebody else has done since it was taken last, in words, and when.
+    pub(crate) fn take_heard(&mut self) -> Vec<(Timestamp, String)> {
+        std::mem::take(&mut self.heard)
+    }
+
     /// Lets a request stand still.
     pub(crate) fn hold(&mut self, side: Side, request: String) -> HoldId {
         self.last_hold += 1;
@@ -228,8 +238,8 @@ impl Faults {
         self.held.len() < before
     }
 
-    /// What happens to this request. Every rule that matches counts it, also behind the one that decides.
-    pub(crate) fn check(&mut self, subject: &Subject<'_>, now: Timestamp, store: &Store) -> Decision {
+    /// What happens to this request, and the same in words. Every rule that matches counts it, also behind the one that decides.
+    pub(crate) fn check(&mut self, subject: &Subject<'_>, now: Timestamp, store: &Store) -> (Decision, Option<String>) {
         let mut decided = None;
         let step = self.step.as_deref();
         for (place, counted) in self.rules.iter_mut().enumerate() {
@@ -246,11 +256,13 @@ impl Faults {
                 decided = Some(place);
             }
         }
-        let Some(counted) = decided.and_then(|place| self.rules.get_mut(place)) else { return Decision::None };
-        match &counted.rule.action {
+        let Some(counted) = decided.and_then(|place| self.rules.get_mut(place)) else { return (Decision::None, None) };
+        let told = counted.rule.action.to_string();
+        let decision = match &counted.rule.action {
             Action::Stale => Decision::Stale(counted.stale.get_or_insert_with(|| Box::new(store.clone())).clone()),
             action => Decision::Action(action.clone()),
-        }
+        };
+        (decision, Some(told))
     }
 }
 

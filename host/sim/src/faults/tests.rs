@@ -21,7 +21,7 @@ impl Bench {
     }
 
     fn check_at(&mut self, second: i64, subject: &Subject<'_>) -> Option<Action> {
-        match self.0.check(subject, Timestamp::from_second(second).unwrap(), &self.1) {
+        match self.0.check(subject, Timestamp::from_second(second).unwrap(), &self.1).0 {
             Decision::None => None,
             Decision::Action(action) => Some(action),
             Decision::Stale(_) => Some(Action::Stale),

@@ -237,6 +237,18 @@ fn what_is_not_modelled_is_refused_or_told() {
     let warning = response.headers.iter().find(|(name, _)| name == "Warning").map(|(_, text)| text.as_str());
     assert_eq!(response.status, 201);
     assert_eq!(warning, Some(r#"299 - "simulator: not modelled: a CronJob starts no Job here""#));
+    let ingress = json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}});
+    let made = Request::post("/apis/networking.k8s.io/v1/namespaces/default/ingresses", &ingress);
+    let warned = |api: &mut Api| {
+        let response = api.0.handle(&made);
+        assert_eq!(response.status, 201);
+        response.headers.iter().any(|(name, text)| name == "Warning" && text.contains("an Ingress gets no address here"))
+    };
+    assert!(warned(&mut api));
+    // Where a model plays its controller nobody is warned.
+    let model = "apiVersion: lockgate.dev/v1\nkind: Model\nobjects:\n- {kind: Ingress, status: {loadBalancer: {}}, why: a test}\n";
+    let mut played = Api(Fixture::parse("c.yaml", model).unwrap().cluster(Options::default()).unwrap());
+    assert!(!warned(&mut played));
 }
 
 #[test]

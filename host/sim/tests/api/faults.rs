@@ -65,6 +65,8 @@ fn a_refused_connection_is_known_to_have_sent_nothing() {
     let mut api = with(json!({"match": {"verb": "patch", "nth": 1}, "do": "refuse"}));
     let response = api.0.handle(&bump());
     assert!(response.status == 0 && response.conduct.refused);
+    assert_eq!(response.conduct.fault.as_deref(), Some("finds no connection"));
+    assert_eq!(api.0.handle(&Request::get(A)).conduct.fault, None);
     assert_eq!(api.get(A)["data"]["a"], "1");
 }
 

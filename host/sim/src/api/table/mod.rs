@@ -79,7 +79,7 @@ impl Form {
         let found = accept::wanted(&request.accept)
             .iter()
             .find_map(|wanted| shape(wanted).filter(|(shape, _)| *shape == Shape::Whole || !is_review));
-        (form.shape, form.version) = found.ok_or_else(accept::not_acceptable)?;
+        (form.shape, form.version) = found.ok_or_else(|| accept::not_acceptable(&request.accept))?;
         Ok(form)
     }
 
