@@ -255,6 +255,8 @@ fn choice(decl: &ParamDecl, text: String) -> Result<Value> {
 fn items(value: &Value) -> Result<Value> {
     match value {
         Value::Json(Json::Array(_)) | Value::List(_) => Ok(value.clone()),
+        // `{}` of a scenario is an empty list too.
+        Value::Json(Json::Object(map)) if map.is_empty() => Ok(Value::Json(Json::Array(Array::new()))),
         Value::Json(Json::String(text)) if text.is_empty() => Ok(Value::Json(Json::Array(Array::new()))),
         Value::Json(Json::String(text)) => Ok(Value::Json(Json::Array(text.split(',').map(|item| Json::from(item.trim())).collect()))),
         _ => Err(Error::usage(format!("got {}", value.kind_name()))),

@@ -360,6 +360,15 @@ fn kills_can_be_left_out_and_are_counted_in_json() {
 }
 
 #[test]
+fn an_empty_table_is_an_empty_list_too() {
+    let block = "param \"nodes\" { type = \"list\", default = { \"n1\" }, doc = \"Which.\" }\n";
+    let step = "step \"s\" { title = \"S\", run = function() note(`{#params.nodes} nodes`) end }\n";
+    let host = Host::with_runbook(&format!("{HEAD}{block}{step}"));
+    let scenario = "scenario \"none\" { params = { nodes = {} }, expect = function(run) run:shows(\"0 nodes\") end }\n";
+    host.file("r/test.luau", scenario).run(&["test", "r", "--no-kills"]).shows("ok      r  none\n");
+}
+
+#[test]
 fn what_a_step_does_not_restore_it_says() {
     let tested = |more: &str| {
         let step = format!("step \"s\" {{ title = \"S\", {more} run = function() scale(\"deployment/web\", 3) end }}\n");
