@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::SignedDuration;
 use lockgate_sim::fixture::Fixture;
 use lockgate_sim::generate::Size;
 use lockgate_sim::{Cluster as Sim, Options as SimOptions};
@@ -43,10 +44,11 @@ pub(super) fn sandbox(args: &SandboxArgs, screen: &Rc<Screen>) -> Done {
     if args.stages {
         return stages(args.fixture.as_deref().unwrap_or_default(), screen);
     }
-    let (shape, mut sim, mut told) = cluster(args)?;
+    let faults = args.chaos.as_deref().map(chaos::faults).transpose()?;
+    let skew = faults.as_ref().and_then(|faults| faults.clock).map_or(SignedDuration::ZERO, |skew| skew.0);
+    let (shape, mut sim, mut told) = cluster(args, skew)?;
     sim.furnish();
-    if let Some(word) = &args.chaos {
-        let faults = chaos::faults(word)?;
+    if let Some(faults) = faults {
         told.extend(chaos::told(&faults));
         sim.disturb(faults);
     }
@@ -77,7 +79,7 @@ async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, s
     let simulation = Simulation::new(sim);
     // What goes wrong is told by who serves, and printed here.
     let (witness, (happens, mut happened)) = (record.clone(), mpsc::unbounded_channel());
-    let deeds = happens.clone();
+    let (deeds, in_vain) = (happens.clone(), simulation.clone());
     // Nobody reads any more when the service has ended.
     simulation.on_deed(move |at, deed| deeds.send(page::happened(at, deed)).unwrap_or_default());
     let served = front.serve(
@@ -103,17 +105,22 @@ async fn serve(args: &SandboxArgs, shape: &str, sim: Sim, record: Arc<Record>, s
     };
     drop(file);
     screen.talk(&page::ends(record.count.load(Ordering::Relaxed)));
+    in_vain.with(|sim| {
+        let unfired = sim.faults().unfired().map(|rule| format!("{rule}: met no request"));
+        unfired.chain(sim.faults().misfires().iter().cloned()).for_each(|line| screen.talk(&page::in_vain(&line)));
+    });
     served?;
     record.finish()?;
     Ok(0)
 }
 
-/// The cluster that the words mean, what it is called, and what is odd about its fixture.
-fn cluster(args: &SandboxArgs) -> Result<(String, Sim, Vec<String>)> {
+/// The cluster that the words mean, what it is called, and what is odd about its fixture. Its clock is so far ahead of the world's, where
+/// time goes with that.
+fn cluster(args: &SandboxArgs, skew: SignedDuration) -> Result<(String, Sim, Vec<String>)> {
     let mut options = SimOptions { seed: args.seed, ..SimOptions::default() };
     if args.speed != Speed::Instant {
         // Clients tell ages by their own clock; from event to event that one is soon left behind anyway.
-        options.start = wall();
+        options.start = wall().saturating_add(skew).unwrap_or_else(|_| wall());
     }
     if let Some(nodes) = args.nodes {
         let size = Size { nodes, pods_per_node: args.pods_per_node };
@@ -259,7 +266,7 @@ mod tests {
         let Command::Sandbox(args) = Cli::try_parse_from(["lockgate", "sandbox", "--speed", speed]).unwrap().command else {
             unreachable!()
         };
-        cluster(&args).unwrap().1.now().duration_since(wall()).as_secs().abs()
+        cluster(&args, SignedDuration::ZERO).unwrap().1.now().duration_since(wall()).as_secs().abs()
     }
 
     #[test]

@@ -190,6 +190,19 @@ impl Simulation {
         if whole { Ok(()) } else { Err(Error::internal("the simulated cluster stopped in the middle of a step in time")) }
     }
 
+    /// When something happens next, or somebody waits for, by the clock of the cluster.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        let expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.values().copied().min();
+        let sim = &self.lock().sim;
+        [sim.next_event_at(), expected.filter(|at| *at > sim.now())].into_iter().flatten().min()
+    }
+
+    /// Whether nobody can reach the cluster for some time.
+    pub(super) fn is_down(&self) -> bool {
+        let sim = &self.lock().sim;
+        sim.faults().is_down(sim.now())
+    }
+
     /// When the next open watch reaches the end that its client asked for.
     pub(super) fn next_watch_end(&self) -> Option<Timestamp> {
         self.lock().sim.next_watch_end()
@@ -240,10 +253,8 @@ impl TimeSource for Simulation {
     }
 
     fn next_event_at(&self) -> Option<Timestamp> {
-        let expected = self.0.expected.lock().unwrap_or_else(PoisonError::into_inner).times.values().copied().min();
-        let sim = &self.lock().sim;
-        let next = [sim.next_event_at(), expected.filter(|at| *at > sim.now())].into_iter().flatten().min()?;
-        Some(next.saturating_sub(sim.faults().skew()).unwrap_or(next))
+        let next = self.next_at()?;
+        Some(next.saturating_sub(self.lock().sim.faults().skew()).unwrap_or(next))
     }
 
     fn advance_to(&self, to: Timestamp) -> Advance {

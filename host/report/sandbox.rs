@@ -23,7 +23,9 @@ fn quoted(word: &str) -> String {
 #[must_use]
 pub fn begins(shape: &str, address: &str, speed: Speed, paint: Paint) -> String {
     let time = match speed {
-        Speed::Instant => "instant: while clients are connected and all of them wait, it goes on to the next event".to_owned(),
+        Speed::Instant => {
+            "instant: while clients are connected and all of them wait, it goes on to the next event; without any it is real".to_owned()
+        }
         Speed::Times(1.0) => "real".to_owned(),
         Speed::Times(_) => format!("{speed}: so many times as fast as real"),
     };
@@ -55,6 +57,12 @@ pub fn fault(text: &str) -> String {
 #[must_use]
 pub fn happened(at: Timestamp, text: &str) -> String {
     format!("{:<9} {} {}", "happened", at.strftime("%H:%M:%S"), escape::line(text))
+}
+
+/// A line about a fault that did not happen.
+#[must_use]
+pub fn in_vain(text: &str) -> String {
+    format!("{:<9} {}", "in vain", escape::line(text))
 }
 
 /// How it ended.

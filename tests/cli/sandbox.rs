@@ -112,7 +112,9 @@ fn a_run_on_it_is_recorded() {
 #[test]
 fn faults_are_told_when_they_happen() {
     let rule = "{match: {verb: patch, kind: Deployment, nth: 1}, do: {fail: {code: 503}}}";
-    let faults = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- {rule}\n");
+    let never = "{match: {verb: delete, kind: Node}, do: conflict}";
+    let gone = "{at: 0s, do: {write: {by: gitops, verb: delete, path: /api/v1/nodes/none}}}";
+    let faults = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nrules:\n- {rule}\n- {never}\nhappenings:\n- {gone}\n");
     let host = Host::with_runbook(MOVE).file("chaos.yaml", &faults);
     let (mut session, kubeconfig) = start(&host, &["sandbox", "r", "--chaos", "chaos.yaml", "--record", "requests.jsonl"]);
     let words = ["run", "r", "image=registry.example/web:v1.2.4", "--yes", "--kubeconfig", kubeconfig.to_str().unwrap()];
@@ -120,6 +122,9 @@ fn faults_are_told_when_they_happen() {
     session.expect("happened  ").unwrap();
     session.expect("patch deployments.apps shop/web: is answered 503").unwrap();
     session.send(ControlCode::EndOfText).unwrap();
+    session.expect("in vain   every request to delete of kind Node: is answered 409").unwrap();
+    session.expect("met no request").unwrap();
+    session.expect("in vain   DELETE /api/v1/nodes/none of `gitops`").unwrap();
     session.expect(Eof).unwrap();
     let text = fs::read_to_string(host.path().join("requests.jsonl")).unwrap();
     let faults: Vec<_> = text.lines().map(|line| fits("request.v1.json", line)).filter(|one| one.get("fault").is_some()).collect();

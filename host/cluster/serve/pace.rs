@@ -2,17 +2,19 @@
 //!
 //! `instant`: after 20 ms without a request, while a client is connected, time moves on to the next event, and after 400 ms if that
 //! is far away: a client that is merely slow must not lose ten minutes between two of its requests. What only polls is served by
-//! that too: between two of its questions its connection stays open. `xN` and `real`: time goes with the clock of the world.
+//! that too: between two of its questions its connection stays open. Who begins anew for each question, as a shell that sleeps between
+//! two commands, has a pause without any connection: from a second on it counts as it is. `xN` and `real`: time goes with the clock of
+//! the world.
 
 use std::fmt;
 use std::future::pending;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::base::clock::{Duration, TimeSource, between, later};
+use crate::base::clock::{Duration, between, later};
 use crate::base::{Clock, Error, Result, Timestamp};
 use crate::cluster::overlay::Overlay;
 use crate::cluster::sim::Simulation;
@@ -23,6 +25,10 @@ const QUIET: Duration = Duration::from_millis(20);
 const STILL: Duration = Duration::from_millis(400);
 /// What is longer is no part of a rollout: a deadline, a time to live, a patience.
 const FAR: Duration = Duration::from_secs(30);
+/// What passes without any connection counts from this on: commands right behind each other find the cluster as the first one left it.
+const PAUSE: Duration = Duration::from_millis(900);
+/// And no more of it than this: somebody went away.
+const AWAY: Duration = Duration::from_secs(600);
 /// Events so near to each other are one step when no client is told anything of them.
 const STEP: Duration = Duration::from_secs(1);
 /// How often a cluster in the time of the world is looked at even if nothing is due: watches have bookmarks to send.
@@ -106,6 +112,8 @@ pub(super) struct Pace {
     began: (Timestamp, Timestamp),
     connected: AtomicUsize,
     answering: AtomicUsize,
+    /// When the last connection ended, by the clock of the world.
+    left: Mutex<Option<Timestamp>>,
     requests: AtomicU64,
     changed: Notify,
 }
@@ -118,7 +126,10 @@ pub(in crate::cluster) struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        (self.of)(&self.pace).fetch_sub(1, Ordering::SeqCst);
+        let before = (self.of)(&self.pace).fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && std::ptr::eq((self.of)(&self.pace), &raw const self.pace.connected) {
+            *self.pace.left() = Some(self.pace.world.now());
+        }
         self.pace.changed.notify_one();
     }
 }
@@ -128,7 +139,12 @@ impl Pace {
         let world = Clock::real();
         let began = (world.now(), moves.simulation().map_or_else(|| world.now(), Simulation::now));
         let (connected, answering) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Pace { moves, speed, world, began, connected, answering, requests: AtomicU64::new(0), changed: Notify::new() })
+        let (left, requests, changed) = (Mutex::default(), AtomicU64::new(0), Notify::new());
+        Arc::new(Pace { moves, speed, world, began, connected, answering, left, requests, changed })
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether time moves from event to event.
@@ -156,6 +172,12 @@ impl Pace {
         if let (Speed::Times(factor), Moves::Simulation(simulation)) = (self.speed, &self.moves) {
             simulation.advance(self.due(simulation, factor))?;
         }
+        if let (Speed::Instant, Moves::Simulation(simulation), Some(left)) = (self.speed, &self.moves, self.left().take()) {
+            let pause = between(left, self.world.now());
+            if pause >= PAUSE {
+                simulation.advance(later(simulation.now(), pause.min(AWAY)))?;
+            }
+        }
         Ok(self.count(|pace| &pace.answering))
     }
 
@@ -178,11 +200,16 @@ impl Pace {
         }
     }
 
+    /// Whether a client is connected, or cannot be: who asks again and again while nobody can be reached waits, too.
+    fn somebody_waits(&self, simulation: &Simulation) -> bool {
+        self.connected.load(Ordering::SeqCst) > 0 || (self.requests.load(Ordering::SeqCst) > 0 && simulation.is_down())
+    }
+
     async fn instant(&self, simulation: &Simulation) -> Result<()> {
         loop {
             let seen = self.requests.load(Ordering::SeqCst);
-            let waits = self.connected.load(Ordering::SeqCst) > 0 && self.answering.load(Ordering::SeqCst) == 0;
-            let next = simulation.next_event_at().filter(|_| waits);
+            let waits = self.somebody_waits(simulation) && self.answering.load(Ordering::SeqCst) == 0;
+            let next = simulation.next_at().filter(|_| waits);
             let Some(next) = next else {
                 tokio::select! {
                     () = self.changed.notified() => {}
@@ -190,9 +217,9 @@ impl Pace {
                 }
                 continue;
             };
-            let is_far = between(TimeSource::now(simulation), next) > FAR;
+            let is_far = between(simulation.now(), next) > FAR;
             self.rest(if is_far { STILL } else { QUIET }).await?;
-            if self.requests.load(Ordering::SeqCst) == seen && self.connected.load(Ordering::SeqCst) > 0 {
+            if self.requests.load(Ordering::SeqCst) == seen && self.somebody_waits(simulation) {
                 self.step(simulation).await?;
             }
         }
@@ -202,7 +229,7 @@ impl Pace {
     async fn step(&self, simulation: &Simulation) -> Result<()> {
         let (told, seen, end) = (simulation.told(), self.requests.load(Ordering::SeqCst), later(simulation.now(), STEP));
         let mut first = true;
-        while let Some(at) = simulation.next_event_at().filter(|at| first || *at <= end) {
+        while let Some(at) = simulation.next_at().filter(|at| first || *at <= end) {
             self.moves.advance(at).await?;
             first = false;
             // Streams that have something to tell are polled now.
@@ -218,7 +245,7 @@ impl Pace {
         loop {
             self.moves.advance(self.due(simulation, factor)).await?;
             let now = simulation.now();
-            let next = [simulation.next_event_at(), simulation.next_watch_end()].into_iter().flatten().min();
+            let next = [simulation.next_at(), simulation.next_watch_end()].into_iter().flatten().min();
             let left = next.map_or(LOOK, |at| Duration::try_from_secs_f64(between(now, at).as_secs_f64() / factor).unwrap_or(LOOK));
             tokio::select! {
                 () = self.changed.notified() => {}
@@ -280,8 +307,8 @@ mod tests {
         let (clock, world) = (pace.moves.simulation().unwrap(), Clock::real());
         tokio::select! {
             ended = pace.run() => panic!("{ended:?}"),
-            () = async { while clock.next_event_at().is_some() { tokio::task::yield_now().await } } => true,
-            _ = world.sleep_until(later(world.now(), Duration::from_millis(400))) => clock.next_event_at().is_none(),
+            () = async { while clock.next_at().is_some() { tokio::task::yield_now().await } } => true,
+            _ = world.sleep_until(later(world.now(), Duration::from_millis(400))) => clock.next_at().is_none(),
         }
     }
 
@@ -331,6 +358,64 @@ mod tests {
             }
             assert!(between(began, world.now()) >= STILL);
         });
+    }
+
+    #[test]
+    fn time_goes_on_while_nobody_can_be_reached_and_somebody_asks() {
+        run(async {
+            let simulation = simulation();
+            let rule = r#"{"match": {"verb": "list"}, "do": {"down": "10m"}}"#;
+            simulation.with(|sim| sim.add_fault(serde_json::from_str(rule).unwrap()));
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
+            drop(pace.answering().unwrap());
+            let list = || lockgate_sim::Request::get("/api/v1/nodes");
+            assert!(simulation.with(|sim| sim.handle(&list())).conduct.refused && simulation.is_down());
+            tokio::select! {
+                ended = pace.run() => panic!("{ended:?}"),
+                () = async { while simulation.is_down() { tokio::task::yield_now().await } } => {}
+            }
+        });
+    }
+
+    #[test]
+    fn a_pause_between_two_commands_counts() {
+        run(async {
+            let simulation = simulation();
+            let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
+            let start = simulation.now();
+            let ask = |ago: u64| {
+                drop(pace.connected());
+                let left = *pace.left();
+                *pace.left() = left.map(|left| left - Duration::from_millis(ago));
+                let _client = pace.connected();
+                drop(pace.answering().unwrap());
+                *pace.left() = None;
+            };
+            ask(100);
+            assert_eq!(simulation.now(), start, "commands right behind each other");
+            ask(3_000);
+            let passed = between(start, simulation.now());
+            assert!((3..10).contains(&passed.as_secs()), "{passed:?}");
+            ask(7_200_000);
+            assert_eq!(between(start, simulation.now()) - passed, AWAY);
+        });
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_or_behind_keeps_nothing() {
+        for skew in ["1h", "-1h"] {
+            run(async {
+                let simulation = simulation();
+                let faults = format!("apiVersion: lockgate.dev/v1\nkind: Faults\nclock: {skew}\n");
+                let faults = lockgate_sim::faults::FaultsDocument::parse("f.yaml", &faults).unwrap();
+                simulation.with(|sim| sim.disturb(faults));
+                let (start, _) = (simulation.now(), ());
+                let pace = Pace::new(Moves::Simulation(simulation.clone()), Speed::Instant);
+                let _client = pace.connected();
+                assert!(settled(&pace).await, "{skew}");
+                assert!((1..600).contains(&between(start, simulation.now()).as_secs()), "{skew}");
+            });
+        }
     }
 
     #[test]

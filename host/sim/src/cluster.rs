@@ -181,6 +181,7 @@ impl Cluster {
             Ok(Target::Version) => Response::json(200, api::discovery::version(self.git_version(), self.emulated.as_deref()).into()),
             Ok(Target::Discovery(path)) => api::discovery::answer(path, request, &self.store.customs().kinds()),
             Ok(Target::OpenApi(path)) => openapi::answer(path, request, &self.version, &self.store.customs().kinds()),
+            Ok(Target::OpenApi2) => openapi::second(request, &self.version),
             Ok(Target::Resource(call)) => self.resource(call, request),
         };
         let subject = match &target {

@@ -15,7 +15,7 @@ pub const GAPS: &[(&str, &str)] = &[
     ),
     (
         "OpenAPI",
-        "Version 3 only, without descriptions; `/openapi/v2` is refused (501), which kubectl before 1.27 needs for `explain`. kubectl 1.29 and 1.36 are what the tests use.",
+        "Version 3 only, without descriptions; the document of version 2 is empty, and kubectl before 1.27 needs it for `explain`. kubectl 1.29 and 1.36 are what the tests use.",
     ),
     (
         "Warnings",

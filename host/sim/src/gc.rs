@@ -429,6 +429,11 @@ pub(crate) fn options(body: &Value, query: impl Fn(&str) -> Option<String>) -> R
         (Some(Value::Null) | None, text) => text.map(|text| text == "true" || text == "1"),
         (Some(_), _) => return Err(wrong("orphanDependents")),
     };
+    if policy.is_some() && orphan.is_some() {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        let given = policy.as_deref().unwrap_or_default();
+        return Err(Status::invalid_options("DeleteOptions", &Cause::invalid("propagationPolicy", &given.into(), why)));
+    }
     let propagation = match (policy.as_deref(), orphan) {
         (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
         (Some("Foreground"), _) => Some(Propagation::Foreground),

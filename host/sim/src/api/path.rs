@@ -78,6 +78,8 @@ pub(crate) enum Target {
     Discovery(Vec<String>),
     /// `/openapi/v3` and below: what stands behind it, empty for the list of documents.
     OpenApi(String),
+    /// `/openapi/v2`.
+    OpenApi2,
     /// A resource.
     Resource(Call),
 }
@@ -96,7 +98,7 @@ pub(crate) fn target(request: &Request, customs: &Customs) -> Result<Target, Sta
         ["readyz" | "livez" | "healthz", ..] => Ok(Target::Health),
         ["version"] => Ok(Target::Version),
         ["openapi", "v3", rest @ ..] => Ok(Target::OpenApi(rest.join("/"))),
-        ["openapi", ..] => Err(Status::not_modelled("OpenAPI documents of version 2")),
+        ["openapi", "v2"] => Ok(Target::OpenApi2),
         [first, ..] if OWN.contains(first) => Err(Status::not_modelled(&format!("/{first}"))),
         ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => described(&segments, customs),
         ["api", version, rest @ ..] => resource(request, ("", version), rest, customs).map(Target::Resource),
@@ -109,8 +111,12 @@ pub(crate) fn target(request: &Request, customs: &Customs) -> Result<Target, Sta
 pub(crate) fn is_nowhere(request: &Request, customs: &Customs) -> bool {
     let segments: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
     match segments.as_slice() {
-        ["apis", group, _, ..] => !discovery::serves(group, None, &customs.kinds()),
-        ["api", version, ..] => *version != "v1",
+        ["apis", group, ..] if discovery::serves(group, None, &[]) => false,
+        // What is no kind of custom resources is nobody's, in their groups too.
+        ["apis", group, version, "namespaces", _, plural, ..] | ["apis", group, version, plural, ..] => {
+            !customs.kinds().iter().any(|kind| (kind.group, kind.version, kind.plural) == (*group, *version, *plural))
+        }
+        ["api", _, ..] => false,
         _ => true,
     }
 }
@@ -287,7 +293,7 @@ mod tests {
         assert_eq!(code("/api/v1/pods/p").0, 404);
         assert_eq!(code("/api/v1/namespaces/x/nodes").0, 404);
         assert_eq!(code("/api/v1//pods").0, 404);
-        assert_eq!(code("/openapi/v2").0, 501);
+        assert_eq!(code("/openapi/v1").0, 404);
         assert_eq!(code("/metrics"), (501, "simulator: not modelled: /metrics".into()));
         assert_eq!(code("").0, 404);
     }

@@ -96,7 +96,7 @@ fn insert_checked(cx: &mut Cx<'_>, call: &Call, mut object: Value, dry_run: bool
     if cx.store.follows(Rule::Validation) {
         validate::create(call.kind, &object)?;
     }
-    crd::validate(call.kind, &object, false)?;
+    crd::validate(call.kind, &object, None, false)?;
     crd::refuse(call.kind, &object)?;
     crd::into_storage(call.kind, &mut object);
     cx.warnings.extend(crd::warning(call.kind, &object));
@@ -325,7 +325,7 @@ fn store(
     } else {
         validate::status(call.kind, &after)?;
     }
-    crd::validate(call.kind, &after, status_only)?;
+    crd::validate(call.kind, &after, Some(before), status_only)?;
     crd::refuse(call.kind, &after)?;
     crd::into_storage(call.kind, &mut after);
     let counts = !status_only && cx.store.follows(Rule::Generation);

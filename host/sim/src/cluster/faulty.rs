@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::{Cluster, Order, actor};
 use crate::api::{self, Call, Target};
+use crate::engine::Work;
 use crate::faults::{Act, Action, Decision, Deed, Disturbance, FaultsDocument, Held, HoldId, Rule, Side, Subject};
+use crate::kinds;
 use crate::model::Span;
 use crate::request::{Body, Conduct, Request, Response};
 use crate::status::Status;
@@ -167,7 +169,14 @@ impl Cluster {
         self.faults.hear(self.engine.now(), deed);
         let write = match &deed.act {
             Act::Clock(skew) => return self.faults.set_skew(skew.0),
-            Act::Model(entries) => return self.engine.models.extend((**entries).clone().into()),
+            Act::Model(entries) => {
+                self.engine.models.extend((**entries).clone().into());
+                // A kubelet that is silent from now on is noticed by nobody but who counts the time.
+                let nodes: Vec<_> = self.store.list(kinds::NODE, None).map(|(key, _)| Work::Node(key.clone())).collect();
+                nodes.into_iter().for_each(|node| self.engine.enqueue(node));
+                self.engine.run(&mut self.store, "model");
+                return;
+            }
             Act::Late(request) => {
                 // The client's own doing: whether it still fits is for the API to say, and for nobody to hear.
                 self.carry_out(request, actor(request), |cluster, call| cluster.answer(call, request, &Order::default()));

@@ -271,7 +271,9 @@ impl Pass {
         let (reason, event, message) =
             if suspended { ("JobSuspended", "Suspended", "Job suspended") } else { ("JobResumed", "Resumed", "Job resumed") };
         let mut next = condition("Suspended", reason, message, ctx.now());
-        if !suspended {
+        if suspended {
+            view::remove(&mut self.status, &["startTime"]);
+        } else {
             view::set(&mut next, &["status"], "False");
             view::set(&mut self.status, &["startTime"], view::stamp(ctx.now()));
         }

@@ -21,17 +21,29 @@ impl Place {
     }
 }
 
-/// What is wrong with an object. `status` checks the status alone.
-pub(super) fn object(schema: &Schema, object: &Value, status: bool) -> Vec<Cause> {
+/// What is wrong with an object. `status` checks the status alone. What was wrong `before` and is unchanged is nobody's fault: neither a
+/// value that is what it was (kube-apiserver: CRDValidationRatcheting, for all from 1.33 on), nor, when some were there, items that come
+/// twice.
+pub(super) fn object(schema: &Schema, object: &Value, before: Option<&Value>, status: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut root = Place { field: String::new(), name: String::new() };
+    let twice = |schema: &Schema, value: &Value, root: &Place| {
+        let mut causes = Vec::new();
+        lists(schema, value, root, &mut causes);
+        causes
+    };
     if !status {
-        check(schema, object, &root, &mut causes, true);
-        lists(schema, object, &root, &mut causes);
+        check(schema, (object, before), &root, &mut causes, true);
+        if before.is_none_or(|before| twice(schema, before, &root).is_empty()) {
+            causes.extend(twice(schema, object, &root));
+        }
     } else if let (Some(schema), Some(value)) = (schema.properties.get("status"), object.get("status")) {
+        let before = before.and_then(|before| before.get("status").cloned());
         "status".clone_into(&mut root.field);
-        check(schema, value, &root, &mut causes, false);
-        lists(schema, value, &root, &mut causes);
+        check(schema, (value, before.as_ref()), &root, &mut causes, false);
+        if before.as_ref().is_none_or(|before| twice(schema, before, &root).is_empty()) {
+            causes.extend(twice(schema, value, &root));
+        }
     }
     causes
 }
@@ -39,7 +51,7 @@ pub(super) fn object(schema: &Schema, object: &Value, status: bool) -> Vec<Cause
 /// What is wrong with a default.
 pub(super) fn default(schema: &Schema, value: &Value, field: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
-    check(schema, value, &Place { field: field.to_owned(), name: String::new() }, &mut causes, false);
+    check(schema, (value, None), &Place { field: field.to_owned(), name: String::new() }, &mut causes, false);
     causes
 }
 
@@ -64,12 +76,15 @@ fn nowhere(detail: String) -> Cause {
     Cause { reason: "FieldValueInvalid", field: "<nil>".to_owned(), message: format!("Invalid value: \"\": {detail}") }
 }
 
-fn check(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Cause>, root: bool) {
-    if value.is_null() && schema.nullable {
+/// A value, and what it was before.
+type Now<'a> = (&'a Value, Option<&'a Value>);
+
+fn check(schema: &Schema, (value, before): Now<'_>, place: &Place, causes: &mut Vec<Cause>, root: bool) {
+    if (value.is_null() && schema.nullable) || before == Some(value) {
         return;
     }
     types(schema, value, place, causes);
-    combined(schema, value, place, causes);
+    combined(schema, (value, before), place, causes);
     if !schema.among.is_empty() && !schema.among.contains(value) {
         let known: Vec<String> = schema.among.iter().map(Value::to_string).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", known.join(", "));
@@ -81,12 +96,15 @@ fn check(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Cause>,
         Value::Array(items) => {
             counted(&schema.bounds.items, items.len(), place, causes, "items");
             if let Some(part) = &schema.items {
-                items.iter().enumerate().for_each(|(at, item)| check(part, item, &place.below(&format!("[{at}]")), causes, false));
+                for (at, item) in items.iter().enumerate() {
+                    let before = before.and_then(|before| same_item(schema, item, before));
+                    check(part, (item, before), &place.below(&format!("[{at}]")), causes, false);
+                }
             }
         }
         Value::Object(map) => {
             counted(&schema.bounds.properties, map.len(), place, causes, "properties");
-            members(schema, map, place, causes, root);
+            members(schema, (map, before), place, causes, root);
         }
         Value::Null | Value::Bool(_) => {}
     }
@@ -112,11 +130,11 @@ fn types(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Cause>)
 }
 
 /// A schema of many: what the parts say, and whether enough of them hold.
-fn combined(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Cause>) {
+fn combined(schema: &Schema, now: Now<'_>, place: &Place, causes: &mut Vec<Cause>) {
     let tried = |parts: &[Schema]| -> Vec<Vec<Cause>> {
         let wrong = |part: &Schema| {
             let mut causes = Vec::new();
-            check(part, value, place, &mut causes, false);
+            check(part, now, place, &mut causes, false);
             causes
         };
         parts.iter().map(wrong).collect()
@@ -150,7 +168,7 @@ fn combined(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Caus
     }
     if let Some(not) = &schema.not {
         let mut wrong = Vec::new();
-        check(not, value, place, &mut wrong, false);
+        check(not, now, place, &mut wrong, false);
         if wrong.is_empty() {
             causes.push(nowhere(format!("{name:?} must not validate the schema (not)")));
         }
@@ -223,7 +241,7 @@ fn counted(range: &super::schema::Range, count: usize, place: &Place, causes: &m
     }
 }
 
-fn members(schema: &Schema, map: &Map, place: &Place, causes: &mut Vec<Cause>, root: bool) {
+fn members(schema: &Schema, (map, before): (&Map, Option<&Value>), place: &Place, causes: &mut Vec<Cause>, root: bool) {
     let missing = |name: &str| {
         let nullable = schema.properties.get(name).is_some_and(|part| part.nullable);
         map.get(name).is_none_or(|value| value.is_null() && !nullable)
@@ -240,7 +258,7 @@ fn members(schema: &Schema, map: &Map, place: &Place, causes: &mut Vec<Cause>, r
         }
         let is_missing = value.is_null() && schema.required.contains(name);
         if let Some(part) = schema.properties.get(name).or(schema.additional.as_deref()).filter(|_| !is_missing) {
-            check(part, value, &place.below(name), causes, false);
+            check(part, (value, before.and_then(|before| before.get(name))), &place.below(name), causes, false);
         }
     }
 }
@@ -260,16 +278,25 @@ fn embedded(map: &Map, place: &Place, causes: &mut Vec<Cause>) {
     }
 }
 
+/// The keys of an item, with their values.
+fn keys(schema: &Schema, item: &Value) -> Value {
+    let key = |key: &crate::json::Text| Some((key.clone(), view::at(item, &[key.as_str()])?.clone()));
+    schema.keys.iter().filter_map(key).collect::<Map>().into()
+}
+
+/// The item of a former list that is the same one: only lists with keys tell.
+fn same_item<'a>(schema: &Schema, item: &Value, before: &'a Value) -> Option<&'a Value> {
+    let wanted = (schema.list == "map").then(|| keys(schema, item))?;
+    before.as_array()?.iter().find(|former| keys(schema, former) == wanted)
+}
+
 /// Items of sets and of lists with keys that come twice.
 fn lists(schema: &Schema, value: &Value, place: &Place, causes: &mut Vec<Cause>) {
     match value {
         Value::Array(items) => {
             let identity = |item: &Value| match schema.list.as_str() {
                 "set" => Some(item.clone()),
-                "map" => {
-                    let key = |key: &crate::json::Text| Some((key.clone(), view::at(item, &[key.as_str()])?.clone()));
-                    Some(schema.keys.iter().filter_map(key).collect::<Map>().into())
-                }
+                "map" => Some(keys(schema, item)),
                 _ => None,
             };
             let known: Vec<Option<Value>> = items.iter().map(identity).collect();

@@ -203,8 +203,8 @@ impl Version {
         let stored = stored.map(|stored| view::at(stored, &["schema", "openAPIV3Schema"]).unwrap_or(&open));
         Self {
             schema: Schema::read(schema),
-            stored: stored.map(|stored| (Schema::read(stored), Type::read(&schema::described(stored, true)))),
-            fields: Type::read(&schema::described(schema, true)),
+            stored: stored.map(|stored| (Schema::read(stored), schema::types(stored))),
+            fields: schema::types(schema),
             document: schema::described(schema, true),
             list_kind: view::text(definition, &["spec", "names", "listKind"]).into(),
             storage: define::storage(definition).into(),
@@ -249,7 +249,7 @@ impl Column {
 /// As [`validate`].
 pub(crate) fn load(kind: &Kind, object: &mut Value) -> Result<(), Status> {
     prepare(kind, object);
-    validate(kind, object, false)?;
+    validate(kind, object, None, false)?;
     into_storage(kind, object);
     Ok(())
 }
@@ -265,9 +265,9 @@ pub(crate) fn prepare(kind: &Kind, object: &mut Value) {
 ///
 /// # Errors
 /// 422 with all causes.
-pub(crate) fn validate(kind: &Kind, object: &Value, status: bool) -> Result<(), Status> {
+pub(crate) fn validate(kind: &Kind, object: &Value, before: Option<&Value>, status: bool) -> Result<(), Status> {
     let Some(version) = kind.custom() else { return Ok(()) };
-    let mut causes = check::object(&version.schema, object, status);
+    let mut causes = check::object(&version.schema, object, before, status);
     if let Some(scale) = &version.scale {
         let path = if status { &scale.found } else { &scale.wanted };
         causes.extend(check::replicas(object, path));
@@ -325,7 +325,7 @@ pub(crate) fn document(kind: &Kind) -> Option<&'static Value> {
 /// The type of what every custom resource has, of which alone the decoder knows.
 pub(crate) fn frame() -> &'static Type {
     static FRAME: OnceLock<Type> = OnceLock::new();
-    FRAME.get_or_init(|| Type::read(&schema::described(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}), true)))
+    FRAME.get_or_init(|| schema::types(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})))
 }
 
 impl Scale {

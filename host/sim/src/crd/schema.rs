@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use crate::json::{Map, Text, Value, json};
+use crate::schema::Type;
 use crate::view;
 
 /// What a schema says of a value.
@@ -173,6 +174,27 @@ impl Schema {
             }
             _ => {}
         }
+    }
+}
+
+/// The types of a schema, for those who own fields. That a field is required says nothing of what Go has there: it has nothing.
+pub(super) fn types(schema: &Value) -> Type {
+    let mut described = described(schema, true);
+    ask_for_nothing(&mut described);
+    Type::read(&described)
+}
+
+fn ask_for_nothing(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            // A field of this name has a schema, not names.
+            if map.get("required").is_some_and(Value::is_array) {
+                map.remove("required");
+            }
+            map.iter_mut().for_each(|(_, part)| ask_for_nothing(part));
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(ask_for_nothing),
+        _ => {}
     }
 }
 

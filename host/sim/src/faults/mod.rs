@@ -147,7 +147,8 @@ impl Faults {
     }
 
     /// Whether nobody can be reached at all.
-    pub(crate) fn is_down(&self, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_down(&self, now: Timestamp) -> bool {
         self.down_until.is_some_and(|until| now < until)
     }
 
@@ -199,14 +200,15 @@ impl Faults {
         self.due.insert(place, (at, deed));
     }
 
-    /// When somebody acts next.
+    /// When somebody acts next, or can be reached again.
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().map(|(at, _)| *at).into_iter().chain(self.down_until).min()
     }
 
     /// What is due at or before `now`, one at a time.
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Deed> {
-        self.next_at().filter(|at| *at <= now)?;
+        self.down_until = self.down_until.filter(|until| now < *until);
+        self.due.first().filter(|(at, _)| *at <= now)?;
         Some(self.due.remove(0).1)
     }
 

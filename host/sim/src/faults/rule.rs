@@ -70,7 +70,7 @@ pub enum Action {
     Stall(usize),
     /// So many blanks follow the answer.
     Pad(u64),
-    /// The request is carried out, and answered `200 OK` with this document instead.
+    /// The request is carried out, and where it succeeds it is answered `200 OK` with this document instead.
     Answer(Value),
     /// The watch is cut after so many events, without a last bookmark.
     DropWatch(u64),

@@ -89,8 +89,8 @@ pub(crate) fn made(kind: &'static Kind, mut object: Value) -> Result<Outcome, St
 
 fn check(kind: &Kind, object: &Value) -> Result<(), Status> {
     validate::shape(kind, object).map_err(Status::bad_request)?;
-    crd::validate(kind, object, false)?;
-    crd::validate(kind, object, true)
+    crd::validate(kind, object, None, false)?;
+    crd::validate(kind, object, None, true)
 }
 
 /// The kind of this name in this version.

@@ -54,6 +54,20 @@ pub(crate) fn answer(path: &str, request: &Request, version: &str, customs: &[&'
     }
 }
 
+/// Answers `/openapi/v2` with a document in which nothing is: kubectl asks for it when version 3 does not know a kind, and says that there
+/// is none when it is not there either.
+pub(crate) fn second(request: &Request, version: &str) -> Response {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    if request.method != Method::Get {
+        return Status::method_not_allowed().into();
+    }
+    if request.accept.contains(PROTOBUF) {
+        let headers = vec![("Content-Type".to_owned(), PROTOBUF.replace('@', "."))];
+        return Response { headers, ..Response::text(200, "") };
+    }
+    Response::json(200, json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": version}, "paths": {}}).into())
+}
+
 /// The list of the documents. The hash of a document differs when its kinds do.
 fn index(customs: &[&'static Kind]) -> Value {
     let all = || kinds::ALL.iter().chain(kinds::ABSENT).chain(customs);

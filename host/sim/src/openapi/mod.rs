@@ -15,7 +15,7 @@ use crate::json::Value;
 use crate::kinds::Kind;
 use crate::schema::Type;
 
-pub(crate) use self::document::answer;
+pub(crate) use self::document::{answer, second};
 
 static ARCHIVE: &[u8] = include_bytes!("v1.36.bin");
 

@@ -137,7 +137,24 @@ pub(crate) fn status(kind: &Kind, object: &Value) -> Result<(), Status> {
     if kind.kind == "Ingress" {
         network::ingress_status(object, &mut causes);
     }
+    if kind.kind == "Deployment" {
+        deployment_status(object, &mut causes);
+    }
     finish(kind, object, &causes)
+}
+
+/// Counts of pods that cannot be (kubernetes: pkg/apis/apps/validation, `ValidateDeploymentStatus`).
+fn deployment_status(object: &Value, causes: &mut Vec<Cause>) {
+    let count = |name: &str| view::int(object, &["status", name]).unwrap_or(0);
+    let mut too_many = |name: &str, of: &str, why: &str| {
+        if count(name) > count(of) {
+            causes.push(Cause::invalid(format!("status.{name}"), &count(name).into(), why));
+        }
+    };
+    for name in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+        too_many(name, "replicas", "cannot be greater than status.replicas");
+    }
+    too_many("availableReplicas", "readyReplicas", "cannot be greater than readyReplicas");
 }
 
 /// Checks a changed object: what may not change, and all that is checked when it is created.

@@ -276,6 +276,15 @@ pub(super) fn create(pod: &Value, causes: &mut Vec<Cause>) {
 
 /// A pod is made once: only images, its deadline and further tolerations may change.
 pub(super) fn update(before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+    let deadline = |pod: &Value| view::int(pod, &["spec", "activeDeadlineSeconds"]);
+    let field = "spec.activeDeadlineSeconds";
+    match (deadline(before), deadline(after)) {
+        (Some(old), Some(new)) if new > old => {
+            causes.push(Cause::invalid(field, &new.into(), "must be less than or equal to previous value"));
+        }
+        (Some(_), None) => causes.push(Cause::invalid(field, &Value::Null, "must not update from a positive integer to nil value")),
+        _ => {}
+    }
     if fixed_part(before, before) == fixed_part(after, before) {
         return;
     }

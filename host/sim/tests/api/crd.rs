@@ -251,6 +251,72 @@ fn what_is_not_modelled_is_refused_or_told() {
     assert!(!warned(&mut played));
 }
 
+/// What was wrong before a schema became stricter is nobody's fault who changes something else.
+#[test]
+fn what_is_unchanged_is_not_refused() {
+    let schema = |least: u64| {
+        let text = json!({"type": "string", "minLength": least});
+        let part = json!({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "note": text.clone()}});
+        let parts = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": part});
+        let spec = json!({"type": "object", "properties": {"a": text.clone(), "b": text, "parts": parts}});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+        definition(json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]))
+    };
+    let mut api = Api::new();
+    api.ok(&Request::post(DEFINITIONS, &schema(0)));
+    let parts = json!([{"name": "one", "note": "x"}, {"name": "two", "note": "y"}]);
+    api.ok(&Request::post(GEARS, &gear("g", json!({"a": "x", "b": "y", "parts": parts}))));
+    let change = |spec: Value| Request::patch(&format!("{GEARS}/g"), MERGE, &spec);
+    let defined = api.get(&format!("{DEFINITIONS}/gears.alpha.example"));
+    let mut stricter = schema(3);
+    stricter["metadata"]["resourceVersion"] = defined["metadata"]["resourceVersion"].clone();
+    api.ok(&Request::put(&format!("{DEFINITIONS}/gears.alpha.example"), &stricter));
+    api.ok(&change(json!({"metadata": {"labels": {"l": "1"}}})));
+    api.ok(&change(json!({"spec": {"a": "long enough"}})));
+    let parts = json!([{"name": "two", "note": "y"}, {"name": "one", "note": "long enough"}]);
+    api.ok(&change(json!({"spec": {"parts": parts}})));
+    for wrong in [json!({"b": "z"}), json!({"parts": [{"name": "two", "note": "z"}]}), json!({"parts": [{"name": "new", "note": "y"}]})] {
+        let (code, ..) = api.fails(&change(json!({"spec": wrong})));
+        assert_eq!(code, 422, "{wrong}");
+    }
+    let (code, ..) = api.fails(&Request::post(GEARS, &gear("h", json!({"a": "x"}))));
+    assert_eq!(code, 422);
+}
+
+/// Go has nothing in a field of a custom resource that is not there, whatever the schema requires.
+#[test]
+fn required_fields_have_their_owner() {
+    let part =
+        json!({"type": "object", "required": ["size", "on"], "properties": {"size": {"type": "integer"}, "on": {"type": "boolean"}}});
+    let spec = json!({"type": "object", "required": ["part"], "properties": {"part": part}});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {"spec": spec}}});
+    let mut api = Api::new();
+    api.ok(&Request::post(DEFINITIONS, &definition(json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]))));
+    let made = api.ok(&Request::post(GEARS, &gear("g", json!({"part": {"size": 0, "on": false}}))));
+    let owned = json!({"f:spec": {".": {}, "f:part": {".": {}, "f:size": {}, "f:on": {}}}});
+    assert_eq!(made["metadata"]["managedFields"][0]["fieldsV1"], owned);
+}
+
+#[test]
+fn what_is_in_no_definition_is_on_no_page() {
+    let mut api = with_gears();
+    for path in ["/apis/alpha.example/v1/cogs", "/apis/alpha.example/v9/namespaces/x/gears"] {
+        let answer = api.0.handle(&Request::get(path));
+        assert_eq!((answer.status, answer.body), (404, Body::Text("404 page not found\n".to_owned())), "{path}");
+    }
+    let (code, _, message) = api.fails(&Request::get("/apis/apps/v1/cogs"));
+    assert_eq!((code, message.as_str()), (404, "the server could not find the requested resource"));
+    let wanted = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let answer = api.0.handle(&Request::get("/openapi/v2").with_accept(wanted));
+    assert_eq!((answer.status, answer.body), (200, Body::Text(String::new())));
+    assert_eq!(api.get("/openapi/v2")["swagger"], "2.0");
+    let both = json!({"propagationPolicy": "Foreground", "orphanDependents": true});
+    api.ok(&Request::post(GEARS, &gear("g", json!({}))));
+    let (code, _, message) = api.fails(&Request::delete(&format!("{GEARS}/g")).with_body("application/json", &both));
+    assert_eq!(code, 422, "{message}");
+    assert!(message.contains("cannot be both set"), "{message}");
+}
+
 #[test]
 fn definitions_in_conflict_wait_for_the_name() {
     let mut api = with_gears();

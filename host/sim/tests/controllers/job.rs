@@ -159,6 +159,7 @@ fn a_suspended_job_has_no_pods_and_starts_its_clock_anew() {
     assert_eq!(counts(&mut sim), [0, 0, 0, 0, 2]);
     sim.go(60);
     assert_eq!(counts(&mut sim), [0; 5], "pods that were taken away are no failures");
+    assert_eq!(sim.get("job/load")["status"].get("startTime"), None);
     assert_eq!(sim.events("Suspended"), ["Job suspended"], "equal events are counted");
     assert_eq!(sim.list("pod"), Vec::<Value>::new());
 }

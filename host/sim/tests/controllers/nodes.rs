@@ -37,6 +37,17 @@ fn pod(name: &str, node: &str, tolerations: &Value) -> Value {
 }
 
 #[test]
+fn a_kubelet_that_a_happening_stops_is_noticed_though_nothing_else_happens() {
+    let mut sim = Sim::new(&nodes(&["n1", "n2"]));
+    let faults = "apiVersion: lockgate.dev/v1\nkind: Faults\nhappenings:\n- at: 30s\n  do: {model: {nodes: [{match: n1, kubelet: stopped, why: a test}]}}\n";
+    sim.0.disturb(lockgate_sim::faults::FaultsDocument::parse("f.yaml", faults).unwrap());
+    while let Some(at) = sim.0.next_event_at() {
+        sim.0.advance_to(at);
+    }
+    assert_eq!(taints(&mut sim, "n1"), ["unreachable:NoSchedule", "unreachable:NoExecute"]);
+}
+
+#[test]
 fn a_silent_kubelet_makes_its_node_unreachable_and_its_pods_leave() {
     let mut sim = Sim::new(&(nodes(&["n1", "n2", "n3"]) + &deployment(3, "")));
     let lost = on(&mut sim, "n2");
