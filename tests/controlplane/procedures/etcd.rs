@@ -36,9 +36,12 @@ pub(super) fn upgrade(_: &Programs, binaries: &Binaries) -> Outcome {
     let with = ["calico-upgrade", "to=v3.22.5", &manifest, &hardening, "bake=2s"];
 
     let other = format!("manifest={}", file("calico-3.22.yaml").display());
-    bench.refuses(&["run", "calico-upgrade", "to=v3.22.5", &other, "--yes"], 1, "it is for the Kubernetes datastore")?;
-
-    // A plan on the server comes to calicoctl before the first write: the roles are those of a run without one.
+    // A plan on the server comes to calicoctl before the first write: runs without one, and the roles of such a run.
+    bench.run(&["run", "calico-upgrade", "to=v3.22.5", &other, "--yes", "--no-plan"])?.expect_code(4)?;
+    command::about(&bench.plane, &["approve", "last", "gates", "--yes"])?.expect_code(0)?;
+    bench.refuses(&["resume", "last"], 1, "it is for the Kubernetes datastore")?;
+    // Who comes next has to make the lock anew.
+    bench.plane.kubectl(&["delete", "lease", "lockgate", "-n", "kube-system"])?;
     let models = in_a_copy("calico-upgrade", "cluster-etcd.yaml", "v3.13.5")?;
     let roles = bench.roles_of_copy(&[&with[..], &["--run-only"]].concat(), &models)?;
     let whole = || bench.run_with(&[&["run"], &with[..], &["--yes", "--no-plan"]].concat(), &["gates", "traffic", "policy-removal"]);

@@ -16,6 +16,28 @@ const OPERATOR: &str = "deployment/tigera-operator/tigera-operator";
 const RELEASES: [(&str, &str); 5] =
     [("v1.25.13", "v3.22.5"), ("v1.28.5", "v3.24.6"), ("v1.29.6", "v3.25.2"), ("v1.36.16", "v3.29.7"), ("v1.38.13", "v3.30.7")];
 
+/// The kinds that the operator of 3.30 is the first to have.
+const LATER: [(&str, &str); 2] = [("Goldmane", "goldmanes"), ("Whisker", "whiskers")];
+
+/// The definition of such a kind.
+fn definition(kind: &str, plural: &str) -> String {
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.operator.tigera.io") },
+        "spec": {
+            "group": "operator.tigera.io",
+            "scope": "Cluster",
+            "names": { "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase() },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+            }],
+        },
+    });
+    format!("---\n{definition}\n")
+}
+
 /// What the operator does in a copy of the cluster.
 const OPERATOR_PLAYS: &str = "apiVersion: lockgate.dev/v1\nkind: Model\ninclude: [calico-operator]\n";
 
@@ -28,7 +50,8 @@ pub(super) fn by_operator(binaries: &Binaries) -> Outcome {
     works_until(&bench, "v3.29.7")?;
 
     let manifest = bench.plane.path().join("tigera-operator.yaml");
-    let whole = format!("{}\n---\n{}", text("operator-crds.yaml")?, operator("v1.38.13")?);
+    let later: String = LATER.iter().map(|(kind, plural)| definition(kind, plural)).collect();
+    let whole = format!("{}\n{later}---\n{}", text("operator-crds.yaml")?, operator("v1.38.13")?);
     fs::write(&manifest, whole).map_err(|error| format!("{}: {error}", manifest.display()))?;
     let manifest = format!("manifest={}", manifest.display());
     let run = |to: &'static str| vec!["run", "calico-upgrade", to, &manifest, "--yes"];
