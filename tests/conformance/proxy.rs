@@ -118,7 +118,9 @@ pub(crate) async fn whole(response: Response<Body>) -> Outcome<(Answer, HeaderMa
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|error| format!("reading an answer: {error}"))?.to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes)));
-    let warnings = parts.headers.get_all(WARNING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+    let warnings = parts.headers.get_all(WARNING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    // What is not modelled in the simulator no other server says.
+    let warnings = warnings.filter(|text| !text.contains("simulator:")).collect();
     Ok((Answer { status: parts.status.as_u16(), warnings, body }, parts.headers, bytes))
 }
 

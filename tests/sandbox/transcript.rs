@@ -67,7 +67,7 @@ impl Shell<'_> {
             for line in text(&output.stdout).lines() {
                 let _ = writeln!(out, "{}", plain(line));
             }
-            for line in text(&output.stderr).lines().filter(|line| !ended_its_own_watch(line)) {
+            for line in text(&output.stderr).lines().filter(|line| !ended_its_own_watch(line) && !is_our_warning(line)) {
                 let _ = writeln!(out, "! {}", plain(line));
             }
             match output.status.code() {
@@ -93,6 +93,11 @@ impl Shell<'_> {
             .output()
             .map_err(|error| format!("{line}: {error}"))
     }
+}
+
+/// What is not modelled in the simulator no other server says, and transcripts are played on both.
+fn is_our_warning(line: &str) -> bool {
+    line.starts_with("Warning: simulator: ")
 }
 
 /// Whether a client logs that a watch ended which it ended itself: helm 4 does so when it is done in the middle of an event, or not.

@@ -78,6 +78,8 @@ pub(crate) fn check_types(accept: &str, streams: bool) -> Result<(), Status> {
 /// 406 of the second look: of a real server, or, where that one would write a type that is not written here, of this one.
 pub(crate) fn not_acceptable(accept: &str) -> Status {
     let ranges = accept.split(',').map(|range| Range::parse(range.trim()));
+    // Another document than the object itself there is of this group alone.
+    let ranges = ranges.filter(|range| range.parameter("as").is_empty() || range.parameter("g") == "meta.k8s.io");
     let of_others = ranges.map(|range| range.media).find(|media| TYPES[1..].contains(media));
     let message = match of_others {
         Some(media) => format!("simulator: not modelled: answers in {media}; it writes {}", TYPES[0]),
@@ -110,6 +112,7 @@ mod tests {
             "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
         );
         let protobuf = "simulator: not modelled: answers in application/vnd.kubernetes.protobuf; it writes application/json";
+        assert!(told("application/yaml;as=Table;v=v9;g=other").starts_with("only the following"));
         assert_eq!(told("text/html, application/vnd.kubernetes.protobuf;q=0.5"), protobuf);
     }
 
